@@ -1,0 +1,86 @@
+# Windrow. `make help` lists what there is; README.md says what it is for.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+UV := .venv-uv/bin/uv
+AIRFLOW_PYTHON := .venv/bin/python
+CLOUD_PYTHON := .venv-cloud/bin/python
+LOCAL_CLOUD := $(AIRFLOW_PYTHON) -m local_cloud
+
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# --- environments ------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: .venv/.ready .venv-cloud/.ready ## make the two environments: Airflow with tests, and the local cloud
+
+.venv-uv/.ready: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "windrow needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -m venv --clear .venv-uv \
+		|| { echo "'$(PYTHON) -m venv' does not work here. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+.venv/.ready: .venv-uv/.ready requirements.txt requirements/dev.txt
+	@echo "setting up Airflow and the test tools (.venv)"
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv
+	@$(UV) pip install --quiet --python $(AIRFLOW_PYTHON) -r requirements.txt -r requirements/dev.txt
+	@touch $@
+
+.venv-cloud/.ready: .venv-uv/.ready requirements/cloud.txt requirements/cloud-nodeps.txt
+	@echo "setting up the local cloud (.venv-cloud)"
+	@$(UV) venv --quiet --clear --seed --python .venv-uv/bin/python .venv-cloud
+	@$(UV) pip install --quiet --python $(CLOUD_PYTHON) -r requirements/cloud.txt
+	@$(CLOUD_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r requirements/cloud-nodeps.txt
+	@touch $@
+
+.PHONY: lock
+lock: .venv-uv/.ready ## resolve requirements/*.in into pinned files again
+	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/airflow.in -o requirements.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/dev.in -o requirements/dev.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/cloud.in -o requirements/cloud.txt
+
+# --- the local cloud ---------------------------------------------------------------------------
+
+.PHONY: demo up down status logs clean
+demo: setup ## start everything, harvest titanic_passengers, show the result
+	@$(LOCAL_CLOUD) demo
+
+up: setup ## start the local cloud and Airflow, and leave them running
+	@$(LOCAL_CLOUD) up
+
+down: ## stop all that `up` or `demo` started
+	@if [ -x $(AIRFLOW_PYTHON) ]; then $(LOCAL_CLOUD) down; else echo "nothing is set up, so nothing runs"; fi
+
+status: setup ## say which services run, and where
+	@$(LOCAL_CLOUD) status
+
+logs: setup ## follow the logs of all services
+	@$(LOCAL_CLOUD) logs
+
+clean: down ## stop, and delete the data and logs of the local cloud (environments stay)
+	@if [ -x $(AIRFLOW_PYTHON) ]; then $(LOCAL_CLOUD) clean; fi
+
+# --- checks ------------------------------------------------------------------------------------
+
+.PHONY: test lint format
+test: setup lint ## check style, types and layers, then run every test
+	@$(AIRFLOW_PYTHON) -m pytest
+
+lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import rules
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+
+format: setup ## let ruff format and mend what it can
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
