@@ -79,7 +79,7 @@ lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports --no-logo
+	@PYTHONPATH=plugins:. .venv/bin/lint-imports --no-logo
 
 format: setup ## let ruff format and mend what it can
 	@.venv/bin/ruff format .

@@ -1,0 +1,193 @@
+"""Token flows: sign every attempt with a token that is alive, and refresh it once for all calls in flight.
+
+Why this is more than a header: tokens die in the middle of a harvest. Refreshing on the first 401 with many
+calls in flight makes as many refreshes, and an API whose new token ends the old one then refuses them all.
+Here one refresh at most is under way; it starts *before* the token dies, while calls go on with the old one.
+"""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from windrow.errors import ApiUnreachable, CredentialsRejected
+from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
+from windrow.response import Response
+
+PostForm = Callable[[str, Mapping[str, str]], Awaitable[Response]]
+"""Posts a form, unsigned, to an address: the client lends it to the token flow."""
+
+_DEFAULT_LIFETIME_S = 3600.0
+"""For token endpoints that leave ``expires_in`` out; RFC 6749 section 5.1 only recommends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token. Both instants are seconds of the monotonic clock of this process."""
+
+    value: str = field(repr=False)
+    refresh_at: float
+    expires_at: float
+
+    @classmethod
+    def lasting(cls, value: str, lifetime_s: float) -> "Token":
+        """Make a token that lives ``lifetime_s`` from now and is refreshed in its last quarter.
+
+        The margin is at most a minute: enough for calls in flight to end, little of an hour to lose.
+        """
+        now = time.monotonic()
+        return cls(value, now + lifetime_s - min(60.0, lifetime_s / 4), now + lifetime_s)
+
+
+class Auth(ABC):
+    """How calls are signed. The client asks before every attempt, so no retry carries an old token."""
+
+    refreshes = 0
+    """How many tokens were fetched."""
+
+    @abstractmethod
+    async def signature(self, post: PostForm) -> Mapping[str, str]:
+        """Return the headers that sign one attempt."""
+
+    @abstractmethod
+    async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
+        """Learn that the API answered 401 to this signature; return when signing anew can help.
+
+        :raises CredentialsRejected: when it cannot.
+        """
+
+
+class NoAuth(Auth):
+    """For APIs that need no token."""
+
+    async def signature(self, post: PostForm) -> Mapping[str, str]:
+        """Return no headers."""
+        return {}
+
+    async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
+        """Raise: there is nothing to refresh."""
+        raise CredentialsRejected(
+            "The API answers 401, and its connection names no token endpoint.",
+            advice="Set login, password and the extra field token_path of the Airflow connection.",
+        )
+
+
+class RefreshingToken(Auth):
+    """A bearer token that is refreshed in time, once for all. A subclass says how a token is had."""
+
+    def __init__(self) -> None:
+        self._token: Token | None = None
+        self._refresh: asyncio.Task[Token] | None = None
+
+    @abstractmethod
+    async def grant(self, post: PostForm) -> Token:
+        """Get a new token.
+
+        :raises CredentialsRejected: when the token endpoint turns the credentials down.
+        :raises ApiUnreachable: when it gives no usable answer.
+        """
+
+    async def signature(self, post: PostForm) -> Mapping[str, str]:
+        """Return the Authorization header; wait for a refresh only when no living token is at hand."""
+        token, now = self._token, time.monotonic()
+        if token is None or now >= token.expires_at:
+            token = await self._refreshed(post)
+        elif now >= token.refresh_at and self._refresh is None:
+            self._start_refresh(post).add_done_callback(_take_note)
+        return {"Authorization": f"Bearer {token.value}"}
+
+    async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
+        """Refresh, unless another call already did so since this signature was made."""
+        if self._token is not None and signature["Authorization"] == f"Bearer {self._token.value}":
+            await self._refreshed(post)
+
+    async def _refreshed(self, post: PostForm) -> Token:
+        # shield: a call that is cancelled must not take the refresh away from all the others.
+        return await asyncio.shield(self._refresh or self._start_refresh(post))
+
+    def _start_refresh(self, post: PostForm) -> "asyncio.Task[Token]":
+        self._refresh = asyncio.create_task(self._replace(post))
+        return self._refresh
+
+    async def _replace(self, post: PostForm) -> Token:
+        try:
+            self._token = await self.grant(post)
+            self.refreshes += 1
+            return self._token
+        finally:
+            self._refresh = None
+
+
+def _take_note(refresh: "asyncio.Task[Token]") -> None:
+    """Consume the end of a refresh in the background.
+
+    A failure is no news yet: the old token lives, the next call starts another refresh, and once the token is
+    dead that call waits for it and raises.
+    """
+    if not refresh.cancelled():
+        refresh.exception()
+
+
+class ClientCredentials(RefreshingToken):
+    """The OAuth 2.0 client credentials grant, RFC 6749 section 4.4, with the secret in the form.
+
+    :param token_url: absolute, or a path below the API's base URL.
+    :param name: what messages call the credentials: the id of the Airflow connection.
+    """
+
+    def __init__(
+        self,
+        token_url: str,
+        client_id: str,
+        client_secret: str,
+        *,
+        name: str = "api",
+        backoff: Backoff | None = None,
+        policy: ResponsePolicy = HTTP_POLICY,
+    ) -> None:
+        super().__init__()
+        self._token_url = token_url
+        self._form = {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "client_secret": client_secret,
+        }
+        self._name = name
+        self._backoff = backoff or Backoff()
+        self._policy = policy
+
+    async def grant(self, post: PostForm) -> Token:
+        """Ask the token endpoint, as often as the backoff allows."""
+        for failures in range(1, self._backoff.attempts + 1):
+            response = await post(self._token_url, self._form)
+            token = _token_in(response)
+            if token is not None:
+                return token
+            action = Action.RETRY if response.status is None else self._policy.action(response.status)
+            if action in {Action.REFUSE, Action.REFRESH, Action.GAP}:
+                raise CredentialsRejected(
+                    f"The token endpoint of '{self._name}' ({self._token_url}) turns the credentials down: "
+                    f"HTTP {response.status} {response.excerpt}",
+                    advice=f"Check login and password (client id and secret) and the extra field token_path "
+                    f"of the Airflow connection '{self._name}'.",
+                )
+            await asyncio.sleep(max(self._backoff.pause_s(failures), response.retry_after_s or 0.0))
+        raise ApiUnreachable(
+            f"The token endpoint of '{self._name}' ({self._token_url}) gave no token in "
+            f"{self._backoff.attempts} attempts; the last: {response.summary}",
+            advice=f"Check that the service runs and that host and port of the connection '{self._name}' are right.",
+        )
+
+
+def _token_in(response: Response) -> Token | None:
+    """Read RFC 6749 section 5.1, or None when this is no token."""
+    if response.status != 200:
+        return None
+    try:
+        fields = orjson.loads(response.body)
+        return Token.lasting(str(fields["access_token"]), float(fields.get("expires_in") or _DEFAULT_LIFETIME_S))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return None

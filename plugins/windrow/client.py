@@ -1,0 +1,237 @@
+"""The HTTP client: sign, send, classify, try again. The only module that speaks HTTP to APIs.
+
+What an answer means is decided by the `ResponsePolicy`, never here.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import orjson
+
+from windrow.answer import Answer, Outcome, Rejected
+from windrow.auth import Auth
+from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
+from windrow.pacing import Pace
+from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
+from windrow.query import Query
+from windrow.response import Response, retry_after_s
+
+Reader = Callable[[Query, object], object]
+"""Reads a parsed answer; raises `Unreadable` when it is not what the API promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard a client may press an API, and how long it bears with it."""
+
+    connections: int = 16
+    """Calls in flight at once."""
+    rate_per_s: float | None = None
+    """Calls a second, evenly spaced; None for no limit of our own."""
+    timeout_s: float = 30.0
+    """For one attempt, from sending to the last byte."""
+    patience_s: float = 60.0
+    """The longest pause that is waited for in place. Asked for a longer one, the harvest stops and defers."""
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Client:
+    """A signed, paced client of one API. Use it as an async context manager.
+
+    ``events`` counts what happened on the wire: ``sent``, ``retried``, ``throttled``, ``unreadable``,
+    ``no_answer`` and ``http_NNN``.
+
+    :param name: what messages call this API: the id of its Airflow connection.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        auth: Auth,
+        *,
+        name: str = "api",
+        limits: Limits | None = None,
+        policy: ResponsePolicy = HTTP_POLICY,
+    ) -> None:
+        self.base_url = base_url
+        self.name = name
+        self.limits = limits or Limits()
+        self.events: Counter[str] = Counter()
+        self._auth = auth
+        self._policy = policy
+        self._pace = Pace(self.limits.rate_per_s)
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            base_url=self.base_url,
+            connector=aiohttp.TCPConnector(limit=self.limits.connections, ttl_dns_cache=300),
+            timeout=aiohttp.ClientTimeout(total=self.limits.timeout_s),
+            headers={"User-Agent": "windrow", "Accept": "application/json"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    @property
+    def refreshes(self) -> int:
+        """How many access tokens were fetched."""
+        return self._auth.refreshes
+
+    async def ask(self, query: Query, read: Reader) -> Answer | Rejected:
+        """Make one call until it is settled.
+
+        :returns: an `Answer` that ``read`` accepts, or a gap; or `Rejected` when the API refuses the query, or
+            when every attempt brought an answer that cannot be read.
+        :raises CredentialsRejected: new tokens are refused too.
+        :raises RateLimited: the API wants more patience than ``limits.patience_s``.
+        :raises ApiUnreachable: the last attempt got no answer at all.
+        :raises Unanswered: the attempts are used up.
+        """
+        backoff = self.limits.backoff
+        throttled = _Throttled(self.limits.patience_s)
+        failures = 0
+        while True:
+            response = await self._attempt(query, first=failures + throttled.times == 0)
+            action = Action.RETRY if response.status is None else self._policy.action(response.status)
+            unreadable = ""
+            if action is Action.ACCEPT:
+                try:
+                    return _read(query, response, read)
+                except Unreadable as error:
+                    unreadable = error.reason
+                    self.events["unreadable"] += 1
+            elif action is Action.GAP:
+                return _settled(query, Outcome.GAP, response)
+            elif action is Action.REFUSE:
+                return _rejected(query, response, f"the API refuses the query: {response.summary}")
+            elif action is Action.REFRESH:
+                await self._auth.rejected(response.signature, self._post_form)
+
+            pause_s = max(backoff.pause_s(failures + 1), response.retry_after_s or 0.0)
+            if pause_s > self.limits.patience_s or (action is Action.THROTTLE and throttled.out_of_patience(pause_s)):
+                raise self._rate_limited(query, pause_s)
+            if action is Action.THROTTLE:
+                self.events["throttled"] += 1
+                throttled.times += 1
+                self._pace.hold(pause_s)
+                continue
+            failures += 1
+            if failures == backoff.attempts:
+                if unreadable:
+                    return _rejected(query, response, unreadable)
+                raise self._given_up(query, action, response)
+            if action is not Action.REFRESH or failures > 1:  # the first new token is worth trying at once
+                await asyncio.sleep(pause_s)
+
+    async def _attempt(self, query: Query, *, first: bool) -> Response:
+        """Send the query once, newly signed."""
+        await self._pace.turn()
+        signature = await self._auth.signature(self._post_form)
+        self.events["sent"] += 1
+        if not first:
+            self.events["retried"] += 1
+        try:
+            async with self._session.get(query.path, params=query.params, headers=signature) as got:
+                body = await got.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.events["no_answer"] += 1
+            return Response(trouble=_describe(error), signature=signature)
+        self.events[f"http_{got.status}"] += 1
+        return Response(got.status, body, retry_after_s(got.headers.get("Retry-After")), signature=signature)
+
+    async def _post_form(self, url: str, form: Mapping[str, str]) -> Response:
+        """Post a form, unsigned: what a token flow needs."""
+        try:
+            async with self._session.post(url, data=form) as got:
+                return Response(got.status, await got.read(), retry_after_s(got.headers.get("Retry-After")))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return Response(trouble=_describe(error))
+
+    def _rate_limited(self, query: Query, pause_s: float) -> RateLimited:
+        retry_at = datetime.now(UTC) + timedelta(seconds=pause_s)
+        return RateLimited(
+            f"The API '{self.name}' asks to wait {pause_s:.0f} s, until {retry_at:%Y-%m-%d %H:%M:%S} UTC, "
+            f"at {query.key!r}.",
+            advice="Nothing: what is answered is staged, and the task goes on by itself at that time.",
+            retry_at=retry_at,
+            key=query.key,
+        )
+
+    def _given_up(
+        self, query: Query, action: Action, response: Response
+    ) -> CredentialsRejected | ApiUnreachable | Unanswered:
+        """Make the error for a call whose attempts are used up."""
+        attempts = self.limits.backoff.attempts
+        if action is Action.REFRESH:
+            return CredentialsRejected(
+                f"The API '{self.name}' refuses {attempts} tokens in a row at {query.key!r}: {response.summary}",
+                advice=f"Check what the account of the connection '{self.name}' is allowed to read.",
+            )
+        if response.status is None:
+            return ApiUnreachable(
+                f"The API '{self.name}' at {self.base_url} gave no answer to {query.key!r} in {attempts} "
+                f"attempts; the last: {response.trouble}",
+                advice=f"Check that the service runs and that host and port of the connection '{self.name}' are right.",
+                key=query.key,
+            )
+        return Unanswered(
+            f"The API '{self.name}' did not answer {query.key!r} in {attempts} attempts; the last: {response.summary}",
+            advice="The next try asks for it again. If it stays, look at the state of the API.",
+            key=query.key,
+            status=response.status,
+        )
+
+
+class _Throttled:
+    """How often one call was turned away for a rate limit, and for how long it bears with that."""
+
+    def __init__(self, patience_s: float) -> None:
+        self.times = 0
+        self._until = time.monotonic() + patience_s
+
+    def out_of_patience(self, pause_s: float) -> bool:
+        """Say whether a pause of this length ends later than the call may wait."""
+        return time.monotonic() + pause_s > self._until
+
+
+def _read(query: Query, response: Response, read: Reader) -> Answer:
+    """Turn a good response into an answer, once a reader has accepted it.
+
+    :raises Unreadable: it is no JSON, or not what the reader expects.
+    """
+    try:
+        parsed = orjson.loads(response.body)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable(f"no JSON: {error}", key=query.key) from None
+    read(query, parsed)
+    return _settled(query, Outcome.ANSWERED, response)
+
+
+def _settled(query: Query, outcome: Outcome, response: Response) -> Answer:
+    return Answer(query, outcome, response.status or 0, _text(response.body), datetime.now(UTC))
+
+
+def _rejected(query: Query, response: Response, reason: str) -> Rejected:
+    return Rejected(query, response.status or 0, _text(response.body), reason, datetime.now(UTC))
+
+
+def _text(body: bytes) -> str:
+    """Decode a body. JSON that parsed is UTF-8; anything else keeps its odd bytes as escapes."""
+    return body.decode("utf-8", "backslashreplace")
+
+
+def _describe(error: Exception) -> str:
+    """Say what went wrong on the wire; some of these errors have no text of their own."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,139 @@
+"""The declared shape of a stream's records: what is checked, what is kept, what the warehouse is told.
+
+One declaration gives the check of each record, the Parquet schema and the BigQuery schema, so they cannot
+drift apart. A field that the contract does not know is kept in ``_extra``; a field that breaks its promise
+makes the answer unreadable, with the reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import orjson
+import pyarrow as pa
+
+from windrow.errors import Unreadable
+
+
+class Kind(Enum):
+    """A column's type: its name in BigQuery, and its type in Parquet."""
+
+    STRING = ("STRING", pa.string())
+    INTEGER = ("INTEGER", pa.int64())
+    FLOAT = ("FLOAT", pa.float64())
+    BOOLEAN = ("BOOLEAN", pa.bool_())
+    TIMESTAMP = ("TIMESTAMP", pa.timestamp("us", tz="UTC"))
+
+    @property
+    def bigquery(self) -> str:
+        """The type's name in a BigQuery schema."""
+        return str(self.value[0])
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The type in Parquet."""
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, and the field of the API that fills it."""
+
+    name: str
+    field: str
+    kind: Kind
+    description: str
+    required: bool = False
+
+
+LINEAGE = (
+    Column("_extra", "", Kind.STRING, "Fields of the answer that the contract does not know, as JSON."),
+    Column("_key", "", Kind.STRING, "Key of the query whose answer this record came from.", required=True),
+    Column("_fetched_at", "", Kind.TIMESTAMP, "When the answer arrived.", required=True),
+    Column("_run_id", "", Kind.STRING, "Airflow run that fetched it.", required=True),
+)
+"""Columns that every record carries behind its own."""
+
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The columns of a stream, without the lineage columns."""
+
+    columns: tuple[Column, ...]
+
+    def record(self, fields: object) -> dict[str, object]:
+        """Check one record of the API and name its values by column.
+
+        Conversions that lose nothing are made (an integer for a float column, ``3.0`` for an integer one);
+        all else that differs from the declaration is refused.
+
+        :raises Unreadable: naming the first field that breaks its promise.
+        """
+        if not isinstance(fields, Mapping):
+            raise Unreadable(f"an object was promised, not {_article(fields)}")
+        record: dict[str, object] = {}
+        for column in self.columns:
+            value = fields.get(column.field)
+            if value is None:
+                if column.required:
+                    state = "null" if column.field in fields else "missing"
+                    raise Unreadable(f"field {column.field!r} is {state}")
+                record[column.name] = None
+            else:
+                record[column.name] = _converted(value, column)
+        known = {column.field for column in self.columns}
+        extra = {field: value for field, value in fields.items() if field not in known}
+        record["_extra"] = orjson.dumps(extra, option=orjson.OPT_SORT_KEYS).decode() if extra else None
+        return record
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The Parquet schema, lineage included."""
+        return pa.schema([
+            pa.field(column.name, column.kind.arrow, nullable=not column.required)
+            for column in (*self.columns, *LINEAGE)
+        ])
+
+    @property
+    def bigquery_fields(self) -> list[dict[str, str]]:
+        """The schema as BigQuery's API takes it, lineage included."""
+        return [
+            {
+                "name": column.name,
+                "type": column.kind.bigquery,
+                "mode": "REQUIRED" if column.required else "NULLABLE",
+                "description": column.description,
+            }
+            for column in (*self.columns, *LINEAGE)
+        ]
+
+
+def _converted(value: object, column: Column) -> object:
+    """Return the value in its column's type.
+
+    :raises Unreadable: it cannot be had without loss.
+    """
+    match column.kind, value:
+        case Kind.STRING, str():
+            return value
+        case Kind.BOOLEAN, bool():
+            return value
+        case ((Kind.INTEGER | Kind.FLOAT), bool()):
+            pass
+        case Kind.FLOAT, int() | float():
+            return float(value)
+        case Kind.INTEGER, int() if value in _INT64:
+            return value
+        case Kind.INTEGER, float() if value.is_integer() and int(value) in _INT64:
+            return int(value)
+        case _:
+            pass
+    raise Unreadable(f"field {column.field!r} should be {column.kind.name}, and is {_article(value)}")
+
+
+def _article(value: object) -> str:
+    """Show a value of a wrong type, in one short line."""
+    text = orjson.dumps(value, default=repr).decode()
+    return text if len(text) <= 60 else text[:60] + " ..."

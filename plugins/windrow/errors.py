@@ -1,0 +1,128 @@
+"""What can go wrong, as one tree. Every error says what happened, to what, and what to do about it.
+
+::
+
+    WindrowError
+    ├── Misconfigured             a person must change something first: never retried
+    │   ├── BadParameter              a DAG parameter that cannot be meant
+    │   ├── ConnectionUnusable        the Airflow connection lacks or garbles a field
+    │   └── CredentialsRejected       the API's token endpoint, or the API, turned the credentials down
+    ├── NothingToHarvest          the API lists nothing: never retried, the warehouse keeps what it has
+    ├── CountsDisagree            planned, staged, exported, loaded and merged are not one number
+    ├── ApiError                  one call, or the API as a whole
+    │   ├── ApiUnreachable            no answer at all: retried
+    │   ├── QueryRefused              the API says this call is wrong: never retried
+    │   ├── RateLimited               the API says when to come back: the task defers until then
+    │   ├── Unanswered                calls that stayed without an answer after all attempts: retried
+    │   └── Unreadable                an answer that cannot be read: quarantined, never raised out of a harvest
+    ├── StagingUnavailable        MongoDB cannot be reached, or refuses: retried
+    ├── Interrupted               the task was asked to stop: what was answered is staged
+    ├── PlanMissing               a run without a whole plan: the task 'plan' has to run first
+    └── ManifestMissing           landed files without the manifest that vouches for them
+
+The policy that turns these into Airflow's retry decisions is data: ``windrow.policy.TASK_POLICY``.
+"""
+
+from datetime import datetime
+
+
+class WindrowError(Exception):
+    """Base of all errors raised on purpose. ``advice`` says what the person who reads it can do."""
+
+    def __init__(self, what: str, *, advice: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.what} | What to do: {self.advice}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own pickling passes `args` alone and would lose the keyword arguments.
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+
+def _rebuild(kind: type[WindrowError], args: tuple[object, ...], state: dict[str, object]) -> WindrowError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class Misconfigured(WindrowError):
+    """Nothing will work until a person changes a setting."""
+
+
+class BadParameter(Misconfigured):
+    """A DAG parameter is unknown or has a value that cannot be meant."""
+
+
+class ConnectionUnusable(Misconfigured):
+    """An Airflow connection lacks a field, or holds one that cannot be used."""
+
+
+class CredentialsRejected(Misconfigured):
+    """The token endpoint or the API itself turned the credentials down for good."""
+
+
+class NothingToHarvest(WindrowError):
+    """The API answered, but listed nothing to ask for."""
+
+
+class CountsDisagree(WindrowError):
+    """The receipt does not add up."""
+
+
+class StagingUnavailable(WindrowError):
+    """MongoDB cannot be reached, or refuses an operation."""
+
+
+class Interrupted(WindrowError):
+    """The harvest was asked to stop before its end."""
+
+
+class PlanMissing(WindrowError):
+    """A run has no plan, or one that was not written to its end."""
+
+
+class ManifestMissing(WindrowError):
+    """Files were landed without a manifest, so nothing vouches that they are complete."""
+
+
+class ApiError(WindrowError):
+    """Trouble with the API. ``key`` names the query, ``status`` the HTTP status, where there is one."""
+
+    def __init__(self, what: str, *, advice: str, key: str | None = None, status: int | None = None) -> None:
+        super().__init__(what, advice=advice)
+        self.key = key
+        self.status = status
+
+
+class ApiUnreachable(ApiError):
+    """The API gives no answer at all: refused, unresolved, timed out or cut, on every attempt."""
+
+
+class QueryRefused(ApiError):
+    """The API says that the call itself is wrong. Sending it again cannot help."""
+
+
+class RateLimited(ApiError):
+    """The API asks to stay away until ``retry_at`` (aware, UTC), longer than a call should wait in place."""
+
+    def __init__(self, what: str, *, advice: str, retry_at: datetime, key: str | None = None) -> None:
+        super().__init__(what, advice=advice, key=key, status=429)
+        self.retry_at = retry_at
+
+
+class Unanswered(ApiError):
+    """Some calls stayed without an answer after all their attempts. All other answers are staged."""
+
+
+class Unreadable(ApiError):
+    """An answer arrived whole but cannot be read. ``reason`` goes into the quarantine record."""
+
+    def __init__(self, reason: str, *, key: str | None = None) -> None:
+        super().__init__(
+            f"The answer cannot be read: {reason}", advice="Look at it in the quarantine.", key=key, status=200
+        )
+        self.reason = reason

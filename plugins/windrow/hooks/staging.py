@@ -1,0 +1,41 @@
+"""An Airflow connection of type ``mongo``, turned into the staging of harvests."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.exceptions import AirflowConfigException
+from airflow.providers.mongo.hooks.mongo import MongoHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from windrow.errors import ConnectionUnusable
+from windrow.staging import Staging
+
+DATABASE = "windrow"
+"""Used where the connection names none."""
+_SELECTION_MS = 10_000
+"""How long the driver looks for a server, unless the connection's extra says otherwise."""
+
+
+@contextmanager
+def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
+    """Open the staging, check that the server is there, and close it at the end.
+
+    :raises ConnectionUnusable: there is no such connection, or it cannot be used.
+    :raises StagingUnavailable: there is no such server, or it refuses.
+    """
+    try:
+        hook = MongoHook(mongo_conn_id=conn_id)
+    except AirflowNotFoundException:
+        raise ConnectionUnusable(
+            f"There is no Airflow connection '{conn_id}'.",
+            advice=f"Add it under Admin > Connections, type MongoDB, or set AIRFLOW_CONN_{conn_id.upper()}.",
+        ) from None
+    except AirflowConfigException as error:
+        raise ConnectionUnusable(
+            f"The Airflow connection '{conn_id}' cannot be used: {error}.", advice="Mend it under Admin > Connections."
+        ) from error
+    hook.extras.setdefault("serverSelectionTimeoutMS", _SELECTION_MS)
+    with hook:
+        opened = Staging(hook.get_conn(), hook.connection.schema or DATABASE)
+        opened.prepare(dataset)
+        yield opened

@@ -1,0 +1,36 @@
+"""What the operators of one harvest share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from windrow import sources
+from windrow.operators.retry import ErrorPolicy
+from windrow.plan import Run
+from windrow.sources.base import Stream
+
+
+class HarvestStep(BaseOperator):
+    """A step of a harvest of one dataset.
+
+    :param dataset: as declared by a source: ``<source>_<noun>``.
+    :param mongo_conn_id: where the harvest's state is.
+    """
+
+    template_fields: Sequence[str] = ("dataset", "mongo_conn_id")
+
+    def __init__(self, *, dataset: str, mongo_conn_id: str = "mongo_default", **kwargs: Any) -> None:
+        kwargs.setdefault("retry_policy", ErrorPolicy())
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.mongo_conn_id = mongo_conn_id
+
+    @property
+    def stream(self) -> Stream:
+        """The stream that the source declares."""
+        return sources.stream(self.dataset)
+
+    def run_of(self, context: Context) -> Run:
+        """Identify the harvest: the dataset in this DAG run, however often its tasks are tried."""
+        return Run(self.dataset, context["run_id"])

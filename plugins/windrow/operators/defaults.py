@@ -1,0 +1,20 @@
+"""What every DAG of the project has in common. A DAG may override each of these."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from windrow.operators.failure import explain
+
+TASK_DEFAULTS: dict[str, Any] = {
+    "owner": "windrow",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+    "on_failure_callback": explain,
+}
+"""For ``default_args``. Operators of this package add a retry policy by error (`windrow.policy.TASK_POLICY`)."""
+
+SQL_FOLDER = str(Path(__file__).parents[3] / "include" / "sql")
+"""For ``template_searchpath``: SQL files are named from here."""

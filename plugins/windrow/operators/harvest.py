@@ -1,0 +1,68 @@
+"""harvest: settle every query of the plan."""
+
+import asyncio
+from typing import Any
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import Context
+from airflow.sdk.exceptions import TaskDeferred
+
+from windrow.client import Client
+from windrow.engine import Harvester
+from windrow.errors import RateLimited
+from windrow.hooks.api import ApiHook
+from windrow.hooks.staging import staging
+from windrow.operators.base import HarvestStep
+from windrow.staging import Figures
+
+
+class HarvestOperator(HarvestStep):
+    """Runs the engine over the plan of this run, and asks only for what is not settled.
+
+    When the API asks to stay away for longer than a call should wait, what is there is staged and the task
+    defers: it gives its slot back and goes on at that time by itself, without using up a retry.
+
+    :param conn_id: the Airflow connection of the API.
+    :param connections: calls in flight at once; None for what the connection says.
+    :returns: the figures of this harvest.
+    """
+
+    template_fields = (*HarvestStep.template_fields, "conn_id", "connections")
+
+    def __init__(self, *, conn_id: str, connections: int | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.connections = connections
+        self._harvester: Harvester | None = None
+
+    def execute(self, context: Context) -> Figures:
+        """Harvest, or go on with it.
+
+        :raises WindrowError: see `Harvester.run`.
+        """
+        connections = None if self.connections in {None, "", "None"} else int(str(self.connections))
+        client = ApiHook(self.conn_id).client(connections=connections)
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            self._harvester = Harvester(client, state, state.plan(self.run_of(context)), self.stream.records)
+            try:
+                return asyncio.run(_harvest(client, self._harvester))
+            except RateLimited as limit:
+                self.log.warning("%s", limit)
+                raise TaskDeferred(
+                    trigger=DateTimeTrigger(moment=limit.retry_at), method_name=self.go_on.__name__
+                ) from None
+
+    def go_on(self, context: Context, event: object = None) -> Figures:
+        """Go on after a pause that the API asked for."""
+        return self.execute(context)
+
+    def on_kill(self) -> None:
+        """Let the calls under way end and be staged, when Airflow asks the task to stop."""
+        if self._harvester is not None:
+            self._harvester.stop()
+
+
+async def _harvest(client: Client, harvester: Harvester) -> Figures:
+    async with client:
+        await harvester.run()
+    return harvester.figures("ended")

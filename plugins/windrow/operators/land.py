@@ -1,0 +1,55 @@
+"""land: turn staged answers into Parquet files in a bucket."""
+
+from typing import Any
+
+from airflow.sdk import Context
+
+from windrow.errors import NothingToHarvest
+from windrow.hooks.staging import staging
+from windrow.hooks.stores import open_store
+from windrow.landing import MANIFEST, Landing
+from windrow.operators.base import HarvestStep
+from windrow.replay import replay
+
+
+class LandOperator(HarvestStep):
+    """Reads the quarantine again, lands all answers of the run, and writes the manifest last.
+
+    :param to: the bucket, like ``gs://bucket``.
+    :param prefix: the folder in it, without slashes at its ends.
+    :param gcp_conn_id: the Airflow connection of Google Cloud.
+    :returns: XComs of these names: ``objects`` (names of the files to load), ``records``, ``manifest`` (its address).
+    """
+
+    template_fields = (*HarvestStep.template_fields, "to", "prefix", "gcp_conn_id")
+
+    def __init__(self, *, to: str, prefix: str, gcp_conn_id: str = "google_cloud_default", **kwargs: Any) -> None:
+        super().__init__(multiple_outputs=True, **kwargs)
+        self.to = to
+        self.prefix = prefix
+        self.gcp_conn_id = gcp_conn_id
+
+    def execute(self, context: Context) -> dict[str, object]:
+        """Land.
+
+        :raises NothingToHarvest: no answer of the run holds a record, so there is nothing to load.
+        """
+        store = open_store(self.to, self.gcp_conn_id)
+        run = self.run_of(context)
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            replayed = replay(state, run, self.stream)
+            if replayed:
+                self.log.info("%s answers of the quarantine can be read now.", f"{replayed:,}")
+            manifest = Landing(state, self.stream, store, self.prefix).land(state.plan(run))
+            if not manifest.records:
+                kept = [f"{one.query.key!r}: {one.reason}" for _, one in state.quarantined(run)][:3]
+                raise NothingToHarvest(
+                    f"None of the answers of this run holds a record: the API knows nothing of {manifest.gaps:,} "
+                    f"queries, {len(state.quarantined(run)):,} are in the quarantine. {'; '.join(kept)}",
+                    advice="Check what was asked for (the params of this run, the API's list). Nothing was loaded.",
+                )
+        return {
+            "objects": [part.name for part in manifest.parts],
+            "records": manifest.records,
+            "manifest": f"{self.to}/{self.prefix}/{MANIFEST}",
+        }

@@ -1,0 +1,79 @@
+"""prove: count again in every system, and fail unless it is one number."""
+
+from typing import Any
+
+from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+from airflow.sdk import Context
+
+from windrow.hooks.staging import staging
+from windrow.hooks.stores import open_store
+from windrow.landing import Manifest
+from windrow.operators.base import HarvestStep
+from windrow.receipt import Receipt, Staged, as_text
+from windrow.staging import Figures
+
+
+class ProveOperator(HarvestStep):
+    """Writes the receipt of a run, also onto the events of its outlets, and fails if it does not add up.
+
+    :param to: the bucket of the landing, and ``prefix`` the folder in it.
+    :param sql: a query for BigQuery that gives one row of integers: ``loaded``, ``merged``, ``total``.
+    :param max_gaps: how many queries the API may know nothing of.
+    :returns: the receipt's figures.
+    """
+
+    template_fields = (*HarvestStep.template_fields, "to", "prefix", "sql", "max_gaps", "gcp_conn_id")
+    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow declares it so
+    template_ext = (".sql",)
+
+    def __init__(
+        self,
+        *,
+        to: str,
+        prefix: str,
+        sql: str,
+        max_gaps: int | str = 0,
+        gcp_conn_id: str = "google_cloud_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.to = to
+        self.prefix = prefix
+        self.sql = sql
+        self.max_gaps = max_gaps
+        self.gcp_conn_id = gcp_conn_id
+
+    def execute(self, context: Context) -> Figures:
+        """Count, write the receipt, and prove it.
+
+        :raises CountsDisagree: it does not add up.
+        """
+        run = self.run_of(context)
+        warehouse = self._warehouse()
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            plan = state.plan(run)
+            receipt = Receipt(
+                plan=plan,
+                staged=Staged.count(state, plan),
+                manifest=Manifest.read(open_store(self.to, self.gcp_conn_id), self.prefix),
+                loaded=warehouse["loaded"],
+                merged=warehouse["merged"],
+                total=warehouse["total"],
+                max_gaps=int(self.max_gaps),
+                one_record_an_answer=self.stream.one_record_an_answer,
+            )
+            harvests = [note for step, note in state.notes(run).items() if step.startswith("harvest ")]
+            figures = receipt.figures(harvests)
+            state.note(run, "receipt", figures)
+        self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = figures
+        receipt.prove()
+        return figures
+
+    def _warehouse(self) -> dict[str, int]:
+        """Run the counting query."""
+        hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False)
+        client = hook.get_client(project_id=hook.project_id, location=hook.location)
+        (row,) = client.query_and_wait(self.sql)
+        return {name: int(value) for name, value in row.items()}

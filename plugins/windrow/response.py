@@ -1,0 +1,53 @@
+"""What one attempt at a call brought."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_EXCERPT = 200
+"""Characters of an API's own error text that go into a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """``status`` is None when no answer came, and ``trouble`` then says why.
+
+    ``signature`` are the headers that signed the attempt: compared, never shown.
+    """
+
+    status: int | None = None
+    body: bytes = b""
+    retry_after_s: float | None = None
+    trouble: str = ""
+    signature: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the body as one line, for a message."""
+        text = " ".join(self.body[: _EXCERPT * 4].decode("utf-8", "replace").split())
+        return text if len(text) <= _EXCERPT else text[:_EXCERPT] + " ..."
+
+    @property
+    def summary(self) -> str:
+        """The response in one line, for a message."""
+        return self.trouble if self.status is None else f"HTTP {self.status} {self.excerpt}".rstrip()
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Read a Retry-After header, RFC 9110 section 10.2.3: seconds, or an HTTP date. None if there is none.
+
+    A date in the past gives 0. A header that is neither is treated as absent.
+    """
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,26 @@
+"""One module a source. ``stream(dataset)`` finds the class that a DAG names."""
+
+from importlib import import_module
+
+from windrow.errors import BadParameter
+from windrow.sources.base import Stream
+
+STREAMS = {
+    "titanic_passengers": "windrow.sources.titanic:Passengers",
+}
+
+
+def stream(dataset: str) -> Stream:
+    """Make the stream of a dataset, importing only its own source.
+
+    :raises BadParameter: no source declares it.
+    """
+    if dataset not in STREAMS:
+        raise BadParameter(
+            f"No source declares the dataset {dataset!r}.",
+            advice=f"Known are {', '.join(sorted(STREAMS))}; a new one is entered in windrow/sources/__init__.py.",
+        )
+    module, name = STREAMS[dataset].split(":")
+    made = getattr(import_module(module), name)()
+    assert isinstance(made, Stream)  # noqa: S101 - tells the type checker what the table above promises
+    return made

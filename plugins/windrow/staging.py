@@ -1,0 +1,234 @@
+"""MongoDB: where a run's plan, answers, quarantine and figures are durable. The only module that speaks to it.
+
+It keeps to a few operations that every server of the protocol does right: whole documents replaced by a string
+``_id``, and finds and deletes by equality on ``_id`` or on one indexed field. Doing any of it twice changes
+nothing, so a task that is killed is simply run again.
+
+=====================  =============================================  ==============================
+collection             one document is                                ``_id``; indexed field
+=====================  =============================================  ==============================
+``<dataset>``          a settled query with its answer                run_id|key; ``chunk``
+``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
+``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
+``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
+=====================  =============================================  ==============================
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+from pymongo import MongoClient, ReplaceOne
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+
+from windrow.answer import Answer, Outcome, Rejected
+from windrow.errors import PlanMissing, StagingUnavailable
+from windrow.plan import Chunk, Plan, Run, chunk_id, cut
+from windrow.query import Query, distinct
+
+T = TypeVar("T")
+Document = dict[str, Any]
+Figures = dict[str, Any]
+"""What a step counted: numbers and short texts by name."""
+
+_PLANS, _QUARANTINE, _FIGURES = "windrow_plans", "windrow_quarantine", "windrow_figures"
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
+
+
+class Staging:
+    """The state of harvests in one MongoDB database.
+
+    Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
+    one. All methods raise `StagingUnavailable` when the server cannot be reached or refuses.
+    """
+
+    def __init__(self, client: MongoClient[Document], database: str) -> None:
+        self._client = client
+        self._database = client[database]
+
+    def prepare(self, dataset: str) -> None:
+        """Make sure the server is there and the indexes exist."""
+        self._do(lambda: self._database[dataset].create_index("chunk"))
+        for name in (_QUARANTINE, _FIGURES):
+            self._do(partial(self._database[name].create_index, "run"))
+
+    # --- the plan ------------------------------------------------------------------------------
+
+    def save_plan(self, run: Run, queries: Iterable[Query]) -> Plan:
+        """Write a plan, each query once, and last its size."""
+        listed = planned = chunks = 0
+
+        def counted() -> Iterator[Query]:
+            nonlocal listed
+            for query in queries:
+                listed += 1
+                yield query
+
+        for chunk in cut(run, distinct(counted())):
+            rows = [query.row for query in chunk.queries]
+            self._replace(_PLANS, [{"_id": f"{run}|{chunk.number:05d}", "queries": orjson.dumps(rows).decode()}])
+            planned += len(chunk.queries)
+            chunks += 1
+        size: Document = {"_id": f"{run}|size", "listed": listed, "planned": planned, "chunks": chunks}
+        self._replace(_PLANS, [size])
+        return Plan(run, listed, planned, chunks)
+
+    def plan(self, run: Run) -> Plan:
+        """Return the size of a run's plan.
+
+        :raises PlanMissing: there is none, or it was not written to its end.
+        """
+        for size in self._find(_PLANS, {"_id": f"{run}|size"}):
+            return Plan(run, size["listed"], size["planned"], size["chunks"])
+        raise PlanMissing(
+            f"The run {run.run_id!r} of {run.dataset} has no plan in MongoDB.",
+            advice="Clear the task 'plan' with all tasks downstream.",
+        )
+
+    def chunk(self, run: Run, number: int) -> Chunk:
+        """Return one chunk of a plan, by its number from 0."""
+        for document in self._find(_PLANS, {"_id": f"{run}|{number:05d}"}):
+            return Chunk(run, number, tuple(Query.from_row(row) for row in orjson.loads(document["queries"])))
+        raise PlanMissing(
+            f"Chunk {number} of the plan of {run} is not in MongoDB.",
+            advice="Clear the task 'plan' with all tasks downstream.",
+        )
+
+    # --- answers -------------------------------------------------------------------------------
+
+    def stage(self, run: Run, answers: Sequence[tuple[int, Answer]]) -> None:
+        """Make answers durable, each with the number of its query's chunk. On return they count."""
+        self._replace(
+            run.dataset,
+            [
+                {
+                    "_id": f"{run.run_id}|{answer.query.key}",
+                    "chunk": chunk_id(run, number),
+                    "key": answer.query.key,
+                    "outcome": answer.outcome.value,
+                    "status": answer.status,
+                    "fetched_at": answer.fetched_at.isoformat(),
+                    "body": answer.body,
+                }
+                for number, answer in answers
+            ],
+        )
+
+    def settled(self, run: Run, number: int) -> dict[str, Outcome]:
+        """Return the outcome of each settled query of a chunk, by key."""
+        found = self._find(run.dataset, {"chunk": chunk_id(run, number)}, fields=("key", "outcome"))
+        return {document["key"]: Outcome(document["outcome"]) for document in found}
+
+    def answers(self, chunk: Chunk) -> list[Answer]:
+        """Return the settled queries of a chunk with their answers, in the order of the plan."""
+        queries = {query.key: query for query in chunk.queries}
+        order = {key: place for place, key in enumerate(queries)}
+        found = [
+            Answer(
+                query=queries[document["key"]],
+                outcome=Outcome(document["outcome"]),
+                status=document["status"],
+                body=document["body"],
+                fetched_at=datetime.fromisoformat(document["fetched_at"]),
+            )
+            for document in self._find(chunk.run.dataset, {"chunk": chunk.id})
+            if document["key"] in queries
+        ]
+        return sorted(found, key=lambda answer: order[answer.query.key])
+
+    # --- quarantine ----------------------------------------------------------------------------
+
+    def reject(self, run: Run, rejected: Sequence[tuple[int, Rejected]]) -> None:
+        """Keep answers that cannot be read, with the reason."""
+        self._replace(
+            _QUARANTINE,
+            [
+                {
+                    "_id": f"{run}|{one.query.key}",
+                    "run": str(run),
+                    "chunk": number,
+                    "query": orjson.dumps(one.query.row).decode(),
+                    "status": one.status,
+                    "reason": one.reason,
+                    "fetched_at": one.fetched_at.isoformat(),
+                    "body": one.body,
+                }
+                for number, one in rejected
+            ],
+        )
+
+    def quarantined(self, run: Run) -> list[tuple[int, Rejected]]:
+        """Return what is in the quarantine of a run, by key, each with the number of its query's chunk."""
+        found = []
+        for document in self._find(_QUARANTINE, {"run": str(run)}):
+            one = Rejected(
+                query=Query.from_row(orjson.loads(document["query"])),
+                status=document["status"],
+                body=document["body"],
+                reason=document["reason"],
+                fetched_at=datetime.fromisoformat(document["fetched_at"]),
+            )
+            found.append((document["chunk"], one))
+        return sorted(found, key=lambda entry: entry[1].query.key)
+
+    def release(self, run: Run, key: str) -> None:
+        """Take a query out of the quarantine, once its answer is staged."""
+        self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": f"{run}|{key}"}))
+
+    # --- figures -------------------------------------------------------------------------------
+
+    def note(self, run: Run, step: str, figures: Figures) -> None:
+        """Keep what a step of a run counted; the last word of a step stays."""
+        document = {"_id": f"{run}|{step}", "run": str(run), "step": step, "figures": figures}
+        self._replace(_FIGURES, [document])
+
+    def notes(self, run: Run) -> dict[str, Figures]:
+        """Return what the steps of a run counted, by step."""
+        found = self._find(_FIGURES, {"run": str(run)})
+        return {document["step"]: document["figures"] for document in found}
+
+    # --- the operations ------------------------------------------------------------------------
+
+    def _replace(self, collection: str, documents: Sequence[Document]) -> None:
+        writes = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
+        if writes:
+            self._do(lambda: self._database[collection].bulk_write(writes, ordered=False))
+
+    def _find(self, collection: str, where: Mapping[str, str], fields: Sequence[str] = ()) -> list[Document]:
+        projection = dict.fromkeys(fields, 1) or None
+        return self._do(lambda: list(self._collection(collection).find(where, projection)))
+
+    def _collection(self, name: str) -> Collection[Document]:
+        return self._database[name]
+
+    def _do(self, operation: Callable[[], T]) -> T:
+        """Run an operation; try again when the connection breaks, as it does when the server restarts.
+
+        All operations here are idempotent, so trying again is safe whatever became of the first try.
+        """
+        for pause_s in _PAUSES_S:
+            try:
+                return operation()
+            except ServerSelectionTimeoutError as error:  # the driver has waited long enough already
+                raise _unavailable(error) from error
+            except AutoReconnect:
+                time.sleep(pause_s)
+            except PyMongoError as error:
+                raise _unavailable(error) from error
+        try:
+            return operation()
+        except PyMongoError as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: PyMongoError) -> StagingUnavailable:
+    return StagingUnavailable(
+        f"MongoDB does not do its part: {type(error).__name__}: {error}",
+        advice="Check that it runs and that the Airflow connection names its host, port, login and database. "
+        "What was staged before is safe; the next try goes on from there.",
+    )
