@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.8
 UV := .venv-uv/bin/uv
+UV_READY := .venv-uv/.ready-$(UV_VERSION)
 AIRFLOW_PYTHON := .venv/bin/python
 CLOUD_PYTHON := .venv-cloud/bin/python
 LOCAL_CLOUD := $(AIRFLOW_PYTHON) -m local_cloud
@@ -21,7 +22,7 @@ help: ## list the targets
 .PHONY: setup
 setup: .venv/.ready .venv-cloud/.ready ## make the two environments: Airflow with tests, and the local cloud
 
-.venv-uv/.ready: Makefile
+$(UV_READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "windrow needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -m venv --clear .venv-uv \
@@ -29,13 +30,13 @@ setup: .venv/.ready .venv-cloud/.ready ## make the two environments: Airflow wit
 	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
-.venv/.ready: .venv-uv/.ready requirements.txt requirements/dev.txt
+.venv/.ready: $(UV_READY) requirements.txt requirements/dev.txt
 	@echo "setting up Airflow and the test tools (.venv)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv
 	@$(UV) pip install --quiet --python $(AIRFLOW_PYTHON) -r requirements.txt -r requirements/dev.txt
 	@touch $@
 
-.venv-cloud/.ready: .venv-uv/.ready requirements/cloud.txt requirements/cloud-nodeps.txt
+.venv-cloud/.ready: $(UV_READY) requirements/cloud.txt requirements/cloud-nodeps.txt
 	@echo "setting up the local cloud (.venv-cloud)"
 	@$(UV) venv --quiet --clear --seed --python .venv-uv/bin/python .venv-cloud
 	@$(UV) pip install --quiet --python $(CLOUD_PYTHON) -r requirements/cloud.txt
@@ -43,7 +44,7 @@ setup: .venv/.ready .venv-cloud/.ready ## make the two environments: Airflow wit
 	@touch $@
 
 .PHONY: lock
-lock: .venv-uv/.ready ## resolve requirements/*.in into pinned files again
+lock: $(UV_READY) ## resolve requirements/*.in into pinned files again
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/airflow.in -o requirements.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/dev.in -o requirements/dev.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/cloud.in -o requirements/cloud.txt

@@ -21,11 +21,12 @@ from airflow.providers.google.cloud.operators.bigquery import (
     BigQueryCheckOperator,
     BigQueryColumnCheckOperator,
     BigQueryCreateEmptyDatasetOperator,
-    BigQueryInsertJobOperator,
 )
 from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
 from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag
-from windrow.operators.bigquery import statement
+
+from windrow.operators import params
+from windrow.operators.bigquery import SqlFileOperator
 from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.operators.harvest import HarvestOperator
 from windrow.operators.land import LandOperator
@@ -58,21 +59,8 @@ SQL = "bigquery/titanic"
             title="Names",
             description="Ask only for these passengers, one name a line. Empty: for all that the API lists.",
         ),
-        "connections": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            maximum=256,
-            title="Calls in flight",
-            description="Calls under way at once. Empty: what the connection 'titanic' says.",
-        ),
-        "max_gaps": Param(
-            0,
-            type="integer",
-            minimum=0,
-            title="Accepted gaps",
-            description="How many names the API may answer with 404 before the run counts as failed.",
-        ),
+        "connections": params.connections(),
+        "max_gaps": params.max_gaps(),
     },
     template_searchpath=SQL_FOLDER,
     user_defined_filters={"slug": slug},
@@ -95,9 +83,7 @@ def titanic_passengers() -> None:
     prepare_dataset = BigQueryCreateEmptyDatasetOperator(
         task_id="prepare_dataset", dataset_id="titanic", if_exists="ignore"
     )
-    prepare_table = BigQueryInsertJobOperator(
-        task_id="prepare_table", configuration=statement(f"{SQL}/passengers/create.sql")
-    )
+    prepare_table = SqlFileOperator(task_id="prepare_table", path=f"{SQL}/passengers/create.sql")
     load = GCSToBigQueryOperator(
         task_id="load",
         bucket=BUCKET,
@@ -105,17 +91,18 @@ def titanic_passengers() -> None:
         source_format="PARQUET",
         destination_project_dataset_table=LANDING_TABLE,
         schema_fields=Passengers.contract.bigquery_fields,
+        autodetect=False,
         write_disposition="WRITE_TRUNCATE",
     )
     audit = BigQueryCheckOperator(task_id="audit", sql=f"{SQL}/passengers/audit.sql", use_legacy_sql=False)
-    merge = BigQueryInsertJobOperator(task_id="merge", configuration=statement(f"{SQL}/passengers/merge.sql"))
+    merge = SqlFileOperator(task_id="merge", path=f"{SQL}/passengers/merge.sql")
     check = BigQueryColumnCheckOperator(
         task_id="check",
         table="titanic.passengers",
         column_mapping={"passenger_id": {"unique_check": {"equal_to": 0}, "null_check": {"equal_to": 0}}},
         use_legacy_sql=False,
     )
-    marts = BigQueryInsertJobOperator(task_id="marts", configuration=statement(f"{SQL}/survival/query.sql"))
+    marts = SqlFileOperator(task_id="marts", path=f"{SQL}/survival/query.sql")
     prove = ProveOperator(
         task_id="prove",
         dataset=DATASET,

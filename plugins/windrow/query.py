@@ -4,10 +4,13 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+
+from windrow.errors import BadParameter
 
 _KEY_LIMIT = 300
-"""Characters of a key before it is shortened. MongoDB limits an index entry to 1,024 bytes in old versions."""
+"""Bytes of a key before it is shortened. MongoDB limits an index entry to 1,024 bytes in old versions."""
+_ESCAPES = {ord(sign): f"%{ord(sign):02X}" for sign in "%&=+#?|" + "".join(map(chr, range(32))) + "\x7f"}
+"""Signs that have a meaning in a URL or in an ``_id`` of the staging, and control characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +26,22 @@ class Query:
     def of(cls, path: str, params: Mapping[str, str] | None = None, *, cost: int = 1) -> "Query":
         """Make a query whose key is its path and its parameters, sorted, as they look in a URL.
 
-        A person can read the key in a log and paste it behind the base URL. A very long one keeps its
-        beginning and ends in a digest of the whole.
+        A person can read the key in a log: only characters that would make it ambiguous are escaped. A very
+        long one keeps its beginning and ends in a digest of the whole.
+
+        :raises BadParameter: a value is no text that can be sent (it holds half of a surrogate pair).
         """
         params = params or {}
         key = path.strip("/")
         if params:
-            key += "?" + urlencode(sorted(params.items()), quote_via=quote, safe=",():'\" /")
-        if len(key) > _KEY_LIMIT:
-            key = f"{key[: _KEY_LIMIT - 33]}~{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+            key += "?" + "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(params.items()))
+        try:
+            encoded = key.encode()
+        except UnicodeEncodeError:
+            raise BadParameter(f"{key!r} holds half a character.", advice="Mend the list or the param.") from None
+        if len(encoded) > _KEY_LIMIT:
+            head = encoded[: _KEY_LIMIT - 33].decode("utf-8", "ignore")
+            key = f"{head}~{hashlib.sha256(encoded).hexdigest()[:32]}"
         return cls(key=key, path=path, params=tuple(params.items()), cost=cost)
 
     @property
@@ -44,6 +54,10 @@ class Query:
         """Make the query again from what `row` gave, also after a trip through JSON."""
         key, path, params, cost = row
         return cls(key, path, tuple((name, value) for name, value in params), cost)
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)
 
 
 def distinct(queries: Iterable[Query]) -> Iterator[Query]:

@@ -9,6 +9,8 @@ from windrow.landing import Manifest
 from windrow.plan import Plan
 from windrow.staging import Figures, Staging
 
+_EXAMPLES = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -17,17 +19,24 @@ class Staged:
     answered: int
     gaps: int
     quarantined: int
+    examples: tuple[str, ...] = ()
+    """Some of the queries behind ``gaps`` and ``quarantined``, each with what is wrong, for messages."""
 
     @classmethod
     def count(cls, staging: Staging, plan: Plan) -> "Staged":
         """Count chunk by chunk; settled queries that are no longer in the plan do not count."""
         answered = gaps = 0
+        examples = []
         for number in range(plan.chunks):
             planned = {query.key for query in staging.chunk(plan.run, number).queries}
             for key, outcome in staging.settled(plan.run, number).items():
                 answered += key in planned and outcome is Outcome.ANSWERED
-                gaps += key in planned and outcome is Outcome.GAP
-        return cls(answered, gaps, len(staging.quarantined(plan.run)))
+                if key in planned and outcome is Outcome.GAP:
+                    gaps += 1
+                    examples.append(f"{key!r}: the API knows no such thing")
+        quarantined = staging.quarantined(plan.run)
+        examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined]
+        return cls(answered, gaps, len(quarantined), tuple(examples[:_EXAMPLES]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +69,8 @@ class Receipt:
             )
         if staged.gaps > self.max_gaps:
             found.append(
-                f"the API knows nothing of {staged.gaps:,} queries, and the run accepts {self.max_gaps:,}: look at "
-                "them, then raise the param max_gaps, or mend the list"
+                f"the API knows nothing of {staged.gaps:,} of {plan.planned:,} queries, and the run accepts "
+                f"{self.max_gaps:,}: trigger a run with a higher max_gaps, or have the API's list mended"
             )
         if manifest.unreadable:
             found.append(
@@ -120,10 +129,12 @@ class Receipt:
         """
         found = self.disagreements()
         if found:
+            points = "; ".join(f"({place}) {text}" for place, text in enumerate(found, 1))
+            examples = f" Queries concerned: {'; '.join(self.staged.examples)}." if self.staged.examples else ""
             raise CountsDisagree(
                 f"The receipt of {self.plan.run.dataset}, run {self.plan.run.run_id!r}, does not add up. "
-                + "; and ".join(f"({place}) {text}" for place, text in enumerate(found, 1)),
-                advice="Nothing is lost: what was fetched is in MongoDB and landed. Do what each point says.",
+                f"{points}.{examples}",
+                advice="Do what each point says. Nothing is lost: what was fetched is in MongoDB and landed.",
             )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from windrow import sources
-from windrow.operators.retry import ErrorPolicy
 from windrow.plan import Run
 from windrow.sources.base import Stream
 
@@ -21,7 +20,6 @@ class HarvestStep(BaseOperator):
     template_fields: Sequence[str] = ("dataset", "mongo_conn_id")
 
     def __init__(self, *, dataset: str, mongo_conn_id: str = "mongo_default", **kwargs: Any) -> None:
-        kwargs.setdefault("retry_policy", ErrorPolicy())
         super().__init__(**kwargs)
         self.dataset = dataset
         self.mongo_conn_id = mongo_conn_id

@@ -2,10 +2,25 @@
 
 from typing import Any
 
+from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
 
-def statement(path: str) -> dict[str, Any]:
-    """Make the configuration of a job that runs an SQL file, a template below ``include/sql``.
+
+class SqlFileOperator(BigQueryInsertJobOperator):
+    """Runs an SQL file, a template below ``include/sql``, as one BigQuery job.
 
     The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent.
+
+    The job is never taken for done because it was done before: Airflow's durable jobs keep the id of a finished
+    job when a task is cleared, and the cleared task would end green without doing anything. Files run here are
+    written so that doing them twice changes nothing.
+
+    :param path: like ``bigquery/titanic/passengers/merge.sql``.
     """
-    return {"query": {"query": f"{{% include '{path}' %}}", "useLegacySql": False}}
+
+    def __init__(self, *, path: str, **kwargs: Any) -> None:
+        super().__init__(
+            configuration={"query": {"query": f"{{% include '{path}' %}}", "useLegacySql": False}},
+            durable=False,
+            **kwargs,
+        )
+        self.path = path

@@ -4,7 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from windrow.operators.failure import explain
+from windrow.operators.failure import explain_failure, explain_retry
+from windrow.operators.retry import ErrorPolicy
 
 TASK_DEFAULTS: dict[str, Any] = {
     "owner": "windrow",
@@ -12,9 +13,11 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
-    "on_failure_callback": explain,
+    "retry_policy": ErrorPolicy(),
+    "on_failure_callback": explain_failure,
+    "on_retry_callback": explain_retry,
 }
-"""For ``default_args``. Operators of this package add a retry policy by error (`windrow.policy.TASK_POLICY`)."""
+"""For ``default_args``."""
 
 SQL_FOLDER = str(Path(__file__).parents[3] / "include" / "sql")
 """For ``template_searchpath``: SQL files are named from here."""

@@ -20,22 +20,32 @@ ADVICE = {
     "merge": "A merge takes effect whole or not at all. Clear this task with all tasks downstream.",
     "check": "The final table is merged, the marts are those of the last good run.",
     "marts": "The final table is merged. Clear this task with all tasks downstream.",
-    "prove": "The message above says which counts differ and which task to clear.",
+    "prove": "The final table and the marts are written. Clear this task once the cause is gone.",
 }
 """By the first word of a task's id within its group: what is safe, and what to do."""
 
 
-def explain(context: Context) -> None:
+def explain_failure(context: Context) -> None:
     """Log what failed, with what is safe and what to do. An ``on_failure_callback``."""
+    log.error("FAILED: %s", _story(context))
+
+
+def explain_retry(context: Context) -> None:
+    """Log the same for a task that is going to be tried again. An ``on_retry_callback``."""
+    log.warning("WILL BE TRIED AGAIN: %s", _story(context))
+
+
+def _story(context: Context) -> str:
     task_id = context["task_instance"].task_id
     error = context.get("exception")
-    what = error.what if isinstance(error, WindrowError) else f"{type(error).__name__}: {error}"
-    advice = error.advice if isinstance(error, WindrowError) else ""
-    safe = next((ADVICE[word] for word in task_id.replace(".", "_").split("_") if word in ADVICE), "")
-    log.error(
-        "FAILED: task '%s' of run '%s'. %s | What to do: %s",
-        task_id,
-        context["run_id"],
-        what,
-        " ".join(filter(None, (advice, safe))) or "See docs/operations.md.",
-    )
+    if isinstance(error, WindrowError):
+        what, advice = error.what, error.advice
+    else:
+        what, advice = f"{type(error).__name__}: {error}", _advice(task_id)
+    return f"task '{task_id}' of run '{context['run_id']}'. {what} | What to do: {advice}"
+
+
+def _advice(task_id: str) -> str:
+    """Find what is safe under a task, for errors that bring no advice of their own."""
+    words = task_id.replace(".", "_").split("_")
+    return next((ADVICE[word] for word in words if word in ADVICE), "See docs/operations.md.")

@@ -9,6 +9,7 @@ from windrow.hooks.staging import staging
 from windrow.hooks.stores import open_store
 from windrow.landing import MANIFEST, Landing
 from windrow.operators.base import HarvestStep
+from windrow.receipt import Staged
 from windrow.replay import replay
 
 
@@ -40,13 +41,14 @@ class LandOperator(HarvestStep):
             replayed = replay(state, run, self.stream)
             if replayed:
                 self.log.info("%s answers of the quarantine can be read now.", f"{replayed:,}")
-            manifest = Landing(state, self.stream, store, self.prefix).land(state.plan(run))
+            plan = state.plan(run)
+            manifest = Landing(state, self.stream, store, self.prefix).land(plan)
             if not manifest.records:
-                kept = [f"{one.query.key!r}: {one.reason}" for _, one in state.quarantined(run)][:3]
+                staged = Staged.count(state, plan)
                 raise NothingToHarvest(
-                    f"None of the answers of this run holds a record: the API knows nothing of {manifest.gaps:,} "
-                    f"queries, {len(state.quarantined(run)):,} are in the quarantine. {'; '.join(kept)}",
-                    advice="Check what was asked for (the params of this run, the API's list). Nothing was loaded.",
+                    f"Of {plan.planned:,} queries none gave a record: gaps {staged.gaps:,}, in quarantine "
+                    f"{staged.quarantined:,}. {'; '.join(staged.examples)}",
+                    advice="Check what was asked for: the params of this run, the API's list. Nothing was loaded.",
                 )
         return {
             "objects": [part.name for part in manifest.parts],

@@ -1,7 +1,7 @@
 """plan: list what to ask for, and write it down."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -39,7 +39,8 @@ class PlanOperator(HarvestStep):
         :raises BadParameter: a param is unknown or cannot be meant; no call was made.
         :raises NothingToHarvest: the API lists nothing.
         """
-        _refuse_unknown(context["dag_run"].conf or {}, context["params"])
+        # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
+        _refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
         run, params = self.run_of(context), dict(context["params"])
         client = ApiHook(self.conn_id).client()
         with staging(self.mongo_conn_id, self.dataset) as state:
@@ -81,7 +82,7 @@ def _listed(query: Query, settled: object) -> object:
     )
 
 
-def _refuse_unknown(given: Mapping[str, object], known: Mapping[str, object]) -> None:
+def _refuse_unknown(given: Mapping[str, object], known: Collection[str]) -> None:
     """Refuse a trigger's params that the DAG does not declare: Airflow itself lets them pass in silence.
 
     :raises BadParameter: naming the nearest known one.

@@ -1,11 +1,19 @@
-"""The table `windrow.policy.TASK_POLICY` as Airflow takes it."""
+"""Which error makes a task retry: `windrow.policy.TASK_POLICY` and the clouds' own errors, as Airflow takes it."""
 
 from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+from google.api_core.exceptions import BadRequest, Forbidden, NotFound
 
-from windrow.policy import TASK_POLICY
+from windrow.policy import TASK_POLICY, TaskRule
+
+CLOUD_POLICY = (
+    TaskRule(BadRequest, None, "the cloud says the request itself is wrong: a file, a schema, a statement"),
+    TaskRule(Forbidden, None, "the account of the connection may not do this"),
+    TaskRule(NotFound, None, "something that is named is not there"),
+)
+"""Errors of Google's clients that asking again does not cure."""
 
 
 class ErrorPolicy(RetryPolicy):
@@ -15,7 +23,7 @@ class ErrorPolicy(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Find the first rule whose error this is; without one the task's own settings hold."""
-        for rule in TASK_POLICY:
+        for rule in (*TASK_POLICY, *CLOUD_POLICY):
             if isinstance(exception, rule.error):
                 if rule.delay is None:
                     return RetryDecision.fail(reason=rule.why)

@@ -1,0 +1,26 @@
+"""Params that DAGs have in common: fields of the trigger form. Each call makes a new one."""
+
+from airflow.sdk import Param
+
+
+def connections() -> Param:
+    """How many calls are in flight, for `HarvestOperator`."""
+    return Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        maximum=256,
+        title="Calls in flight",
+        description="Calls under way at once. Empty: what the Airflow connection of the API says.",
+    )
+
+
+def max_gaps() -> Param:
+    """How many gaps a run accepts, for `ProveOperator`."""
+    return Param(
+        0,
+        type="integer",
+        minimum=0,
+        title="Accepted gaps",
+        description="How many queries the API may answer with 'no such thing' before the run counts as failed.",
+    )

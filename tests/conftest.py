@@ -1,0 +1,76 @@
+"""What all tests share: no socket beyond this machine, Airflow's settings, and the parts of the local cloud.
+
+The local cloud is started once a session, when a test first asks for it. Tests keep apart by names: each has
+its own database, its own run ids and its own bucket prefix.
+"""
+
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "loopback_only"))
+
+import loopback_guard  # noqa: E402
+
+loopback_guard.install()
+os.environ.update(loopback_guard.environment(os.environ))  # processes that tests start are guarded too
+for name in [name for name in os.environ if name.startswith(("WINDROW_", "AIRFLOW"))]:
+    del os.environ[name]  # what a developer has set must not decide over a test
+_home = tempfile.mkdtemp(prefix="windrow-airflow-")
+os.environ |= {  # read when Airflow is first imported, which no module of the tests does before this
+    "AIRFLOW_HOME": _home,
+    "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_home}/airflow.db",
+    "NO_GCE_CHECK": "true",
+}
+
+import pytest  # noqa: E402
+from pymongo import MongoClient  # noqa: E402
+
+from local_cloud.apis import testing as fake_api  # noqa: E402
+from local_cloud.settings import Settings  # noqa: E402
+from local_cloud.testing import running  # noqa: E402
+from windrow.staging import Staging  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """MongoDB, GCS and BigQuery of the local cloud."""
+    with running({"mongo", "gcs", "bigquery"}, tmp_path_factory.mktemp("cloud")) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def mongo(cloud: Settings) -> Iterator[MongoClient]:
+    """The MongoDB server of the local cloud, or the real one that MONGO_URL names."""
+    url = os.environ.get("MONGO_URL") or f"mongodb://127.0.0.1:{cloud.mongo_port}"
+    with MongoClient(url, serverSelectionTimeoutMS=5_000) as client:
+        yield client
+
+
+@pytest.fixture
+def staging(mongo: MongoClient) -> Staging:
+    """A staging with an empty database of its own."""
+    return Staging(mongo, f"test_{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Iterator[fake_api.FakeApi]:
+    """The fake APIs, one server for all tests."""
+    with fake_api.running() as api:
+        yield api
+
+
+@pytest.fixture
+def api(api_server: fake_api.FakeApi) -> fake_api.FakeApi:
+    """The fake APIs, without faults and with counters at zero."""
+    api_server.heal()
+    api_server.revoke_tokens()
+    api_server.reset()
+    return api_server

@@ -1,0 +1,178 @@
+"""Every DAG: imports, holds to the house rules, and touches nothing while it is parsed."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "dags").glob("*.py"))
+PARSE_BUDGET_S = 5.0
+"""Airflow gives up on a file after 30 s (core.dagbag_import_timeout); a slow file delays every other DAG."""
+DAG_LINES = 120
+
+SPY = """
+import socket, sys
+import airflow.sdk
+from airflow.sdk import Variable, BaseHook
+
+def refuse(event, args):
+    if event in {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"}:
+        raise RuntimeError(f"network at import: {event} {args!r}")
+
+def refuse_state(*args, **kwargs):
+    raise RuntimeError(f"Variable or Connection at import: {args!r}")
+
+Variable.get = refuse_state
+BaseHook.get_connection = refuse_state
+sys.addaudithook(refuse)
+sys.path[:0] = sys.argv[2:]
+import runpy
+runpy.run_path(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="session")
+def dagbag():
+    from airflow.dag_processing.dagbag import DagBag
+
+    sys.path.insert(0, str(ROOT / "plugins"))
+    return DagBag(dag_folder=str(ROOT / "dags"))
+
+
+def dags(dagbag):
+    assert dagbag.dags, "no DAG was found, so nothing was checked"
+    return dagbag.dags.values()
+
+
+def test_every_file_gives_the_dag_of_its_name(dagbag):
+    assert dagbag.import_errors == {}
+    assert {file.stem for file in FILES} == set(dagbag.dag_ids)
+
+
+def test_parse_time_is_within_the_budget(dagbag):
+    assert {
+        stat.file: stat.duration.total_seconds()
+        for stat in dagbag.dagbag_stats
+        if stat.duration.total_seconds() > PARSE_BUDGET_S
+    } == {}
+
+
+def test_dags_have_owner_tags_docs_and_a_bound_on_runs(dagbag):
+    for dag in dags(dagbag):
+        assert dag.tags, dag.dag_id
+        assert len(dag.doc_md or "") > 200, f"{dag.dag_id}: doc_md should tell what each task does"
+        assert dag.max_active_runs <= 4, f"{dag.dag_id}: runs share the API's limits"
+        assert not dag.catchup, f"{dag.dag_id}: switched on, it would start a run for every day since its start date"
+        for name in dag.params:
+            declared = dag.params.get_param(name)
+            assert declared.schema.get("title"), f"{dag.dag_id}: param {name} has no title in the form"
+            assert declared.description, f"{dag.dag_id}: param {name} has no description in the form"
+            assert "type" in declared.schema, f"{dag.dag_id}: param {name} takes anything"
+
+
+def test_tasks_have_owner_retries_and_a_word_for_failure(dagbag):
+    from windrow.operators.failure import explain_failure, explain_retry
+    from windrow.operators.retry import ErrorPolicy
+
+    for dag in dags(dagbag):
+        for task in dag.tasks:
+            assert task.owner not in {"", "airflow"}, task
+            assert task.retries >= 1, task
+            assert task.retry_delay.total_seconds() > 0, task
+            assert isinstance(task.retry_policy, ErrorPolicy), f"{task}: a retry should depend on the error"
+            assert explain_failure in task.on_failure_callback, f"{task}: a red task should say what to do"
+            assert explain_retry in task.on_retry_callback, task
+
+
+def test_a_cleared_sql_task_runs_again(dagbag):
+    """Airflow's durable jobs keep the id of a finished job: cleared, such a task ends green and does nothing."""
+    from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
+
+    jobs = [task for dag in dags(dagbag) for task in dag.tasks if isinstance(task, BigQueryInsertJobOperator)]
+    assert jobs
+    assert [task.task_id for task in jobs if task.durable] == []
+
+
+def test_no_cycle_and_serializable(dagbag):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for dag in dags(dagbag):
+        dag.check_cycle()
+        copy = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        assert copy.dag_id == dag.dag_id
+        assert {task.task_id for task in copy.tasks} == {task.task_id for task in dag.tasks}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_version_does_not_change_with_each_parse(file):
+    from airflow.utils.dag_version_inflation_checker import check_dag_file_stability
+
+    assert [warning.message for warning in check_dag_file_stability(str(file)).warnings] == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_no_network_and_no_variable_at_import(file):
+    parsed = spy_on(file)
+    assert parsed.returncode == 0, parsed.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import socket; socket.create_connection(('127.0.0.1', 9))",
+        "from airflow.sdk import Variable; Variable.get('x', default=None)",
+        "from airflow.sdk import BaseHook; BaseHook.get_connection('x')",
+    ],
+)
+def test_the_spy_sees_what_it_should(line, tmp_path):
+    file = tmp_path / "naughty.py"
+    file.write_text(line)
+    parsed = spy_on(file)
+    assert parsed.returncode != 0
+    assert "at import" in parsed.stderr
+
+
+def spy_on(file: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SPY, str(file), str(ROOT / "plugins")]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)  # noqa: S603
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_dag_reads_as_a_table_of_contents(file):
+    text = file.read_text()
+    assert len(text.splitlines()) <= DAG_LINES
+    imported = {
+        name
+        for node in ast.walk(ast.parse(text))
+        for name in (
+            [node.module]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    }
+    machinery = {"windrow.engine", "windrow.client", "windrow.staging", "windrow.auth", "pymongo", "aiohttp"}
+    assert imported & machinery == set(), "a DAG uses operators and sources, never the machinery below them"
+    assert "SELECT " not in text.split('"""', 2)[2], "SQL belongs into include/sql"
+
+
+def test_plugins_are_not_loaded_as_top_level_modules():
+    """Airflow runs every module below plugins/ under its bare name, unless .airflowignore keeps it from there."""
+    code = (
+        "import sys, airflow.plugins_manager as manager\n"
+        "manager.load_plugins_from_plugin_directory() if hasattr(manager, 'load_plugins_from_plugin_directory') "
+        "else manager.ensure_plugins_loaded()\n"
+        "import windrow.errors, windrow.hooks.api\n"
+        "own = [name for name, module in sys.modules.items()"
+        " if '/plugins/windrow/' in (getattr(module, '__file__', None) or '') and not name.startswith('windrow')]\n"
+        "print('OWN', own)\n"
+    )
+    shown = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert "OWN []" in shown.stdout, shown.stdout[-500:] + shown.stderr[-1500:]
