@@ -1,7 +1,6 @@
 """### Titanic passengers, by name
 
-Lists the passengers of an API, makes one call a name, and keeps `titanic.passengers` and the mart
-`titanic.survival` in BigQuery up to date.
+Lists the passengers of an API, makes one call a name, and keeps `titanic` in BigQuery up to date.
 
 | task | does | safe to clear |
 |---|---|---|
@@ -38,13 +37,14 @@ from windrow.sources.titanic import Passengers
 DATASET = Passengers.dataset
 BUCKET = "{{ var.value.windrow_bucket }}"
 PREFIX = "titanic/passengers/dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"
+LANDED = {"to": f"gs://{BUCKET}", "prefix": PREFIX}
+LOCATION = "{{ conn.google_cloud_default.extra_dejson.get('location', 'US') }}"
 LANDING_TABLE = f"windrow_landing.{DATASET}_{{{{ run_id | slug }}}}"
 SQL = "bigquery/titanic"
 
 
 @dag(
-    dag_id=DATASET,
-    # Without a start date and with no past run wanted, a DAG that is switched on waits for its next day.
+    # without a start date, and with no past run wanted, a DAG that is switched on waits for its next day
     schedule=CronTriggerTimetable("0 0 * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
@@ -65,23 +65,25 @@ SQL = "bigquery/titanic"
     template_searchpath=SQL_FOLDER,
     user_defined_filters={"slug": slug},
 )
-def titanic_passengers() -> None:
-    """Wire the steps."""
+def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     plan = PlanOperator(task_id="plan", dataset=DATASET, conn_id="titanic")
     harvest = HarvestOperator(
         task_id="harvest", dataset=DATASET, conn_id="titanic", connections="{{ params.connections }}"
     )
-    land = LandOperator(task_id="land", dataset=DATASET, to=f"gs://{BUCKET}", prefix=PREFIX)
+    land = LandOperator(task_id="land", dataset=DATASET, **LANDED)
 
     prepare_landing = BigQueryCreateEmptyDatasetOperator(
         task_id="prepare_landing",
         dataset_id="windrow_landing",
         # A landing table is of one run; a week is enough to look at it, and to clear a task of its run.
-        dataset_reference={"defaultTableExpirationMs": str(7 * 24 * 3600 * 1000)},
+        dataset_reference={"location": LOCATION, "defaultTableExpirationMs": str(7 * 24 * 3600 * 1000)},
         if_exists="ignore",
     )
     prepare_dataset = BigQueryCreateEmptyDatasetOperator(
-        task_id="prepare_dataset", dataset_id="titanic", if_exists="ignore"
+        task_id="prepare_dataset",
+        dataset_id="titanic",
+        dataset_reference={"location": LOCATION},
+        if_exists="ignore",
     )
     prepare_table = SqlFileOperator(task_id="prepare_table", path=f"{SQL}/passengers/create.sql")
     load = GCSToBigQueryOperator(
@@ -106,15 +108,13 @@ def titanic_passengers() -> None:
     prove = ProveOperator(
         task_id="prove",
         dataset=DATASET,
-        to=f"gs://{BUCKET}",
-        prefix=PREFIX,
+        **LANDED,
         sql=f"{SQL}/passengers/prove.sql",
         max_gaps="{{ params.max_gaps }}",
         outlets=[Asset(DATASET)],
     )
-    chain(
-        plan, harvest, land, [prepare_landing, prepare_dataset], prepare_table, load, audit, merge, check, marts, prove
-    )
+    chain(plan, harvest, land, [prepare_landing, prepare_dataset], prepare_table, load)
+    chain(load, audit, merge, check, marts, prove)
 
 
 titanic_passengers()

@@ -9,11 +9,11 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
-from windrow.errors import ApiUnreachable, CredentialsRejected
+from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
 from windrow.response import Response
 
@@ -96,12 +96,14 @@ class RefreshingToken(Auth):
         if token is None or now >= token.expires_at:
             token = await self._refreshed(post)
         elif now >= token.refresh_at and self._refresh is None:
-            self._start_refresh(post).add_done_callback(_take_note)
+            self._start_refresh(post).add_done_callback(self._postpone_if_failed)
         return {"Authorization": f"Bearer {token.value}"}
 
     async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
         """Refresh, unless another call already did so since this signature was made."""
         if self._token is not None and signature["Authorization"] == f"Bearer {self._token.value}":
+            self._token = None  # it signs no further call
+        if self._token is None:
             await self._refreshed(post)
 
     async def _refreshed(self, post: PostForm) -> Token:
@@ -110,7 +112,18 @@ class RefreshingToken(Auth):
 
     def _start_refresh(self, post: PostForm) -> "asyncio.Task[Token]":
         self._refresh = asyncio.create_task(self._replace(post))
+        # Who waits for it learns how it ended; where nobody does any more, that is no error in itself.
+        self._refresh.add_done_callback(lambda refresh: refresh.cancelled() or refresh.exception())
         return self._refresh
+
+    def _postpone_if_failed(self, refresh: "asyncio.Task[Token]") -> None:
+        """Leave a token endpoint in peace that failed in the background: until half of the remaining life is over.
+
+        A failure is no news yet, as the old token lives. Once it is dead a call waits for a refresh, and raises.
+        """
+        token, now = self._token, time.monotonic()
+        if token is not None and (refresh.cancelled() or refresh.exception() is not None):
+            self._token = replace(token, refresh_at=now + (token.expires_at - now) / 2)
 
     async def _replace(self, post: PostForm) -> Token:
         try:
@@ -121,21 +134,12 @@ class RefreshingToken(Auth):
             self._refresh = None
 
 
-def _take_note(refresh: "asyncio.Task[Token]") -> None:
-    """Consume the end of a refresh in the background.
-
-    A failure is no news yet: the old token lives, the next call starts another refresh, and once the token is
-    dead that call waits for it and raises.
-    """
-    if not refresh.cancelled():
-        refresh.exception()
-
-
 class ClientCredentials(RefreshingToken):
     """The OAuth 2.0 client credentials grant, RFC 6749 section 4.4, with the secret in the form.
 
     :param token_url: absolute, or a path below the API's base URL.
     :param name: what messages call the credentials: the id of the Airflow connection.
+    :param patience_s: the longest pause that is waited for in place when the endpoint asks for one.
     """
 
     def __init__(
@@ -145,41 +149,55 @@ class ClientCredentials(RefreshingToken):
         client_secret: str,
         *,
         name: str = "api",
+        patience_s: float = 60.0,
         backoff: Backoff | None = None,
         policy: ResponsePolicy = HTTP_POLICY,
     ) -> None:
         super().__init__()
         self._token_url = token_url
-        self._form = {
-            "grant_type": "client_credentials",
-            "client_id": client_id,
-            "client_secret": client_secret,
-        }
+        self._form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
         self._name = name
+        self._patience_s = patience_s
         self._backoff = backoff or Backoff()
         self._policy = policy
 
     async def grant(self, post: PostForm) -> Token:
-        """Ask the token endpoint, as often as the backoff allows."""
-        for failures in range(1, self._backoff.attempts + 1):
+        """Ask the token endpoint, as often as the backoff allows.
+
+        :raises RateLimited: it wants more patience than ``patience_s``.
+        """
+        failures = 0
+        while True:
             response = await post(self._token_url, self._form)
             token = _token_in(response)
             if token is not None:
                 return token
+            failures += 1
             action = Action.RETRY if response.status is None else self._policy.action(response.status)
             if action in {Action.REFUSE, Action.REFRESH, Action.GAP}:
                 raise CredentialsRejected(
                     f"The token endpoint of '{self._name}' ({self._token_url}) turns the credentials down: "
-                    f"HTTP {response.status} {response.excerpt}",
+                    f"{self._told(response)}",
                     advice=f"Check login and password (client id and secret) and the extra field token_path "
                     f"of the Airflow connection '{self._name}'.",
                 )
-            await asyncio.sleep(max(self._backoff.pause_s(failures), response.retry_after_s or 0.0))
-        raise ApiUnreachable(
-            f"The token endpoint of '{self._name}' ({self._token_url}) gave no token in "
-            f"{self._backoff.attempts} attempts; the last: {response.summary}",
-            advice=f"Check that the service runs and that host and port of the connection '{self._name}' are right.",
-        )
+            if failures >= self._backoff.attempts:
+                raise ApiUnreachable(
+                    f"The token endpoint of '{self._name}' ({self._token_url}) gave no token in {failures} attempts; "
+                    f"the last: {self._told(response)}",
+                    advice="Check that the service runs and that host, port and the extra field token_path of the "
+                    f"Airflow connection '{self._name}' are right.",
+                )
+            pause_s = max(self._backoff.pause_s(failures), response.retry_after_s or 0.0)
+            if pause_s > self._patience_s:
+                raise RateLimited.for_s(pause_s, f"The token endpoint of '{self._name}'")
+            await asyncio.sleep(pause_s)
+
+    def _told(self, response: Response) -> str:
+        """Say what the endpoint answered. A good status without a usable token may hold one all the same."""
+        if response.status is not None and response.status < 400:
+            return f"HTTP {response.status} without a usable token"
+        return response.summary.replace(self._form["client_secret"], "***")
 
 
 def _token_in(response: Response) -> Token | None:
@@ -188,6 +206,7 @@ def _token_in(response: Response) -> Token | None:
         return None
     try:
         fields = orjson.loads(response.body)
-        return Token.lasting(str(fields["access_token"]), float(fields.get("expires_in") or _DEFAULT_LIFETIME_S))
+        value, lifetime_s = fields["access_token"], float(fields.get("expires_in") or _DEFAULT_LIFETIME_S)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return None
+    return Token.lasting(value, lifetime_s) if isinstance(value, str) and value else None

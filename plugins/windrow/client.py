@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -71,7 +71,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            base_url=self.base_url,
+            base_url=f"{self.base_url}/",
             connector=aiohttp.TCPConnector(limit=self.limits.connections, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=self.limits.timeout_s),
             headers={"User-Agent": "windrow", "Accept": "application/json"},
@@ -124,7 +124,7 @@ class Client:
 
             pause_s = max(backoff.pause_s(failures + 1), response.retry_after_s or 0.0)
             if pause_s > self.limits.patience_s or (action is Action.THROTTLE and throttled.out_of_patience(pause_s)):
-                raise self._rate_limited(query, pause_s)
+                raise RateLimited.for_s(pause_s, f"The API '{self.name}'", key=query.key)
             if action is Action.THROTTLE:
                 self.events["throttled"] += 1
                 throttled.times += 1
@@ -146,7 +146,7 @@ class Client:
         if not first:
             self.events["retried"] += 1
         try:
-            async with self._session.get(query.path, params=query.params, headers=signature) as got:
+            async with self._session.get(query.path.lstrip("/"), params=query.params, headers=signature) as got:
                 body = await got.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.events["no_answer"] += 1
@@ -157,20 +157,10 @@ class Client:
     async def _post_form(self, url: str, form: Mapping[str, str]) -> Response:
         """Post a form, unsigned: what a token flow needs."""
         try:
-            async with self._session.post(url, data=form) as got:
+            async with self._session.post(url.lstrip("/"), data=form) as got:
                 return Response(got.status, await got.read(), retry_after_s(got.headers.get("Retry-After")))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Response(trouble=_describe(error))
-
-    def _rate_limited(self, query: Query, pause_s: float) -> RateLimited:
-        retry_at = datetime.now(UTC) + timedelta(seconds=pause_s)
-        return RateLimited(
-            f"The API '{self.name}' asks to wait {pause_s:.0f} s, until {retry_at:%Y-%m-%d %H:%M:%S} UTC, "
-            f"at {query.key!r}.",
-            advice="Nothing: what is answered is staged, and the task goes on by itself at that time.",
-            retry_at=retry_at,
-            key=query.key,
-        )
 
     def _given_up(
         self, query: Query, action: Action, response: Response

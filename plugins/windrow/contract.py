@@ -7,6 +7,7 @@ makes the answer unreadable, with the reason.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 import orjson
@@ -55,6 +56,10 @@ LINEAGE = (
 """Columns that every record carries behind its own."""
 
 _INT64 = range(-(2**63), 2**63)
+_EXACT = 2**53
+"""Below this a float is one whole number for sure. Parsers turn integers beyond 64 bits into floats."""
+_SHOWN = 60
+"""Characters of a wrong value that go into a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,13 @@ class Contract:
     def record(self, fields: object) -> dict[str, object]:
         """Check one record of the API and name its values by column.
 
-        Conversions that lose nothing are made (an integer for a float column, ``3.0`` for an integer one);
-        all else that differs from the declaration is refused.
+        Conversions that lose nothing are made (an integer for a float column, ``3.0`` for an integer one, an
+        ISO 8601 text with a zone for a timestamp); all else that differs from the declaration is refused.
 
         :raises Unreadable: naming the first field that breaks its promise.
         """
         if not isinstance(fields, Mapping):
-            raise Unreadable(f"an object was promised, not {_article(fields)}")
+            raise Unreadable(f"an object was promised, not {_shown(fields)}")
         record: dict[str, object] = {}
         for column in self.columns:
             value = fields.get(column.field)
@@ -85,7 +90,7 @@ class Contract:
                 record[column.name] = _converted(value, column)
         known = {column.field for column in self.columns}
         extra = {field: value for field, value in fields.items() if field not in known}
-        record["_extra"] = orjson.dumps(extra, option=orjson.OPT_SORT_KEYS).decode() if extra else None
+        record["_extra"] = _as_json(extra) if extra else None
         return record
 
     @property
@@ -122,18 +127,55 @@ def _converted(value: object, column: Column) -> object:
             return value
         case ((Kind.INTEGER | Kind.FLOAT), bool()):
             pass
-        case Kind.FLOAT, int() | float():
+        case Kind.FLOAT, float():
+            return value
+        case Kind.FLOAT, int() if _is_exact(value):
             return float(value)
         case Kind.INTEGER, int() if value in _INT64:
             return value
-        case Kind.INTEGER, float() if value.is_integer() and int(value) in _INT64:
+        case Kind.INTEGER, float() if value.is_integer() and abs(value) < _EXACT:
             return int(value)
+        case Kind.TIMESTAMP, str():
+            moment = _moment(value)
+            if moment is not None:
+                return moment
         case _:
             pass
-    raise Unreadable(f"field {column.field!r} should be {column.kind.name}, and is {_article(value)}")
+    raise Unreadable(f"field {column.field!r} should be {column.kind.name}, and is {_shown(value)}")
 
 
-def _article(value: object) -> str:
-    """Show a value of a wrong type, in one short line."""
-    text = orjson.dumps(value, default=repr).decode()
-    return text if len(text) <= 60 else text[:60] + " ..."
+def _is_exact(number: int) -> bool:
+    """Say whether a float can hold this integer."""
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False
+
+
+def _moment(text: str) -> datetime | None:
+    """Read an ISO 8601 instant; None where it is none, or has no zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _as_json(fields: Mapping[str, object]) -> str:
+    """Write fields as JSON, sorted by name.
+
+    :raises Unreadable: they are nested too deeply to be written.
+    """
+    try:
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError:
+        raise Unreadable(f"unknown fields cannot be kept: {_shown(sorted(fields))}") from None
+
+
+def _shown(value: object) -> str:
+    """Show a value, in one short line."""
+    try:
+        text = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = f"a {type(value).__name__} that JSON cannot hold"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + " ..."

@@ -23,7 +23,7 @@
 The policy that turns these into Airflow's retry decisions is data: ``windrow.policy.TASK_POLICY``.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 
 class WindrowError(Exception):
@@ -112,6 +112,18 @@ class RateLimited(ApiError):
     def __init__(self, what: str, *, advice: str, retry_at: datetime, key: str | None = None) -> None:
         super().__init__(what, advice=advice, key=key, status=429)
         self.retry_at = retry_at
+
+    @classmethod
+    def for_s(cls, pause_s: float, who: str, *, key: str | None = None) -> "RateLimited":
+        """Make the error for somebody (``who``) that asks for a pause of so many seconds from now."""
+        retry_at = datetime.now(UTC) + timedelta(seconds=pause_s)
+        at = f", at {key!r}" if key else ""
+        return cls(
+            f"{who} asks to wait {pause_s:,.0f} s, until {retry_at:%Y-%m-%d %H:%M:%S} UTC{at}.",
+            advice="Nothing: what is answered is staged, and the task goes on by itself at that time.",
+            retry_at=retry_at,
+            key=key,
+        )
 
 
 class Unanswered(ApiError):

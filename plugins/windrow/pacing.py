@@ -2,40 +2,34 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 
 class Pace:
-    """Spaces calls evenly at ``rate_per_s`` and holds all of them back while the API wants quiet.
-
-    Even spacing by reservation (generic cell rate algorithm): each call takes the next free instant and sleeps
-    until it comes, so nothing polls and nobody is overtaken.
+    """Spaces calls evenly at ``rate_per_s``, in the order they come, and holds them back while the API wants quiet.
 
     :param rate_per_s: calls a second, None for no limit.
-    :param clock: monotonic seconds.
     """
 
-    def __init__(self, rate_per_s: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rate_per_s: float | None = None) -> None:
         self._interval_s = 1.0 / rate_per_s if rate_per_s else 0.0
-        self._clock = clock
         self._next_at = 0.0
         self._quiet_until = 0.0
+        self._queue = asyncio.Lock()  # wakes its waiters in the order they came
 
     async def turn(self) -> None:
         """Return when the caller may send one call."""
-        while True:
-            now = self._clock()
-            at = max(now, self._next_at) if self._interval_s else now
-            at = max(at, self._quiet_until)
-            if self._interval_s:
-                self._next_at = at + self._interval_s
-            if at <= now:
-                return
-            await asyncio.sleep(at - now)
-            # A pause may have been asked for while this call slept; otherwise its instant has come.
-            if self._quiet_until <= at:
-                return
+        if not self._interval_s:
+            await self._quiet(self._quiet_until)
+            return
+        async with self._queue:
+            await self._quiet(self._next_at)
+            self._next_at = max(time.monotonic(), self._next_at, self._quiet_until) + self._interval_s
 
     def hold(self, pause_s: float) -> None:
         """Let no call out for ``pause_s`` seconds. A longer pause already asked for stays."""
-        self._quiet_until = max(self._quiet_until, self._clock() + pause_s)
+        self._quiet_until = max(self._quiet_until, time.monotonic() + pause_s)
+
+    async def _quiet(self, until: float) -> None:
+        """Sleep until an instant, and longer if a pause is asked for meanwhile."""
+        while (left_s := max(until, self._quiet_until) - time.monotonic()) > 0:  # noqa: ASYNC110 - it knows how long
+            await asyncio.sleep(left_s)

@@ -31,8 +31,8 @@ def slug(run_id: str) -> str:
 
     It ends in a digest, so that two run ids never give one name.
     """
-    digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
-    return f"{re.sub('[^A-Za-z0-9]+', '_', run_id)[:100].strip('_')}_{digest}"
+    digest = hashlib.sha256(run_id.encode()).hexdigest()[:16]
+    return f"{re.sub('[^A-Za-z0-9]+', '_', run_id)[:80].strip('_')}_{digest}"
 
 
 @dataclass(frozen=True, slots=True)

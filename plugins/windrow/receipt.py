@@ -63,7 +63,8 @@ class Receipt:
         missing = plan.planned - staged.answered - staged.gaps
         if missing:
             found.append(
-                f"{missing:,} of {plan.planned:,} planned queries are not staged, {staged.quarantined:,} of them are "
+                f"{missing:,} of {plan.planned:,} planned queries are not staged, "
+                f"{min(missing, staged.quarantined):,} of them are "
                 "in the quarantine: clear 'harvest' with all tasks downstream to ask the API again, or mend the "
                 "source's reader and clear 'land' with all tasks downstream to read the kept answers again"
             )

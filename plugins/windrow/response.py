@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 _EXCERPT = 200
 """Characters of an API's own error text that go into a message."""
+_YEAR_S = 366 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +18,20 @@ class Response:
     """
 
     status: int | None = None
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     retry_after_s: float | None = None
     trouble: str = ""
     signature: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def excerpt(self) -> str:
-        """The beginning of the body as one line, for a message."""
-        text = " ".join(self.body[: _EXCERPT * 4].decode("utf-8", "replace").split())
-        return text if len(text) <= _EXCERPT else text[:_EXCERPT] + " ..."
+        """The beginning of the body as one line, for a message. What signed the attempt is blotted out of it."""
+        text = self.body[: _EXCERPT * 4].decode("utf-8", "replace")
+        for header in self.signature.values():
+            for word in header.split()[-1:]:  # "Bearer TOKEN": an API may quote what it was sent
+                text = text.replace(word, "***")
+        line = " ".join(text.split())
+        return line if len(line) <= _EXCERPT else line[:_EXCERPT] + " ..."
 
     @property
     def summary(self) -> str:
@@ -37,17 +42,17 @@ class Response:
 def retry_after_s(header: str | None) -> float | None:
     """Read a Retry-After header, RFC 9110 section 10.2.3: seconds, or an HTTP date. None if there is none.
 
-    A date in the past gives 0. A header that is neither is treated as absent.
+    A date in the past gives 0. A header that is neither, or that asks for more than a year, counts as absent.
     """
     if header is None:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+        try:
+            moment = parsedate_to_datetime(header)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            seconds = (moment - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if seconds <= _YEAR_S else None

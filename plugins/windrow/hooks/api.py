@@ -13,6 +13,11 @@ extra patience_s    the longest pause that is waited for in place; for a longer 
 ==================  =========================================================================================
 """
 
+import json
+import math
+from typing import Any
+from urllib.parse import urlsplit
+
 from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -20,8 +25,9 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from windrow.auth import Auth, ClientCredentials, NoAuth
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
+from windrow.hooks import no_connection
 
-_LIMITS = {"connections": int, "rate_per_s": float, "timeout_s": float, "patience_s": float}
+_LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
 _EXTRAS = {"token_path", *_LIMITS}
 
 
@@ -39,39 +45,54 @@ class ApiHook(BaseHook):
         :raises ConnectionUnusable: the connection is not there, or lacks or garbles a field.
         """
         connection = self._connection()
-        return Client(
-            self._base_url(connection),
-            self._auth(connection),
-            name=self.conn_id,
-            limits=self._limits(connection, connections),
-        )
+        extra = self._extra(connection)
+        if connections is not None:
+            extra["connections"] = connections
+        limits = self._limits(extra)
+        auth = self._auth(connection, extra.get("token_path"), limits)
+        return Client(self._base_url(connection), auth, name=self.conn_id, limits=limits)
 
     def _connection(self) -> Connection:
         try:
-            connection = self.get_connection(self.conn_id)
+            return self.get_connection(self.conn_id)
         except AirflowNotFoundException:
-            raise ConnectionUnusable(
-                f"There is no Airflow connection '{self.conn_id}'.",
-                advice=f"Add it under Admin > Connections, type HTTP, or set AIRFLOW_CONN_{self.conn_id.upper()}; "
-                "the fields are described in windrow/hooks/api.py and .env.example.",
-            ) from None
-        unknown = sorted(set(connection.extra_dejson) - _EXTRAS)
+            raise no_connection(self.conn_id, "HTTP") from None
+
+    def _extra(self, connection: Connection) -> dict[str, Any]:
+        """Read the extra. Airflow itself takes a garbled one for an empty one: no token then, and no limit."""
+        try:
+            extra = json.loads(connection.extra or "{}")
+        except json.JSONDecodeError:
+            extra = None
+        if not isinstance(extra, dict):
+            raise self._unusable("has an extra that is no JSON object", 'It should look like {"connections": 16}.')
+        unknown = sorted(set(extra) - _EXTRAS)
         if unknown:
             raise self._unusable(f"has unknown extra fields {unknown}", f"Known are {sorted(_EXTRAS)}.")
-        return connection
+        return extra
 
     def _base_url(self, connection: Connection) -> str:
         host = (connection.host or "").rstrip("/")
         if not host:
             raise self._unusable("has no host", "Fill in the host of the API.")
         if "://" not in host:
-            host = f"{connection.schema or 'https'}://{host}"
-        if not host.startswith(("http://", "https://")):
-            raise self._unusable(f"has the schema {host.split(':')[0]!r}", "It should be https or http.")
-        return f"{host}:{connection.port}" if connection.port else host
+            bare = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host  # IPv6
+            host = f"{connection.schema or 'https'}://{bare}"
+        try:
+            url = urlsplit(host)
+            port = url.port
+        except ValueError:
+            raise self._unusable("has a host that is no address", "It should look like api.example.com.") from None
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            raise self._unusable(f"has the schema {url.scheme!r}", "It should be https or http.")
+        if port and connection.port and port != connection.port:
+            raise self._unusable(
+                f"names two ports, {port} and {connection.port}", "Take one of them out of host or port."
+            )
+        netloc = url.netloc if port or not connection.port else f"{url.netloc}:{connection.port}"
+        return f"{url.scheme}://{netloc}{url.path}"
 
-    def _auth(self, connection: Connection) -> Auth:
-        token_path = connection.extra_dejson.get("token_path")
+    def _auth(self, connection: Connection, token_path: str | None, limits: Limits) -> Auth:
         if not token_path:
             return NoAuth()
         if not connection.login or not connection.password:
@@ -79,20 +100,29 @@ class ApiHook(BaseHook):
                 "names a token_path, and lacks a login or a password",
                 "Fill in the client id as login and the client secret as password.",
             )
-        return ClientCredentials(token_path, connection.login, connection.password, name=self.conn_id)
+        return ClientCredentials(
+            token_path, connection.login, connection.password, name=self.conn_id, patience_s=limits.patience_s
+        )
 
-    def _limits(self, connection: Connection, connections: int | None) -> Limits:
-        given = {name: value for name, value in connection.extra_dejson.items() if name in _LIMITS}
-        if connections is not None:
-            given["connections"] = connections
-        for name, value in given.items():
-            try:
-                given[name] = _LIMITS[name](value)
-            except (TypeError, ValueError):
-                given[name] = 0
-            if not given[name] > 0:
-                raise self._unusable(f"has {name} = {value!r} in its extra", "It should be a number above 0.")
+    def _limits(self, extra: dict[str, Any]) -> Limits:
+        given: dict[str, Any] = {}
+        for name in extra.keys() & _LIMITS:
+            number = _positive(extra[name])
+            if number is None or (name == "connections" and not number.is_integer()):
+                raise self._unusable(f"has {name} = {extra[name]!r:.40} in its extra", "It should be a number above 0.")
+            given[name] = int(number) if name == "connections" else number
         return Limits(**given)
 
     def _unusable(self, what: str, advice: str) -> ConnectionUnusable:
         return ConnectionUnusable(f"The Airflow connection '{self.conn_id}' {what}.", advice=advice)
+
+
+def _positive(value: object) -> float | None:
+    """Read a number above 0 that is written as a number or as text; None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 < number < math.inf else None

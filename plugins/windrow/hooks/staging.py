@@ -8,6 +8,7 @@ from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from windrow.errors import ConnectionUnusable
+from windrow.hooks import no_connection
 from windrow.staging import Staging
 
 DATABASE = "windrow"
@@ -26,10 +27,7 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
     try:
         hook = MongoHook(mongo_conn_id=conn_id)
     except AirflowNotFoundException:
-        raise ConnectionUnusable(
-            f"There is no Airflow connection '{conn_id}'.",
-            advice=f"Add it under Admin > Connections, type MongoDB, or set AIRFLOW_CONN_{conn_id.upper()}.",
-        ) from None
+        raise no_connection(conn_id, "MongoDB") from None
     except AirflowConfigException as error:
         raise ConnectionUnusable(
             f"The Airflow connection '{conn_id}' cannot be used: {error}.", advice="Mend it under Admin > Connections."

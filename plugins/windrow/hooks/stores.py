@@ -1,9 +1,11 @@
 """Object stores of the clouds, in the few words that landing speaks."""
 
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from google.cloud.exceptions import NotFound
 
 from windrow.errors import BadParameter, ConnectionUnusable
+from windrow.hooks import no_connection
 from windrow.landing import ObjectStore
 
 
@@ -47,8 +49,12 @@ def open_store(to: str, gcp_conn_id: str) -> ObjectStore:
     """Open the object store that an address like ``gs://bucket`` names.
 
     :raises BadParameter: the address names none.
+    :raises ConnectionUnusable: there is no such Airflow connection.
     """
     scheme, _, bucket = to.partition("://")
     if scheme != "gs" or not bucket or "/" in bucket:
         raise BadParameter(f"{to!r} is no address of a bucket.", advice="It should look like gs://bucket.")
-    return GcsStore(bucket, gcp_conn_id)
+    try:
+        return GcsStore(bucket, gcp_conn_id)
+    except AirflowNotFoundException:
+        raise no_connection(gcp_conn_id, "Google Cloud") from None

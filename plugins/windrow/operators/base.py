@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import TaskDeferred
 
 from windrow import sources
+from windrow.errors import RateLimited
 from windrow.plan import Run
 from windrow.sources.base import Stream
 
@@ -28,6 +31,15 @@ class HarvestStep(BaseOperator):
     def stream(self) -> Stream:
         """The stream that the source declares."""
         return sources.stream(self.dataset)
+
+    def go_on(self, context: Context, event: object = None) -> Any:
+        """Go on after a pause that the API asked for."""
+        return self.execute(context)
+
+    def deferral(self, limit: RateLimited) -> TaskDeferred:
+        """Make what to raise to give the slot back, and go on when the API lets it. It uses up no retry."""
+        self.log.warning("%s", limit)
+        return TaskDeferred(trigger=DateTimeTrigger(moment=limit.retry_at), method_name=self.go_on.__name__)
 
     def run_of(self, context: Context) -> Run:
         """Identify the harvest: the dataset in this DAG run, however often its tasks are tried."""

@@ -22,7 +22,7 @@ ADVICE = {
     "marts": "The final table is merged. Clear this task with all tasks downstream.",
     "prove": "The final table and the marts are written. Clear this task once the cause is gone.",
 }
-"""By the first word of a task's id within its group: what is safe, and what to do."""
+"""By a word of a task's id: what is safe, and what to do."""
 
 
 def explain_failure(context: Context) -> None:
@@ -41,11 +41,12 @@ def _story(context: Context) -> str:
     if isinstance(error, WindrowError):
         what, advice = error.what, error.advice
     else:
-        what, advice = f"{type(error).__name__}: {error}", _advice(task_id)
+        what = f"{type(error).__name__}: {error}" if error else "It did not tell why."
+        advice = _advice(task_id)
     return f"task '{task_id}' of run '{context['run_id']}'. {what} | What to do: {advice}"
 
 
 def _advice(task_id: str) -> str:
     """Find what is safe under a task, for errors that bring no advice of their own."""
-    words = task_id.replace(".", "_").split("_")
+    words = task_id.rpartition(".")[2].split("_")  # without the groups that the task is in
     return next((ADVICE[word] for word in words if word in ADVICE), "See docs/operations.md.")

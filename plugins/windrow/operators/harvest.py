@@ -3,9 +3,7 @@
 import asyncio
 from typing import Any
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import Context
-from airflow.sdk.exceptions import TaskDeferred
 
 from windrow.client import Client
 from windrow.engine import Harvester
@@ -47,14 +45,7 @@ class HarvestOperator(HarvestStep):
             try:
                 return asyncio.run(_harvest(client, self._harvester))
             except RateLimited as limit:
-                self.log.warning("%s", limit)
-                raise TaskDeferred(
-                    trigger=DateTimeTrigger(moment=limit.retry_at), method_name=self.go_on.__name__
-                ) from None
-
-    def go_on(self, context: Context, event: object = None) -> Figures:
-        """Go on after a pause that the API asked for."""
-        return self.execute(context)
+                raise self.deferral(limit) from None
 
     def on_kill(self) -> None:
         """Let the calls under way end and be staged, when Airflow asks the task to stop."""

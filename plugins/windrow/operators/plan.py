@@ -10,7 +10,7 @@ from airflow.sdk import Context
 
 from windrow.answer import Answer, Outcome
 from windrow.client import Client
-from windrow.errors import BadParameter, NothingToHarvest, PlanMissing, QueryRefused
+from windrow.errors import BadParameter, NothingToHarvest, PlanMissing, QueryRefused, RateLimited
 from windrow.hooks.api import ApiHook
 from windrow.hooks.staging import staging
 from windrow.operators.base import HarvestStep
@@ -48,7 +48,10 @@ class PlanOperator(HarvestStep):
                 plan = state.plan(run)
                 self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
             except PlanMissing:
-                discovered = asyncio.run(_discover(client, self.stream.discovery(params)))
+                try:
+                    discovered = asyncio.run(_discover(client, self.stream.discovery(params)))
+                except RateLimited as limit:
+                    raise self.deferral(limit) from None
                 plan = state.save_plan(run, self.stream.plan(params, discovered))
                 self.log.info(
                     "Planned %s queries out of %s listed; %s were listed more than once.",

@@ -16,6 +16,10 @@ CLOUD_POLICY = (
 """Errors of Google's clients that asking again does not cure."""
 
 
+_TOO_MUCH = {"rateLimitExceeded", "quotaExceeded", "jobRateLimitExceeded"}
+"""Reasons of BigQuery for which it says 403 as it does for missing rights, and which do pass."""
+
+
 class ErrorPolicy(RetryPolicy):
     """Retries what may get better by itself, and fails at once where a person has to act."""
 
@@ -24,7 +28,7 @@ class ErrorPolicy(RetryPolicy):
     ) -> RetryDecision:
         """Find the first rule whose error this is; without one the task's own settings hold."""
         for rule in (*TASK_POLICY, *CLOUD_POLICY):
-            if isinstance(exception, rule.error):
+            if isinstance(exception, rule.error) and not _is_too_much_at_once(exception):
                 if rule.delay is None:
                     return RetryDecision.fail(reason=rule.why)
                 return RetryDecision.retry(delay=rule.delay, reason=rule.why)
@@ -33,3 +37,7 @@ class ErrorPolicy(RetryPolicy):
     def serialize(self) -> dict[str, Any]:
         """Describe the policy for the serialized DAG; it has no settings."""
         return {}
+
+
+def _is_too_much_at_once(error: BaseException) -> bool:
+    return isinstance(error, Forbidden) and any(one.get("reason") in _TOO_MUCH for one in error.errors)

@@ -40,7 +40,7 @@ class Passengers(Stream):
         names = params.get("names") or [name for page in discovered for name in _names(page)]
         if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise BadParameter(
-                f"names must be a list of texts, none of them empty; it is {names!r}.",
+                f"names must be a list of texts, none of them empty; it begins {str(names)[:80]!r}.",
                 advice='Give it like {"names": ["Braund, Mr. Owen Harris"]}, or leave it out for all.',
             )
         return (Query.of("/get_user_by_name", {"name": name}) for name in names)

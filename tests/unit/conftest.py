@@ -1,0 +1,6 @@
+"""Settings of hypothesis for the unit tests: the same examples in every run, and nothing written to the disk."""
+
+from hypothesis import settings
+
+settings.register_profile("unit", derandomize=True, database=None, deadline=None, max_examples=60)
+settings.load_profile("unit")

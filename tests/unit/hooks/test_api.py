@@ -1,0 +1,220 @@
+"""Airflow connections turned into clients, and every garbled one into one clear error."""
+
+import asyncio
+import json
+import traceback
+from typing import Any
+
+import pytest
+
+from windrow.answer import Answer
+from windrow.auth import ClientCredentials, NoAuth
+from windrow.client import Client, Limits
+from windrow.errors import ConnectionUnusable
+from windrow.hooks.api import ApiHook
+from windrow.query import Query
+
+SECRET = "s3cr3t-of-the-client"
+TOKENS = {"login": "me", "password": SECRET, "extra": {"token_path": "/oauth/token"}}
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give the hook of a connection with these fields, or out of this text."""
+
+    def connected(text: str | None = None, **fields: Any) -> ApiHook:
+        monkeypatch.setenv("AIRFLOW_CONN_SHIPS", text or json.dumps({"conn_type": "http"} | fields))
+        return ApiHook("ships")
+
+    return connected
+
+
+async def enter(client: Client) -> None:
+    async with client:
+        pass
+
+
+# --- where the API is --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "base_url"),
+    [
+        ({"host": "api.example"}, "https://api.example"),
+        ({"host": "api.example", "port": 8443}, "https://api.example:8443"),
+        ({"host": "api.example", "schema": "http", "port": 80}, "http://api.example:80"),
+        ({"host": "api.example", "schema": "https"}, "https://api.example"),
+        ({"host": "https://api.example"}, "https://api.example"),
+        ({"host": "https://api.example/"}, "https://api.example"),
+        ({"host": "http://api.example", "port": 28400}, "http://api.example:28400"),
+        ({"host": "http://api.example", "schema": "https"}, "http://api.example"),
+        ({"host": "127.0.0.1:28400", "schema": "http"}, "http://127.0.0.1:28400"),
+    ],
+)
+def test_the_address_is_put_together(connect: Any, fields: dict[str, Any], base_url: str):
+    client = connect(**fields).client()
+    assert (client.base_url, client.name) == (base_url, "ships")
+    asyncio.run(enter(client))
+
+
+def test_a_connection_may_be_a_uri(connect: Any):
+    client = connect("http://me:pass%2Fword@api.example:99/http?token_path=%2Foauth&connections=4").client()
+    assert client.base_url == "http://api.example:99"
+    assert client.limits.connections == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "no host"),
+        ({"host": ""}, "no host"),
+        ({"host": "/"}, "no host"),
+        ({"host": "ftp://api.example"}, "'ftp'"),
+        ({"host": "api.example", "schema": "ftp"}, "'ftp'"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(connect: Any, fields: dict[str, Any], words: str):
+    with pytest.raises(ConnectionUnusable, match=f"'ships'.*{words}"):
+        connect(**fields).client()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": "https://api.example/v2"},
+        {"host": "api.example/v2", "port": 8443},
+        {"host": "http://api.example:80", "port": 81},
+        {"host": "::1", "port": 28400},
+        {"host": "api.example:port"},
+    ],
+)
+def test_an_address_that_no_client_takes_is_refused_too(connect: Any, fields: dict[str, Any]):
+    try:
+        client = connect(**fields).client()
+    except ConnectionUnusable:
+        return
+    asyncio.run(enter(client))  # raises if the address was let pass and cannot be used
+
+
+# --- tokens ------------------------------------------------------------------------------------
+
+
+def test_without_a_token_path_nothing_is_signed(connect: Any):
+    assert isinstance(connect(host="api.example").client()._auth, NoAuth)
+
+
+@pytest.mark.parametrize("lacking", ["login", "password"])
+def test_a_token_path_needs_login_and_password(connect: Any, lacking: str):
+    fields = {"host": "api.example"} | TOKENS
+    del fields[lacking]
+    with pytest.raises(ConnectionUnusable, match=r"'ships'.*lacks a login or a password"):
+        connect(**fields).client()
+
+
+def test_the_client_signs_with_what_the_connection_says(connect: Any, api: Any):
+    hook = connect(host=api.url, login=api.client.client_id, password=api.client.client_secret, extra=TOKENS["extra"])
+
+    async def asked() -> object:
+        async with hook.client() as client:
+            assert isinstance(client._auth, ClientCredentials)
+            return await client.ask(Query.of("/get_user_list"), lambda query, answer: answer)
+
+    assert isinstance(asyncio.run(asked()), Answer)
+    assert api.counters()["tokens_issued"] == 1
+
+
+def test_the_token_flow_has_the_patience_of_the_connection(connect: Any):
+    hook = connect(host="api.example", login="me", password=SECRET, extra=TOKENS["extra"] | {"patience_s": 7})
+    assert hook.client()._auth._patience_s == 7
+
+
+# --- limits ------------------------------------------------------------------------------------
+
+
+def test_limits_have_defaults(connect: Any):
+    assert connect(host="api.example").client().limits == Limits(16, None, 30.0, 60.0)
+
+
+def test_limits_are_taken_from_the_extra(connect: Any):
+    extra = {"connections": 4, "rate_per_s": 2.5, "timeout_s": 5, "patience_s": "90"}
+    assert connect(host="api.example", extra=extra).client().limits == Limits(4, 2.5, 5.0, 90.0)
+
+
+def test_a_run_may_override_the_connections(connect: Any):
+    hook = connect(host="api.example", extra={"connections": 4, "rate_per_s": 9})
+    assert hook.client(connections=32).limits == Limits(32, 9.0)
+    assert hook.client().limits == Limits(4, 9.0)
+
+
+def test_an_override_is_checked_too(connect: Any):
+    with pytest.raises(ConnectionUnusable, match="connections = 0"):
+        connect(host="api.example").client(connections=0)
+
+
+@pytest.mark.parametrize("name", ["connections", "rate_per_s", "timeout_s", "patience_s"])
+@pytest.mark.parametrize("bad", [0, -1, "many", "", None, [1], {}, float("nan"), True, False])
+def test_a_limit_that_is_no_number_above_0_is_refused(connect: Any, name: str, bad: object):
+    with pytest.raises(ConnectionUnusable, match=f"'ships'.*{name}"):
+        connect(host="api.example", extra={name: bad}).client()
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        pytest.param("connections", 0.5, id="less than one connection"),
+        pytest.param("connections", 2.7, id="a part of a connection"),
+        pytest.param("connections", float("inf"), id="endless connections"),
+        pytest.param("rate_per_s", 10**400, id="beyond a float"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(connect: Any, name: str, bad: object):
+    with pytest.raises(ConnectionUnusable, match=f"'ships'.*{name}"):
+        connect(host="api.example", extra={name: bad}).client()
+
+
+def test_an_unknown_field_is_refused_with_the_known_ones(connect: Any):
+    with pytest.raises(ConnectionUnusable, match="rate_per_sec") as refused:
+        connect(host="api.example", extra={"rate_per_sec": 5, "connections": 4}).client()
+    assert "'rate_per_s'" in refused.value.advice
+
+
+@pytest.mark.parametrize("extra", ['{"rate_per_s": 5', "rate_per_s=5", "[]", "5", '"rate_per_s"'])
+def test_an_extra_that_is_no_object_is_refused(connect: Any, extra: str):
+    """Airflow takes a garbled extra for an empty one: the API would be asked without limit and without token."""
+    with pytest.raises(ConnectionUnusable, match=r"'ships'.*extra"):
+        connect(host="api.example", extra=extra).client()
+
+
+# --- no connection, and secrets ----------------------------------------------------------------
+
+
+def test_a_connection_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AIRFLOW_CONN_SHIPS", raising=False)
+    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'ships'") as missing:
+        ApiHook("ships").client()
+    assert "AIRFLOW_CONN_SHIPS" in missing.value.advice
+
+
+def test_nothing_is_looked_up_before_it_is_needed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AIRFLOW_CONN_SHIPS", raising=False)
+    assert ApiHook("ships").conn_id == "ships"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"conn_type": "http", "host": "ftp://h"} | TOKENS),
+        json.dumps({"conn_type": "http", "host": "h"} | TOKENS | {"extra": {"secret": SECRET}}),
+        json.dumps({"conn_type": "http", "host": "h"} | TOKENS | {"extra": {"connections": 0}}),
+        json.dumps({"conn_type": "http", "host": "h"} | TOKENS | {"login": ""}),
+        json.dumps({"conn_type": "http", "host": "h", "port": "x"} | TOKENS),
+        f'{{"password": "{SECRET}"',
+        f"http://me:{SECRET}@h:port/",
+    ],
+)
+def test_errors_do_not_show_the_password(connect: Any, text: str, caplog: pytest.LogCaptureFixture):
+    with pytest.raises(ConnectionUnusable) as refused:
+        connect(text).client()
+    shown = "".join(traceback.format_exception(refused.value)) + str(vars(refused.value))
+    assert SECRET not in shown
+    assert SECRET not in caplog.text

@@ -1,0 +1,73 @@
+"""The table of streams, and what every stream in it keeps to."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from windrow.contract import LINEAGE, Contract
+from windrow.errors import BadParameter
+from windrow.query import Query
+from windrow.sources import STREAMS, stream
+from windrow.sources.base import Stream
+
+PLUGINS = Path(__file__).parents[3] / "plugins"
+
+
+@pytest.mark.parametrize("dataset", STREAMS)
+def test_every_entry_is_a_stream_of_that_name(dataset: str):
+    assert stream(dataset).dataset == dataset
+    assert re.fullmatch("[a-z][a-z0-9]*_[a-z0-9_]+", dataset), "<source>_<noun>"
+
+
+@pytest.mark.parametrize("dataset", STREAMS)
+def test_columns_are_well_named_and_described(dataset: str):
+    columns = stream(dataset).contract.columns
+    names = [column.name for column in (*columns, *LINEAGE)]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch("[a-z][a-z0-9_]*", column.name) for column in columns)
+    assert all(column.field and column.description for column in columns)
+
+
+@pytest.mark.parametrize("dataset", ["", "titanic", "Titanic_Passengers", "titanic_passengers ", "os:getcwd"])
+def test_an_unknown_dataset_is_refused_with_the_known_ones(dataset: str):
+    with pytest.raises(BadParameter, match=re.escape(repr(dataset))) as refused:
+        stream(dataset)
+    assert "titanic_passengers" in refused.value.advice
+
+
+def test_the_table_imports_no_source():
+    """A DAG file is parsed every few seconds: it should pay for its own source alone."""
+    code = "import sys, windrow.sources; print([name for name in sys.modules if name.startswith('windrow.sources.')])"
+    found = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(PLUGINS)}
+    )
+    assert found.stdout.strip() == "['windrow.sources.base']"
+
+
+# --- what a source inherits --------------------------------------------------------------------
+
+
+class Plain(Stream):
+    dataset = "plain_things"
+    contract = Contract(())
+
+    def plan(self, params, discovered):
+        return (Query.of("/things"),)
+
+    def records(self, query, answer):
+        return ()
+
+
+def test_a_stream_needs_no_discovery_and_promises_nothing_by_default():
+    assert list(Plain().discovery({"names": ["a"]})) == []
+    assert Plain.one_record_an_answer is False
+
+
+@pytest.mark.parametrize("missing", ["plan", "records"])
+def test_a_stream_has_to_plan_and_to_read(missing: str):
+    incomplete = type("Incomplete", (Plain,), {missing: getattr(Stream, missing)})
+    with pytest.raises(TypeError, match=missing):
+        incomplete()

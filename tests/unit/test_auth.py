@@ -1,0 +1,618 @@
+"""Token flows: one refresh for all, in time, that no caller can kill, and that no message betrays."""
+
+import asyncio
+import gc
+import json
+import pickle
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_cloud.apis.testing import FakeApi
+from windrow.answer import Answer
+from windrow.auth import Auth, ClientCredentials, NoAuth, RefreshingToken, Token
+from windrow.client import Client, Limits
+from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
+from windrow.policy import Backoff
+from windrow.query import Query
+from windrow.response import Response
+
+SECRET = "s3cr3t-of-the-client"
+TOKEN = "t0k3n-that-opens-doors"
+QUICK = Backoff(base_s=0.001, cap_s=0.002, attempts=4)
+
+
+async def no_post(url: str, form: Mapping[str, str]) -> Response:
+    raise AssertionError("this flow posts nothing")
+
+
+class Flow(RefreshingToken):
+    """A token flow whose grants a test scripts. Its tokens count: t1, t2, ..."""
+
+    def __init__(self, script: Callable[[int], Awaitable[Token]]) -> None:
+        super().__init__()
+        self.grants = 0
+        self._script = script
+
+    async def grant(self, post: Any) -> Token:
+        self.grants += 1
+        return await self._script(self.grants)
+
+    async def sign(self) -> str:
+        return (await self.signature(no_post))["Authorization"]
+
+    async def refuse(self, authorization: str) -> None:
+        await self.rejected({"Authorization": authorization}, no_post)
+
+
+def token(number: int, *, refresh_in: float = 60, dies_in: float = 90) -> Token:
+    now = time.monotonic()
+    return Token(f"t{number}", now + refresh_in, now + dies_in)
+
+
+async def long_lived(number: int) -> Token:
+    await asyncio.sleep(0.01)
+    return token(number)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a scenario; nothing in it may end unheard, as asyncio would then complain into the log."""
+    unheard: list[str] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
+        await scenario
+        await asyncio.sleep(0.01)
+        gc.collect(1)  # a failed task complains when it is collected; all of this is young
+
+    asyncio.run(watched())
+    assert unheard == []
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the code under test has no event to wait for
+            await asyncio.sleep(0.001)
+
+
+# --- one refresh for all -----------------------------------------------------------------------
+
+
+def test_the_first_callers_share_one_grant():
+    flow = Flow(long_lived)
+
+    async def scenario() -> None:
+        assert await asyncio.gather(*(flow.sign() for _ in range(100))) == ["Bearer t1"] * 100
+        assert await flow.sign() == "Bearer t1"
+
+    run(scenario())
+    assert (flow.grants, flow.refreshes) == (1, 1)
+
+
+def test_many_401_make_one_refresh():
+    flow = Flow(long_lived)
+
+    async def scenario() -> None:
+        old = await flow.sign()
+        await asyncio.gather(*(flow.refuse(old) for _ in range(100)))
+        assert await flow.sign() == "Bearer t2"
+
+    run(scenario())
+    assert (flow.grants, flow.refreshes) == (2, 2)
+
+
+def test_a_late_401_of_an_old_signature_makes_none():
+    flow = Flow(long_lived)
+
+    async def scenario() -> None:
+        old = await flow.sign()
+        await flow.refuse(old)
+        await flow.refuse(old)
+        assert await flow.sign() == "Bearer t2"
+
+    run(scenario())
+    assert flow.grants == 2
+
+
+def test_401s_and_new_callers_join_a_refresh_under_way():
+    opened = asyncio.Event()
+
+    async def slow(number: int) -> Token:
+        if number == 2:
+            await opened.wait()
+        return token(number, refresh_in=-1 if number == 1 else 60)
+
+    flow = Flow(slow)
+
+    async def scenario() -> None:
+        old = await flow.sign()
+        await flow.sign()  # starts the refresh
+        waiting = [asyncio.create_task(flow.refuse(old)) for _ in range(20)]
+        await until(lambda: flow.grants == 2)
+        await asyncio.sleep(0.01)
+        assert not any(task.done() for task in waiting)
+        opened.set()
+        await asyncio.gather(*waiting)
+        assert await flow.sign() == "Bearer t2"
+
+    run(scenario())
+    assert flow.grants == 2
+
+
+def test_a_token_that_was_refused_signs_no_further_call():
+    """A call that is signed while its 401 is being mended would only be refused too."""
+    opened = asyncio.Event()
+
+    async def slow(number: int) -> Token:
+        if number == 2:
+            await opened.wait()
+        return token(number)
+
+    flow = Flow(slow)
+
+    async def scenario() -> None:
+        mending = asyncio.create_task(flow.refuse(await flow.sign()))
+        await until(lambda: flow.grants == 2)
+        next_call = asyncio.create_task(flow.sign())
+        await asyncio.sleep(0.01)
+        opened.set()
+        assert await next_call == "Bearer t2"
+        await mending
+
+    run(scenario())
+
+
+# --- in time -----------------------------------------------------------------------------------
+
+
+def test_calls_go_on_with_the_old_token_while_it_is_refreshed():
+    opened = asyncio.Event()
+
+    async def slow(number: int) -> Token:
+        if number == 2:
+            await opened.wait()
+        return token(number, refresh_in=-1 if number == 1 else 60)
+
+    flow = Flow(slow)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(1):
+            assert [await flow.sign() for _ in range(50)] == ["Bearer t1"] * 50
+            await until(lambda: flow.grants == 2)
+            assert await flow.sign() == "Bearer t1"
+        opened.set()
+        await until(lambda: flow.refreshes == 2)
+        assert await flow.sign() == "Bearer t2"
+
+    run(scenario())
+    assert flow.grants == 2
+
+
+def test_nobody_is_given_a_dead_token():
+    async def slow(number: int) -> Token:
+        await asyncio.sleep(0.02)
+        return token(number, dies_in=-1) if number == 1 else token(number)
+
+    flow = Flow(slow)
+
+    async def scenario() -> None:
+        assert await flow.sign() == "Bearer t1"  # dead on arrival: there is none better
+        assert await asyncio.gather(*(flow.sign() for _ in range(50))) == ["Bearer t2"] * 50
+
+    run(scenario())
+    assert flow.grants == 2
+
+
+def test_tokens_that_live_for_a_moment_are_replaced_before_they_die():
+    dies_at: dict[str, float] = {}
+
+    async def short(number: int) -> Token:
+        await asyncio.sleep(0.02)
+        made = Token.lasting(f"t{number}", 0.6)
+        dies_at[f"Bearer t{number}"] = made.expires_at
+        return made
+
+    flow = Flow(short)
+
+    async def scenario() -> None:
+        await flow.sign()
+        end = time.monotonic() + 1.2
+        while time.monotonic() < end:
+            asked, before = time.monotonic(), flow.refreshes
+            signed = await flow.sign()
+            assert flow.refreshes == before, "a call waited for a refresh though the old token lived"
+            assert dies_at[signed] > asked
+            await asyncio.sleep(0.005)
+
+    run(scenario())
+    assert 2 <= flow.grants <= 4  # one in each 0.45 s
+
+
+@given(st.floats(0.001, 10**8))
+def test_a_token_is_refreshed_in_its_last_quarter_or_its_last_minute(lifetime_s: float):
+    before = time.monotonic()
+    made = Token.lasting("t", lifetime_s)
+    after = time.monotonic()
+    slack = 1e-6 * max(1, lifetime_s)
+    assert before + lifetime_s - slack <= made.expires_at <= after + lifetime_s + slack
+    assert made.expires_at - made.refresh_at == pytest.approx(min(60, lifetime_s / 4), abs=slack)
+
+
+# --- refreshes that fail -----------------------------------------------------------------------
+
+
+def test_a_refresh_that_fails_in_the_background_is_made_up_for():
+    async def second_fails(number: int) -> Token:
+        if number == 2:
+            raise ApiUnreachable("down", advice="Wait.")
+        return token(1, refresh_in=-1, dies_in=0.5) if number == 1 else token(number)
+
+    flow = Flow(second_fails)
+
+    async def scenario() -> None:
+        assert [await flow.sign(), await flow.sign()] == ["Bearer t1", "Bearer t1"]
+        await until(lambda: flow.grants == 2)
+        assert await flow.sign() == "Bearer t1", "the failure is no news while the old token lives"
+        async with asyncio.timeout(5):  # at the latest when the old one dies
+            while await flow.sign() != "Bearer t3":  # noqa: ASYNC110 - asking is what starts the refresh
+                await asyncio.sleep(0.005)
+
+    run(scenario())
+    assert (flow.grants, flow.refreshes) == (3, 2)
+
+
+def test_a_token_endpoint_that_fails_is_not_asked_again_at_every_call():
+    """Else a harvest of 500 calls a second knocks as often, for a minute: accounts are locked for less."""
+
+    async def dead(number: int) -> Token:
+        if number > 1:
+            raise CredentialsRejected("revoked", advice="Mend it.")
+        return token(number, refresh_in=-1)
+
+    flow = Flow(dead)
+
+    async def scenario() -> None:
+        for _ in range(200):
+            assert await flow.sign() == "Bearer t1"
+            await asyncio.sleep(0.001)
+
+    run(scenario())
+    assert flow.grants <= 10
+
+
+def test_once_the_token_is_dead_a_failing_refresh_is_told_to_every_caller():
+    async def dead(number: int) -> Token:
+        await asyncio.sleep(0.01)
+        if number == 1:
+            return token(1, dies_in=-1)
+        if number == 2:
+            raise ApiUnreachable("down", advice="Wait.")
+        return token(number)
+
+    flow = Flow(dead)
+
+    async def scenario() -> None:
+        await flow.sign()
+        told = await asyncio.gather(*(flow.sign() for _ in range(50)), return_exceptions=True)
+        assert [type(each) for each in told] == [ApiUnreachable] * 50
+        assert flow.grants == 2
+        assert await flow.sign() == "Bearer t3", "a later call tries again"
+
+    run(scenario())
+    assert flow.refreshes == 2
+
+
+def test_a_refresh_after_401_that_fails_is_told():
+    async def second_fails(number: int) -> Token:
+        if number == 2:
+            raise CredentialsRejected("revoked", advice="Mend it.")
+        return token(number)
+
+    flow = Flow(second_fails)
+
+    async def scenario() -> None:
+        old = await flow.sign()
+        told = await asyncio.gather(*(flow.refuse(old) for _ in range(20)), return_exceptions=True)
+        assert [type(each) for each in told] == [CredentialsRejected] * 20
+
+    run(scenario())
+    assert flow.grants == 2
+
+
+# --- callers that give up ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cancelled", [1, 5, 10])
+def test_a_cancelled_caller_does_not_take_the_refresh_away_from_the_others(cancelled: int):
+    opened = asyncio.Event()
+
+    async def slow(number: int) -> Token:
+        await opened.wait()
+        return token(number)
+
+    flow = Flow(slow)
+
+    async def scenario() -> None:
+        callers = [asyncio.create_task(flow.sign()) for _ in range(10)]
+        await until(lambda: flow.grants == 1)
+        for caller in callers[:cancelled]:
+            caller.cancel()
+        await asyncio.sleep(0)
+        late = asyncio.create_task(flow.sign())
+        await asyncio.sleep(0)
+        opened.set()
+        assert await asyncio.gather(*callers[cancelled:], late) == ["Bearer t1"] * (11 - cancelled)
+        assert all(caller.cancelled() for caller in callers[:cancelled])
+
+    run(scenario())
+    assert flow.grants == 1
+
+
+def test_a_refresh_that_fails_after_all_callers_gave_up_makes_no_noise():
+    opened = asyncio.Event()
+
+    async def fails(number: int) -> Token:
+        await opened.wait()
+        raise ApiUnreachable("down", advice="Wait.")
+
+    flow = Flow(fails)
+
+    async def scenario() -> None:
+        callers = [asyncio.create_task(flow.sign()) for _ in range(3)]
+        await until(lambda: flow.grants == 1)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        callers.clear()
+        opened.set()
+
+    run(scenario())
+
+
+def test_a_flow_outlives_its_event_loop():
+    async def first_hangs(number: int) -> Token:
+        if number == 1:
+            await asyncio.Event().wait()
+        return token(number)
+
+    flow = Flow(first_hangs)
+
+    async def gives_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(flow.sign(), 0.01)
+
+    async def tries_again() -> None:
+        async with asyncio.timeout(1):
+            assert await flow.sign() == "Bearer t2"
+
+    run(gives_up())
+    run(tries_again())  # a harvest that deferred goes on in a new loop
+
+
+# --- no tokens at all --------------------------------------------------------------------------
+
+
+def test_no_auth_signs_nothing_and_cannot_mend_a_401():
+    async def scenario() -> None:
+        auth = NoAuth()
+        assert await auth.signature(no_post) == {}
+        with pytest.raises(CredentialsRejected, match="token_path"):
+            await auth.rejected({}, no_post)
+        assert auth.refreshes == 0
+
+    run(scenario())
+
+
+# --- client credentials ------------------------------------------------------------------------
+
+
+class Endpoint:
+    """A token endpoint whose answers a test scripts; the last one stays."""
+
+    def __init__(self, *answers: Response) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    async def post(self, url: str, form: Mapping[str, str]) -> Response:
+        self.asked.append((url, dict(form)))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def credentials(backoff: Backoff = QUICK) -> ClientCredentials:
+    return ClientCredentials("/oauth/token", "me", SECRET, name="titanic", backoff=backoff)
+
+
+def issued(**fields: object) -> Response:
+    return Response(
+        200, json.dumps({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 100} | fields).encode()
+    )
+
+
+def granted(endpoint: Endpoint, backoff: Backoff = QUICK) -> Token:
+    return asyncio.run(credentials(backoff).grant(endpoint.post))
+
+
+def test_the_grant_is_asked_for_as_the_rfc_has_it():
+    endpoint = Endpoint(issued())
+    assert granted(endpoint).value == TOKEN
+    form = {"grant_type": "client_credentials", "client_id": "me", "client_secret": SECRET}
+    assert endpoint.asked == [("/oauth/token", form)]
+
+
+def test_the_signature_is_the_bearer_token():
+    endpoint = Endpoint(issued())
+    signed = asyncio.run(credentials().signature(endpoint.post))
+    assert signed == {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "lifetime_s"),
+    [({}, 100), ({"expires_in": "100"}, 100), ({"expires_in": 0.5}, 0.5), ({"expires_in": None}, 3_600)],
+)
+def test_the_lifetime_is_what_the_endpoint_says(fields: dict[str, object], lifetime_s: float):
+    now = time.monotonic()
+    assert granted(Endpoint(issued(**fields))).expires_at == pytest.approx(now + lifetime_s, abs=0.5)
+
+
+def test_without_a_lifetime_an_hour_is_assumed():
+    now = time.monotonic()
+    answer = Response(200, json.dumps({"access_token": TOKEN}).encode())
+    assert granted(Endpoint(answer)).expires_at == pytest.approx(now + 3_600, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Response(trouble="ConnectionResetError"),
+        Response(500),
+        Response(503, b"busy"),
+        Response(429),
+        Response(408),
+        Response(200),
+        Response(200, b"<html>"),
+        Response(200, b"null"),
+        Response(200, b"[]"),
+        Response(200, b'"token"'),
+        Response(200, b"{}"),
+        Response(200, b'{"access_token": null}'),
+        Response(200, b'{"access_token": ""}'),
+        Response(200, b'{"access_token": {}}'),
+        Response(200, b'{"access_token": "t", "expires_in": "soon"}'),
+        Response(200, b'{"access_token": "t", "expires_in": [1]}'),
+    ],
+)
+def test_an_answer_that_is_no_token_is_asked_again(trouble: Response):
+    endpoint = Endpoint(trouble, trouble, issued())
+    assert granted(endpoint).value == TOKEN
+    assert len(endpoint.asked) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_credentials_that_are_turned_down_are_not_sent_again(status: int):
+    endpoint = Endpoint(Response(status, b'{"error":"invalid_client"}'))
+    with pytest.raises(CredentialsRejected) as rejected:
+        granted(endpoint)
+    assert len(endpoint.asked) == 1
+    for word in ("'titanic'", "/oauth/token", str(status), "invalid_client"):
+        assert word in rejected.value.what
+    assert "password" in rejected.value.advice
+
+
+def test_after_the_last_attempt_the_endpoint_counts_as_unreachable():
+    endpoint = Endpoint(Response(503, b"busy"))
+    with pytest.raises(ApiUnreachable, match=r"'titanic'.*4 attempts.*HTTP 503 busy"):
+        granted(endpoint)
+    assert len(endpoint.asked) == 4
+
+
+def test_the_endpoint_is_left_alone_as_long_as_it_wants():
+    started = time.monotonic()
+    granted(Endpoint(Response(429, retry_after_s=0.1), Response(503, retry_after_s=0.1), issued()))
+    assert time.monotonic() - started >= 0.2
+
+
+def test_after_the_last_attempt_nothing_is_waited_for():
+    endpoint = Endpoint(Response(503, retry_after_s=2.0))
+
+    async def scenario() -> None:
+        with pytest.raises(ApiUnreachable):
+            async with asyncio.timeout(1):
+                await credentials(Backoff(attempts=1)).grant(endpoint.post)
+
+    asyncio.run(scenario())
+
+
+def test_a_wait_of_hours_is_not_waited_for_in_place():
+    """As for every other call: the task defers and gives its slot back."""
+    endpoint = Endpoint(Response(429, retry_after_s=7_200.0))
+
+    async def scenario() -> None:
+        with pytest.raises(RateLimited):
+            async with asyncio.timeout(1):
+                await credentials().grant(endpoint.post)
+
+    asyncio.run(scenario())
+
+
+# --- secrets -----------------------------------------------------------------------------------
+
+
+def test_objects_do_not_show_what_they_keep():
+    auth = credentials()
+    asyncio.run(auth.signature(Endpoint(issued()).post))
+    for kept in (auth, Token.lasting(TOKEN, 100)):
+        for shown in (repr(kept), str(kept), f"{kept}"):
+            assert SECRET not in shown
+            assert TOKEN not in shown
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(trouble="ClientConnectorError: refused"),
+        Response(401, b'{"error":"invalid_client"}'),
+        Response(400, json.dumps({"error": f"no client has the secret {SECRET}"}).encode()),
+        Response(503, f"could not log me:{SECRET} in".encode()),
+        issued(expires_in="soon"),
+        Response(201, issued().body),
+        Response(200, issued().body[:-1]),
+    ],
+)
+def test_errors_do_not_show_it_either(answer: Response):
+    with pytest.raises(WindrowError) as raised:
+        granted(Endpoint(answer))
+    error = raised.value
+    shown = [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
+    for text in (*shown, pickle.dumps(error).decode("latin-1")):
+        assert SECRET not in text
+        assert TOKEN not in text
+
+
+# --- over the wire -----------------------------------------------------------------------------
+
+
+def harvested(api: FakeApi, auth: Auth, calls: int, lull: Callable[[int], None] = lambda turn: None) -> Client:
+    """Ask the fake API for its list in waves of 16 calls; every call must be answered."""
+
+    async def scenario() -> Client:
+        async with Client(api.url, auth, name="titanic", limits=Limits(connections=16)) as client:
+            for turn in range(calls // 16):
+                lull(turn)
+                settled = await asyncio.gather(
+                    *(client.ask(Query.of("/get_user_list"), lambda query, answer: answer) for _ in range(16))
+                )
+                assert all(isinstance(each, Answer) for each in settled)
+            return client
+
+    return asyncio.run(scenario())
+
+
+def of(api: FakeApi, secret: str | None = None) -> ClientCredentials:
+    return ClientCredentials("/oauth/token", api.client.client_id, secret or api.client.client_secret, name="titanic")
+
+
+def test_with_a_real_api_tokens_are_replaced_before_they_die(api: FakeApi):
+    api.faults(token_lifetime_s=0.8, latency_ms=30)
+    client = harvested(api, of(api), 480)
+    assert client.events["http_401"] == 0
+    assert client.refreshes >= 2
+    assert api.counters()["tokens_issued"] == client.refreshes
+
+
+def test_with_a_real_api_revoked_tokens_are_replaced_once(api: FakeApi):
+    api.faults(latency_ms=5)
+    client = harvested(api, of(api), 64, lull=lambda turn: api.revoke_tokens() if turn == 2 else None)
+    assert 1 <= client.events["http_401"] <= 16
+    assert api.counters()["tokens_issued"] == client.refreshes == 2
+
+
+def test_with_a_real_api_a_wrong_secret_is_told_and_not_shown(api: FakeApi):
+    with pytest.raises(CredentialsRejected, match="'titanic'") as rejected:
+        harvested(api, of(api, SECRET), 16)
+    assert SECRET not in "".join(traceback.format_exception(rejected.value))
+    assert api.counters()["tokens_issued"] == 0

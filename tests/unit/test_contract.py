@@ -1,0 +1,274 @@
+"""The contract: what is converted, what is kept, what is refused, and that nothing is lost in silence."""
+
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from windrow.contract import LINEAGE, Column, Contract, Kind
+from windrow.errors import Unreadable
+
+CONTRACT = Contract((
+    Column("id", "Id", Kind.INTEGER, "Number.", required=True),
+    Column("label", "Label", Kind.STRING, "Text."),
+    Column("count", "Count", Kind.INTEGER, "Whole number."),
+    Column("share", "Share", Kind.FLOAT, "Any number."),
+    Column("is_open", "Open", Kind.BOOLEAN, "Yes or no."),
+))
+KNOWN = {"Id", "Label", "Count", "Share", "Open"}
+INT64 = st.integers(-(2**63), 2**63 - 1)
+SCALARS = st.none() | st.booleans() | INT64 | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
+)
+DEEP = orjson.loads("[" * 300 + "]" * 300)
+
+
+def one(field: str, value: object) -> object:
+    """Pass one value through the contract."""
+    column = next(column.name for column in CONTRACT.columns if column.field == field)
+    return CONTRACT.record({"Id": 1} | {field: value})[column]
+
+
+# --- conversions -------------------------------------------------------------------------------
+
+
+@given(INT64)
+@example(2**63 - 1)
+@example(-(2**63))
+def test_a_whole_number_of_64_bits_stays_as_it_is(number: int):
+    read = one("Count", number)
+    assert read == number
+    assert type(read) is int
+
+
+@given(st.integers(min_value=2**63) | st.integers(max_value=-(2**63) - 1))
+@example(2**63)
+@example(-(2**63) - 1)
+@example(2**64)
+@example(10**400)
+def test_a_whole_number_beyond_64_bits_is_refused(number: int):
+    with pytest.raises(Unreadable, match="'Count' should be INTEGER"):
+        one("Count", number)
+
+
+@given(st.integers(-(2**53) + 1, 2**53 - 1))
+def test_a_whole_number_written_as_a_fraction_becomes_one(number: int):
+    read = one("Count", float(number))
+    assert read == number
+    assert type(read) is int
+
+
+@given(st.floats().filter(lambda number: not number.is_integer()))
+@example(math.nan)
+@example(math.inf)
+@example(-math.inf)
+@example(0.5)
+def test_a_fraction_is_no_whole_number(number: float):
+    with pytest.raises(Unreadable, match="'Count' should be INTEGER"):
+        one("Count", number)
+
+
+@given(st.integers(-(2**70), 2**70), st.sampled_from(["", ".0", ".5", "e0", "e3"]))
+@example(-(2**63) - 1, "")  # the parser makes it the float -2**63, which is in range
+@example(2**63, "")
+@example(2**64, "")
+@example(2**53 + 1, ".0")  # the parser makes it 2**53
+@example(-(2**53) - 1, ".0")
+@example(9_007_199_254_741, "e3")
+def test_a_number_out_of_json_is_read_exactly_or_refused(number: int, ending: str):
+    written = f"{number}{ending}"
+    try:
+        read = one("Count", orjson.loads(written))
+    except Unreadable:
+        assert Decimal(written) % 1 or abs(Decimal(written)) >= 2**53, "an exact number was refused"
+    else:
+        assert read == Decimal(written)
+
+
+@given(st.integers(-(2**53), 2**53))
+def test_a_whole_number_is_a_number(number: int):
+    read = one("Share", number)
+    assert read == number
+    assert type(read) is float
+
+
+@given(st.integers())
+@example(2**53 + 1)
+@example(2**63 - 1)
+@example(10**400)
+def test_a_whole_number_that_a_float_cannot_hold_is_refused(number: int):
+    try:
+        read = one("Share", number)
+    except Unreadable:
+        assert abs(number) > 2**53, "an exact number was refused"
+    else:
+        assert read == number
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_stays_as_it_is(number: float):
+    assert one("Share", number) == number
+
+
+@given(st.text())
+def test_a_text_stays_as_it_is(text: str):
+    assert one("Label", text) == text
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_boolean_stays_as_it_is(value: bool):
+    assert one("Open", value) is value
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *(("Count", wrong) for wrong in (True, False, "1", "", [], [1], {}, {"a": 1})),
+        *(("Share", wrong) for wrong in (True, False, "1.5", "NaN", "", [], {})),
+        *(("Label", wrong) for wrong in (1, 1.5, True, [], ["a"], {})),
+        *(("Open", wrong) for wrong in (0, 1, 1.0, "true", "", [], {})),
+    ],
+)
+def test_another_type_is_refused_with_field_and_value(field: str, wrong: object):
+    with pytest.raises(Unreadable) as refused:
+        one(field, wrong)
+    assert repr(field) in refused.value.reason
+    assert orjson.dumps(wrong).decode() in refused.value.reason
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_can_be_filled_by_an_api(kind: Kind):
+    written = {
+        Kind.STRING: ("a", "a"),
+        Kind.INTEGER: (1, 1),
+        Kind.FLOAT: (1.5, 1.5),
+        Kind.BOOLEAN: (True, True),
+        Kind.TIMESTAMP: ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    }
+    value, read = written[kind]
+    contract = Contract((Column("a", "A", kind, "Anything."),))
+    assert contract.record({"A": value})["a"] == read
+
+
+# --- missing, null, unknown --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fields", "state"), [({}, "missing"), ({"Id": None}, "null")])
+def test_a_required_field_has_to_be_there(fields: dict[str, object], state: str):
+    with pytest.raises(Unreadable, match=f"field 'Id' is {state}"):
+        CONTRACT.record(fields)
+
+
+@pytest.mark.parametrize("fields", [{"Id": 1}, {"Id": 1, "Label": None, "Count": None, "Share": None, "Open": None}])
+def test_other_fields_may_be_missing_or_null(fields: dict[str, object]):
+    assert CONTRACT.record(fields) == {
+        "id": 1, "label": None, "count": None, "share": None, "is_open": None, "_extra": None
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("falsy", [("Count", 0), ("Share", 0.0), ("Label", ""), ("Open", False)])
+def test_nothing_is_not_the_same_as_null(falsy: tuple[str, object]):
+    field, value = falsy
+    assert one(field, value) == value
+
+
+@given(st.dictionaries(st.text().filter(lambda name: name not in KNOWN), JSON, min_size=1, max_size=5))
+def test_unknown_fields_are_kept_whole(unknown: dict[str, object]):
+    record = CONTRACT.record({"Id": 1, "Label": "x"} | unknown)
+    assert orjson.loads(str(record["_extra"])) == unknown
+    assert (record["id"], record["label"]) == (1, "x")
+
+
+def test_the_order_of_unknown_fields_does_not_matter():
+    assert CONTRACT.record({"Id": 1, "b": 1, "a": 2}) == CONTRACT.record({"a": 2, "b": 1, "Id": 1})
+
+
+def test_an_unknown_field_that_is_null_is_kept_too():
+    assert CONTRACT.record({"Id": 1, "new": None})["_extra"] == '{"new":null}'
+
+
+def test_field_names_are_taken_to_the_letter():
+    assert CONTRACT.record({"Id": 1, "label": "x"})["label"] is None
+
+
+def test_a_record_is_not_the_answer_itself():
+    fields = {"Id": 1, "new": 2}
+    CONTRACT.record(fields)
+    assert fields == {"Id": 1, "new": 2}
+
+
+# --- refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [None, [], [{"Id": 1}], "x", 1, 1.5, True])
+def test_only_an_object_is_a_record(answer: object):
+    with pytest.raises(Unreadable, match="an object was promised"):
+        CONTRACT.record(answer)
+
+
+def test_the_first_broken_field_is_named():
+    with pytest.raises(Unreadable, match="'Label'"):
+        CONTRACT.record({"Open": 1, "Count": "x", "Label": 2, "Id": 1})
+
+
+@given(JSON)
+@example(DEEP)
+@example({"Id": DEEP})
+@example({"Id": 1, "new": DEEP})  # the parser takes it, so the reader must not break on it
+@example({"Id": 2**64})
+@example("x\ny" * 10_000)
+def test_whatever_json_holds_gives_a_record_or_one_short_reason(answer: object):
+    reason = ""
+    try:
+        record = CONTRACT.record(answer)
+    except Unreadable as refused:
+        reason = refused.reason
+    assert reason or record["id"] is not None
+    assert len(reason) < 200
+    assert len(reason.splitlines()) <= 1
+
+
+# --- schemas -----------------------------------------------------------------------------------
+
+
+def test_parquet_and_bigquery_are_told_the_same():
+    arrow = {
+        "STRING": pa.string(),
+        "INTEGER": pa.int64(),
+        "FLOAT": pa.float64(),
+        "BOOLEAN": pa.bool_(),
+        "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    }
+    told = [
+        pa.field(field["name"], arrow[field["type"]], nullable=field["mode"] == "NULLABLE")
+        for field in CONTRACT.bigquery_fields
+    ]
+    assert CONTRACT.arrow_schema == pa.schema(told)
+
+
+def test_the_schema_is_the_columns_in_order_then_the_lineage():
+    assert CONTRACT.arrow_schema.names == [
+        "id", "label", "count", "share", "is_open", "_extra", "_key", "_fetched_at", "_run_id"
+    ]  # fmt: skip
+    modes = {field["name"]: field["mode"] for field in CONTRACT.bigquery_fields}
+    assert [name for name, mode in modes.items() if mode == "REQUIRED"] == ["id", "_key", "_fetched_at", "_run_id"]
+    assert all(field["description"] for field in CONTRACT.bigquery_fields)
+
+
+@given(st.lists(st.fixed_dictionaries({"Id": INT64, "Label": st.text(), "Share": st.none() | st.floats(0, 1)})))
+def test_records_fit_their_parquet_schema(answers: list[dict[str, object]]):
+    fetched_at = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+    lineage = {"_key": "k", "_fetched_at": fetched_at, "_run_id": "r"}
+    records = [CONTRACT.record(answer) | lineage for answer in answers]
+    assert pa.Table.from_pylist(records, CONTRACT.arrow_schema).to_pylist() == records
+
+
+def test_the_record_and_its_lineage_fill_every_column():
+    record = CONTRACT.record({"Id": 1})
+    assert {*record} | {column.name for column in LINEAGE} == {*CONTRACT.arrow_schema.names}

@@ -1,0 +1,106 @@
+"""The two tables of policy, and the backoff."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windrow import errors
+from windrow.policy import HTTP_POLICY, TASK_POLICY, Action, Backoff, ResponsePolicy, ResponseRule, on
+
+ACTIONS = {
+    Action.ACCEPT: [200, 201, 204, 299],
+    Action.REFRESH: [401],
+    Action.GAP: [404, 410],
+    Action.RETRY: [408, 425, 500, 502, 503, 504, 520, 522, 529, 599],
+    Action.THROTTLE: [429],
+    Action.REFUSE: [100, 301, 302, 304, 307, 400, 402, 403, 405, 409, 413, 422, 451, 501, 505, 511],
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "action"), [(status, action) for action, statuses in ACTIONS.items() for status in statuses]
+)
+def test_every_status_has_its_action(status: int, action: Action):
+    assert HTTP_POLICY.action(status) is action
+
+
+@given(st.integers())
+def test_a_status_that_no_rule_holds_is_refused(status: int):
+    held = any(rule.first <= status <= rule.last for rule in HTTP_POLICY.rules)
+    assert held or HTTP_POLICY.action(status) is Action.REFUSE
+
+
+def test_no_rule_is_hidden_by_one_before_it():
+    assert [HTTP_POLICY.action(rule.first) for rule in HTTP_POLICY.rules] == [rule.action for rule in HTTP_POLICY.rules]
+    assert all(rule.first <= rule.last and rule.why for rule in HTTP_POLICY.rules)
+
+
+def test_the_first_rule_that_holds_the_status_decides():
+    policy = ResponsePolicy((on(418, Action.GAP, "x"), ResponseRule(400, 499, Action.RETRY, "y")))
+    assert [policy.action(status) for status in (399, 400, 418, 499, 500)] == [
+        Action.REFUSE, Action.RETRY, Action.GAP, Action.RETRY, Action.REFUSE
+    ]  # fmt: skip
+
+
+def test_a_source_puts_its_own_rules_in_front_and_leaves_the_others():
+    own = HTTP_POLICY.preceded_by(on(403, Action.THROTTLE, "too many, in this API's words"), on(404, Action.RETRY, "y"))
+    assert (own.action(403), own.action(404)) == (Action.THROTTLE, Action.RETRY)
+    assert (HTTP_POLICY.action(403), HTTP_POLICY.action(404)) == (Action.REFUSE, Action.GAP)
+    others = set(range(100, 600)) - {403, 404}
+    assert all(own.action(status) is HTTP_POLICY.action(status) for status in others)
+
+
+# --- backoff -----------------------------------------------------------------------------------
+
+
+@given(
+    st.floats(0.001, 10),
+    st.floats(0.001, 1_000),
+    st.integers(1, 10) | st.integers(1, 10**9),
+)
+def test_a_pause_is_never_longer_than_the_cap_or_the_doubled_base(base_s: float, cap_s: float, failures: int):
+    pause_s = Backoff(base_s, cap_s).pause_s(failures)
+    assert 0 <= pause_s <= cap_s
+    assert pause_s <= base_s * 2.0 ** min(failures - 1, 1_000)
+
+
+@pytest.mark.parametrize(("failures", "ceiling_s"), [(1, 0.1), (2, 0.2), (4, 0.8), (8, 12.8), (9, 20.0), (50, 20.0)])
+def test_pauses_fill_the_whole_range(failures: int, ceiling_s: float):
+    drawn = [Backoff().pause_s(failures) for _ in range(500)]
+    assert min(drawn) < 0.1 * ceiling_s
+    assert 0.9 * ceiling_s < max(drawn) <= ceiling_s
+    assert len(set(drawn)) > 400
+
+
+# --- errors to retries -------------------------------------------------------------------------
+
+
+def test_no_task_rule_is_hidden_by_one_before_it():
+    for place, rule in enumerate(TASK_POLICY):
+        assert not [earlier for earlier in TASK_POLICY[:place] if issubclass(rule.error, earlier.error)]
+        assert rule.why
+
+
+def test_delays_are_short_enough_to_wait_for_and_long_enough_to_help():
+    delays = [rule.delay for rule in TASK_POLICY if rule.delay is not None]
+    assert delays
+    assert all(timedelta(seconds=10) <= delay <= timedelta(minutes=10) for delay in delays)
+
+
+def test_the_table_does_what_the_drawn_tree_says():
+    """The tree in the docstring of `windrow.errors` says of some errors whether they are retried."""
+    drawn = dict(re.findall(r"[├└]── (\w+) +(.+)", errors.__doc__ or ""))
+    decided = {rule.error.__name__: rule.delay for rule in TASK_POLICY}
+    told = {name: text for name, text in drawn.items() if "retried" in text}
+    assert len(told) > 4
+    for name, text in told.items():
+        assert name in decided, f"{name} is said to be '{text}', and the table does not know it"
+        assert (decided[name] is None) == ("never retried" in text)
+
+
+@pytest.mark.parametrize("error", [errors.RateLimited, errors.Interrupted, errors.Unreadable, ValueError])
+def test_other_errors_follow_the_settings_of_the_task(error: type[Exception]):
+    assert not [rule for rule in TASK_POLICY if issubclass(error, rule.error)]
