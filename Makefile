@@ -51,7 +51,7 @@ lock: $(UV_READY) ## resolve requirements/*.in into pinned files again
 
 # --- the local cloud ---------------------------------------------------------------------------
 
-.PHONY: demo up down status logs clean
+.PHONY: demo up down status logs clean airflow
 demo: setup ## start everything, harvest titanic_passengers, show the result
 	@$(LOCAL_CLOUD) demo
 
@@ -60,6 +60,9 @@ up: setup ## start the local cloud and Airflow, and leave them running
 
 down: ## stop all that `up` or `demo` started
 	@if [ -x $(AIRFLOW_PYTHON) ]; then $(LOCAL_CLOUD) down; else echo "nothing is set up, so nothing runs"; fi
+
+airflow: setup ## Airflow's command line on the local cloud: make airflow ARGS="dags list"
+	@$(LOCAL_CLOUD) airflow $(ARGS)
 
 status: setup ## say which services run, and where
 	@$(LOCAL_CLOUD) status

@@ -26,7 +26,7 @@ def node() -> str:
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    with subprocess.Popen(  # noqa: S603 - our own program
+    with subprocess.Popen(
         [node(), str(SERVER), *arguments], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
@@ -114,7 +114,7 @@ def test_it_ends_on_sigterm_with_calls_in_flight() -> None:
     [(["--port", "70000"], "70000"), (["--delay", "soon"], "soon"), (["--speed", "1"], "--speed")],
 )
 def test_bad_arguments_are_named(arguments: list[str], word: str) -> None:
-    ended = subprocess.run(  # noqa: S603 - our own program
+    ended = subprocess.run(
         [node(), str(SERVER), *arguments], capture_output=True, text=True, timeout=30, check=False
     )
     assert ended.returncode == 2
@@ -123,7 +123,7 @@ def test_bad_arguments_are_named(arguments: list[str], word: str) -> None:
 
 def test_a_port_in_use_is_named() -> None:
     with serving() as (port, _):
-        ended = subprocess.run(  # noqa: S603 - our own program
+        ended = subprocess.run(
             [node(), str(SERVER), "--port", str(port)], capture_output=True, text=True, timeout=30, check=False
         )
     assert ended.returncode == 98

@@ -129,7 +129,7 @@ def test_unix_sockets_pass(tmp_path: Path) -> None:
 
 
 def child(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own program
+    return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30, check=False
     )
 

@@ -19,7 +19,7 @@ from local_cloud.apis.tokens import DEMO_CLIENT, Client
 
 def start(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Start a server that is expected to give up."""
-    return subprocess.run(  # noqa: S603 - our own program
+    return subprocess.run(
         [sys.executable, "-m", "local_cloud.apis", "--port", "0", *arguments],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"]} | dict(environment or {}),

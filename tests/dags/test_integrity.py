@@ -138,7 +138,7 @@ def test_the_spy_sees_what_it_should(line, tmp_path):
 
 def spy_on(file: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", SPY, str(file), str(ROOT / "plugins")]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -172,7 +172,5 @@ def test_plugins_are_not_loaded_as_top_level_modules():
         " if '/plugins/windrow/' in (getattr(module, '__file__', None) or '') and not name.startswith('windrow')]\n"
         "print('OWN', own)\n"
     )
-    shown = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False
-    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
     assert "OWN []" in shown.stdout, shown.stdout[-500:] + shown.stderr[-1500:]

@@ -465,6 +465,18 @@ def test_without_a_lifetime_an_hour_is_assumed():
     assert granted(Endpoint(answer)).expires_at == pytest.approx(now + 3_600, abs=0.5)
 
 
+def test_the_life_of_a_token_begins_before_it_arrives():
+    """The endpoint counts from when it made the token: a slow answer must not make it seem to live longer."""
+
+    async def slow(url: str, form: Mapping[str, str]) -> Response:
+        await asyncio.sleep(0.2)
+        return issued(expires_in=1)
+
+    asked = time.monotonic()
+    made = asyncio.run(credentials().grant(slow))
+    assert made.expires_at <= asked + 1.1
+
+
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -597,8 +609,8 @@ def of(api: FakeApi, secret: str | None = None) -> ClientCredentials:
 
 
 def test_with_a_real_api_tokens_are_replaced_before_they_die(api: FakeApi):
-    api.faults(token_lifetime_s=0.8, latency_ms=30)
-    client = harvested(api, of(api), 480)
+    api.faults(token_lifetime_s=2, latency_ms=30)
+    client = harvested(api, of(api), 16 * 55)
     assert client.events["http_401"] == 0
     assert client.refreshes >= 2
     assert api.counters()["tokens_issued"] == client.refreshes

@@ -1,0 +1,171 @@
+"""The environment of every Airflow process of the local cloud: settings, connections, emulators."""
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from local_cloud import folder
+from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
+
+USER = "admin"
+"""The one user of the demo's Airflow."""
+GOOGLE_CONNECTION = "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"
+
+SMALL_MACHINE: Mapping[str, str] = {
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    # SQLite: with the default of 32 workers the components end on "database is locked"; 8 held in every run
+    "AIRFLOW__CORE__PARALLELISM": "8",
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "40",
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+    # a worker waits up to this long for a child that is done but has not exited (default 5)
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    # a chain of 10 short tasks: 11 s with the default of 1, 2 s with 0.1
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+    # after a crash, tasks that were running are tried again within half a minute
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    # an edited DAG shows up within seconds
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+    "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "3600",
+    "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+    "AIRFLOW__LOGGING__UVICORN_LOGGING_LEVEL": "WARNING",
+}
+"""Settings that hold on two cores with SQLite; docs/decisions.md tells what they were measured against."""
+
+
+def airflow_environment(settings: Settings, base_environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the complete environment of an Airflow process on the local cloud.
+
+    It starts from `base_environ`, the user's. The AIRFLOW_CONN_* and AIRFLOW_VAR_* of the environment, then
+    those of `.env`, win over ours, so that one connection can be pointed at a real service. With the user's
+    own Google connection the emulator variables are left out too: they would override it.
+
+    Secrets are made on first use and kept in `var/run`. Raises FolderError when `var` is not ours to write.
+    """
+    folder.claim(settings.var)
+    chosen = {
+        name: value
+        for name, value in {**settings.dotenv, **base_environ}.items()
+        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
+    }
+    google = {} if GOOGLE_CONNECTION in chosen else _google_emulators(settings)
+    environment = {
+        **base_environ,
+        **SMALL_MACHINE,
+        **_places(settings, base_environ),
+        **_secrets(settings),
+        **google,
+        **_connections(settings),
+        "AIRFLOW_VAR_WINDROW_BUCKET": BUCKET,
+        **chosen,
+    }
+    # it would make every process compile all of Airflow at every start: 30 s of two cores, not 15
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    loopback = f"{LOOPBACK},localhost"
+    for name in ("NO_PROXY", "no_proxy"):
+        others = base_environ.get(name)
+        environment[name] = f"{others},{loopback}" if others else loopback
+    return environment
+
+
+def passwords_file(settings: Settings) -> Path:
+    """Where SimpleAuthManager reads the users' passwords."""
+    return settings.var / "airflow" / "passwords.json"
+
+
+def write_passwords(settings: Settings) -> None:
+    """Write the password of the demo's user, readable by its owner only."""
+    folder.write_private(passwords_file(settings), json.dumps({USER: settings.admin_password}))
+
+
+def _places(settings: Settings, base_environ: Mapping[str, str]) -> dict[str, str]:
+    home = settings.var / "airflow"
+    path = [str(settings.root / "local_cloud" / "airflow_settings"), base_environ.get("PYTHONPATH", "")]
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(settings.root / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.root / "plugins"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",
+        "AIRFLOW__API__HOST": LOOPBACK,
+        "AIRFLOW__API__PORT": str(settings.airflow_port),
+        "AIRFLOW__API__BASE_URL": settings.airflow_url,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        # tasks may call `python` or `airflow`: let them find this environment's
+        "PATH": os.pathsep.join([str(settings.airflow_python.parent), base_environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "PYTHONUNBUFFERED": "1",
+        # setproctitle: do not write titles over the environment, by which the local cloud knows its processes
+        "SPT_NOENV": "1",
+    }
+
+
+def _secrets(settings: Settings) -> dict[str, str]:
+    def make() -> dict[str, str]:
+        return {
+            # what Fernet.generate_key() does, without importing cryptography here
+            "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
+            "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(48),
+        }
+
+    return folder.secret(settings.run / "airflow-secrets.json", make)
+
+
+def _google_emulators(settings: Settings) -> dict[str, str]:
+    return {
+        "STORAGE_EMULATOR_HOST": settings.gcs_url,
+        "BIGQUERY_EMULATOR_HOST": settings.bigquery_url,
+        "GOOGLE_CLOUD_PROJECT": PROJECT_ID,
+        # otherwise gcsfs opens a gRPC channel with TLS to the emulator, and hangs
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+        # otherwise google-auth looks for the metadata server of a Compute Engine machine
+        "NO_GCE_CHECK": "true",
+    }
+
+
+def _connections(settings: Settings) -> dict[str, str]:
+    connections = {
+        GOOGLE_CONNECTION: {
+            "conn_type": "google_cloud_platform",
+            "extra": {
+                "is_anonymous": True,
+                "project": PROJECT_ID,
+                "use_legacy_sql": False,
+                "num_retries": 2,
+            },
+        },
+        "AIRFLOW_CONN_MONGO_DEFAULT": {
+            "conn_type": "mongo",
+            "host": LOOPBACK,
+            "port": settings.mongo_port,
+            "schema": "windrow",
+        },
+        "AIRFLOW_CONN_REDIS_DEFAULT": {
+            "conn_type": "redis",
+            "host": LOOPBACK,
+            "port": settings.redis_port,
+            "extra": {"db": 0},
+        },
+        "AIRFLOW_CONN_TITANIC": {
+            "conn_type": "http",
+            "schema": "http",
+            "host": LOOPBACK,
+            "port": settings.api_port,
+            "login": "windrow-demo",
+            "password": "windrow-demo-secret",
+            "extra": {"token_path": "/oauth/token"},
+        },
+    }
+    return {name: json.dumps(connection) for name, connection in connections.items()}

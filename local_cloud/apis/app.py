@@ -1,0 +1,29 @@
+"""The server put together: admin routes, the token endpoint, and the routes of every API."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from local_cloud.apis.admin import Admin
+from local_cloud.apis.counters import Counters
+from local_cloud.apis.faults import Faults, FaultSwitch
+from local_cloud.apis.middleware import Middleware
+from local_cloud.apis.passengers import Passenger
+from local_cloud.apis.titanic import TitanicApi
+from local_cloud.apis.tokens import Client, TokenEndpoint, TokenStore
+
+
+def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) -> web.Application:
+    """Compose the fake APIs. A new API is one module with `endpoints()`, and one line here."""
+    switch = FaultSwitch(faults)
+    counters = Counters()
+    tokens = TokenStore(switch)
+    middleware = Middleware(switch, counters)
+    app = web.Application()
+    app.add_routes(Admin(switch, counters, tokens).routes())
+    for endpoint in (
+        TokenEndpoint(client, tokens, counters).endpoint(),
+        *TitanicApi(passengers, tokens).endpoints(),
+    ):
+        app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))
+    return app

@@ -1,0 +1,111 @@
+"""The commands of the local cloud: `.venv/bin/python -m local_cloud COMMAND`, behind the Makefile's targets."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from local_cloud import airflow_env, logs
+from local_cloud.errors import LocalCloudError
+from local_cloud.settings import Settings
+from local_cloud.supervisor import LocalCloud
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def up(settings: Settings) -> None:
+    """start everything, wait until it is healthy, and leave it running"""
+    cloud = LocalCloud(settings, os.environ)
+    if cloud.up(say):
+        say("The local cloud is up.")
+    else:
+        say("The local cloud is up already.")
+    for service in cloud.services:
+        if service.address:
+            say(f"  {service.name:<21} {service.address}")
+    password = "admin" if settings.admin_password == "admin" else "that of WINDROW_ADMIN_PASSWORD"  # noqa: S105
+    say(f"Airflow: {settings.airflow_url}  user {airflow_env.USER}, password {password}")
+
+
+def down(settings: Settings) -> None:
+    """stop everything, and make sure that nothing is left"""
+    say("Stopped." if LocalCloud(settings, os.environ).down() else "Nothing was running.")
+
+
+def status(settings: Settings) -> None:
+    """say which services run, and where"""
+    cloud = LocalCloud(settings, os.environ)
+    states = cloud.states()
+    for service in cloud.services:
+        say(f"{service.name:<21} {states[service.name]:<10} {service.address}".rstrip())
+    if any(state != "healthy" for state in states.values()):
+        sys.exit(1)
+
+
+def follow_logs(settings: Settings) -> None:
+    """follow the logs of all services, until Ctrl-C"""
+    if not settings.log.is_dir():
+        raise LocalCloudError(f"There are no logs in {settings.log} yet. Start the local cloud: `make up`.")
+    for line in logs.follow(settings.log):
+        say(line)
+
+
+def clean(settings: Settings) -> None:
+    """stop everything and delete the folder of data and logs"""
+    deleted = LocalCloud(settings, os.environ).clean()
+    say(f"Deleted {settings.var}." if deleted else "There was nothing to delete.")
+
+
+def demo(settings: Settings) -> None:
+    """start everything, harvest, and show the result"""
+    from local_cloud import demo as demonstration  # noqa: PLC0415  only this command needs it
+
+    demonstration.run(settings)
+
+
+COMMANDS: Mapping[str, Callable[[Settings], None]] = {
+    "up": up,
+    "down": down,
+    "status": status,
+    "logs": follow_logs,
+    "clean": clean,
+    "demo": demo,
+}
+
+
+def airflow(settings: Settings, arguments: Sequence[str]) -> None:
+    """run a command of Airflow's own command line on the local cloud: airflow dags trigger titanic_passengers"""
+    environment = airflow_env.airflow_environment(settings, os.environ)
+    program = settings.airflow_python.with_name("airflow")
+    os.execve(program, [str(program), *arguments], environment)  # noqa: S606
+
+
+def say(line: str) -> None:
+    """Print a line, at once also when the output is a pipe."""
+    print(line, flush=True)
+
+
+def main() -> None:
+    """Run one command; on an expected error print it and exit with 1, on Ctrl-C with 130."""
+    parser = argparse.ArgumentParser(prog="python -m local_cloud", description="Windrow's local cloud.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.__doc__)
+    commands.add_parser("airflow", help=airflow.__doc__, add_help=False, prefix_chars=" ")
+    chosen, arguments = parser.parse_known_args()
+    try:
+        settings = Settings.load(ROOT, os.environ)
+        if chosen.command == "airflow":
+            airflow(settings, arguments)
+        elif arguments:
+            parser.error(f"unknown arguments: {' '.join(arguments)}")
+        else:
+            COMMANDS[chosen.command](settings)
+    except LocalCloudError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `make logs | head`: nobody reads on, so nothing can be flushed at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""Launchers of the emulators. They run in .venv-cloud, one process each; nothing else imports them."""

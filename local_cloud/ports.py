@@ -1,0 +1,83 @@
+"""Every port must be free before anything starts: a taken one is a clear error, not a service that dies."""
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from local_cloud import processes
+from local_cloud.errors import PortTaken
+from local_cloud.services import Port, Service
+from local_cloud.settings import LOOPBACK
+
+LISTEN = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
+
+
+def check_free(services: Iterable[Service]) -> None:
+    """Raise PortTaken when somebody listens on a port of these services."""
+    for service in services:
+        for port in service.ports:
+            if not _is_free(port.number):
+                raise PortTaken(_explain(service, port))
+
+
+def find_free(count: int) -> list[int]:
+    """Return this many ports that are free now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind((LOOPBACK, 0))
+        return [opened.getsockname()[1] for opened in sockets]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # as the servers do: connections of the last run that are still closing do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                return False
+            raise
+    return True
+
+
+def _explain(service: Service, port: Port) -> str:
+    if port.number < 1024 and os.getuid() != 0:
+        return f"{service.name} cannot use port {port.number}: set {port.variable} in .env to a port above 1023."
+    holder = _holder(port.number)
+    by = f" by {holder}" if holder else ""
+    return (
+        f"{service.name} needs port {port.number}, which is in use{by}. "
+        f"Stop that process, or set {port.variable} in .env to another port."
+    )
+
+
+def _holder(port: int) -> str | None:
+    """Return pid and command of who listens on a port, as far as /proc tells."""
+    inodes = {f"socket:[{inode}]" for inode in _listening(port)}
+    if not inodes:
+        return None
+    for folder in processes.PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            for descriptor in (folder / "fd").iterdir():
+                if str(descriptor.readlink()) in inodes:
+                    return f"process {folder.name} ({processes.command(int(folder.name))})"
+    return None
+
+
+def _listening(port: int) -> set[str]:
+    """Return the inodes of the sockets that listen on a port, of any address."""
+    inodes = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if not table.exists():
+            continue
+        for line in table.read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == LISTEN and int(local.rpartition(":")[2], 16) == port:
+                inodes.add(inode)
+    return inodes

@@ -1,0 +1,93 @@
+"""Health probes: one call that says whether a service does its work now. Never raise, never wait long."""
+
+import datetime
+import http.client
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from local_cloud.settings import LOOPBACK
+
+Probe = Callable[[datetime.datetime], bool]
+"""Given when the service was started (aware, UTC), say whether it is healthy."""
+
+TIMEOUT = 5.0
+"""Seconds a probe waits for an answer. The first request to a cold service can take a few."""
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    """GET from a service on the loopback (never through a proxy). Raises OSError or HTTPException."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def http_ok(port: int, path: str) -> Probe:
+    """Healthy when GET `path` answers 200."""
+
+    def probe(_: datetime.datetime) -> bool:
+        try:
+            return get(port, path)[0] == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+
+    return probe
+
+
+def redis_pong(port: int) -> Probe:
+    """Healthy when PING is answered with PONG (while it loads its data, it is not)."""
+
+    def probe(_: datetime.datetime) -> bool:
+        try:
+            with socket.create_connection((LOOPBACK, port), timeout=TIMEOUT) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    return probe
+
+
+def mongo_ping(port: int) -> Probe:
+    """Healthy when the `ping` command is answered."""
+
+    def probe(_: datetime.datetime) -> bool:
+        try:
+            client: MongoClient[dict[str, Any]]
+            with MongoClient(LOOPBACK, port, serverSelectionTimeoutMS=500, directConnection=True) as client:
+                return bool(client.admin.command("ping").get("ok"))
+        except PyMongoError:
+            return False
+
+    return probe
+
+
+def airflow_component(port: int, component: str) -> Probe:
+    """Healthy when Airflow's own health report says so, by a heartbeat newer than the start.
+
+    The report comes from the metadata database: right after a restart it still shows the last run's heartbeats.
+    """
+
+    def probe(started: datetime.datetime) -> bool:
+        try:
+            status, body = get(port, "/api/v2/monitor/health")
+        except (OSError, http.client.HTTPException):
+            return False
+        if status != http.HTTPStatus.OK:
+            return False
+        report: dict[str, Any] = json.loads(body)[component]
+        if report["status"] != "healthy":
+            return False
+        heartbeat = report.get(f"latest_{component}_heartbeat")
+        # the metadata database has no heartbeat of its own
+        return heartbeat is None or datetime.datetime.fromisoformat(heartbeat) > started
+
+    return probe

@@ -1,0 +1,181 @@
+"""The services of the local cloud, as a table. To add one, add an entry to `table` (see README.md)."""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from local_cloud import airflow_env, probes
+from local_cloud.settings import LOOPBACK, PROJECT_ID, Settings
+
+CLOUD = "cloud"
+"""Stage of the emulators: started first, stopped last."""
+AIRFLOW_API = "airflow-api"
+"""Stage of Airflow's API server: running tasks report to it, also that they are being stopped."""
+AIRFLOW = "airflow"
+"""Stage of Airflow's other components."""
+STAGES = (CLOUD, AIRFLOW_API, AIRFLOW)
+"""The order of starting; stopped in the reverse order, one stage after the other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """A port a service listens on, and the setting that moves it."""
+
+    number: int
+    variable: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Service:
+    """One supervised process."""
+
+    name: str
+    stage: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = dataclasses.field(repr=False)
+    """The complete environment of the process; it may hold secrets."""
+    healthy: probes.Probe
+    address: str = ""
+    """What a person or a client connects to; empty for services that only work."""
+    ports: tuple[Port, ...] = ()
+    start_seconds: int = 120
+    """How long it may take to be healthy. Generous: a slow machine is no fault, and an end is seen at once."""
+    stop_signal: str = "TERM"
+    stop_seconds: int = 10
+    """How long it may take to stop before it is killed."""
+
+
+def table(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:
+    """Return every service, in start order. `environ` is the user's environment."""
+    return (*_emulators(settings, environ), *_airflow(settings, environ))
+
+
+def select(services: Collection[Service], names: Collection[str]) -> tuple[Service, ...]:
+    """Return the services of these names, in start order. Raises ValueError for an unknown name."""
+    unknown = set(names) - {service.name for service in services}
+    if unknown:
+        known = ", ".join(service.name for service in services)
+        raise ValueError(f"no such service: {', '.join(sorted(unknown))}. There are: {known}.")
+    return tuple(service for service in services if service.name in names)
+
+
+def _plain(environ: Mapping[str, str], home: Path) -> dict[str, str]:
+    """The environment of an emulator: nothing of the user's that could change what it does.
+
+    local-bigquery, for one, takes settings from variables with names as common as GROUPS and DATA_DIR.
+    """
+    kept = ("PATH", "LANG", "LC_ALL", "TMPDIR")
+    return {
+        **{name: environ[name] for name in kept if name in environ},
+        "HOME": str(home),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:
+    python = str(settings.cloud_python)
+    plain = _plain(environ, settings.var / "home")
+    passengers = ("--passengers", str(settings.passengers_csv)) if settings.passengers_csv else ()
+    # the emulators of Cloud Storage and BigQuery share a folder: a load job reads an object's file
+    gcs, objects = settings.var / "gcs", "objects"
+    return (
+        Service(
+            name="mongo",
+            stage=CLOUD,
+            argv=(
+                *(python, "-m", "local_cloud.emulators.mongo", "--host", LOOPBACK),
+                *("--port", str(settings.mongo_port), "--data-dir", str(settings.var / "mongo")),
+            ),
+            environment=plain,
+            healthy=probes.mongo_ping(settings.mongo_port),
+            address=settings.mongo_url,
+            ports=(Port(settings.mongo_port, "WINDROW_MONGO_PORT"),),
+        ),
+        Service(
+            name="redis",
+            stage=CLOUD,
+            argv=(
+                *(python, "-m", "local_cloud.emulators.redis", "--host", LOOPBACK),
+                *("--port", str(settings.redis_port), "--data-dir", str(settings.var / "redis")),
+            ),
+            environment=plain,
+            healthy=probes.redis_pong(settings.redis_port),
+            address=settings.redis_url,
+            ports=(Port(settings.redis_port, "WINDROW_REDIS_PORT"),),
+        ),
+        Service(
+            name="gcs",
+            stage=CLOUD,
+            argv=(
+                *(python, "-m", "local_cloud.emulators.gcs", "--host", LOOPBACK),
+                *("--port", str(settings.gcs_port), "--data-dir", str(gcs)),
+            ),
+            environment={**plain, "STORAGE_DIR": objects},
+            healthy=probes.http_ok(settings.gcs_port, "/"),
+            address=settings.gcs_url,
+            ports=(Port(settings.gcs_port, "WINDROW_GCS_PORT"),),
+        ),
+        Service(
+            name="bigquery",
+            stage=CLOUD,
+            argv=(
+                *(python, "-m", "local_cloud.emulators.bigquery", "serve", "--host", LOOPBACK),
+                *("--port", str(settings.bigquery_port), "--grpc-port", str(settings.bigquery_grpc_port)),
+                *("--project", PROJECT_ID, "--data-dir", str(settings.var / "bigquery")),
+            ),
+            environment={**plain, "GCS_LOCAL_ROOT": str(gcs / objects)},
+            healthy=probes.http_ok(settings.bigquery_port, f"/bigquery/v2/projects/{PROJECT_ID}/datasets"),
+            address=settings.bigquery_url,
+            ports=(
+                Port(settings.bigquery_port, "WINDROW_BIGQUERY_PORT"),
+                Port(settings.bigquery_grpc_port, "WINDROW_BIGQUERY_GRPC_PORT"),
+            ),
+        ),
+        Service(
+            name="apis",
+            stage=CLOUD,
+            argv=(
+                *(str(settings.airflow_python), "-m", "local_cloud.apis", "--host", LOOPBACK),
+                *("--port", str(settings.api_port), *passengers),
+            ),
+            environment=plain,
+            healthy=probes.http_ok(settings.api_port, "/_admin/health"),
+            address=settings.api_url,
+            ports=(Port(settings.api_port, "WINDROW_API_PORT"),),
+        ),
+    )
+
+
+def _airflow(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:
+    environment = airflow_env.airflow_environment(settings, environ)
+    airflow = (str(settings.airflow_python), "-m", "airflow")
+    port = settings.airflow_port
+
+    def component(name: str, *arguments: str, reported_as: str, stop_seconds: int) -> Service:
+        return Service(
+            name=f"airflow-{name}",
+            stage=AIRFLOW,
+            argv=(*airflow, name, *arguments),
+            environment=environment,
+            healthy=probes.airflow_component(port, reported_as),
+            start_seconds=240,
+            stop_seconds=stop_seconds,
+        )
+
+    api_server = component(
+        *("api-server", "--host", LOOPBACK, "--port", str(port)), reported_as="metadatabase", stop_seconds=5
+    )
+    return (
+        dataclasses.replace(
+            api_server,
+            stage=AIRFLOW_API,
+            address=settings.airflow_url,
+            ports=(Port(port, "WINDROW_AIRFLOW_PORT"),),
+        ),
+        # --skip-serve-logs: the API server reads log files itself, as all run on one machine; the log
+        # servers would listen on every interface and cost 120 MB
+        component("scheduler", "--skip-serve-logs", reported_as="scheduler", stop_seconds=10),
+        component("dag-processor", reported_as="dag_processor", stop_seconds=5),
+        # stopped right after a start it can hang; its triggers are in the database, so it may be killed
+        component("triggerer", "--skip-serve-logs", reported_as="triggerer", stop_seconds=5),
+    )

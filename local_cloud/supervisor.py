@@ -1,0 +1,246 @@
+"""Start, watch and stop the local cloud: supervisord below a warden, and every service below supervisord."""
+
+import contextlib
+import datetime
+import fcntl
+import subprocess
+import time
+import xmlrpc.client
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from local_cloud import airflow_db, airflow_env, folder, ports, processes, ready, supervisord, warden
+from local_cloud.errors import LocalCloudError, ServiceFailed
+from local_cloud.services import CLOUD, STAGES, Service, select, table
+from local_cloud.settings import Settings
+
+LOG_LINES = 15
+"""Lines of a service's log in the error that says it failed."""
+SUPERVISORD_SECONDS = 15
+POLL = 0.2
+
+Report = Callable[[str], None]
+"""Takes one line for the person who waits."""
+
+
+def silent(_: str) -> None:
+    """Report nothing."""
+
+
+class LocalCloud:
+    """The local cloud in one data folder, or some of its services."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], names: Collection[str] | None = None) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._names = names
+        self._warden: subprocess.Popen[bytes] | None = None
+        self._log_starts: dict[str, int] = {}
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services this object runs, in start order. Claims the data folder, for the secrets in it."""
+        every = table(self._settings, self._environ)
+        return every if self._names is None else select(every, self._names)
+
+    def is_running(self) -> bool:
+        """Whether the supervisor answers; it does until all is stopped."""
+        try:
+            self._rpc.getState()
+        except OSError:
+            return False
+        except xmlrpc.client.Fault:  # it is shutting down
+            return True
+        return True
+
+    def up(self, report: Report = silent) -> bool:
+        """Start what does not run yet and wait until all is healthy; False when all was.
+
+        Raises PortTaken, FolderError or ServiceFailed; nothing that was started then keeps running.
+        """
+        with self._alone():
+            services = self.services
+            if self.is_running():
+                if self._all_healthy(services):
+                    return False
+                report("The local cloud runs, but not all of it is healthy: starting what is missing.")
+            else:
+                self._start_supervisord(services)
+            try:
+                self._start(services, report)
+            except BaseException:  # Ctrl-C too: half a cloud is no use, and nobody would stop it
+                self._stop()
+                raise
+            return True
+
+    def down(self) -> bool:
+        """Stop everything and make sure that nothing is left; False when nothing ran.
+
+        Raises LocalCloudError when a process survives even SIGKILL.
+        """
+        if not self._settings.run.exists():
+            return False
+        with self._alone():
+            return self._stop()
+
+    def clean(self) -> bool:
+        """Stop everything and delete the data folder; False when there is none. Raises FolderError."""
+        self.down()
+        return folder.delete(self._settings.var)
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each service: healthy, starting, stopped, failed, or what supervisord says."""
+        if not self.is_running():
+            return {service.name: "stopped" for service in self.services}
+        return {service.name: self._state(service) for service in self.services}
+
+    @property
+    def _rpc(self) -> Any:  # xmlrpc.client has no type for a namespace of remote calls
+        return supervisord.connect(self._settings).supervisor
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep a second `up` or `down` out while one is at work."""
+        folder.claim(self._settings.var)
+        self._settings.run.mkdir(exist_ok=True)
+        with (self._settings.run / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LocalCloudError(
+                    f"Another command is starting or stopping the local cloud in {self._settings.var}. "
+                    "Wait for it to end, then try again."
+                ) from None
+            yield
+
+    def _start_supervisord(self, services: Collection[Service]) -> None:
+        settings = self._settings
+        processes.sweep(settings.var)
+        ports.check_free(services)
+        settings.log.mkdir(exist_ok=True)
+        configuration = supervisord.write_configuration(settings, services)
+        daemon = ("-m", "supervisor.supervisord", "--configuration", str(configuration))
+        python = str(settings.cloud_python)
+        output = settings.log / "warden.log"
+        with output.open("ab") as log:
+            self._warden = subprocess.Popen(
+                [python, "-m", "local_cloud.warden", python, *daemon],
+                cwd=settings.root,
+                env={**self._environ, processes.MARK: str(settings.var)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in the terminal is not for the services
+            )
+        deadline = time.monotonic() + SUPERVISORD_SECONDS
+        while not self.is_running():
+            if self._warden.poll() is not None or time.monotonic() > deadline:
+                self._stop()
+                raise ServiceFailed(_failure("supervisord", "did not start", output, 0))
+            time.sleep(POLL)
+
+    def _start(self, services: Collection[Service], report: Report) -> None:
+        settings = self._settings
+        cloud = [service for service in services if service.stage == CLOUD]
+        airflow = [service for service in services if service.stage != CLOUD]
+        self._launch(cloud)
+        if airflow:  # its own start takes longer than that of the emulators: do not wait for them here
+            airflow_env.write_passwords(settings)
+            if not airflow_db.is_current(settings):
+                report("Making Airflow's database.")
+                airflow_db.migrate(settings, self._environ)
+            self._launch(airflow)
+        for service in services:
+            self._wait_healthy(service)
+        if any(service.name == "gcs" for service in cloud):
+            ready.ensure_bucket(settings)
+        if airflow:
+            ready.warm_execution_api(settings)
+            since = min(_started(self._info(service)) for service in airflow)
+            for problem in ready.wait_for_dags(settings, since):
+                report(problem)
+
+    def _launch(self, services: Collection[Service]) -> None:
+        for service in services:
+            info = self._info(service)
+            if info["statename"] in {"STARTING", "RUNNING"}:
+                continue
+            log = supervisord.log_file(self._settings, service)
+            self._log_starts[service.name] = log.stat().st_size if log.exists() else 0
+            wait_until_it_lasts = False
+            try:
+                self._rpc.startProcess(supervisord.program(service), wait_until_it_lasts)
+            except xmlrpc.client.Fault as fault:
+                raise self._failed(service, f"could not be started ({fault.faultString})") from None
+
+    def _wait_healthy(self, service: Service) -> None:
+        deadline = time.monotonic() + service.start_seconds
+        while True:
+            info = self._info(service)
+            if info["statename"] in {"BACKOFF", "EXITED", "FATAL"}:
+                how = info["spawnerr"] or f"exit status {info['exitstatus']}"
+                raise self._failed(service, f"ended while starting ({how})")
+            if service.healthy(_started(info)):
+                return
+            if time.monotonic() > deadline:
+                raise self._failed(service, f"was not healthy after {service.start_seconds} s")
+            time.sleep(POLL)
+
+    def _all_healthy(self, services: Collection[Service]) -> bool:
+        return all(self._state(service) == "healthy" for service in services)
+
+    def _state(self, service: Service) -> str:
+        info = self._info(service)
+        name: str = info["statename"]
+        if name in {"STARTING", "RUNNING"}:
+            return "healthy" if service.healthy(_started(info)) else "starting"
+        return {"FATAL": "failed", "BACKOFF": "restarting"}.get(name, name.lower())
+
+    def _info(self, service: Service) -> dict[str, Any]:
+        try:
+            info: dict[str, Any] = self._rpc.getProcessInfo(supervisord.program(service))
+        except xmlrpc.client.Fault:
+            raise LocalCloudError(
+                f"The local cloud in {self._settings.var} was started without {service.name}. "
+                "Stop it first: `make down`."
+            ) from None
+        return info
+
+    def _stop(self) -> bool:
+        was_running = self.is_running()
+        if was_running:
+            with contextlib.suppress(xmlrpc.client.Fault):  # it is shutting down already
+                self._rpc.shutdown()
+            slowest = max(service.stop_seconds for service in table(self._settings, self._environ))
+            deadline = time.monotonic() + len(STAGES) * (slowest + 5)
+            while self.is_running() and time.monotonic() < deadline:
+                time.sleep(POLL)
+            processes.wait_gone(self._settings.var, warden.GRACE + 2)  # the warden ends what supervisord left
+        swept = processes.sweep(self._settings.var)
+        if self._warden is not None:
+            self._warden.wait()
+            self._warden = None
+        left = processes.marked(self._settings.var)
+        if left:
+            listing = "".join(f"\n  {pid} {command}" for pid, command in left.items())
+            raise LocalCloudError(f"These processes of the local cloud could not be ended:{listing}")
+        return was_running or bool(swept)
+
+    def _failed(self, service: Service, what: str) -> ServiceFailed:
+        log = supervisord.log_file(self._settings, service)
+        return ServiceFailed(_failure(service.name, what, log, self._log_starts.get(service.name, 0)))
+
+
+def _started(info: Mapping[str, Any]) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(info["start"], datetime.UTC)
+
+
+def _failure(name: str, what: str, log: Path, start: int) -> str:
+    """Say what happened to a service, and show what it printed since its log had `start` bytes."""
+    text = log.read_bytes() if log.exists() else b""
+    if len(text) >= start:  # else the log was rotated: all of it is new
+        text = text[start:]
+    lines = text.decode(errors="replace").splitlines()[-LOG_LINES:]
+    shown = "".join(f"\n  {line}" for line in lines) or "\n  (nothing)"
+    return f"{name} {what}. Its log is {log}; the end of it:{shown}"
