@@ -6,6 +6,7 @@ Lists the passengers of an API, makes one call a name, and keeps `titanic` in Bi
 |---|---|---|
 | `plan` | asks for the list, writes the plan to MongoDB, each name once | yes; the plan of a run stands |
 | `harvest` | one call a name, each answer durable in MongoDB before it counts | yes; asks only for what is missing |
+| `enqueue`, `drain` | instead of `harvest`, with `dispatch` = `cloud_tasks`: a queue makes the calls | yes; the same |
 | `land` | answers to Parquet in the bucket, the manifest last | yes |
 | `prepare_*`, `load`, `audit` | a landing table of this run alone, checked before anything is merged | yes |
 | `merge`, `check`, `marts` | into the final table, newer answers only; then the mart | yes |
@@ -19,27 +20,29 @@ from datetime import timedelta
 from airflow.providers.google.cloud.operators.bigquery import (
     BigQueryCheckOperator,
     BigQueryColumnCheckOperator,
-    BigQueryCreateEmptyDatasetOperator,
 )
 from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
-from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag
+from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, chain, dag
 
 from windrow.operators import params
-from windrow.operators.bigquery import SqlFileOperator
+from windrow.operators.bigquery import LANDING, SqlFileOperator, prepare_datasets
 from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.operators.dispatch import DispatchOperator
+from windrow.operators.enqueue import EnqueueOperator
 from windrow.operators.harvest import HarvestOperator
 from windrow.operators.land import LandOperator
 from windrow.operators.plan import PlanOperator
 from windrow.operators.prove import ProveOperator
 from windrow.plan import slug
+from windrow.sensors.drain import DrainSensor
 from windrow.sources.titanic import Passengers
 
 DATASET = Passengers.dataset
 BUCKET = "{{ var.value.windrow_bucket }}"
 PREFIX = "titanic/passengers/dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"
 LANDED = {"to": f"gs://{BUCKET}", "prefix": PREFIX}
-LOCATION = "{{ conn.google_cloud_default.extra_dejson.get('location', 'US') }}"
-LANDING_TABLE = f"windrow_landing.{DATASET}_{{{{ run_id | slug }}}}"
+LANDING_TABLE = f"{LANDING}.{DATASET}_{{{{ run_id | slug }}}}"
+QUEUE = {"queue_id": "titanic-passengers", "location": "{{ var.value.get('windrow_tasks_location', 'us-central1') }}"}
 SQL = "bigquery/titanic"
 
 
@@ -59,6 +62,7 @@ SQL = "bigquery/titanic"
             title="Names",
             description="Ask only for these passengers, one name a line. Empty: for all that the API lists.",
         ),
+        "dispatch": params.dispatch(),
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),
     },
@@ -67,24 +71,14 @@ SQL = "bigquery/titanic"
 )
 def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     plan = PlanOperator(task_id="plan", dataset=DATASET, conn_id="titanic")
+    dispatch = DispatchOperator(task_id="dispatch", branches={"airflow": "harvest", "cloud_tasks": "enqueue"})
     harvest = HarvestOperator(
         task_id="harvest", dataset=DATASET, conn_id="titanic", connections="{{ params.connections }}"
     )
-    land = LandOperator(task_id="land", dataset=DATASET, **LANDED)
+    enqueue = EnqueueOperator(task_id="enqueue", dataset=DATASET, target_conn_id="fetch_passenger", **QUEUE)
+    drain = DrainSensor(task_id="drain", dataset=DATASET, **QUEUE)
+    land = LandOperator(task_id="land", dataset=DATASET, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **LANDED)
 
-    prepare_landing = BigQueryCreateEmptyDatasetOperator(
-        task_id="prepare_landing",
-        dataset_id="windrow_landing",
-        # A landing table is of one run; a week is enough to look at it, and to clear a task of its run.
-        dataset_reference={"location": LOCATION, "defaultTableExpirationMs": str(7 * 24 * 3600 * 1000)},
-        if_exists="ignore",
-    )
-    prepare_dataset = BigQueryCreateEmptyDatasetOperator(
-        task_id="prepare_dataset",
-        dataset_id="titanic",
-        dataset_reference={"location": LOCATION},
-        if_exists="ignore",
-    )
     prepare_table = SqlFileOperator(task_id="prepare_table", path=f"{SQL}/passengers/create.sql")
     load = GCSToBigQueryOperator(
         task_id="load",
@@ -113,7 +107,9 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
         max_gaps="{{ params.max_gaps }}",
         outlets=[Asset(DATASET)],
     )
-    chain(plan, harvest, land, [prepare_landing, prepare_dataset], prepare_table, load)
+    chain(plan, dispatch, [harvest, enqueue])
+    chain([harvest, enqueue >> drain], land)
+    chain(land, prepare_datasets("titanic"), prepare_table, load)
     chain(load, audit, merge, check, marts, prove)
 
 

@@ -33,13 +33,13 @@ class Token:
     expires_at: float
 
     @classmethod
-    def lasting(cls, value: str, lifetime_s: float) -> "Token":
-        """Make a token that lives ``lifetime_s`` from now and is refreshed in its last quarter.
+    def lasting(cls, value: str, lifetime_s: float, since: float | None = None) -> "Token":
+        """Make a token that lives ``lifetime_s`` from ``since`` (now) and is refreshed in its last quarter.
 
         The margin is at most a minute: enough for calls in flight to end, little of an hour to lose.
         """
-        now = time.monotonic()
-        return cls(value, now + lifetime_s - min(60.0, lifetime_s / 4), now + lifetime_s)
+        since = time.monotonic() if since is None else since
+        return cls(value, since + lifetime_s - min(60.0, lifetime_s / 4), since + lifetime_s)
 
 
 class Auth(ABC):
@@ -168,8 +168,9 @@ class ClientCredentials(RefreshingToken):
         """
         failures = 0
         while True:
+            asked_at = time.monotonic()  # the endpoint counts from some moment after this
             response = await post(self._token_url, self._form)
-            token = _token_in(response)
+            token = _token_in(response, asked_at)
             if token is not None:
                 return token
             failures += 1
@@ -200,7 +201,7 @@ class ClientCredentials(RefreshingToken):
         return response.summary.replace(self._form["client_secret"], "***")
 
 
-def _token_in(response: Response) -> Token | None:
+def _token_in(response: Response, asked_at: float) -> Token | None:
     """Read RFC 6749 section 5.1, or None when this is no token."""
     if response.status != 200:
         return None
@@ -209,4 +210,4 @@ def _token_in(response: Response) -> Token | None:
         value, lifetime_s = fields["access_token"], float(fields.get("expires_in") or _DEFAULT_LIFETIME_S)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return None
-    return Token.lasting(value, lifetime_s) if isinstance(value, str) and value else None
+    return Token.lasting(value, lifetime_s, asked_at) if isinstance(value, str) and value else None

@@ -7,7 +7,7 @@ makes the answer unreadable, with the reason.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 
 import orjson
@@ -156,9 +156,9 @@ def _moment(text: str) -> datetime | None:
     """Read an ISO 8601 instant; None where it is none, or has no zone."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else None
 
 
 def _as_json(fields: Mapping[str, object]) -> str:

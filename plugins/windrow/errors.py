@@ -13,6 +13,7 @@
     │   ├── ApiUnreachable            no answer at all: retried
     │   ├── QueryRefused              the API says this call is wrong: never retried
     │   ├── RateLimited               the API says when to come back: the task defers until then
+    │   ├── GivenUp                   calls that a queue has stopped trying: never retried by waiting again
     │   ├── Unanswered                calls that stayed without an answer after all attempts: retried
     │   └── Unreadable                an answer that cannot be read: quarantined, never raised out of a harvest
     ├── StagingUnavailable        MongoDB cannot be reached, or refuses: retried
@@ -128,6 +129,10 @@ class RateLimited(ApiError):
 
 class Unanswered(ApiError):
     """Some calls stayed without an answer after all their attempts. All other answers are staged."""
+
+
+class GivenUp(ApiError):
+    """A queue has stopped trying some calls. All other answers are staged."""
 
 
 class Unreadable(ApiError):

@@ -21,9 +21,12 @@ class Pace:
         if not self._interval_s:
             await self._quiet(self._quiet_until)
             return
+        arrived = time.monotonic()
         async with self._queue:
-            await self._quiet(self._next_at)
-            self._next_at = max(time.monotonic(), self._next_at, self._quiet_until) + self._interval_s
+            at = max(arrived, self._next_at)
+            await self._quiet(at)
+            # From when it should have gone out, not from when it did: sleeps end late, which must not add up.
+            self._next_at = max(at, self._quiet_until) + self._interval_s
 
     def hold(self, pause_s: float) -> None:
         """Let no call out for ``pause_s`` seconds. A longer pause already asked for stays."""

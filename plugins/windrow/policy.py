@@ -113,6 +113,7 @@ TASK_POLICY: tuple[TaskRule, ...] = (
     TaskRule(errors.CountsDisagree, None, "counting again gives the same counts"),
     TaskRule(errors.PlanMissing, None, "the plan has to be made first"),
     TaskRule(errors.ManifestMissing, None, "the landing has to be made again first"),
+    TaskRule(errors.GivenUp, None, "the calls have to be enqueued again first"),
     TaskRule(errors.QueryRefused, None, "the API calls this query wrong"),
     TaskRule(errors.ApiUnreachable, timedelta(seconds=60), "the API may be restarting"),
     TaskRule(errors.StagingUnavailable, timedelta(seconds=30), "MongoDB may be restarting"),

@@ -1,6 +1,6 @@
 """The receipt of a run: what was planned, staged, exported, loaded and merged, and whether it is one number."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from windrow.answer import Outcome
@@ -100,14 +100,21 @@ class Receipt:
             )
         return found
 
-    def figures(self, harvests: Iterable[Figures] = ()) -> Figures:
-        """Return the receipt as plain numbers, with what the run's harvests did on the wire, all tries together."""
+    def figures(self, notes: Mapping[str, Figures] | None = None) -> Figures:
+        """Return the receipt as plain numbers, with what the run's steps did to get the answers.
+
+        :param notes: the figures of the run's steps. Harvests are summed, all tries together.
+        """
+        notes = notes or {}
         total = {"sent": 0, "retried": 0, "throttled": 0, "tokens": 0}
         seconds = 0.0
-        for harvest in harvests:
+        for harvest in (note for step, note in notes.items() if step.startswith("harvest ")):
             seconds += harvest["seconds"]
             for name in total:
                 total[name] += harvest[name]
+        if "drain" in notes:  # the calls were made by a queue, which counts neither attempts nor tokens
+            total = {"enqueued": notes["enqueue"]["enqueued"], "given_up": notes["drain"]["given_up"]}
+            seconds = notes["enqueue"]["seconds"] + notes["drain"]["seconds"]
         return {
             "agrees": not self.disagreements(),
             "listed": self.plan.listed,

@@ -66,7 +66,8 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
     async def watched() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
-        await scenario
+        async with asyncio.timeout(10):  # nobody waits for ever
+            await scenario
         await asyncio.sleep(0.01)
         gc.collect(1)  # a failed task complains when it is collected; all of this is young
 

@@ -156,6 +156,35 @@ def test_every_kind_can_be_filled_by_an_api(kind: Kind):
     assert contract.record({"A": value})["a"] == read
 
 
+INSTANTS = Contract((Column("a", "A", Kind.TIMESTAMP, "An instant."),))
+
+
+@given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.timezones()))  # noqa: DTZ001 - bounds are naive by contract of hypothesis
+def test_an_instant_stays_the_same_instant(moment: datetime):
+    read = INSTANTS.record({"A": moment.isoformat()})["a"]
+    assert read == moment
+    assert pa.array([read], Kind.TIMESTAMP.arrow).to_pylist() == [moment]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "2026-01-02T03:04:05",  # in which zone?
+        "2026-01-02",
+        "2026-13-02T03:04:05Z",
+        "yesterday",
+        "",
+        1_767_323_045,
+        True,
+        "0001-01-01T00:00:00+23:59",  # before the first instant in UTC
+        "9999-12-31T23:59:59-23:59",
+    ],
+)
+def test_what_is_no_instant_is_refused(wrong: object):
+    with pytest.raises(Unreadable, match="'A' should be TIMESTAMP"):
+        INSTANTS.record({"A": wrong})
+
+
 # --- missing, null, unknown --------------------------------------------------------------------
 
 

@@ -62,9 +62,13 @@ def test_calls_go_out_evenly_in_the_order_they_came():
 
 
 def test_the_rate_is_used_up():
-    calls = run(Pace(200), all_at_once(40))
-    assert calls.at[0] < 0.1, "the first call has nothing to wait for"
-    assert calls.at[-1] < 2 * 40 / 200
+    """Sleeps end late, by a millisecond or so; that must not add up from call to call."""
+    best = min(run(Pace(500), all_at_once(100)).at[-1] for _ in range(3))
+    assert 99 / 500 - EARLY_S <= best < 1.06 * 100 / 500
+
+
+def test_the_first_call_has_nothing_to_wait_for():
+    assert run(Pace(2), all_at_once(1)).at[0] < 0.2
 
 
 def test_one_caller_after_the_other_keeps_the_rate_too():

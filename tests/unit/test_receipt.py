@@ -157,13 +157,31 @@ def test_figures_are_the_counts():
 
 
 def test_all_tries_of_the_harvest_are_added_up():
-    harvests = [
-        {"sent": 10, "retried": 2, "throttled": 1, "tokens": 1, "seconds": 1.25, "state": "interrupted"},
-        {"sent": 5, "retried": 0, "throttled": 0, "tokens": 1, "seconds": 0.5, "state": "ended"},
-    ]
-    figures = receipt().figures(harvests)
+    notes = {
+        "harvest 2026-01-01": {
+            "sent": 10,
+            "retried": 2,
+            "throttled": 1,
+            "tokens": 1,
+            "seconds": 1.25,
+            "state": "interrupted",
+        },
+        "harvest 2026-01-02": {"sent": 5, "retried": 0, "throttled": 0, "tokens": 1, "seconds": 0.5, "state": "ended"},
+        "receipt": {"sent": 99},
+    }
+    figures = receipt().figures(notes)
     added = {"sent": 15, "retried": 2, "throttled": 1, "tokens": 2, "harvest_seconds": 1.75}
     assert figures | added == figures
+
+
+def test_calls_that_a_queue_made_are_told_as_its_own():
+    notes = {
+        "enqueue": {"enqueued": 10, "waiting": 1, "seconds": 1.5},
+        "drain": {"settled": 9, "quarantined": 0, "given_up": 1, "seconds": 2.0},
+    }
+    figures = receipt().figures(notes)
+    assert (figures["enqueued"], figures["given_up"], figures["harvest_seconds"]) == (10, 1, 3.5)
+    assert "sent" not in figures
 
 
 def test_without_a_harvest_nothing_was_sent():

@@ -83,6 +83,8 @@ class ApiHook(BaseHook):
             port = url.port
         except ValueError:
             raise self._unusable("has a host that is no address", "It should look like api.example.com.") from None
+        if url.username is not None:
+            raise self._unusable("has a login in its host", "Move it to the fields login and password.")
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise self._unusable(f"has the schema {url.scheme!r}", "It should be https or http.")
         if port and connection.port and port != connection.port:
@@ -92,9 +94,11 @@ class ApiHook(BaseHook):
         netloc = url.netloc if port or not connection.port else f"{url.netloc}:{connection.port}"
         return f"{url.scheme}://{netloc}{url.path}"
 
-    def _auth(self, connection: Connection, token_path: str | None, limits: Limits) -> Auth:
+    def _auth(self, connection: Connection, token_path: object, limits: Limits) -> Auth:
         if not token_path:
             return NoAuth()
+        if not isinstance(token_path, str):
+            raise self._unusable("has a token_path that is no text", 'It should look like "/oauth/token".')
         if not connection.login or not connection.password:
             raise self._unusable(
                 "names a token_path, and lacks a login or a password",

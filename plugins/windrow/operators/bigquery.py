@@ -2,7 +2,30 @@
 
 from typing import Any
 
-from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
+from airflow.providers.google.cloud.operators.bigquery import (
+    BigQueryCreateEmptyDatasetOperator,
+    BigQueryInsertJobOperator,
+)
+
+LANDING = "windrow_landing"
+"""Dataset of the landing tables."""
+_LANDING_DAYS = 7
+"""A landing table is of one run; a week is enough to look at it, and to clear a task of its run."""
+_LOCATION = "{{ conn.google_cloud_default.extra_dejson.get('location', 'US') }}"
+
+
+def prepare_datasets(dataset: str) -> list[BigQueryCreateEmptyDatasetOperator]:
+    """Make the tasks that make sure of the landing dataset and of a DAG's own, where the connection says."""
+    expires = {"defaultTableExpirationMs": str(_LANDING_DAYS * 24 * 3600 * 1000)}
+    return [
+        BigQueryCreateEmptyDatasetOperator(
+            task_id=f"prepare_{task}",
+            dataset_id=name,
+            dataset_reference={"location": _LOCATION} | extra,
+            if_exists="ignore",
+        )
+        for task, name, extra in (("landing", LANDING, expires), ("dataset", dataset, {}))
+    ]
 
 
 class SqlFileOperator(BigQueryInsertJobOperator):

@@ -12,6 +12,9 @@ ADVICE = {
     "plan": "Nothing was fetched yet. Clear this task with all tasks downstream once the cause is gone.",
     "harvest": "All answers so far are in MongoDB. Clear this task with all tasks downstream: only what is missing "
     "is asked again.",
+    "enqueue": "A task has the name of its query, so enqueueing twice adds nothing. Clear this task with all tasks "
+    "downstream.",
+    "drain": "All answers so far are in MongoDB; the queue goes on meanwhile. Clear this task to wait again.",
     "land": "All answers are in MongoDB. Clear this task with all tasks downstream; no call is made again.",
     "prepare": "The landed files stay. Clear this task with all tasks downstream once BigQuery lets it.",
     "load": "The landed files stay, and a load replaces its table whole. Clear this task with all tasks downstream "

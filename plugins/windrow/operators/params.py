@@ -24,3 +24,14 @@ def max_gaps() -> Param:
         title="Accepted gaps",
         description="How many queries the API may answer with 'no such thing' before the run counts as failed.",
     )
+
+
+def dispatch() -> Param:
+    """Who makes the calls, for `DispatchOperator`."""
+    return Param(
+        "airflow",
+        enum=["airflow", "cloud_tasks"],
+        type="string",
+        title="Dispatch",
+        description="Who makes the calls: a task of Airflow, or a Cloud Tasks queue with a Cloud Function.",
+    )

@@ -62,8 +62,7 @@ class ProveOperator(HarvestStep):
                 max_gaps=int(self.max_gaps),
                 one_record_an_answer=self.stream.one_record_an_answer,
             )
-            harvests = [note for step, note in state.notes(run).items() if step.startswith("harvest ")]
-            figures = receipt.figures(harvests)
+            figures = receipt.figures(state.notes(run))
             state.note(run, "receipt", figures)
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:

@@ -111,6 +111,12 @@ def test_a_token_path_needs_login_and_password(connect: Any, lacking: str):
         connect(**fields).client()
 
 
+@pytest.mark.parametrize("bad", [5, True, ["/oauth/token"], {"a": "b"}])
+def test_a_token_path_is_a_text(connect: Any, bad: object):
+    with pytest.raises(ConnectionUnusable, match=r"'ships'.*token_path"):
+        connect(host="api.example", login="me", password=SECRET, extra={"token_path": bad}).client()
+
+
 def test_the_client_signs_with_what_the_connection_says(connect: Any, api: Any):
     hook = connect(host=api.url, login=api.client.client_id, password=api.client.client_secret, extra=TOKENS["extra"])
 
@@ -198,6 +204,15 @@ def test_a_connection_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_is_looked_up_before_it_is_needed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("AIRFLOW_CONN_SHIPS", raising=False)
     assert ApiHook("ships").conn_id == "ships"
+
+
+def test_a_password_in_the_host_is_not_shown_as_part_of_the_address(connect: Any):
+    """The base URL goes into messages about the API."""
+    try:
+        base_url = connect(host=f"https://me:{SECRET}@api.example").client().base_url
+    except ConnectionUnusable as refused:
+        base_url = str(refused)
+    assert SECRET not in base_url
 
 
 @pytest.mark.parametrize(

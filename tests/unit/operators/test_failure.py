@@ -72,7 +72,20 @@ def test_a_failure_is_an_error_and_a_retry_a_warning(caplog: pytest.LogCaptureFi
 
 
 def test_the_advice_says_of_every_step_what_is_safe():
-    steps = {"plan", "harvest", "land", "prepare", "load", "audit", "merge", "check", "marts", "prove"}
+    steps = {
+        "plan",
+        "harvest",
+        "enqueue",
+        "drain",
+        "land",
+        "prepare",
+        "load",
+        "audit",
+        "merge",
+        "check",
+        "marts",
+        "prove",
+    }
     assert set(ADVICE) == steps
 
 
