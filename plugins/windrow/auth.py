@@ -207,7 +207,8 @@ def _token_in(response: Response, asked_at: float) -> Token | None:
         return None
     try:
         fields = orjson.loads(response.body)
-        value, lifetime_s = fields["access_token"], float(fields.get("expires_in") or _DEFAULT_LIFETIME_S)
+        value, lifetime = fields["access_token"], fields.get("expires_in")
+        lifetime_s = _DEFAULT_LIFETIME_S if lifetime is None else float(lifetime)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return None
     return Token.lasting(value, lifetime_s, asked_at) if isinstance(value, str) and value else None

@@ -71,6 +71,9 @@ class Contract:
     def record(self, fields: object) -> dict[str, object]:
         """Check one record of the API and name its values by column.
 
+        Parsers of JSON turn integers beyond 64 bits into floats, and instants have microseconds here; the staged
+        answer keeps both as they were written.
+
         Conversions that lose nothing are made (an integer for a float column, ``3.0`` for an integer one, an
         ISO 8601 text with a zone for a timestamp); all else that differs from the declaration is refused.
 

@@ -32,7 +32,7 @@ class Query:
         :raises BadParameter: a value is no text that can be sent (it holds half of a surrogate pair).
         """
         params = params or {}
-        key = path.strip("/")
+        key = path.removeprefix("/")
         if params:
             key += "?" + "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(params.items()))
         try:

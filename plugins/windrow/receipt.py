@@ -33,9 +33,10 @@ class Staged:
                 answered += key in planned and outcome is Outcome.ANSWERED
                 if key in planned and outcome is Outcome.GAP:
                     gaps += 1
-                    examples.append(f"{key!r}: the API knows no such thing")
+                    if gaps <= _EXAMPLES:
+                        examples.append(f"{key!r}: the API knows no such thing")
         quarantined = staging.quarantined(plan.run)
-        examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined]
+        examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined[:_EXAMPLES]]
         return cls(answered, gaps, len(quarantined), tuple(examples[:_EXAMPLES]))
 
 

@@ -7,6 +7,8 @@ from email.utils import parsedate_to_datetime
 
 _EXCERPT = 200
 """Characters of an API's own error text that go into a message."""
+_READ = 100_000
+"""Bytes of a body that are looked at for it: more than a signature has, so that none is cut before it is seen."""
 _YEAR_S = 366 * 24 * 3600.0
 
 
@@ -26,7 +28,7 @@ class Response:
     @property
     def excerpt(self) -> str:
         """The beginning of the body as one line, for a message. What signed the attempt is blotted out of it."""
-        text = self.body[: _EXCERPT * 4].decode("utf-8", "replace")
+        text = self.body[:_READ].decode("utf-8", "replace")
         for header in self.signature.values():
             for word in header.split()[-1:]:  # "Bearer TOKEN": an API may quote what it was sent
                 text = text.replace(word, "***")

@@ -1,4 +1,4 @@
-"""Settings of hypothesis for the unit tests: the same examples in every run, and nothing written to the disk."""
+"""Settings of hypothesis for the unit tests: the same examples in every run, and no database of failures."""
 
 from hypothesis import settings
 

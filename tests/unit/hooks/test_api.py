@@ -96,6 +96,21 @@ def test_an_address_that_no_client_takes_is_refused_too(connect: Any, fields: di
     asyncio.run(enter(client))  # raises if the address was let pass and cannot be used
 
 
+def test_two_ports_are_one_too_many(connect: Any):
+    with pytest.raises(ConnectionUnusable, match=r"'ships'.*80.*81"):
+        connect(host="http://api.example:80", port=81).client()
+    assert connect(host="http://api.example:81", port=81).client().base_url == "http://api.example:81"
+
+
+def test_a_path_in_the_host_stands_in_front_of_every_call(connect: Any, api: Any):
+    async def asked() -> object:
+        async with connect(host=f"{api.url}/oauth").client() as client:
+            return await client.ask(Query.of("/token"), lambda query, answer: answer)
+
+    settled: Any = asyncio.run(asked())
+    assert settled.status == 405  # GET /oauth/token; without its beginning it would be 404
+
+
 # --- tokens ------------------------------------------------------------------------------------
 
 
