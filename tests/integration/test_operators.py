@@ -1,0 +1,169 @@
+"""The operators of a harvest, run directly, over real connections. How they run in a DAG: tests/e2e."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from local_cloud.apis.testing import FakeApi
+from local_cloud.settings import Settings
+from windrow.errors import ApiUnreachable, BadParameter, ConnectionUnusable, CredentialsRejected, PlanMissing
+from windrow.hooks import staging as staging_hook
+from windrow.operators.harvest import HarvestOperator
+from windrow.operators.plan import PlanOperator
+from windrow.plan import Run
+
+DATASET = "titanic_passengers"
+SECRET = "windrow-demo-secret"
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, api: FakeApi):
+    """Set the Airflow connections; changes are fields of the API's."""
+
+    def set_connections(**changes: Any) -> None:
+        host, _, port = api.url.removeprefix("http://").partition(":")
+        titanic = {
+            "conn_type": "http", "schema": "http", "host": host, "port": int(port),
+            "login": "windrow-demo", "password": SECRET, "extra": {"token_path": "/oauth/token"},
+        }  # fmt: skip
+        monkeypatch.setenv("AIRFLOW_CONN_TITANIC", json.dumps(titanic | changes))
+        mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": "operators"}
+        monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
+
+    set_connections()
+    return set_connections
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    """What the operators read of a task's context."""
+    return {
+        "run_id": f"test__{uuid.uuid4().hex}",
+        "params": {"names": None, "connections": None, "max_gaps": 0},
+        "dag_run": SimpleNamespace(conf={}),
+    }
+
+
+def in_dag(operator_class: type, **arguments: Any) -> Any:
+    """Make an operator as a task of a DAG with the params of the real one."""
+    from airflow.sdk import DAG
+
+    with DAG("operators", schedule=None, params={"names": None, "connections": None, "max_gaps": 0}):
+        return operator_class(task_id="task", dataset=DATASET, conn_id="titanic", **arguments)
+
+
+def test_plan_then_harvest(connect, context, api):
+    assert in_dag(PlanOperator).execute(context) == {"listed": 1782, "planned": 891, "chunks": 1}
+    figures = in_dag(HarvestOperator, connections="8").execute(context)
+    assert (figures["answered"], figures["sent"]) == (891, 891)
+    assert api.counters()["totals"]["max_in_flight"] <= 8
+
+
+def test_a_plan_is_made_once(connect, context, api):
+    in_dag(PlanOperator).execute(context)
+    api.reset()
+    api.faults(empty_list=True)
+    assert in_dag(PlanOperator).execute(context)["planned"] == 891
+    assert api.counters()["totals"]["requests"] == 0
+
+
+def test_a_long_pause_is_waited_for_without_a_slot(connect, context, api):
+    connect(extra={"token_path": "/oauth/token", "patience_s": 5})
+    context["params"]["names"] = ["Nobody"]
+    in_dag(PlanOperator).execute(context)
+    api.faults(throttle_share=1.0, retry_after=3600)
+    with pytest.raises(TaskDeferred) as deferred:
+        in_dag(HarvestOperator).execute(context)
+    moment = deferred.value.trigger.moment
+    assert abs(moment - datetime.now(UTC) - timedelta(hours=1)) < timedelta(seconds=30)
+    api.heal()
+    figures = in_dag(HarvestOperator).go_on(context, event=moment)
+    assert figures["gaps"] == 1
+
+
+@pytest.mark.parametrize("conf", [{"nmaes": ["x"]}, {"max_gap": 3}])
+def test_an_unknown_param_is_refused_with_the_nearest_known(connect, context, api, conf):
+    context["dag_run"].conf = conf
+    context["params"] |= conf  # as Airflow does
+    api.reset()
+    with pytest.raises(BadParameter, match=r"Was '(names|max_gaps)' meant"):
+        in_dag(PlanOperator).execute(context)
+    assert api.counters()["totals"]["requests"] == 0
+
+
+@pytest.mark.parametrize("names", [[""], [1], "Braund"])
+def test_names_that_cannot_be_meant_are_refused_before_a_call(connect, context, api, names):
+    context["params"]["names"] = names
+    with pytest.raises(BadParameter, match="names must be a list"):
+        in_dag(PlanOperator).execute(context)
+    assert api.counters()["totals"]["requests"] == 0
+
+
+def test_wrong_credentials_fail_and_do_not_show(connect, context, api):
+    connect(password="wrong-and-secret")
+    with pytest.raises(CredentialsRejected, match="'titanic'") as refused:
+        in_dag(PlanOperator).execute(context)
+    assert "wrong-and-secret" not in str(refused.value)
+
+
+def test_an_api_that_is_not_there(connect, context, monkeypatch, unused_port):
+    connect(port=unused_port)
+    with pytest.raises(ApiUnreachable, match=f"127.0.0.1:{unused_port}|token endpoint"):
+        in_dag(PlanOperator).execute(context)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"host": ""}, "has no host"),
+        ({"password": ""}, "lacks a login or a password"),
+        ({"extra": {"tokenpath": "/oauth/token"}}, "unknown extra fields"),
+        ({"extra": {"connections": "many"}}, "connections = 'many'"),
+    ],
+)
+def test_a_connection_that_cannot_be_used_is_told(connect, context, changes, said):
+    connect(**changes)
+    with pytest.raises(ConnectionUnusable, match=said):
+        in_dag(PlanOperator).execute(context)
+
+
+def test_connections_that_are_missing_are_told(connect, context, monkeypatch):
+    monkeypatch.delenv("AIRFLOW_CONN_MONGO_DEFAULT")
+    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'mongo_default'"):
+        in_dag(PlanOperator).execute(context)
+    monkeypatch.delenv("AIRFLOW_CONN_TITANIC")
+    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'titanic'"):
+        in_dag(PlanOperator).execute(context)
+
+
+def test_a_harvest_without_a_plan_says_what_to_clear(connect, context):
+    with pytest.raises(PlanMissing, match="Clear the task 'plan'"):
+        in_dag(HarvestOperator).execute(context)
+
+
+def test_no_secret_in_what_airflow_shows_or_mongodb_keeps(connect, context, api, caplog):
+    caplog.set_level("DEBUG")
+    plan, harvest = in_dag(PlanOperator), in_dag(HarvestOperator)
+    shown = [str(plan.execute(context)), str(harvest.execute(context)), caplog.text]
+    shown += [str(getattr(harvest, field)) for field in harvest.template_fields]
+    with staging_hook.staging("mongo_default", DATASET) as state:
+        run = Run(DATASET, context["run_id"])
+        shown += [str(state.notes(run)), str(state.chunk(run, 0)), str(state.answers(state.chunk(run, 0))[:50])]
+    everything = "\n".join(shown)
+    assert SECRET not in everything
+    assert "Bearer " not in everything
+    assert "access_token" not in everything
