@@ -55,9 +55,11 @@ def mongo(cloud: Settings) -> Iterator[MongoClient]:
 
 
 @pytest.fixture
-def staging(mongo: MongoClient) -> Staging:
+def staging(mongo: MongoClient) -> Iterator[Staging]:
     """A staging with an empty database of its own."""
-    return Staging(mongo, f"test_{uuid.uuid4().hex}")
+    database = f"test_{uuid.uuid4().hex}"
+    yield Staging(mongo, database)
+    mongo.drop_database(database)
 
 
 @pytest.fixture(scope="session")

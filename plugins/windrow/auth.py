@@ -189,10 +189,10 @@ class ClientCredentials(RefreshingToken):
                     advice="Check that the service runs and that host, port and the extra field token_path of the "
                     f"Airflow connection '{self._name}' are right.",
                 )
-            pause_s = max(self._backoff.pause_s(failures), response.retry_after_s or 0.0)
-            if pause_s > self._patience_s:
-                raise RateLimited.for_s(pause_s, f"The token endpoint of '{self._name}'")
-            await asyncio.sleep(pause_s)
+            asked_s = response.retry_after_s or 0.0
+            if asked_s > self._patience_s:
+                raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}'")
+            await asyncio.sleep(max(self._backoff.pause_s(failures), asked_s))
 
     def _told(self, response: Response) -> str:
         """Say what the endpoint answered. A good status without a usable token may hold one all the same."""

@@ -72,7 +72,8 @@ class Client:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             base_url=f"{self.base_url}/",
-            connector=aiohttp.TCPConnector(limit=self.limits.connections, ttl_dns_cache=300),
+            # One more than there are calls: a token refreshed in time must not wait behind the calls it is for.
+            connector=aiohttp.TCPConnector(limit=self.limits.connections + 1, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=self.limits.timeout_s),
             headers={"User-Agent": "windrow", "Accept": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -122,8 +123,9 @@ class Client:
             elif action is Action.REFRESH:
                 await self._auth.rejected(response.signature, self._post_form)
 
-            pause_s = max(backoff.pause_s(failures + 1), response.retry_after_s or 0.0)
-            if pause_s > self.limits.patience_s or (action is Action.THROTTLE and throttled.out_of_patience(pause_s)):
+            asked_s = response.retry_after_s or 0.0
+            pause_s = max(backoff.pause_s(failures + throttled.times + 1), asked_s)
+            if asked_s > self.limits.patience_s or (action is Action.THROTTLE and throttled.out_of_patience(pause_s)):
                 raise RateLimited.for_s(pause_s, f"The API '{self.name}'", key=query.key)
             if action is Action.THROTTLE:
                 self.events["throttled"] += 1

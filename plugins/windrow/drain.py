@@ -18,7 +18,7 @@ class Progress:
     @classmethod
     def count(cls, staging: Staging, plan: Plan, *, examples: int = 5) -> "Progress":
         """Count chunk by chunk."""
-        quarantined = {one.query.key for _, one in staging.quarantined(plan.run)}
+        quarantined = staging.quarantined_keys(plan.run)
         settled = aside = 0
         open_keys: list[str] = []
         for number in range(plan.chunks):

@@ -91,25 +91,27 @@ class Harvester:
         :raises WindrowError: what stopped the harvest before its end: `RateLimited`, `CredentialsRejected`,
             `QueryRefused`, `StagingUnavailable`.
         """
-        quarantined = await asyncio.to_thread(self._staging.quarantined, self._run)
-        self._quarantined = {one.query.key for _, one in quarantined}
+        self._quarantined = await asyncio.to_thread(self._staging.quarantined_keys, self._run)
         self._look_ahead()
         writer = asyncio.create_task(self._write())
-        workers = asyncio.gather(*(self._work() for _ in range(self._client.limits.connections)))
+        workers = [asyncio.create_task(self._work()) for _ in range(self._client.limits.connections)]
+        working = asyncio.gather(*workers)
         try:
             # The writer ends first only when it fails; the workers would then wait for room for ever.
-            either: set[asyncio.Future[Any]] = {writer, workers}
+            either: set[asyncio.Future[Any]] = {writer, working}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            workers.cancel()
-            await asyncio.wait({workers})
+            # Of a gathering that has failed, the others go on: each worker is ended by itself.
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, working, return_exceptions=True)
             self._ended = True
             self._news.set()
             await asyncio.wait({writer})
             if self._ahead is not None:
                 self._ahead.cancel()
         writer.result()
-        workers.result()
+        working.result()
         self._raise_trouble()
         return self.tally
 

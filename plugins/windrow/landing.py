@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from windrow.answer import Answer, Outcome, Rejected
 from windrow.errors import ManifestMissing, Unreadable
 from windrow.plan import Plan, Run
+from windrow.replay import replay
 from windrow.sources.base import Stream
 from windrow.staging import Staging
 
@@ -96,10 +97,13 @@ class Landing:
         self._part_records = part_records
 
     def land(self, plan: Plan) -> Manifest:
-        """Write the parts, delete what an earlier landing left over, and write the manifest.
+        """Read the quarantine again, write the parts, delete what an earlier landing left over, write the manifest.
 
         An answer that cannot be read any more (its reader changed since it was staged) goes to the quarantine.
         """
+        replayed = replay(self._staging, plan.run, self._stream)
+        if replayed:
+            log.info("%s answers of the quarantine can be read now", f"{replayed:,}")
         # Until the new manifest stands, nothing vouches for the files: a crash must not leave the old one.
         before = set(self._store.names(f"{self._prefix}/"))
         if self._manifest in before:

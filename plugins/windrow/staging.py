@@ -176,6 +176,11 @@ class Staging:
             found.append((document["chunk"], one))
         return sorted(found, key=lambda entry: entry[1].query.key)
 
+    def quarantined_keys(self, run: Run) -> set[str]:
+        """Return the keys of the queries that are in the quarantine of a run."""
+        found = self._find(_QUARANTINE, {"run": str(run)}, fields=("run",))
+        return {document["_id"].removeprefix(f"{run}|") for document in found}
+
     def release(self, run: Run, key: str) -> None:
         """Take a query out of the quarantine, once its answer is staged."""
         self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": f"{run}|{key}"}))

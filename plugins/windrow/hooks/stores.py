@@ -24,10 +24,7 @@ class GcsStore:
         try:
             self._hook.upload(self._bucket, name, data=data)
         except NotFound:
-            raise ConnectionUnusable(
-                f"There is no bucket {self._bucket!r}.",
-                advice="Create it, or name another in the Airflow variable that the DAG lands to (docs/clouds.md).",
-            ) from None
+            raise self._no_bucket() from None
 
     def get(self, name: str) -> bytes | None:
         """Return an object's content, or None when there is none."""
@@ -37,12 +34,24 @@ class GcsStore:
             return None
 
     def names(self, prefix: str) -> list[str]:
-        """List the objects whose name begins so."""
-        return list(self._hook.list(self._bucket, prefix=prefix) or ())
+        """List the objects whose name begins so.
+
+        :raises ConnectionUnusable: there is no such bucket.
+        """
+        try:
+            return list(self._hook.list(self._bucket, prefix=prefix) or ())
+        except NotFound:
+            raise self._no_bucket() from None
 
     def delete(self, name: str) -> None:
         """Delete an object; one that is gone already is fine."""
         self._hook.delete(self._bucket, name, ignore_error=True)
+
+    def _no_bucket(self) -> ConnectionUnusable:
+        return ConnectionUnusable(
+            f"There is no bucket {self._bucket!r}.",
+            advice="Create it, or name another in the Airflow variable that the DAG lands to (docs/clouds.md).",
+        )
 
 
 def open_store(to: str, gcp_conn_id: str) -> ObjectStore:

@@ -10,7 +10,6 @@ from windrow.hooks.stores import open_store
 from windrow.landing import MANIFEST, Landing
 from windrow.operators.base import HarvestStep
 from windrow.receipt import Staged
-from windrow.replay import replay
 
 
 class LandOperator(HarvestStep):
@@ -36,12 +35,8 @@ class LandOperator(HarvestStep):
         :raises NothingToHarvest: no answer of the run holds a record, so there is nothing to load.
         """
         store = open_store(self.to, self.gcp_conn_id)
-        run = self.run_of(context)
         with staging(self.mongo_conn_id, self.dataset) as state:
-            replayed = replay(state, run, self.stream)
-            if replayed:
-                self.log.info("%s answers of the quarantine can be read now.", f"{replayed:,}")
-            plan = state.plan(run)
+            plan = state.plan(self.run_of(context))
             manifest = Landing(state, self.stream, store, self.prefix).land(plan)
             if not manifest.records:
                 staged = Staged.count(state, plan)

@@ -49,7 +49,7 @@ class PlanOperator(HarvestStep):
                 self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
             except PlanMissing:
                 try:
-                    discovered = asyncio.run(_discover(client, self.stream.discovery(params)))
+                    discovered = asyncio.run(discover(client, self.stream.discovery(params)))
                 except RateLimited as limit:
                     raise self.deferral(limit) from None
                 plan = state.save_plan(run, self.stream.plan(params, discovered))
@@ -68,7 +68,7 @@ class PlanOperator(HarvestStep):
         return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
 
 
-async def _discover(client: Client, queries: Sequence[Query]) -> list[object]:
+async def discover(client: Client, queries: Sequence[Query]) -> list[object]:
     """Ask the listing queries, one after the other, and return their parsed answers."""
     async with client:
         return [_listed(query, await client.ask(query, lambda query, answer: None)) for query in queries]

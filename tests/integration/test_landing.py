@@ -1,0 +1,314 @@
+"""Landing on the Cloud Storage of the local cloud, through the hook and the connection that tasks use."""
+
+import hashlib
+import io
+import json
+import uuid
+from datetime import UTC, datetime
+from functools import partial
+from http.client import HTTPConnection
+
+import pyarrow.parquet as pq
+import pytest
+
+from local_cloud.apis.voyage import make_passengers
+from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
+from windrow import sources
+from windrow.answer import Answer, Outcome
+from windrow.errors import ConnectionUnusable, ManifestMissing
+from windrow.hooks.stores import GcsStore
+from windrow.landing import MANIFEST, Landing, Manifest
+from windrow.plan import Plan, Run, cut
+from windrow.query import Query
+from windrow.staging import Staging
+
+CONNECTION = "google_cloud_default"
+STREAM = sources.stream("titanic_passengers")
+RUN = Run(STREAM.dataset, "scheduled__2026-01-01T00:00:00+00:00")
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+PASSENGERS = [dict(each) for each in make_passengers(250)]
+CHUNK = 100
+
+Row = dict[str, object]
+
+
+@pytest.fixture
+def store(cloud: Settings, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
+    """The bucket, which is made if it is not there."""
+    connection = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": PROJECT_ID}}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", json.dumps(connection))
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.gcs_url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT_ID)
+    http = HTTPConnection(LOOPBACK, cloud.gcs_port, timeout=10)
+    headers = {"Content-Type": "application/json"}
+    http.request("POST", f"/storage/v1/b?project={PROJECT_ID}", json.dumps({"name": BUCKET}), headers)
+    assert http.getresponse().status in {200, 409}  # 409: it is there
+    http.close()
+    return GcsStore(BUCKET, CONNECTION)
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"titanic/passengers/run={uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def plan(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A plan of 3 chunks, all of it answered."""
+    monkeypatch.setattr("windrow.staging.cut", partial(cut, size=CHUNK))
+    plan = staging.save_plan(RUN, [query(each) for each in PASSENGERS])
+    for place, each in enumerate(PASSENGERS):
+        stage(staging, place, json.dumps(each))
+    return plan
+
+
+def query(passenger: Row) -> Query:
+    return Query.of("/get_user_by_name", {"name": str(passenger["Name"])})
+
+
+def stage(staging: Staging, place: int, body: str, outcome: Outcome = Outcome.ANSWERED) -> None:
+    """Stage an answer to the query at this place of the plan."""
+    status = 200 if outcome is Outcome.ANSWERED else 404
+    answer = Answer(query(PASSENGERS[place]), outcome, status, body, MOMENT)
+    staging.stage(RUN, [(place // CHUNK, answer)])
+
+
+def rows(store: GcsStore, manifest: Manifest) -> list[Row]:
+    """Read the landed records back, part by part."""
+    found = []
+    for part in manifest.parts:
+        data = store.get(part.name)
+        assert data is not None
+        found += pq.read_table(io.BytesIO(data)).to_pylist()
+    return found
+
+
+def contents(store: GcsStore, prefix: str) -> dict[str, bytes | None]:
+    return {name: store.get(name) for name in store.names(f"{prefix}/")}
+
+
+# --- a landing ---------------------------------------------------------------------------------
+
+
+def test_all_records_are_landed_in_the_order_of_the_plan(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan
+) -> None:
+    manifest = Landing(staging, STREAM, store, prefix).land(plan)
+
+    landed = rows(store, manifest)
+    assert [row["name"] for row in landed] == [each["Name"] for each in PASSENGERS]
+    first = PASSENGERS[0]
+    assert landed[0] == {
+        "passenger_id": first["PassengerId"],
+        "survived": first["Survived"],
+        "class": first["Pclass"],
+        "name": first["Name"],
+        "sex": first["Sex"],
+        "age": first["Age"],
+        "siblings_spouses": first["SibSp"],
+        "parents_children": first["Parch"],
+        "ticket": first["Ticket"],
+        "fare": first["Fare"],
+        "cabin": first["Cabin"],
+        "embarked": first["Embarked"],
+        "_extra": None,
+        "_key": query(first).key,
+        "_fetched_at": MOMENT,
+        "_run_id": RUN.run_id,
+    }
+
+
+def test_the_manifest_vouches_for_the_files(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
+    stage(staging, 7, '{"message": "unknown"}', Outcome.GAP)
+
+    manifest = Landing(staging, STREAM, store, prefix).land(plan)
+
+    assert manifest == Manifest.read(store, prefix)
+    assert (manifest.dataset, manifest.run_id) == (RUN.dataset, RUN.run_id)
+    assert (manifest.answers, manifest.gaps, manifest.unreadable, manifest.records) == (249, 1, 0, 249)
+    files = contents(store, prefix)
+    assert files.keys() == {f"{prefix}/{MANIFEST}", *(part.name for part in manifest.parts)}
+    for part in manifest.parts:
+        data = files[part.name]
+        assert data is not None
+        assert part.bytes == len(data)
+        assert part.md5 == hashlib.md5(data, usedforsecurity=False).hexdigest()
+        assert part.records == pq.read_metadata(io.BytesIO(data)).num_rows
+
+
+def test_a_part_ends_with_the_chunk_that_fills_it(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
+    manifest = Landing(staging, STREAM, store, prefix, part_records=150).land(plan)
+
+    assert [(part.name, part.records) for part in manifest.parts] == [
+        (f"{prefix}/part-00000.parquet", 200),
+        (f"{prefix}/part-00001.parquet", 50),
+    ]
+    assert [row["name"] for row in rows(store, manifest)] == [each["Name"] for each in PASSENGERS]
+
+
+def test_every_part_has_the_schema_of_the_contract_even_where_a_column_is_empty(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan
+) -> None:
+    for place in range(CHUNK):
+        stage(staging, place, json.dumps(PASSENGERS[place] | {"Age": None, "Cabin": None, "Fare": 7}))
+
+    manifest = Landing(staging, STREAM, store, prefix, part_records=CHUNK).land(plan)
+
+    assert len(manifest.parts) == 3
+    for part in manifest.parts:
+        data = store.get(part.name)
+        assert data is not None
+        assert pq.read_schema(io.BytesIO(data)).equals(STREAM.contract.arrow_schema)
+
+
+def test_unknown_fields_are_kept(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
+    stage(staging, 3, json.dumps(PASSENGERS[3] | {"lifeboat": 7, "deck": {"port": None}}))
+
+    manifest = Landing(staging, STREAM, store, prefix).land(plan)
+
+    extras = [row["_extra"] for row in rows(store, manifest)]
+    assert extras[3] == '{"deck":{"port":null},"lifeboat":7}'
+    assert not any(extras[:3] + extras[4:])
+
+
+def test_a_plan_without_records_lands_a_manifest_alone(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan
+) -> None:
+    empty = staging.save_plan(Run(RUN.dataset, "empty"), [])
+
+    manifest = Landing(staging, STREAM, store, prefix).land(empty)
+
+    assert (manifest.records, manifest.parts) == (0, ())
+    assert list(contents(store, prefix)) == [f"{prefix}/{MANIFEST}"]
+
+
+def test_a_staged_answer_that_cannot_be_read_any_more_goes_to_the_quarantine(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan
+) -> None:
+    spoiled = json.dumps(PASSENGERS[120] | {"Sex": None})
+    stage(staging, 120, spoiled)
+
+    manifest = Landing(staging, STREAM, store, prefix).land(plan)
+
+    assert (manifest.answers, manifest.unreadable, manifest.records) == (249, 1, 249)
+    assert PASSENGERS[120]["Name"] not in [row["name"] for row in rows(store, manifest)]
+    ((number, rejected),) = staging.quarantined(RUN)
+    assert (number, rejected.query, rejected.body) == (1, query(PASSENGERS[120]), spoiled)
+    assert "'Sex' is null" in rejected.reason
+
+
+def test_what_can_be_read_again_leaves_the_quarantine_when_it_is_landed(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan
+) -> None:
+    landing = Landing(staging, STREAM, store, prefix)
+    stage(staging, 120, json.dumps(PASSENGERS[120] | {"Sex": None}))
+    landing.land(plan)
+    stage(staging, 120, json.dumps(PASSENGERS[120]))
+
+    manifest = landing.land(plan)
+
+    assert (manifest.unreadable, manifest.records) == (0, 250)
+    assert staging.quarantined(RUN) == []
+
+
+# --- landing again -----------------------------------------------------------------------------
+
+
+def test_a_landing_made_twice_leaves_the_same_files(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
+    Landing(staging, STREAM, store, prefix, part_records=CHUNK).land(plan)
+    first = contents(store, prefix)
+
+    Landing(staging, STREAM, store, prefix, part_records=CHUNK).land(plan)
+
+    assert len(first) == 4
+    assert contents(store, prefix) == first
+
+
+def test_parts_of_an_earlier_and_longer_landing_are_deleted(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan
+) -> None:
+    Landing(staging, STREAM, store, prefix, part_records=CHUNK).land(plan)
+
+    manifest = Landing(staging, STREAM, store, prefix).land(plan)
+
+    assert contents(store, prefix).keys() == {f"{prefix}/part-00000.parquet", f"{prefix}/{MANIFEST}"}
+    assert len(rows(store, manifest)) == 250
+
+
+def test_a_landing_leaves_its_neighbours_alone(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
+    neighbours = [f"{prefix}0", f"{prefix}_other"]
+    for neighbour in neighbours:
+        store.put(f"{neighbour}/part-00000.parquet", b"theirs")
+        store.put(f"{neighbour}/{MANIFEST}", b"theirs")
+
+    Landing(staging, STREAM, store, prefix).land(plan)
+
+    for neighbour in neighbours:
+        assert set(contents(store, neighbour).values()) == {b"theirs"}
+        assert len(contents(store, neighbour)) == 2
+
+
+class BreakingStore(GcsStore):
+    """The bucket, behind a network that breaks at the n-th upload."""
+
+    def __init__(self, uploads: int) -> None:
+        super().__init__(BUCKET, CONNECTION)
+        self._left = uploads
+
+    def put(self, name: str, data: bytes) -> None:
+        if not self._left:
+            raise ConnectionResetError
+        self._left -= 1
+        super().put(name, data)
+
+
+@pytest.mark.parametrize("uploads", [0, 2, 3], ids=["first part", "last part", "manifest"])
+def test_nothing_vouches_for_files_of_a_landing_that_broke_off(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan, uploads: int
+) -> None:
+    whole = Landing(staging, STREAM, store, prefix, part_records=CHUNK)
+    whole.land(plan)
+    before = contents(store, prefix)
+
+    with pytest.raises(ConnectionResetError):
+        Landing(staging, STREAM, BreakingStore(uploads), prefix, part_records=CHUNK).land(plan)
+    with pytest.raises(ManifestMissing, match="Clear the task 'land'"):
+        Manifest.read(store, prefix)
+
+    whole.land(plan)
+    assert contents(store, prefix) == before
+
+
+# --- the store ---------------------------------------------------------------------------------
+
+
+def test_without_a_landing_there_is_no_manifest(store: GcsStore, prefix: str) -> None:
+    with pytest.raises(ManifestMissing, match=prefix):
+        Manifest.read(store, prefix)
+
+
+@pytest.mark.usefixtures("store")
+def test_without_the_bucket_there_is_a_clear_error(prefix: str, staging: Staging, plan: Plan) -> None:
+    nowhere = GcsStore("no-such-bucket", CONNECTION)
+
+    with pytest.raises(ConnectionUnusable, match="no bucket 'no-such-bucket'"):
+        Landing(staging, STREAM, nowhere, prefix).land(plan)
+
+
+def test_deleting_what_is_gone_is_fine(store: GcsStore, prefix: str) -> None:
+    store.put(f"{prefix}/one", b"1")
+
+    store.delete(f"{prefix}/one")
+    store.delete(f"{prefix}/one")
+
+    assert store.get(f"{prefix}/one") is None
+
+
+def test_an_object_comes_back_byte_for_byte_and_is_replaced_whole(store: GcsStore, prefix: str) -> None:
+    data = bytes(range(256)) * 5_000
+
+    store.put(f"{prefix}/one", data)
+    assert store.get(f"{prefix}/one") == data
+
+    store.put(f"{prefix}/one", b"short")
+    assert store.get(f"{prefix}/one") == b"short"

@@ -1,0 +1,137 @@
+"""Reading the quarantine again, without a call."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from local_cloud.apis.testing import FakeApi
+from local_cloud.apis.voyage import make_passengers
+from tests.faults.harvest_process import DATASET, STREAM, answers, asking, bodies, harvest, served, totals
+from windrow.answer import Answer, Outcome, Rejected
+from windrow.errors import Unreadable
+from windrow.plan import Plan, Run
+from windrow.policy import Backoff
+from windrow.query import Query
+from windrow.replay import replay
+from windrow.staging import Staging
+
+RUN = Run(DATASET, "scheduled__2026-01-01T00:00:00+00:00")
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+PASSENGERS = {str(each["Name"]): json.dumps(each) for each in make_passengers(20)}
+NAMES = list(PASSENGERS)
+
+
+def rejected(name: str, body: str, status: int = 200) -> Rejected:
+    (query,) = asking([name])
+    return Rejected(query, status, body, "the reader was wrong", MOMENT)
+
+
+@pytest.fixture
+def plan(staging: Staging) -> Plan:
+    return staging.save_plan(RUN, asking(NAMES))
+
+
+@pytest.mark.usefixtures("plan")
+def test_an_answer_that_can_be_read_is_staged_as_it_came_and_leaves_the_quarantine(staging: Staging) -> None:
+    one = rejected(NAMES[0], PASSENGERS[NAMES[0]])
+    staging.reject(RUN, [(0, one)])
+
+    assert replay(staging, RUN, STREAM) == 1
+
+    assert staging.quarantined(RUN) == []
+    assert staging.answers(staging.chunk(RUN, 0)) == [Answer(one.query, Outcome.ANSWERED, 200, one.body, MOMENT)]
+    assert replay(staging, RUN, STREAM) == 0
+
+
+@pytest.mark.usefixtures("plan")
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("<html>", 200),
+        ("", 200),
+        ('{"Name": "cut sho', 200),
+        ("null", 200),
+        (PASSENGERS[NAMES[1]], 200),  # somebody else
+        (PASSENGERS[NAMES[0]], 400),
+        (PASSENGERS[NAMES[0]], 0),
+    ],
+)
+def test_what_cannot_be_read_stays_in_the_quarantine(staging: Staging, body: str, status: int) -> None:
+    one = rejected(NAMES[0], body, status)
+    staging.reject(RUN, [(0, one)])
+
+    assert replay(staging, RUN, STREAM) == 0
+
+    assert staging.quarantined(RUN) == [(0, one)]
+    assert staging.settled(RUN, 0) == {}
+
+
+@pytest.mark.usefixtures("plan")
+def test_one_that_cannot_be_read_does_not_stop_the_others(staging: Staging) -> None:
+    staging.reject(RUN, [(0, rejected(name, body)) for name, body in PASSENGERS.items()])
+    staging.reject(RUN, [(0, rejected(NAMES[7], "<html>"))])
+
+    assert replay(staging, RUN, STREAM) == 19
+
+    assert [one.query for _, one in staging.quarantined(RUN)] == asking([NAMES[7]])
+    assert len(staging.settled(RUN, 0)) == 19
+
+
+def test_only_the_run_that_is_named_is_replayed(staging: Staging) -> None:
+    other = Run(DATASET, "another")
+    staging.reject(other, [(0, rejected(NAMES[0], PASSENGERS[NAMES[0]]))])
+
+    assert replay(staging, RUN, STREAM) == 0
+
+    assert len(staging.quarantined(other)) == 1
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Dying(Staging):
+    """A staging whose process is killed before anything leaves the quarantine."""
+
+    def release(self, run: Run, key: str) -> None:
+        raise Killed
+
+
+def test_a_replay_that_is_killed_leaves_every_answer_in_one_of_the_two(staging: Staging, plan: Plan) -> None:
+    staging.reject(RUN, [(0, rejected(name, body)) for name, body in PASSENGERS.items()])
+    dying = Dying(staging._client, staging._database.name)
+
+    with pytest.raises(Killed):
+        replay(dying, RUN, STREAM)
+
+    kept = {one.query.key for _, one in staging.quarantined(RUN)} | staging.settled(RUN, 0).keys()
+    assert kept == {query.key for query in asking(NAMES)}
+    assert replay(staging, RUN, STREAM) == 20
+    assert bodies(staging, plan) == PASSENGERS
+    assert staging.quarantined(RUN) == []
+
+
+def test_a_harvest_whose_reader_was_wrong_is_saved_without_a_call(api: FakeApi, staging: Staging) -> None:
+    passengers = served(api)
+    plan = staging.save_plan(RUN, asking(passengers))
+
+    def too_strict(query: Query, answer: object) -> Sequence[Mapping[str, object]]:
+        records = STREAM.records(query, answer)
+        if "Mrs." in str(records[0]["name"]):
+            raise Unreadable("married")
+        return records
+
+    wives = sum("Mrs." in name for name in passengers)
+    done = harvest(api.url, staging, plan, read=too_strict, backoff=Backoff(attempts=1))
+    assert done.error is None
+    assert (done.tally.rejected, done.tally.answered) == (wives, 891 - wives)
+    api.reset()
+
+    assert replay(staging, RUN, STREAM) == wives > 0
+
+    assert totals(api)["requests"] == 0
+    assert bodies(staging, plan) == passengers
+    assert all(one.outcome is Outcome.ANSWERED for one in answers(staging, plan))
+    assert staging.quarantined(RUN) == []

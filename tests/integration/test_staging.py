@@ -1,0 +1,354 @@
+"""The contract of windrow.staging with a server of MongoDB's protocol: also run with a real one, see MONGO_URL."""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pymongo import MongoClient
+
+from local_cloud.ports import find_free
+from windrow.answer import Answer, Outcome, Rejected
+from windrow.errors import PlanMissing, StagingUnavailable
+from windrow.plan import Plan, Run, cut
+from windrow.query import Query
+from windrow.staging import Staging
+
+RUN = Run("ships", "scheduled__2026-01-01T00:00:00+00:00")
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+AWKWARD = (
+    "plain",
+    "ends with a blank ",
+    'O\'Brien, Miss. Johanna "Hannah"',
+    "Åström, Mrs. Ødegård (Žofia Łuczak)",
+    "100% _under_ $dollar .dot \\back /slash",
+    "a|b",
+    "a%7Cb",
+    "\U0001f6a2 \u2028 \u00a0",
+)
+"""Names that a server could take for a pattern, a path or an operator, or not bring back as they were."""
+
+
+def ship(name: str) -> Query:
+    return Query.of("/ship", {"name": name})
+
+
+def answer(query: Query, body: str = "{}", outcome: Outcome = Outcome.ANSWERED) -> Answer:
+    return Answer(query, outcome, 200 if outcome is Outcome.ANSWERED else 404, body, MOMENT)
+
+
+def rejected(query: Query, reason: str = "no JSON") -> Rejected:
+    return Rejected(query, 200, "<html>", reason, MOMENT)
+
+
+def keys(staging: Staging, plan: Plan) -> list[list[str]]:
+    return [[query.key for query in staging.chunk(plan.run, number).queries] for number in range(plan.chunks)]
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 3 queries."""
+    monkeypatch.setattr("windrow.staging.cut", partial(cut, size=3))
+
+
+# --- the plan ----------------------------------------------------------------------------------
+
+
+def test_a_plan_comes_back_as_it_was(staging: Staging) -> None:
+    queries = [Query.of("/ship", {"z": name, "a": "1"}, cost=7) for name in AWKWARD]
+
+    saved = staging.save_plan(RUN, queries)
+
+    assert saved == staging.plan(RUN) == Plan(RUN, listed=8, planned=8, chunks=1)
+    assert staging.chunk(RUN, 0).queries == tuple(queries)  # params in their order, and the cost
+
+
+def test_a_query_named_twice_is_planned_once_where_it_was_first_named(staging: Staging) -> None:
+    plan = staging.save_plan(RUN, [ship(name) for name in "abcabda"])
+
+    assert (plan.listed, plan.planned) == (7, 4)
+    assert keys(staging, plan) == [[ship(name).key for name in "abcd"]]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_plan_is_cut_into_chunks_and_a_repetition_does_not_cross_them(staging: Staging) -> None:
+    plan = staging.save_plan(RUN, [ship(name) for name in "abcdeafg"])
+
+    assert plan.chunks == 3
+    assert keys(staging, plan) == [[ship(name).key for name in part] for part in ("abc", "def", "g")]
+
+
+def test_a_plan_of_thousands(staging: Staging) -> None:
+    queries = [ship(f"ship {number}") for number in range(2_500)]
+
+    plan = staging.save_plan(RUN, iter(queries))
+
+    assert plan == Plan(RUN, listed=2_500, planned=2_500, chunks=3)
+    assert [query for number in range(3) for query in staging.chunk(RUN, number).queries] == queries
+
+
+def test_an_empty_plan_is_a_plan(staging: Staging) -> None:
+    staging.save_plan(RUN, [])
+
+    assert staging.plan(RUN) == Plan(RUN, listed=0, planned=0, chunks=0)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_plan_made_again_takes_the_place_of_the_first(staging: Staging) -> None:
+    staging.save_plan(RUN, [ship(name) for name in "abcdefg"])
+
+    again = staging.save_plan(RUN, [ship(name) for name in "gfed"])
+
+    assert staging.plan(RUN) == again == Plan(RUN, listed=4, planned=4, chunks=2)
+    assert keys(staging, again) == [[ship(name).key for name in part] for part in ("gfe", "d")]
+
+
+def test_without_a_plan_there_is_a_clear_error(staging: Staging) -> None:
+    with pytest.raises(PlanMissing, match="Clear the task 'plan'"):
+        staging.plan(RUN)
+    with pytest.raises(PlanMissing, match="Chunk 0"):
+        staging.chunk(RUN, 0)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_plan_that_was_not_written_to_its_end_is_none(staging: Staging) -> None:
+    def breaks_off() -> Iterator[Query]:
+        yield from (ship(name) for name in "abcd")
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        staging.save_plan(RUN, breaks_off())
+
+    with pytest.raises(PlanMissing):
+        staging.plan(RUN)
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        '{"exact": 1.0, "one": 1, "beyond 64 bits": 123456789012345678901234567890, "1e400": 1e400}',
+        '  {"blanks": "stay" }\r\n',
+        '{"_id": 1, "$set": {"a.b": null}}',
+        '"\\u0000 and \x00 and \\ud83d\\udea2 and \U0001f6a2"',
+        "[" * 500 + "]" * 500,
+        "x" * 1_000_000,
+    ],
+    ids=["empty", "numbers", "blanks", "operators", "odd characters", "deep", "long"],
+)
+def test_a_body_comes_back_word_for_word(staging: Staging, body: str) -> None:
+    staging.save_plan(RUN, [ship("a")])
+    staged = answer(ship("a"), body)
+
+    staging.stage(RUN, [(0, staged)])
+
+    assert staging.answers(staging.chunk(RUN, 0)) == [staged]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=st.dictionaries(st.text(min_size=1, max_size=40), st.text(max_size=60), min_size=1, max_size=8))
+def test_any_names_and_any_bodies_come_back(staging: Staging, found: dict[str, str]) -> None:
+    run = replace(RUN, run_id=uuid.uuid4().hex)
+    staging.save_plan(run, [ship(name) for name in found])
+    staged = [answer(ship(name), body) for name, body in found.items()]
+
+    staging.stage(run, [(0, one) for one in reversed(staged)])
+
+    assert staging.answers(staging.chunk(run, 0)) == staged
+
+
+def test_answers_come_in_the_order_of_the_plan(staging: Staging) -> None:
+    queries = [ship(name) for name in (*AWKWARD, *(f"ship {number}" for number in range(900)))]
+    staging.save_plan(RUN, queries)
+
+    staging.stage(RUN, [(0, answer(query)) for query in Random(7).sample(queries, len(queries))])
+
+    assert [one.query for one in staging.answers(staging.chunk(RUN, 0))] == queries
+
+
+def test_instants_keep_their_microseconds_and_their_zone(staging: Staging) -> None:
+    staging.save_plan(RUN, [ship("a"), ship("b")])
+    elsewhere = MOMENT.astimezone(timezone(timedelta(hours=-9, minutes=-30)))
+
+    staging.stage(RUN, [(0, answer(ship("a"))), (0, replace(answer(ship("b")), fetched_at=elsewhere))])
+
+    first, second = (one.fetched_at for one in staging.answers(staging.chunk(RUN, 0)))
+    assert first == second == MOMENT
+    assert second.utcoffset() == elsewhere.utcoffset()
+
+
+def test_staging_twice_changes_nothing_and_a_newer_answer_takes_the_place(staging: Staging) -> None:
+    staging.save_plan(RUN, [ship("a"), ship("b")])
+    first, newer = answer(ship("a"), "1"), answer(ship("a"), "2")
+
+    staging.stage(RUN, [(0, first), (0, answer(ship("b")))])
+    staging.stage(RUN, [(0, first)])
+    assert staging.answers(staging.chunk(RUN, 0)) == [first, answer(ship("b"))]
+
+    staging.stage(RUN, [(0, newer)])
+    assert staging.answers(staging.chunk(RUN, 0)) == [newer, answer(ship("b"))]
+
+
+def test_settled_tells_the_outcome_of_each_query_of_one_chunk(staging: Staging) -> None:
+    gap = answer(ship("b"), "", Outcome.GAP)
+
+    staging.stage(RUN, [(0, answer(ship("a"))), (0, gap), (1, answer(ship("c")))])
+
+    assert staging.settled(RUN, 0) == {ship("a").key: Outcome.ANSWERED, ship("b").key: Outcome.GAP}
+    assert staging.settled(RUN, 1) == {ship("c").key: Outcome.ANSWERED}
+    assert staging.settled(RUN, 2) == {}
+
+
+def test_staging_nothing_is_fine(staging: Staging) -> None:
+    staging.stage(RUN, [])
+    staging.reject(RUN, [])
+
+    assert staging.settled(RUN, 0) == {}
+    assert staging.quarantined(RUN) == []
+
+
+def test_answers_to_queries_that_a_new_plan_leaves_out_are_not_given(staging: Staging) -> None:
+    staging.save_plan(RUN, [ship("a"), ship("b")])
+    staging.stage(RUN, [(0, answer(ship("a"))), (0, answer(ship("b")))])
+
+    staging.save_plan(RUN, [ship("b")])
+
+    assert [one.query for one in staging.answers(staging.chunk(RUN, 0))] == [ship("b")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a_b", "aXb"), ("a%", "abc"), ("a.b", "aXb"), ("a", "A"), ("é", "e\u0301"), ("7", "07"), ("$a", "a")],
+)
+def test_runs_with_similar_names_are_kept_apart(staging: Staging, one: str, other: str) -> None:
+    runs = [Run("ships", one), Run("ships", other)]
+    for place, run in enumerate(runs):
+        staging.save_plan(run, [ship("a")])
+        staging.stage(run, [(0, answer(ship("a"), str(place)))])
+        staging.reject(run, [(0, rejected(ship("a"), str(place)))])
+        staging.note(run, "harvest", {"place": place})
+
+    for place, run in enumerate(runs):
+        assert [found.body for found in staging.answers(staging.chunk(run, 0))] == [str(place)]
+        assert [found.reason for _, found in staging.quarantined(run)] == [str(place)]
+        assert staging.notes(run) == {"harvest": {"place": place}}
+
+
+def test_datasets_with_the_same_run_id_are_kept_apart(staging: Staging) -> None:
+    ships, boats = Run("ships", "daily"), Run("boats", "daily")
+    staging.save_plan(ships, [ship("a")])
+    staging.stage(ships, [(0, answer(ship("a")))])
+    staging.reject(ships, [(0, rejected(ship("a")))])
+    staging.note(ships, "harvest", {"answered": 1})
+
+    with pytest.raises(PlanMissing):
+        staging.plan(boats)
+    assert staging.settled(boats, 0) == {}
+    assert staging.quarantined(boats) == []
+    assert staging.notes(boats) == {}
+
+
+def test_threads_that_stage_the_same_answers_leave_each_once(staging: Staging) -> None:
+    queries = [ship(f"ship {number}") for number in range(300)]
+    staging.save_plan(RUN, queries)
+    start = threading.Barrier(4)
+
+    def stage(shift: int) -> None:
+        start.wait()
+        turned = queries[shift * 50 :] + queries[: shift * 50]
+        for place in range(0, 300, 30):
+            staging.stage(RUN, [(0, answer(query)) for query in turned[place : place + 30]])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(stage, range(4)))
+
+    assert [one.query for one in staging.answers(staging.chunk(RUN, 0))] == queries
+
+
+# --- quarantine --------------------------------------------------------------------------------
+
+
+def test_the_quarantine_keeps_the_answer_and_the_reason(staging: Staging) -> None:
+    found = [Rejected(ship(name), 200, f"<{name}>", f"because of {name}", MOMENT) for name in sorted(AWKWARD)]
+    numbered = sorted(enumerate(found), key=lambda entry: entry[1].query.key)
+
+    staging.reject(RUN, list(enumerate(found)))
+
+    assert staging.quarantined(RUN) == numbered
+
+
+def test_a_query_is_in_the_quarantine_once_with_the_last_reason(staging: Staging) -> None:
+    staging.reject(RUN, [(0, rejected(ship("a"), "first"))])
+    staging.reject(RUN, [(0, rejected(ship("a"), "second"))])
+
+    assert [one.reason for _, one in staging.quarantined(RUN)] == ["second"]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_release_takes_out_one_query_and_can_be_done_twice(staging: Staging, name: str) -> None:
+    other = Run("ships", "another run")
+    staging.reject(RUN, [(0, rejected(ship(name))), (0, rejected(ship("stays")))])
+    staging.reject(other, [(0, rejected(ship(name)))])
+
+    staging.release(RUN, ship(name).key)
+    staging.release(RUN, ship(name).key)
+
+    assert [one.query for _, one in staging.quarantined(RUN)] == [ship("stays")]
+    assert [one.query for _, one in staging.quarantined(other)] == [ship(name)]
+
+
+# --- figures -----------------------------------------------------------------------------------
+
+
+def test_the_last_word_of_a_step_stays(staging: Staging) -> None:
+    figures = {"state": "ended", "sent": 2**40, "seconds": 0.125, "agrees": True, "stopped_by": None}
+
+    staging.note(RUN, "harvest", {"state": "running", "left": 3})
+    staging.note(RUN, "harvest", figures)
+    staging.note(RUN, "land", {"records": 0})
+
+    assert staging.notes(RUN) == {"harvest": figures, "land": {"records": 0}}
+
+
+# --- the server --------------------------------------------------------------------------------
+
+
+def test_prepare_makes_the_indexes_and_can_be_done_again(mongo: MongoClient[dict[str, Any]]) -> None:
+    database = mongo[f"test_{uuid.uuid4().hex}"]
+    staging = Staging(mongo, database.name)
+
+    staging.prepare("ships")
+    staging.prepare("ships")
+
+    expected = {"ships": "chunk", "windrow_quarantine": "run", "windrow_figures": "run"}
+    for collection, field in expected.items():
+        assert field in [name for index in database[collection].list_indexes() for name in index["key"]]
+    assert staging.settled(RUN, 0) == {}
+
+
+def test_a_server_that_is_not_there_is_a_clear_error_in_time_and_shows_no_password() -> None:
+    (port,) = find_free(1)
+    url = f"mongodb://reader:hushhush@127.0.0.1:{port}"
+    began = time.monotonic()
+
+    with (
+        MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=300) as client,
+        pytest.raises(StagingUnavailable, match="Check that it runs") as caught,
+    ):
+        Staging(client, "any").prepare("ships")
+
+    assert time.monotonic() - began < 5
+    assert str(port) in str(caught.value)
+    assert "hushhush" not in str(caught.value)
