@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local_cloud import folder
-from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
+from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, Settings
 
 USER = "admin"
 """The one user of the demo's Airflow."""
@@ -127,6 +127,7 @@ def _google_emulators(settings: Settings) -> dict[str, str]:
     return {
         "STORAGE_EMULATOR_HOST": settings.gcs_url,
         "BIGQUERY_EMULATOR_HOST": settings.bigquery_url,
+        "CLOUD_TASKS_EMULATOR_HOST": settings.cloud_tasks_address,
         "GOOGLE_CLOUD_PROJECT": PROJECT_ID,
         # otherwise gcsfs opens a gRPC channel with TLS to the emulator, and hangs
         "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
@@ -157,6 +158,13 @@ def _connections(settings: Settings) -> dict[str, str]:
             "host": LOOPBACK,
             "port": settings.redis_port,
             "extra": {"db": 0},
+        },
+        "AIRFLOW_CONN_FETCH_PASSENGER": {
+            "conn_type": "http",
+            "schema": "http",
+            "host": LOOPBACK,
+            "port": settings.function_port,
+            "extra": {"service_account": TASKS_ACCOUNT, "audience": settings.function_url},
         },
         "AIRFLOW_CONN_TITANIC": {
             "conn_type": "http",

@@ -30,12 +30,12 @@ def get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def http_ok(port: int, path: str) -> Probe:
-    """Healthy when GET `path` answers 200."""
+def http_ok(port: int, path: str, status: http.HTTPStatus = http.HTTPStatus.OK) -> Probe:
+    """Healthy when GET `path` answers with this status."""
 
     def probe(_: datetime.datetime) -> bool:
         try:
-            return get(port, path)[0] == http.HTTPStatus.OK
+            return get(port, path)[0] == status
         except (OSError, http.client.HTTPException):
             return False
 

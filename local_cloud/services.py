@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping
+from http import HTTPStatus
 from pathlib import Path
 
 from local_cloud import airflow_env, probes
-from local_cloud.settings import LOOPBACK, PROJECT_ID, Settings
+from local_cloud.settings import LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, Settings
 
 CLOUD = "cloud"
 """Stage of the emulators: started first, stopped last."""
@@ -47,7 +48,7 @@ class Service:
 
 def table(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:
     """Return every service, in start order. `environ` is the user's environment."""
-    return (*_emulators(settings, environ), *_airflow(settings, environ))
+    return (*_emulators(settings, environ), _function(settings, environ), *_airflow(settings, environ))
 
 
 def select(services: Collection[Service], names: Collection[str]) -> tuple[Service, ...]:
@@ -132,6 +133,22 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
             ),
         ),
         Service(
+            name="cloud-tasks",
+            stage=CLOUD,
+            argv=(
+                *(python, "-m", "local_cloud.emulators.cloud_tasks", "--host", LOOPBACK),
+                *("--port", str(settings.cloud_tasks_port), "--http-port", str(settings.cloud_tasks_http_port)),
+                *("--data-dir", str(settings.var / "cloud-tasks")),
+            ),
+            environment=plain,
+            healthy=probes.http_ok(settings.cloud_tasks_http_port, "/health"),
+            address=settings.cloud_tasks_address,
+            ports=(
+                Port(settings.cloud_tasks_port, "WINDROW_CLOUD_TASKS_PORT"),
+                Port(settings.cloud_tasks_http_port, "WINDROW_CLOUD_TASKS_HTTP_PORT"),
+            ),
+        ),
+        Service(
             name="apis",
             stage=CLOUD,
             argv=(
@@ -143,6 +160,35 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
             address=settings.api_url,
             ports=(Port(settings.api_port, "WINDROW_API_PORT"),),
         ),
+    )
+
+
+def _function(settings: Settings, environ: Mapping[str, str]) -> Service:
+    """Google's own server of functions on the sources of ours: an edit needs a restart, but no build."""
+    main = settings.root / "include" / "functions" / "fetch_passenger" / "main.py"
+    port = settings.function_port
+    return Service(
+        name="fetch-passenger",
+        stage=CLOUD,
+        argv=(
+            *(str(settings.cloud_python), "-m", "functions_framework", "--target", "fetch_passenger"),
+            *("--source", str(main), "--host", LOOPBACK, "--port", str(port)),
+        ),
+        environment={
+            **_plain(environ, settings.var / "home"),
+            "PYTHONPATH": str(settings.root / "plugins"),
+            "MONGO_URL": settings.mongo_url,
+            "API_URL": settings.api_url,
+            "API_CLIENT_ID": "windrow-demo",
+            "API_CLIENT_SECRET": "windrow-demo-secret",
+            "API_TOKEN_PATH": "/oauth/token",
+            "OIDC_AUDIENCE": settings.function_url,
+            "OIDC_SERVICE_ACCOUNT": TASKS_ACCOUNT,
+            "OIDC_CERTS_URL": f"{settings.cloud_tasks_url}/certs",
+        },
+        healthy=probes.http_ok(port, "/", status=HTTPStatus.METHOD_NOT_ALLOWED),  # it takes POST only
+        address=settings.function_url,
+        ports=(Port(port, "WINDROW_FUNCTION_PORT"),),
     )
 
 

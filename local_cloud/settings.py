@@ -12,6 +12,8 @@ from local_cloud.errors import SettingsError
 LOOPBACK = "127.0.0.1"
 PROJECT_ID = "windrow"
 BUCKET = "windrow-landing"
+TASKS_ACCOUNT = f"tasks@{PROJECT_ID}.iam.gserviceaccount.com"
+"""The service account that the queue calls the Cloud Function with."""
 
 PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_AIRFLOW_PORT": 8080,
@@ -21,6 +23,9 @@ PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_BIGQUERY_GRPC_PORT": 28403,
     "WINDROW_MONGO_PORT": 28404,
     "WINDROW_REDIS_PORT": 28405,
+    "WINDROW_CLOUD_TASKS_PORT": 28406,
+    "WINDROW_CLOUD_TASKS_HTTP_PORT": 28407,
+    "WINDROW_FUNCTION_PORT": 28408,
 }
 """The variable of each port, and the port when it is not set."""
 
@@ -40,6 +45,9 @@ class Settings:
     bigquery_grpc_port: int = PORT_DEFAULTS["WINDROW_BIGQUERY_GRPC_PORT"]
     mongo_port: int = PORT_DEFAULTS["WINDROW_MONGO_PORT"]
     redis_port: int = PORT_DEFAULTS["WINDROW_REDIS_PORT"]
+    cloud_tasks_port: int = PORT_DEFAULTS["WINDROW_CLOUD_TASKS_PORT"]
+    cloud_tasks_http_port: int = PORT_DEFAULTS["WINDROW_CLOUD_TASKS_HTTP_PORT"]
+    function_port: int = PORT_DEFAULTS["WINDROW_FUNCTION_PORT"]
     passengers_csv: Path | None = None
     """Passengers of the fake API; None: it makes its own."""
     admin_password: str = dataclasses.field(default="admin", repr=False)
@@ -116,6 +124,21 @@ class Settings:
     def redis_url(self) -> str:
         """Address of the Redis stand-in."""
         return f"redis://{LOOPBACK}:{self.redis_port}"
+
+    @property
+    def cloud_tasks_address(self) -> str:
+        """Host and port of the Cloud Tasks emulator (gRPC)."""
+        return f"{LOOPBACK}:{self.cloud_tasks_port}"
+
+    @property
+    def cloud_tasks_url(self) -> str:
+        """Address of the Cloud Tasks emulator's HTTP side: /certs of its tokens, /queues."""
+        return f"http://{LOOPBACK}:{self.cloud_tasks_http_port}"
+
+    @property
+    def function_url(self) -> str:
+        """Address of the Cloud Function `fetch_passenger`; also the audience of the tokens it takes."""
+        return f"http://{LOOPBACK}:{self.function_port}"
 
 
 def _field(variable: str) -> str:

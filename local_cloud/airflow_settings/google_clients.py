@@ -1,7 +1,8 @@
 """Keep Google's clients on the emulators, where the emulator variables alone do not.
 
-Three ways lead to the real BigQuery although BIGQUERY_EMULATOR_HOST is set (providers-google 22.8.0). Each is
-closed when its module is imported, so this module itself imports nothing heavy.
+Three ways lead to the real BigQuery although BIGQUERY_EMULATOR_HOST is set, and for Cloud Tasks there is no such
+variable but ours (providers-google 22.8.0). Each way is closed when its module is imported, so this module itself
+imports nothing heavy.
 """
 
 import functools
@@ -11,20 +12,21 @@ from typing import Any
 
 import wrapt
 
-VARIABLE = "BIGQUERY_EMULATOR_HOST"
+BIGQUERY = "BIGQUERY_EMULATOR_HOST"
+CLOUD_TASKS = "CLOUD_TASKS_EMULATOR_HOST"
 
 
 def keep_on_emulators(environ: Mapping[str, str]) -> None:
-    """Mend the clients as they are imported; without BIGQUERY_EMULATOR_HOST do nothing."""
-    address = environ.get(VARIABLE, "").rstrip("/")
-    if not address:
-        return
-    for module, mend in (
-        ("gcloud.aio.bigquery.bigquery", _aio_client),
-        ("airflow.providers.google.cloud.hooks.bigquery", _discovery_client),
-        ("google.cloud.bigquery.table", _row_iterator),
+    """Mend the clients as they are imported; do nothing for those whose variable is not set."""
+    for variable, module, mend in (
+        (BIGQUERY, "gcloud.aio.bigquery.bigquery", _aio_client),
+        (BIGQUERY, "airflow.providers.google.cloud.hooks.bigquery", _discovery_client),
+        (BIGQUERY, "google.cloud.bigquery.table", _row_iterator),
+        (CLOUD_TASKS, "airflow.providers.google.cloud.hooks.tasks", _tasks_client),
     ):
-        wrapt.register_post_import_hook(functools.partial(mend, address), module)
+        address = environ.get(variable, "").rstrip("/")
+        if address:
+            wrapt.register_post_import_hook(functools.partial(mend, address), module)
 
 
 def _aio_client(address: str, module: ModuleType) -> None:
@@ -60,3 +62,19 @@ def _row_iterator(_: str, module: ModuleType) -> None:
         return False
 
     module.RowIterator._should_use_bqstorage = should_use_bqstorage
+
+
+def _tasks_client(address: str, module: ModuleType) -> None:
+    """The client knows no emulator: here it gets a channel to it, without TLS and credentials."""
+
+    def get_conn(self: Any) -> Any:
+        import grpc  # noqa: PLC0415  module has imported both already
+        from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport  # noqa: PLC0415
+
+        if self._client is None:
+            # a proxy of the environment has no way to this machine
+            channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+            self._client = module.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+        return self._client
+
+    module.CloudTasksHook.get_conn = get_conn

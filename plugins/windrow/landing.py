@@ -108,7 +108,7 @@ class Landing:
         before = set(self._store.names(f"{self._prefix}/"))
         if self._manifest in before:
             self._store.delete(self._manifest)
-        count = _Count()
+        count = _Count(quarantined=self._staging.quarantined_keys(plan.run))
         parts = [self._write(number, table) for number, table in enumerate(self._tables(plan, count))]
         manifest = Manifest(
             dataset=plan.run.dataset,
@@ -149,6 +149,8 @@ class Landing:
             self._staging.reject(run, [(number, rejected)])
             log.warning("%s goes into the quarantine: %s", answer.query.key, error.reason)
             return []
+        if answer.query.key in count.quarantined:  # it could not be read once, and was asked for again since
+            self._staging.release(run, answer.query.key)
         count.answers += 1
         lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": run.run_id}
         return [record | lineage for record in records]
@@ -166,6 +168,7 @@ class Landing:
 
 @dataclass(slots=True)
 class _Count:
+    quarantined: set[str]
     answers: int = 0
     gaps: int = 0
     unreadable: int = 0

@@ -34,6 +34,8 @@ EVERYTHING = frozenset({
     "gcs",
     "bigquery",
     "apis",
+    "cloud-tasks",
+    "fetch-passenger",
     "airflow-api-server",
     "airflow-scheduler",
     "airflow-dag-processor",
@@ -143,8 +145,9 @@ def first(system: System) -> str:
 
 
 def vars_of(settings: Settings) -> dict[str, Any]:
+    queue = ("cloud_tasks_port", "cloud_tasks_http_port", "function_port")
     ports = ("airflow_port", "api_port", "gcs_port", "bigquery_port", "bigquery_grpc_port", "mongo_port", "redis_port")
-    return {"var": settings.var} | {name: getattr(settings, name) for name in ports}
+    return {"var": settings.var} | {name: getattr(settings, name) for name in ports + queue}
 
 
 def test_each_name_is_asked_once_and_becomes_one_row(system, first):
@@ -231,6 +234,26 @@ def calls(process: psutil.Process, port: int) -> bool:
         return any(link.raddr and link.raddr.port == port for link in process.net_connections("tcp"))
     except psutil.Error:
         return False
+
+
+def test_a_queue_makes_the_calls_and_the_rows_are_the_same(system, first):
+    before = system.passengers()
+    system.reset()
+    system.faults(error_share=0.02, error_status=503)
+    run_id, state = system.run(dispatch="cloud_tasks")
+    asked = system.asked()
+    assert state == "success", system.said(run_id, "enqueue") + system.said(run_id, "drain")
+    assert (asked["unique"], asked["ok"]) == (NAMES, NAMES)
+    assert asked["by_status"]["503"] > 0, "no fault fired"
+    assert system.passengers() == before
+    receipt = system.receipt(run_id)
+    assert (receipt["agrees"], receipt["enqueued"], receipt["given_up"]) == (True, NAMES, 0)
+    assert system.airflow.tasks(DAG_ID, run_id)["harvest"]["state"] == "skipped"
+
+    system.reset()
+    assert system.clear(run_id, "enqueue") == "success"
+    assert system.asked()["requests"] == 0, "what is settled is not enqueued again"
+    assert system.passengers() == before
 
 
 def test_an_unknown_param_fails_before_the_first_call(system, first):
