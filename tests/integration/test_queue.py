@@ -1,0 +1,214 @@
+"""Enqueue and drain over the local cloud's queue and function: what happens when things go wrong."""
+
+import asyncio
+import importlib.util
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from airflow.sdk.exceptions import TaskDeferred
+
+from local_cloud import airflow_env
+from local_cloud.settings import Settings
+from local_cloud.testing import running
+from windrow.drain import Progress
+from windrow.errors import ConnectionUnusable, GivenUp
+from windrow.hooks.staging import staging
+from windrow.operators.enqueue import EnqueueOperator
+from windrow.plan import Run
+from windrow.query import Query
+from windrow.sensors.drain import DrainSensor
+
+DATASET = "titanic_passengers"
+LOCATION = "us-central1"
+EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_settings" / "google_clients.py"
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Queue, function, fake API and MongoDB, with Airflow's connections to them in the environment."""
+    before = dict(os.environ)
+    with running({"mongo", "apis", "cloud-tasks", "fetch-passenger"}, tmp_path_factory.mktemp("queue")) as settings:
+        environment = airflow_env.airflow_environment(settings, os.environ)
+        names = [name for name in environment if name.startswith("AIRFLOW_CONN_") or name.endswith("EMULATOR_HOST")]
+        os.environ.update({name: environment[name] for name in names})
+        spec = importlib.util.spec_from_file_location("google_clients", EMULATORS)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.keep_on_emulators(os.environ)
+        yield settings
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def names(services: Settings) -> list[str]:
+    """Some names that the API knows, and an API without faults."""
+    requests.delete(f"{services.api_url}/_admin/faults", timeout=10)
+    requests.post(f"{services.api_url}/_admin/reset", timeout=10)
+    form = {"grant_type": "client_credentials", "client_id": "windrow-demo", "client_secret": "windrow-demo-secret"}
+    token = requests.post(f"{services.api_url}/oauth/token", data=form, timeout=10).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    return sorted(set(requests.get(f"{services.api_url}/get_user_list", headers=headers, timeout=10).json()["users"]))[
+        :8
+    ]
+
+
+def planned(names: list[str]) -> dict[str, Any]:
+    """Write a plan for these names, and return the context of a task of its run."""
+    run_id = f"test__{uuid.uuid4().hex}"
+    with staging("mongo_default", DATASET) as state:
+        state.save_plan(Run(DATASET, run_id), [Query.of("/get_user_by_name", {"name": name}) for name in names])
+    return {"run_id": run_id, "params": {}}
+
+
+def enqueue(context: dict[str, Any], queue_id: str = "tests", **rates: Any) -> dict[str, Any]:
+    from windrow.hooks.queue import Rates
+
+    quick = {"attempts": 3, "min_backoff_s": 0.1, "max_backoff_s": 1.0} | rates
+    operator = EnqueueOperator(
+        task_id="enqueue",
+        dataset=DATASET,
+        target_conn_id="fetch_passenger",
+        queue_id=queue_id,
+        location=LOCATION,
+        rates=Rates(**quick),
+    )
+    return operator.execute(context)
+
+
+def drain(context: dict[str, Any], queue_id: str = "tests", limit_s: float = 30) -> dict[str, Any]:
+    """Defer as the task does, run the trigger until it fires, and go on with its event."""
+    sensor = DrainSensor(task_id="drain", dataset=DATASET, queue_id=queue_id, location=LOCATION, poll_s=0.1)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context)
+
+    async def fired() -> dict[str, Any]:
+        async with asyncio.timeout(limit_s):
+            async for event in deferred.value.trigger.run():
+                return event.payload
+        raise AssertionError("the trigger ended without an event")
+
+    return sensor.go_on(context, event=asyncio.run(fired()), **deferred.value.kwargs)
+
+
+def faults(services: Settings, **changes: Any) -> None:
+    requests.put(f"{services.api_url}/_admin/faults", json=changes, timeout=10).raise_for_status()
+
+
+def asked(services: Settings) -> int:
+    counters = requests.get(f"{services.api_url}/_admin/counters", timeout=10).json()
+    return counters["routes"]["GET /get_user_by_name"]["requests"]
+
+
+def progress(context: dict[str, Any]) -> Progress:
+    with staging("mongo_default", DATASET) as state:
+        return Progress.count(state, state.plan(Run(DATASET, context["run_id"])))
+
+
+def test_all_calls_are_made_once(services, names):
+    context = planned(names)
+    assert enqueue(context) == {"enqueued": 8, "waiting": 0}
+    assert drain(context)["settled"] == 8
+    assert asked(services) == 8
+
+
+def test_enqueueing_twice_adds_nothing(services, names):
+    context = planned(names)
+    pause(services, "twice", context)
+    assert enqueue(context, "twice") == {"enqueued": 0, "waiting": 8}
+    resume(services, "twice")
+    assert drain(context, "twice")["settled"] == 8
+    assert enqueue(context, "twice") == {"enqueued": 0, "waiting": 0}, "what is settled is not enqueued again"
+    assert asked(services) == 8
+
+
+def test_calls_that_the_queue_gave_up_are_named_and_can_be_enqueued_again(services, names):
+    faults(services, sticky={names[0]: 500})
+    context = planned(names)
+    enqueue(context)
+    with pytest.raises(GivenUp, match="gave up 1 of 8 calls") as given_up:
+        drain(context)
+    assert names[0] in given_up.value.what
+    assert "clear 'enqueue'" in given_up.value.advice
+    assert progress(context).settled == 7
+
+    faults(services, sticky={})
+    # The queue remembers the name of the task it gave up: the call gets a further one.
+    assert enqueue(context) == {"enqueued": 1, "waiting": 0}
+    assert drain(context)["settled"] == 8
+
+
+def test_a_name_the_api_does_not_know_is_an_answer(services, names):
+    context = planned([*names[:2], "Nobody, Mr. X"])
+    enqueue(context)
+    assert drain(context)["settled"] == 3
+
+
+def test_an_answer_that_cannot_be_read_is_in_the_quarantine_and_the_queue_is_done(services, names):
+    faults(services, sticky={names[0]: "malformed"})
+    context = planned(names)
+    enqueue(context, attempts=5)
+    figures = drain(context)
+    assert (figures["settled"], figures["quarantined"], figures["given_up"]) == (7, 1, 0)
+
+
+def test_a_queue_that_is_paused_by_hand_is_told_and_waited_for(services, names, caplog):
+    context = planned(names)
+    pause(services, "paused", context)
+    caplog.set_level("INFO")
+    with pytest.raises(TimeoutError):
+        drain(context, "paused", limit_s=1.5)
+    assert "gcloud tasks queues resume" in caplog.text
+    assert "8 left; the queue is PAUSED" in caplog.text
+    resume(services, "paused")
+    assert drain(context, "paused")["settled"] == 8
+
+
+def test_a_wrong_audience_is_refused_by_the_function_and_told_by_the_queue(services, names, monkeypatch):
+    connection = json.loads(os.environ["AIRFLOW_CONN_FETCH_PASSENGER"])
+    connection["extra"]["audience"] = "https://another.example"
+    monkeypatch.setenv("AIRFLOW_CONN_FETCH_PASSENGER", json.dumps(connection))
+    context = planned(names[:2])
+    enqueue(context, attempts=2)
+    with pytest.raises(GivenUp, match="gave up 2 of 2 calls"):
+        drain(context)
+    assert asked(services) == 0
+
+
+def test_a_function_that_is_not_there_is_told_by_the_queue(services, names, monkeypatch):
+    connection = json.loads(os.environ["AIRFLOW_CONN_FETCH_PASSENGER"]) | {"port": 9}
+    monkeypatch.setenv("AIRFLOW_CONN_FETCH_PASSENGER", json.dumps(connection))
+    context = planned(names[:2])
+    enqueue(context, attempts=2)
+    with pytest.raises(GivenUp, match="gave up 2 of 2 calls"):
+        drain(context)
+
+
+@pytest.mark.parametrize("lacking", ["service_account", "audience"])
+def test_a_connection_of_the_function_that_lacks_a_field_is_told(services, names, monkeypatch, lacking):
+    connection = json.loads(os.environ["AIRFLOW_CONN_FETCH_PASSENGER"])
+    del connection["extra"][lacking]
+    monkeypatch.setenv("AIRFLOW_CONN_FETCH_PASSENGER", json.dumps(connection))
+    with pytest.raises(ConnectionUnusable, match="'fetch_passenger' lacks"):
+        enqueue(planned(names[:1]))
+
+
+def pause(services: Settings, queue_id: str, context: dict[str, Any]) -> None:
+    """Make a queue, pause it as a person would, and enqueue."""
+    from airflow.providers.google.cloud.hooks.tasks import CloudTasksHook
+
+    enqueue(planned([]), queue_id)
+    CloudTasksHook(gcp_conn_id="google_cloud_default").pause_queue(location=LOCATION, queue_name=queue_id)
+    assert enqueue(context, queue_id)["enqueued"] == 8
+
+
+def resume(services: Settings, queue_id: str) -> None:
+    from airflow.providers.google.cloud.hooks.tasks import CloudTasksHook
+
+    CloudTasksHook(gcp_conn_id="google_cloud_default").resume_queue(location=LOCATION, queue_name=queue_id)

@@ -1,0 +1,28 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from local_cloud.settings import Settings
+from local_cloud.testing import running
+from tests.local_cloud.cloud_tasks.bench import Bench, Worker
+
+
+@pytest.fixture(scope="session")
+def cloud_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The emulator, for tests that leave it running."""
+    with running({"cloud-tasks"}, tmp_path_factory.mktemp("tasks") / "var") as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Worker]:
+    with Worker() as worker:
+        threading.Thread(target=worker.serve_forever, daemon=True).start()
+        yield worker
+        worker.shutdown()
+
+
+@pytest.fixture
+def bench(cloud_tasks: Settings, worker: Worker) -> Bench:
+    return Bench(cloud_tasks.cloud_tasks_port, cloud_tasks.cloud_tasks_http_port, worker)
