@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 # --- environments ------------------------------------------------------------------------------
 
@@ -43,11 +43,18 @@ $(UV_READY):
 	@$(CLOUD_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r requirements/cloud-nodeps.txt
 	@touch $@
 
+.venv-bench/.ready: $(UV_READY) requirements/bench.txt
+	@echo "setting up the benchmarks' peers (.venv-bench)"
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-bench
+	@$(UV) pip install --quiet --python .venv-bench/bin/python -r requirements/bench.txt
+	@touch $@
+
 .PHONY: lock
 lock: $(UV_READY) ## resolve requirements/*.in into pinned files again
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/airflow.in -o requirements.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/dev.in -o requirements/dev.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/cloud.in -o requirements/cloud.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/bench.in -o requirements/bench.txt
 
 # --- the local cloud ---------------------------------------------------------------------------
 
@@ -72,6 +79,26 @@ logs: setup ## follow the logs of all services
 
 clean: down ## stop, and delete the data and logs of the local cloud (environments stay)
 	@if [ -x $(AIRFLOW_PYTHON) ]; then $(LOCAL_CLOUD) clean; fi
+
+# --- what is deployed ----------------------------------------------------------------------------
+
+.PHONY: function
+function: setup ## package the Cloud Function into build/fetch_passenger and a zip
+	@$(AIRFLOW_PYTHON) include/functions/package.py fetch_passenger
+
+# --- measuring ---------------------------------------------------------------------------------
+
+BENCH_PYTHON := .venv-bench/bin/python
+
+.PHONY: bench bench-memory bench-dispatch
+bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
+	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
+
+bench-memory: setup .venv-bench/.ready ## the engine's memory at 10,000 and at 200,000 calls: some minutes
+	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --memory
+
+bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: about five minutes
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch
 
 # --- checks ------------------------------------------------------------------------------------
 

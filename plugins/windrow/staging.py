@@ -124,6 +124,10 @@ class Staging:
         found = self._find(run.dataset, {"chunk": chunk_id(run, number)}, fields=("key", "outcome"))
         return {document["key"]: Outcome(document["outcome"]) for document in found}
 
+    def is_settled(self, run: Run, key: str) -> bool:
+        """Say whether one query of a run is settled."""
+        return bool(self._find(run.dataset, {"_id": f"{run.run_id}|{key}"}, fields=("key",)))
+
     def answers(self, chunk: Chunk) -> list[Answer]:
         """Return the settled queries of a chunk with their answers, in the order of the plan."""
         queries = {query.key: query for query in chunk.queries}

@@ -26,9 +26,7 @@ def node() -> str:
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    with subprocess.Popen(
-        [node(), str(SERVER), *arguments], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([node(), str(SERVER), *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield int(process.stdout.readline()), process
@@ -114,9 +112,7 @@ def test_it_ends_on_sigterm_with_calls_in_flight() -> None:
     [(["--port", "70000"], "70000"), (["--delay", "soon"], "soon"), (["--speed", "1"], "--speed")],
 )
 def test_bad_arguments_are_named(arguments: list[str], word: str) -> None:
-    ended = subprocess.run(
-        [node(), str(SERVER), *arguments], capture_output=True, text=True, timeout=30, check=False
-    )
+    ended = subprocess.run([node(), str(SERVER), *arguments], capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 2
     assert word in ended.stderr
 

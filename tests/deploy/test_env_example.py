@@ -19,6 +19,7 @@ from local_cloud import processes
 from local_cloud.settings import Settings
 from windrow.client import Client
 from windrow.hooks.api import ApiHook
+from windrow.hooks.queue import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -155,11 +156,22 @@ def of_type(conn_type: str) -> list[str]:
 def test_there_are_examples_of_all_connections() -> None:
     counts = [len(of_type(conn_type)) for conn_type in ("google_cloud_platform", "mongo", "http")]
 
-    assert counts == [5, 3, 2]
+    assert counts == [5, 3, 3]
     assert sum(counts) == len(list(examples()))
 
 
-@pytest.mark.parametrize("example", of_type("http"))
+def of_functions() -> list[str]:
+    return [example for example in of_type("http") if "service_account" in example]
+
+
+@pytest.mark.parametrize("example", of_functions())
+def test_a_connection_of_a_function_makes_an_endpoint(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_FETCH_PASSENGER", example)
+
+    assert Endpoint.of("fetch_passenger").url.startswith("https://")
+
+
+@pytest.mark.parametrize("example", sorted(set(of_type("http")) - set(of_functions())))
 def test_an_api_connection_makes_a_client(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TITANIC", example)
 

@@ -52,10 +52,14 @@ class EnqueueOperator(HarvestStep):
         count = dict.fromkeys(Enqueued, 0)
         with staging(self.mongo_conn_id, self.dataset) as state:
             plan = state.plan(run)
+            quarantined = state.quarantined_keys(run)
             for number in range(plan.chunks):
                 settled = state.settled(run, number)
-                calls = [Call(run, number, query) for query in state.chunk(run, number).queries]
-                for enqueued in queue.enqueue((call for call in calls if call.query.key not in settled), endpoint):
+                queries = [query for query in state.chunk(run, number).queries if query.key not in settled]
+                for query in queries:
+                    if query.key in quarantined:  # it is asked again, and counts as open until then
+                        state.release(run, query.key)
+                for enqueued in queue.enqueue((Call(run, number, query) for query in queries), endpoint):
                     count[enqueued] += 1
                 self.log.info(
                     "%s of %s chunks enqueued: %s new tasks, %s were there.",

@@ -1,0 +1,1 @@
+"""How fast the engine is, measured beside its peers. Start at README.md."""

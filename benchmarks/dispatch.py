@@ -1,0 +1,168 @@
+"""Three ways to make the same calls, in one run: a serial loop, the engine, and Cloud Tasks with a function.
+
+``python -m benchmarks.dispatch [--names 1782] [--latency-ms 100] [--error-share 0.01]``, with the environment of
+Airflow (``make bench-dispatch``): the queue is reached through Airflow's hook. All calls go to the project's fake
+API; MongoDB, queue and function are those of the local cloud.
+"""
+
+import argparse
+import asyncio
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+from pymongo import MongoClient
+
+from local_cloud import airflow_env
+from local_cloud.testing import ROOT, running
+
+SERVICES = {"mongo", "apis", "cloud-tasks", "fetch-passenger"}
+DATASET = "titanic_passengers"
+
+
+def main() -> None:
+    """Start the services, measure in a process with Airflow's environment, and print the table."""
+    options = _options()
+    with tempfile.TemporaryDirectory() as folder:
+        passengers = _passengers(Path(folder) / "passengers.csv", options.names)
+        with running(SERVICES, Path(folder) / "var", passengers_csv=passengers) as settings:
+            faults = {"latency_ms": options.latency_ms, "error_share": options.error_share, "error_status": 503}
+            requests.put(f"{settings.api_url}/_admin/faults", json=faults, timeout=10).raise_for_status()
+            environment = airflow_env.airflow_environment(settings, os.environ)
+            path = [str(ROOT), str(ROOT / "plugins"), environment["PYTHONPATH"]]
+            environment |= {"PYTHONPATH": os.pathsep.join(path), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+            told = {"api": settings.api_url, "mongo": settings.mongo_url, "names": options.names}
+            command = [sys.executable, "-c", "from benchmarks import dispatch; dispatch.measure()"]
+            subprocess.run([*command, json.dumps(told)], env=environment, check=True)
+
+
+def measure() -> None:
+    """Make the calls in each way. Every way has to end with each name staged once."""
+    told = json.loads(sys.argv[1])
+    print(f"{told['names']:,} names")
+    print(f"{'way':<28} {'seconds':>8} {'calls/s':>8} {'asked':>7} {'repeated':>8}")
+    for name, way in (("serial loop", _loop), ("engine, 16 connections", _engine), ("Cloud Tasks, 500/s", _queue)):
+        requests.post(f"{told['api']}/_admin/reset", timeout=10).raise_for_status()
+        began = time.monotonic()
+        staged = way(told)
+        seconds = time.monotonic() - began
+        asked = requests.get(f"{told['api']}/_admin/counters", timeout=10).json()
+        calls = asked["routes"]["GET /get_user_by_name"]
+        if staged != told["names"] or calls["unique"] != told["names"]:
+            sys.exit(f"{name}: {staged} names are staged and {calls['unique']} asked for, of {told['names']}")
+        row = f"{seconds:>8.1f} {told['names'] / seconds:>8.0f} {calls['requests']:>7,} {calls['repeated']:>8,}"
+        print(f"{name:<28} {row}", flush=True)
+
+
+def _loop(told: dict[str, Any]) -> int:
+    """What is run on a laptop, kept alive: one call after the other, and each again until it is answered."""
+    session = requests.Session()
+    form = {"grant_type": "client_credentials", "client_id": "windrow-demo", "client_secret": "windrow-demo-secret"}
+    token = session.post(f"{told['api']}/oauth/token", data=form, timeout=10).json()["access_token"]
+    session.headers["Authorization"] = f"Bearer {token}"
+    collection = MongoClient(told["mongo"])["benchmark"]["loop"]
+    names = session.get(f"{told['api']}/get_user_list", timeout=10)
+    while not names.ok:
+        names = session.get(f"{told['api']}/get_user_list", timeout=10)
+    for name in dict.fromkeys(names.json()["users"]):
+        answer = session.get(f"{told['api']}/get_user_by_name", params={"name": name}, timeout=10)
+        while not answer.ok:
+            answer = session.get(f"{told['api']}/get_user_by_name", params={"name": name}, timeout=10)
+        collection.replace_one({"_id": name}, {"_id": name, "body": answer.text}, upsert=True)
+    return len(list(collection.find({}, {"_id": 1})))
+
+
+def _engine(told: dict[str, Any]) -> int:
+    from windrow.hooks.api import ApiHook  # noqa: PLC0415  imports Airflow, which only this process may
+
+    return _harvested("engine", lambda state, plan, stream: _harvest(ApiHook("titanic").client(), state, plan, stream))
+
+
+def _queue(told: dict[str, Any]) -> int:
+    return _harvested("queue", _enqueue_and_drain)
+
+
+def _harvested(run_id: str, settle: Callable[..., None]) -> int:
+    """Plan a run, have it settled, and count what is staged."""
+    from windrow import sources  # noqa: PLC0415
+    from windrow.drain import Progress  # noqa: PLC0415
+    from windrow.hooks.api import ApiHook  # noqa: PLC0415
+    from windrow.hooks.staging import staging  # noqa: PLC0415
+    from windrow.operators.plan import discover  # noqa: PLC0415
+    from windrow.plan import Run  # noqa: PLC0415
+
+    stream = sources.stream(DATASET)
+    with staging("mongo_default", DATASET) as state:
+        discovered = asyncio.run(discover(ApiHook("titanic").client(), stream.discovery({})))
+        plan = state.save_plan(Run(DATASET, run_id), stream.plan({}, discovered))
+        settle(state, plan, stream)
+        return Progress.count(state, plan).settled
+
+
+def _harvest(client: Any, state: Any, plan: Any, stream: Any) -> None:
+    from windrow.engine import Harvester  # noqa: PLC0415
+
+    async def harvest() -> None:
+        async with client:
+            await Harvester(client, state, plan, stream.records).run()
+
+    asyncio.run(harvest())
+
+
+def _enqueue_and_drain(state: Any, plan: Any, stream: Any) -> None:
+    from windrow.dispatch import Call  # noqa: PLC0415
+    from windrow.drain import Progress  # noqa: PLC0415
+    from windrow.hooks.queue import Endpoint, Rates, TaskQueue  # noqa: PLC0415
+
+    queue = TaskQueue("google_cloud_default", "us-central1", "benchmark")
+    queue.prepare(Rates(min_backoff_s=0.1))
+    for number in range(plan.chunks):
+        calls = [Call(plan.run, number, query) for query in state.chunk(plan.run, number).queries]
+        queue.enqueue(calls, Endpoint.of("fetch_passenger"))
+    while not queue.is_empty() and Progress.count(state, plan).left:
+        time.sleep(0.25)
+
+
+def _passengers(path: Path, number: int) -> Path:
+    """Write made-up passengers of the well-known shape."""
+    columns = [
+        "PassengerId",
+        "Survived",
+        "Pclass",
+        "Name",
+        "Sex",
+        "Age",
+        "SibSp",
+        "Parch",
+        "Ticket",
+        "Fare",
+        "Cabin",
+        "Embarked",
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for place in range(1, number + 1):
+            row = [place, place % 2, place % 3 + 1, f"Passenger, Mr. {place}", "male", 30, 0, 0, place, 7.5, "", "S"]
+            writer.writerow(row)
+    return path
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dispatch", description=__doc__)
+    parser.add_argument("--names", type=int, default=1782, help="distinct names to ask for (1782)")
+    parser.add_argument("--latency-ms", type=int, default=100, help="time the API takes for an answer (100)")
+    parser.add_argument("--error-share", type=float, default=0.01, help="share of calls that get a 503 (0.01)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

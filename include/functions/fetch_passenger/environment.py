@@ -1,0 +1,88 @@
+"""What the environment of the function says: where the API and MongoDB are, and who may call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from caller import GOOGLE_CERTS_URL
+from pymongo import MongoClient
+
+from windrow.auth import Auth, ClientCredentials, NoAuth
+from windrow.client import Client, Limits
+from windrow.errors import Misconfigured
+from windrow.policy import Backoff
+
+_REQUIRED = ("MONGO_URL", "API_URL", "OIDC_AUDIENCE", "OIDC_SERVICE_ACCOUNT")
+_CREDENTIALS = ("API_CLIENT_ID", "API_CLIENT_SECRET", "API_TOKEN_PATH")
+_CONNECTIONS = 100
+"""Calls in flight to the API, of one process. How many there are is the queue's to say; this bounds a mistake."""
+_SELECTION_MS = 2_000
+"""How long the driver looks for MongoDB: a queue can wait better than a function, which is paid for by time."""
+
+ONE_ATTEMPT = Backoff(base_s=0.0, attempts=1)
+"""Trying again is the queue's part: it knows how often, when, and how hard all calls together may press."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The settings. README.md explains each variable."""
+
+    mongo_url: str = field(repr=False)
+    mongo_database: str
+    api_url: str
+    api_client_id: str
+    api_client_secret: str = field(repr=False)
+    api_token_path: str
+    """Empty, as the two above it, for an API without tokens."""
+    oidc_audience: str
+    oidc_service_account: str
+    oidc_certs_url: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Read the variables.
+
+        :raises Misconfigured: naming every variable that is missing, or the one that cannot be meant.
+        """
+        missing = [name for name in _REQUIRED if not environ.get(name)]
+        if any(environ.get(name) for name in _CREDENTIALS):
+            missing += [name for name in _CREDENTIALS if not environ.get(name)]
+        if missing:
+            raise Misconfigured(
+                f"The environment lacks {', '.join(missing)}.",
+                advice="Set them at the deployment; README.md beside main.py explains each.",
+            )
+        if urlsplit(environ["API_URL"]).scheme not in {"http", "https"}:
+            raise Misconfigured("API_URL is no address.", advice="It should look like https://api.example.com.")
+        return cls(
+            mongo_url=environ["MONGO_URL"],
+            mongo_database=environ.get("MONGO_DATABASE") or "windrow",
+            api_url=environ["API_URL"].rstrip("/"),
+            api_client_id=environ.get("API_CLIENT_ID", ""),
+            api_client_secret=environ.get("API_CLIENT_SECRET", ""),
+            api_token_path=environ.get("API_TOKEN_PATH", ""),
+            oidc_audience=environ["OIDC_AUDIENCE"],
+            oidc_service_account=environ["OIDC_SERVICE_ACCOUNT"],
+            oidc_certs_url=environ.get("OIDC_CERTS_URL") or GOOGLE_CERTS_URL,
+        )
+
+    def client(self) -> Client:
+        """Make a client of the API that makes every call once, and waits for nothing. Not yet entered."""
+        name = urlsplit(self.api_url).hostname or "api"
+        auth: Auth = NoAuth()
+        if self.api_token_path:
+            auth = ClientCredentials(
+                self.api_token_path,
+                self.api_client_id,
+                self.api_client_secret,
+                name=name,
+                patience_s=0.0,
+                backoff=ONE_ATTEMPT,
+            )
+        limits = Limits(connections=_CONNECTIONS, patience_s=0.0, backoff=ONE_ATTEMPT)
+        return Client(self.api_url, auth, name=name, limits=limits)
+
+    def mongo(self) -> MongoClient[dict[str, Any]]:
+        """Make a client of MongoDB; it connects when it is used first."""
+        return MongoClient(self.mongo_url, serverSelectionTimeoutMS=_SELECTION_MS)

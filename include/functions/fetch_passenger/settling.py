@@ -1,0 +1,120 @@
+"""Settle one call: once, unless it is settled already; and say what became of it in words and in HTTP."""
+
+import asyncio
+import logging
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from delivery import Delivery
+from outbox import Outbox
+
+from windrow import sources
+from windrow.answer import Answer, Outcome, Rejected
+from windrow.client import Client
+from windrow.errors import (
+    ApiUnreachable,
+    CredentialsRejected,
+    RateLimited,
+    StagingUnavailable,
+    Unanswered,
+    WindrowError,
+)
+from windrow.plan import Run
+from windrow.query import Query
+from windrow.staging import Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of a delivery. The queue is done with a task at any status from 200 to 299, and at no other."""
+
+    status: int
+    outcome: str
+    reason: str = ""
+    level: int = logging.INFO
+    retry_after_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """How an error is told to the queue."""
+
+    error: type[WindrowError]
+    status: int
+    outcome: str
+    level: int = logging.WARNING
+
+
+_TROUBLES = (
+    _Trouble(RateLimited, 429, "rate limited"),
+    _Trouble(ApiUnreachable, 503, "no answer"),
+    _Trouble(Unanswered, 503, "no answer"),
+    _Trouble(CredentialsRejected, 500, "credentials rejected", logging.ERROR),
+    _Trouble(StagingUnavailable, 503, "mongodb unavailable", logging.ERROR),
+)
+"""Delivered again, all of them. 429 and 503 make Cloud Tasks slow down the whole queue, 500 only the task."""
+
+
+class Settler:
+    """Settles calls, many at a time, with one client and so with one token.
+
+    :param client: entered by the caller; it makes one attempt at each call.
+    """
+
+    def __init__(self, client: Client, staging: Staging) -> None:
+        self._client = client
+        self._staging = staging
+        self._outbox = Outbox(staging)
+
+    async def settle(self, delivery: Delivery) -> Reply:
+        """Do what a delivery asks for; doing it again changes nothing."""
+        try:
+            return await self._settle(delivery)
+        except WindrowError as error:
+            return _told(error)
+
+    async def record(self, run: Run, chunk: int, rejected: Rejected) -> Reply:
+        """Put something into the quarantine that nobody can do anything about now."""
+        try:
+            await asyncio.to_thread(self._staging.reject, run, [(chunk, rejected)])
+        except WindrowError as error:
+            return _told(error)
+        return Reply(200, "quarantined", rejected.reason, logging.ERROR)
+
+    async def _settle(self, delivery: Delivery) -> Reply:
+        call = delivery.call
+        if await asyncio.to_thread(self._staging.is_settled, call.run, call.query.key):
+            return Reply(200, "settled before")
+        settled = await self._ask(call.run, call.query)
+        if isinstance(settled, Answer):
+            await self._outbox.stage(call.run, call.chunk, settled)
+            return Reply(200, "gap" if settled.outcome is Outcome.GAP else "answered")
+        # A 2xx that cannot be read may be an accident; a refusal is the API's decision.
+        if 200 <= settled.status <= 299 and not delivery.is_last_try:
+            return Reply(503, "unreadable", settled.reason, logging.WARNING)
+        return await self.record(call.run, call.chunk, settled)
+
+    async def _ask(self, run: Run, query: Query) -> Answer | Rejected:
+        """Make the call once; and once more if its token had died, as a new one usually helps."""
+        read = sources.stream(run.dataset).records
+        tokens = self._client.refreshes
+        try:
+            return await self._client.ask(query, read)
+        except CredentialsRejected:
+            if self._client.refreshes == tokens:
+                raise
+            return await self._client.ask(query, read)
+
+
+def _told(error: WindrowError) -> Reply:
+    """Turn an error into a reply.
+
+    :raises WindrowError: this one, if nobody expects it here.
+    """
+    for trouble in _TROUBLES:
+        if isinstance(error, trouble.error):
+            pause_s = (error.retry_at - datetime.now(UTC)).total_seconds() if isinstance(error, RateLimited) else 0.0
+            retry_after_s = max(0, math.ceil(pause_s))
+            return Reply(trouble.status, trouble.outcome, error.what, trouble.level, retry_after_s)
+    raise error

@@ -1,0 +1,111 @@
+"""Package a function for its deployment: `python include/functions/package.py fetch_passenger`.
+
+It writes two forms of the same, ``build/<name>/`` and ``build/<name>.zip``: the files of the function's folder, and
+those modules of plugins/windrow that they import, directly or through others. Same sources, same zip, byte for byte.
+"""
+
+import argparse
+import ast
+import hashlib
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = "windrow"
+REGISTRIES = frozenset({"windrow.sources"})
+"""Packages whose modules are imported by names that are made at run time: all of them are needed."""
+
+
+def contents(function: str, root: Path = ROOT) -> dict[str, bytes]:
+    """Return the files of a package by their names in it, sorted.
+
+    :raises FileNotFoundError: there is no such function.
+    """
+    folder = root / "include" / "functions" / function
+    if not (folder / "main.py").is_file():
+        raise FileNotFoundError(f"there is no function {function!r}: {folder / 'main.py'} does not exist")
+    own = {path.name: path for path in (*folder.glob("*.py"), folder / "requirements.txt")}
+    plugins = root / "plugins"
+    library = {str(path.relative_to(plugins)): path for path in _library(own.values(), plugins)}
+    return {name: path.read_bytes() for name, path in sorted({**own, **library}.items())}
+
+
+def write_folder(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write the files into a folder, in place of what it holds."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def write_zip(files: Mapping[str, bytes], path: Path) -> None:
+    """Write the files into a zip that holds nothing of when, where and by whom it was made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3  # Unix, on every system
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED, 9)
+
+
+def _library(sources: Iterable[Path], plugins: Path) -> set[Path]:
+    """Return the files of the library that these sources import, and all that those import in turn."""
+    found: set[Path] = set()
+    waiting = [module for path in sources if path.suffix == ".py" for module in _imports(path)]
+    while waiting:
+        module = waiting.pop()
+        path = _file(module, plugins)
+        if path is None or path in found:
+            continue
+        found.add(path)
+        waiting += [module.rpartition(".")[0], *_imports(path)]
+        if module in REGISTRIES:
+            waiting += [f"{module}.{each.stem}" for each in path.parent.glob("*.py")]
+    return found
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Name what a file imports; `from a import b` names both a and a.b, as b may be a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _file(module: str, plugins: Path) -> Path | None:
+    """Return the file of a module of the library, or None if it is none."""
+    if module.partition(".")[0] != LIBRARY:
+        return None
+    base = plugins.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def main() -> int:
+    """Package the function that the command line names; return the exit code."""
+    parser = argparse.ArgumentParser(description="Package a function for its deployment.")
+    parser.add_argument("function", help="its folder in include/functions")
+    parser.add_argument("--to", type=Path, default=ROOT / "build", help="where to write it (%(default)s)")
+    options = parser.parse_args()
+    try:
+        files = contents(options.function)
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 2
+    folder, archive = options.to / options.function, options.to / f"{options.function}.zip"
+    write_folder(files, folder)
+    write_zip(files, archive)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    print(f"{folder}: {len(files)} files, {sum(map(len, files.values())):,} bytes")
+    print(f"{archive}: {archive.stat().st_size:,} bytes, sha256 {digest[:16]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
