@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from airflow.providers.google.cloud.hooks.tasks import CloudTasksHook
 from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud import airflow_env
@@ -33,6 +34,7 @@ EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_setti
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Queue, function, fake API and MongoDB, with Airflow's connections to them in the environment."""
     before = dict(os.environ)
+    get_conn = CloudTasksHook.get_conn  # what keeps the hook on the emulator replaces it, for this process
     with running({"mongo", "apis", "cloud-tasks", "fetch-passenger"}, tmp_path_factory.mktemp("queue")) as settings:
         environment = airflow_env.airflow_environment(settings, os.environ)
         names = [name for name in environment if name.startswith("AIRFLOW_CONN_") or name.endswith("EMULATOR_HOST")]
@@ -42,6 +44,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         spec.loader.exec_module(module)
         module.keep_on_emulators(os.environ)
         yield settings
+    CloudTasksHook.get_conn = get_conn
     os.environ.clear()
     os.environ.update(before)
 
@@ -201,14 +204,10 @@ def test_a_connection_of_the_function_that_lacks_a_field_is_told(services, names
 
 def pause(services: Settings, queue_id: str, context: dict[str, Any]) -> None:
     """Make a queue, pause it as a person would, and enqueue."""
-    from airflow.providers.google.cloud.hooks.tasks import CloudTasksHook
-
     enqueue(planned([]), queue_id)
     CloudTasksHook(gcp_conn_id="google_cloud_default").pause_queue(location=LOCATION, queue_name=queue_id)
     assert enqueue(context, queue_id)["enqueued"] == 8
 
 
 def resume(services: Settings, queue_id: str) -> None:
-    from airflow.providers.google.cloud.hooks.tasks import CloudTasksHook
-
     CloudTasksHook(gcp_conn_id="google_cloud_default").resume_queue(location=LOCATION, queue_name=queue_id)
