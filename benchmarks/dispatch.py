@@ -8,6 +8,7 @@ API; MongoDB, queue and function are those of the local cloud.
 import argparse
 import asyncio
 import csv
+import functools
 import json
 import os
 import subprocess
@@ -49,7 +50,12 @@ def measure() -> None:
     told = json.loads(sys.argv[1])
     print(f"{told['names']:,} names")
     print(f"{'way':<28} {'seconds':>8} {'calls/s':>8} {'asked':>7} {'repeated':>8}")
-    for name, way in (("serial loop", _loop), ("engine, 16 connections", _engine), ("Cloud Tasks, 500/s", _queue)):
+    for name, way in (
+        ("serial loop", _loop),
+        ("engine, 16 in flight", functools.partial(_engine, connections=16)),
+        ("engine, 50 in flight", functools.partial(_engine, connections=50)),
+        ("Cloud Tasks, 50 in flight", _queue),
+    ):
         requests.post(f"{told['api']}/_admin/reset", timeout=10).raise_for_status()
         began = time.monotonic()
         staged = way(told)
@@ -80,13 +86,14 @@ def _loop(told: dict[str, Any]) -> int:
     return len(list(collection.find({}, {"_id": 1})))
 
 
-def _engine(told: dict[str, Any]) -> int:
+def _engine(_: dict[str, Any], connections: int) -> int:
     from windrow.hooks.api import ApiHook  # noqa: PLC0415  imports Airflow, which only this process may
 
-    return _harvested("engine", lambda state, plan, stream: _harvest(ApiHook("titanic").client(), state, plan, stream))
+    client = ApiHook("titanic").client(connections=connections)
+    return _harvested(f"engine-{connections}", functools.partial(_harvest, client))
 
 
-def _queue(told: dict[str, Any]) -> int:
+def _queue(_: dict[str, Any]) -> int:
     return _harvested("queue", _enqueue_and_drain)
 
 
