@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +71,7 @@ def planned(names: list[str]) -> dict[str, Any]:
     return {"run_id": run_id, "params": {}}
 
 
-def enqueue(context: dict[str, Any], queue_id: str = "tests", **rates: Any) -> dict[str, Any]:
+def enqueue(context: dict[str, Any], queue_id: str = "tests", spread_s: float = 0.0, **rates: Any) -> dict[str, Any]:
     from windrow.hooks.queue import Rates
 
     quick = {"attempts": 3, "min_backoff_s": 0.1, "max_backoff_s": 1.0} | rates
@@ -81,6 +82,7 @@ def enqueue(context: dict[str, Any], queue_id: str = "tests", **rates: Any) -> d
         queue_id=queue_id,
         location=LOCATION,
         rates=Rates(**quick),
+        spread_s=spread_s,
     )
     return operator.execute(context)
 
@@ -118,6 +120,15 @@ def test_all_calls_are_made_once(services, names):
     context = planned(names)
     assert enqueue(context) == {"enqueued": 8, "waiting": 0}
     assert drain(context)["settled"] == 8
+    assert asked(services) == 8
+
+
+def test_first_attempts_can_be_spread_over_a_time(services, names):
+    context = planned(names)
+    began = time.monotonic()
+    enqueue(context, spread_s=2.0)
+    assert drain(context)["settled"] == 8
+    assert time.monotonic() - began >= 2.0 * 7 / 8, "the last of eight starts seven eighths into the time"
     assert asked(services) == 8
 
 

@@ -1,8 +1,9 @@
 """A Google Cloud Tasks queue and the HTTP endpoint that its tasks call, from two Airflow connections."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -79,10 +80,17 @@ class TaskQueue:
         except AlreadyExists:
             self._client.update_queue(queue=queue)
 
-    def enqueue(self, calls: Iterable[Call], endpoint: "Endpoint") -> list[Enqueued]:
-        """Make sure that the queue has a task for each call, and say which are new."""
+    def enqueue(self, calls: Sequence[Call], endpoint: "Endpoint", *, spread_s: float = 0.0) -> list[Enqueued]:
+        """Make sure that the queue has a task for each call, and say which are new.
+
+        :param spread_s: first attempts are spread evenly over so many seconds from now; 0 for as soon as may be.
+        """
+        now = datetime.now(UTC)
+        at = [
+            now + timedelta(seconds=spread_s * place / len(calls)) if spread_s else None for place in range(len(calls))
+        ]
         with ThreadPoolExecutor(_THREADS) as threads:
-            return list(threads.map(lambda call: self._enqueue(call, endpoint), calls))
+            return list(threads.map(lambda call, moment: self._enqueue(call, endpoint, moment), calls, at))
 
     def state(self) -> str:
         """Return RUNNING, PAUSED or DISABLED."""
@@ -93,11 +101,11 @@ class TaskQueue:
         request = ListTasksRequest(parent=self.path, page_size=1)
         return not self._client.list_tasks(request=request).tasks
 
-    def _enqueue(self, call: Call, endpoint: "Endpoint") -> Enqueued:
+    def _enqueue(self, call: Call, endpoint: "Endpoint", at: datetime | None) -> Enqueued:
         for generation in range(1, _GENERATIONS + 1):
             name = f"{self.path}/tasks/{call.task_id(generation)}"
             try:
-                self._client.create_task(parent=self.path, task=endpoint.task(name, call))
+                self._client.create_task(parent=self.path, task=endpoint.task(name, call, at))
             except AlreadyExists:
                 if self._has(name):
                     return Enqueued.WAITING
@@ -145,10 +153,11 @@ class Endpoint:
         url = connection.host if "://" in connection.host else f"{connection.schema or 'https'}://{connection.host}"
         return cls(f"{url}:{connection.port}" if connection.port else url, account, audience)
 
-    def task(self, name: str, call: Call) -> Task:
-        """Make the task of a call."""
+    def task(self, name: str, call: Call, at: datetime | None) -> Task:
+        """Make the task of a call, to be made at a moment, or as soon as may be."""
         return Task(
             name=name,
+            schedule_time=at,
             http_request=HttpRequest(
                 url=self.url,
                 http_method=HttpMethod.POST,

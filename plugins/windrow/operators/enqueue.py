@@ -20,6 +20,7 @@ class EnqueueOperator(HarvestStep):
     :param target_conn_id: the Airflow connection of the function that makes the calls (`Endpoint`).
     :param queue_id: the queue, ``location`` where it is.
     :param rates: how the queue presses the function.
+    :param spread_s: first attempts of a chunk are spread evenly over so many seconds; 0 for as soon as may be.
     :returns: how many tasks are ``new``, and how many the queue had already (``waiting``).
     """
 
@@ -32,6 +33,7 @@ class EnqueueOperator(HarvestStep):
         queue_id: str,
         location: str,
         rates: Rates | None = None,
+        spread_s: float = 0.0,
         gcp_conn_id: str = "google_cloud_default",
         **kwargs: Any,
     ) -> None:
@@ -40,6 +42,7 @@ class EnqueueOperator(HarvestStep):
         self.queue_id = queue_id
         self.location = location
         self.rates = rates or Rates()
+        self.spread_s = spread_s
         self.gcp_conn_id = gcp_conn_id
 
     def execute(self, context: Context) -> Figures:
@@ -59,7 +62,8 @@ class EnqueueOperator(HarvestStep):
                 for query in queries:
                     if query.key in quarantined:  # it is asked again, and counts as open until then
                         state.release(run, query.key)
-                for enqueued in queue.enqueue((Call(run, number, query) for query in queries), endpoint):
+                calls = [Call(run, number, query) for query in queries]
+                for enqueued in queue.enqueue(calls, endpoint, spread_s=self.spread_s):
                     count[enqueued] += 1
                 self.log.info(
                     "%s of %s chunks enqueued: %s new tasks, %s were there.",
