@@ -1,6 +1,7 @@
 """dlt the way its documentation shows it: an async transformer that dlt runs in parallel, a custom destination.
 
-An async generator that gathers the calls by itself, with dlt only loading them, was slower (README.md).
+An async generator that gathers the calls by itself, so that dlt only loads them, is about as fast (three runs each:
+1,629 to 1,780 calls/s against 1,550 to 1,655) at 0.6 times the CPU; but then the engine is the user's own.
 """
 
 import logging

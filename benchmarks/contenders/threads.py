@@ -1,6 +1,7 @@
 """A pool of threads, each with a session of its own; the main thread writes the answers in batches.
 
-Writing each answer in the thread that fetched it is shorter and was slower (README.md says by how much).
+Writing each answer in the thread that fetched it is shorter and slower (three runs each: 519 to 550 calls/s
+against 826 to 835).
 """
 
 import threading
