@@ -7,6 +7,8 @@ from windrow.sources.base import Stream
 
 STREAMS = {
     "titanic_passengers": "windrow.sources.titanic:Passengers",
+    "youtube_videos": "windrow.sources.youtube:Videos",
+    "youtube_video_days": "windrow.sources.youtube:VideoDays",
 }
 
 
