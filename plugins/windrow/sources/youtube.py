@@ -138,9 +138,7 @@ class VideoDays(Stream):
             raise Unreadable("the report has a day twice")
         strange = [day for day in days if not params["startDate"] <= day <= params["endDate"]]
         if strange:
-            raise Unreadable(
-                f"asked for {params['startDate']} to {params['endDate']}, the report has {strange[0]!r:.20}"
-            )
+            raise Unreadable(f"{strange[0]!r:.20} is not between {params['startDate']} and {params['endDate']}")
         return [self.contract.record({"video": video, **row}) for row in rows]
 
     def _report(self, channel: str, video: str, span: "Span") -> Query:
@@ -258,7 +256,7 @@ def _playlist(answer: object) -> str | None:
 def _listed(answer: object) -> list[str]:
     found = items(answer)
     try:
-        return [str(item["contentDetails"]["videoId"]) for item in found or ()]  # type: ignore[index]
+        return [str(item["contentDetails"]["videoId"]) for item in found]  # type: ignore[index, union-attr]
     except (KeyError, TypeError):
         raise Unreadable("an item of a playlist should have contentDetails.videoId") from None
 
@@ -284,7 +282,7 @@ def _video(video_id: str, item: Mapping[str, object] | None) -> dict[str, object
 
 
 def _pages(answer: object) -> Sequence[object]:
-    return answer if isinstance(answer, list) else (answer,)
+    return answer if answer and isinstance(answer, list) else (answer,)
 
 
 def _rows(page: object) -> list[dict[str, object]]:
@@ -299,6 +297,8 @@ def _rows(page: object) -> list[dict[str, object]]:
     rows, headers = page.get("rows") or [], page.get("columnHeaders")
     try:
         names = [str(header["name"]) for header in headers]  # type: ignore[union-attr]
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        if all(isinstance(row, list) for row in rows):
+            return [dict(zip(names, row, strict=True)) for row in rows]
     except (KeyError, TypeError, ValueError):
-        raise Unreadable("a report should have columnHeaders, and rows as long as these") from None
+        pass
+    raise Unreadable("a report should have columnHeaders, and rows as long as these")
