@@ -237,6 +237,22 @@ def test_without_dimensions_there_is_one_row_of_totals(ask: Ask) -> None:
     assert rows(ask(REPORTS, **query)) == [[total.views, total.average_seconds]]
 
 
+def test_the_totals_of_a_channel_hold_all_its_videos(ask: Ask) -> None:
+    query = BY_DAY | {"dimensions": "", "startDate": "2000-01-01"}
+    end = date(2026, 10, 31)
+    total = added(final(video, day) for video in DEMO.videos for day in days(video.first_day, end)) or Figures()
+    assert rows(ask(REPORTS, **query)) == [[total.views]]
+
+
+def test_totals_end_with_the_slowest_metric(api: FakeApi, ask: Ask) -> None:
+    api.youtube(monetized=True)
+    query = BY_DAY | of(OLD) | {"dimensions": "", "startDate": "2026-11-17", "endDate": "2026-11-18"}
+    so_far = known(OLD, date(2026, 11, 17), TODAY) or Figures()
+    assert rows(ask(REPORTS, **query | {"metrics": "views,estimatedRevenue"})) == [[so_far.views, so_far.revenue]]
+    both = added(known(OLD, date(2026, 11, day), TODAY) for day in (17, 18)) or Figures()
+    assert rows(ask(REPORTS, **query | {"metrics": "views"})) == [[both.views]]
+
+
 class TestRefusals:
     @pytest.mark.parametrize("dimensions", ["video,day", "day,video", "country", "month", "day,country"])
     @pytest.mark.parametrize("filters", ["", f"video=={OLD.id}"])

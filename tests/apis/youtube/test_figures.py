@@ -43,6 +43,12 @@ def test_views_and_engaged_views_part_on_one_day(video: Video, day: date) -> Non
         assert figures.engaged_views < 7 or figures.views > figures.engaged_views
 
 
+def test_that_day_is_the_24th_of_august() -> None:
+    before, since = (added(final(video, date(2026, 8, day)) for video in DEMO.videos) or Figures() for day in (23, 24))
+    assert before.views == before.engaged_views
+    assert since.views > since.engaged_views
+
+
 @given(videos, some_days)
 def test_the_metrics_of_time_agree(video: Video, day: date) -> None:
     figures = final(video, max(day, video.first_day)) or Figures()
