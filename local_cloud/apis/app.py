@@ -7,6 +7,7 @@ from aiohttp import web
 from local_cloud.apis.admin import Admin
 from local_cloud.apis.counters import Counters
 from local_cloud.apis.faults import Faults, FaultSwitch
+from local_cloud.apis.github.service import Github
 from local_cloud.apis.middleware import Middleware
 from local_cloud.apis.passengers import Passenger
 from local_cloud.apis.titanic import TitanicApi
@@ -19,11 +20,14 @@ def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) ->
     counters = Counters()
     tokens = TokenStore(switch)
     middleware = Middleware(switch, counters)
+    github = Github(counters)
     app = web.Application()
     app.add_routes(Admin(switch, counters, tokens).routes())
+    app.add_routes(github.routes())
     for endpoint in (
         TokenEndpoint(client, tokens, counters).endpoint(),
         *TitanicApi(passengers, tokens).endpoints(),
+        *github.endpoints(),
     ):
         app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))
     return app
