@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local_cloud import folder
+from local_cloud.apis.github.demo_tokens import DEMO_TOKENS, POOL
 from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, Settings
 
 USER = "admin"
@@ -174,6 +175,11 @@ def _connections(settings: Settings) -> dict[str, str]:
             "login": "windrow-demo",
             "password": "windrow-demo-secret",
             "extra": {"token_path": "/oauth/token"},
+        },
+        "AIRFLOW_CONN_GITHUB": {
+            "conn_type": "http",
+            "host": f"http://{LOOPBACK}:{settings.api_port}/github",
+            "extra": {"tokens": [{"token": token, "owner": DEMO_TOKENS[token]} for token in POOL]},
         },
     }
     return {name: json.dumps(connection) for name, connection in connections.items()}

@@ -1,36 +1,52 @@
 """Find out what to ask for: lead a source's conversation with its API, and write the plan as it comes about.
 
-The answers are kept with the run. A plan that breaks off, because a quota is spent or the task is killed, goes on
+The answers are kept with the run. A query that was asked on the way and is planned too is settled by what was told:
+it is staged, and not asked again. A plan that breaks off, because a quota is spent or the task is killed, goes on
 with what it was told before; and a second dataset of the same run that lists the same things makes no call.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 
 from windrow.answer import Answer, Outcome
 from windrow.client import Client
 from windrow.errors import QueryRefused
+from windrow.feeds import Item
 from windrow.plan import Plan, Run
 from windrow.query import Query
 from windrow.sources.base import Planned, Request, Stream
-from windrow.staging import Staging
+from windrow.staging import PlanWriter, Staging
 
 log = logging.getLogger(__name__)
+
+Announce = Callable[[Sequence[Item]], None]
 
 
 class Discovery:
     """Makes the plan of a run.
 
     :param client: entered by the caller.
+    :param announce: is told of planned queries that have to be asked, as they come. Runs in a thread.
     """
 
-    def __init__(self, client: Client, staging: Staging, run: Run, stream: Stream) -> None:
+    def __init__(
+        self,
+        client: Client,
+        staging: Staging,
+        run: Run,
+        stream: Stream,
+        *,
+        announce: Announce = lambda items: None,
+    ) -> None:
         self.asked = 0
         """Queries that were asked of the API, and not found kept."""
         self._client = client
         self._staging = staging
         self._run = run
         self._stream = stream
+        self._announce = announce
+        self._told: set[str] = set()
 
     async def plan(self, request: Request) -> Plan:
         """Lead the conversation to its end.
@@ -44,7 +60,7 @@ class Discovery:
         while step is not None:
             try:
                 if isinstance(step, Planned):
-                    await asyncio.to_thread(writer.add, step.queries)
+                    await asyncio.to_thread(self._write, writer, step)
                     step = next(conversation, None)
                     continue
                 try:
@@ -57,6 +73,17 @@ class Discovery:
                 break
         return await asyncio.to_thread(writer.close)
 
+    def _write(self, writer: PlanWriter, planned: Planned) -> None:
+        """Write a part of the plan, and settle what was told on the way. Runs in a thread."""
+        added = writer.add(planned.queries)
+        told = [
+            (chunk, answer)
+            for chunk, query in added
+            if query.key in self._told and (answer := self._staging.listing(self._run, self._client.name, query))
+        ]
+        self._staging.stage(self._run, told)
+        self._announce([Item(query, chunk) for chunk, query in added if query.key not in self._told])
+
     async def _listing(self, query: Query) -> Answer:
         """Return the answer to a query, asking only when it is not kept."""
         kept = await asyncio.to_thread(self._staging.listing, self._run, self._client.name, query)
@@ -67,6 +94,7 @@ class Discovery:
                 raise _unlisted(query, answer.reason, answer.status)
             await asyncio.to_thread(self._staging.keep_listing, self._run, self._client.name, answer)
             kept = answer
+        self._told.add(query.key)
         if kept.outcome is Outcome.GAP:
             raise _unlisted(query, "the API says there is no such thing", kept.status)
         return kept

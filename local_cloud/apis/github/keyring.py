@@ -14,6 +14,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from local_cloud.apis.github.demo_tokens import DEMO_TOKENS, NO_SCOPE_TOKEN
 from local_cloud.apis.github.limits import NOBODY
 from local_cloud.apis.github.people import instant
 from local_cloud.apis.github.settings import Dial
@@ -36,24 +37,6 @@ class Caller:
         """Whether the call carries a token."""
         return self.owner != NOBODY
 
-
-def _classic(name: str) -> str:
-    """Make a text of the form of a classic token."""
-    return f"ghp_demo{name:0<32}"
-
-
-DEMO_TOKENS: Mapping[str, str] = {
-    _classic(name): f"octo-{name[:3]}" for name in ("ada", "ben", "cyd", "dee", "eve1", "eve2")
-}
-"""Known tokens, and whose they are: four owners with one each, and one with two. They open nothing else."""
-POOL = tuple(DEMO_TOKENS)[:4]
-"""Four tokens of four owners."""
-SAME_OWNER = tuple(DEMO_TOKENS)[4:]
-"""Two tokens of one owner, which share its limits."""
-BAD_TOKEN = _classic("bad")
-"""A token that is not known."""
-NO_SCOPE_TOKEN = "github_pat_demo_noscope"  # noqa: S105 - opens nothing
-"""A fine-grained token that was given no permission."""
 
 APP_ID = "424242"
 INSTALLATIONS: Mapping[int, str] = {7_001: "installation-7001", 7_002: "installation-7002"}

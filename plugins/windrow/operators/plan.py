@@ -13,8 +13,9 @@ from windrow.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimi
 from windrow.hooks.api import ApiHook
 from windrow.hooks.staging import staging
 from windrow.operators.base import WATERMARK, HarvestStep
-from windrow.plan import Plan
+from windrow.plan import Plan, Run
 from windrow.sources.base import Request
+from windrow.staging import Staging
 
 _BACKFILL = "backfill"
 
@@ -52,7 +53,7 @@ class PlanOperator(HarvestStep):
                 self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
             except PlanMissing:
                 client = ApiHook(self.conn_id).client(self.stream, state)
-                discovery = Discovery(client, state, run, self.stream)
+                discovery = self.discovery(client, state, run)
                 try:
                     plan = asyncio.run(_plan(client, discovery, self.request_of(context)))
                 except RateLimited as limit:
@@ -71,6 +72,10 @@ class PlanOperator(HarvestStep):
                 "is filled.",
             )
         return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
+
+    def discovery(self, client: Client, state: Staging, run: Run) -> Discovery:
+        """Make what leads the conversation."""
+        return Discovery(client, state, run, self.stream)
 
     def request_of(self, context: Context) -> Request:
         """Say what the run is asked for. A backfill is about its own days, whatever came before or after."""

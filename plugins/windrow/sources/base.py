@@ -57,6 +57,8 @@ class Stream(ABC):
     """What the API allows in a window, where it does not tell in its headers how much is left."""
     headers: ClassVar[Mapping[str, str]] = {}
     """Sent with every call."""
+    revisits: ClassVar[bool] = False
+    """True where the API tells cheaply that an answer still holds, see `windrow.revisits`."""
     partition: ClassVar[str] = ""
     """Column of kind DATE by which files are landed apart; empty for none."""
 

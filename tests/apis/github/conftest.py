@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local_cloud.apis.github.keyring import POOL
+from local_cloud.apis.github.demo_tokens import POOL
 from local_cloud.apis.github.world import World, make_world
 from local_cloud.apis.testing import FakeApi, Reply
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud.apis.github.keyring import BAD_TOKEN
+from local_cloud.apis.github.demo_tokens import BAD_TOKEN
 from local_cloud.apis.github.world import World
 from tests.apis.github.conftest import Github
 

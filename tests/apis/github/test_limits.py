@@ -6,7 +6,7 @@ import time
 import aiohttp
 import pytest
 
-from local_cloud.apis.github.keyring import POOL, SAME_OWNER
+from local_cloud.apis.github.demo_tokens import POOL, SAME_OWNER
 from local_cloud.apis.github.limits import CORE, Ledger
 from local_cloud.apis.github.settings import Dial
 from local_cloud.apis.testing import FakeApi

@@ -4,7 +4,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from local_cloud.apis.github.keyring import BAD_TOKEN, NO_SCOPE_TOKEN, POOL, SAME_OWNER
+from local_cloud.apis.github.demo_tokens import BAD_TOKEN, NO_SCOPE_TOKEN, POOL, SAME_OWNER
 from local_cloud.apis.github.world import World
 from local_cloud.apis.testing import FakeApi
 from tests.apis.github.conftest import Github
