@@ -160,9 +160,9 @@ class BrokerFeed:
         async with self._turn:
             looking_since = time.monotonic()
             while not self._pending and not self._over:
-                loaded = await asyncio.to_thread(self._load)
-                self._pending.extend(loaded)
-                if not loaded and not self._over:
+                if await asyncio.to_thread(self._load):
+                    looking_since = time.monotonic()
+                elif not self._over:
                     self._over = time.monotonic() - looking_since > self._idle_s
                     await asyncio.sleep(_LOOK_EVERY_S)
             return self._pending.popleft() if self._pending else None
@@ -181,7 +181,7 @@ class BrokerFeed:
     def finished(self) -> bool:
         """Say whether the plan is whole and every message is finished."""
         try:
-            self._staging.plan(self.run)
+            self.planned = self._staging.plan(self.run).planned
             return self._broker.left() == 0
         except PlanMissing:
             return False
@@ -189,8 +189,8 @@ class BrokerFeed:
             self._lose(error)
             return True
 
-    def _load(self) -> list[Item]:
-        """Take messages, and finish those that are settled already. Runs in a thread."""
+    def _load(self) -> bool:
+        """Take messages, and finish those that are settled already; say whether there were any. Runs in a thread."""
         try:
             items = self._take()
             settled = [item for item in items if self._staging.is_settled(self.run, item.query.key)]
@@ -199,9 +199,10 @@ class BrokerFeed:
                 self._over = True
         except BrokerUnavailable as error:
             self._lose(error)
-            return []
+            return False
         self.settled_before += len(settled)
-        return [item for item in items if item not in settled]
+        self._pending.extend(item for item in items if item not in settled)
+        return bool(items)
 
     def _take(self) -> list[Item]:
         if not self._resumed:

@@ -46,6 +46,16 @@ class Window:
     remaining: int
     reset_at: float
 
+    @property
+    def spare(self) -> int:
+        """What is left without the margin."""
+        return self.remaining - max(1, self.limit // _MARGIN)
+
+    @property
+    def opens_at(self) -> float:
+        """When the next window is open for sure."""
+        return self.reset_at + _GRACE_S
+
 
 @dataclass(slots=True)
 class Allowance:
@@ -96,14 +106,14 @@ class Account:
         window = self.windows.get(resource)
         if window is None:  # nothing is known: one call will tell
             return 1 - self.in_flight
-        if now >= window.reset_at + _GRACE_S:
+        if now >= window.opens_at:
             window.remaining = window.limit
-        return window.remaining - self.in_flight - max(1, window.limit // _MARGIN)
+        return window.spare - self.in_flight
 
     def opens_at(self, resource: str) -> float:
         """Return when a call may go out again, in seconds of the epoch."""
         window = self.windows.get(resource)
-        return max(self.held_until, window.reset_at + _GRACE_S if window else 0.0)
+        return max(self.held_until, window.opens_at if window and window.spare <= 0 else 0.0)
 
     def observe(self, resource: str, told: Window) -> None:
         """Learn what an answer told. Answers overtake one another: within a window the lowest word counts."""

@@ -182,10 +182,12 @@ def make_world() -> World:
     users = make_users(random, USERS)
     # a quarter of the people are in most lists: repositories overlap
     regulars, others = users[: USERS // 4], users[USERS // 4 :]
+    people = [user for user in regulars if user.kind == "User"]  # bots neither star nor fork
     fork_ids = iter(range(900_000_000, 999_999_999, 137))
     repositories = []
     for place, (owner, name, contributors, stars, forks) in enumerate(ORDINARY):
-        members = [_draw(random, regulars, others, size) for size in (contributors, stars, forks)]
+        members = [_draw(random, regulars, others, contributors)]
+        members += [_draw(random, people, others, size) for size in (stars, forks)]
         created = datetime(2016 + place, 3, 1, tzinfo=UTC)
         repositories.append(
             Repository(
@@ -202,7 +204,7 @@ def make_world() -> World:
             )
         )
     created = datetime(2024, 1, 1, tzinfo=UTC)
-    giant = _draw(random, regulars, others, 250)
+    giant = _draw(random, people, others, 250)
     repositories += [
         Repository(80_000_001, "acme", "empty", created, empty=True),
         Repository(80_000_002, "acme", "secret", created, private=True),

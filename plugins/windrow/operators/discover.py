@@ -37,7 +37,7 @@ class DiscoverOperator(PlanOperator):
         :raises WindrowError: see `PlanOperator.execute`.
         """
         with broker(self.redis_conn_id, self.run_of(context)) as self._queue:
-            return super().execute(context)
+            return self.make_plan(context)
 
     def discovery(self, client: Client, state: Staging, run: Run) -> Discovery:
         """Make what leads the conversation, and hands out what comes of it."""

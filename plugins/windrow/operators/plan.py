@@ -44,6 +44,10 @@ class PlanOperator(HarvestStep):
         :raises BadParameter: a param is unknown or cannot be meant; no call was made.
         :raises NothingToHarvest: the API lists nothing.
         """
+        return self.make_plan(context)
+
+    def make_plan(self, context: Context) -> dict[str, int]:
+        """Make the plan; see `execute`."""
         # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
         _refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
         run = self.run_of(context)
