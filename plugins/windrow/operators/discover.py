@@ -31,7 +31,7 @@ class DiscoverOperator(PlanOperator):
         self.redis_conn_id = redis_conn_id
         self._queue: Broker | None = None
 
-    def execute(self, context: Context) -> dict[str, int]:
+    def execute(self, context: Context) -> dict[str, int | str]:
         """Make the plan, with Redis at hand.
 
         :raises WindrowError: see `PlanOperator.execute`.

@@ -9,6 +9,8 @@ STREAMS = {
     "github_memberships": "windrow.sources.github:Memberships",
     "github_users": "windrow.sources.github:Users",
     "titanic_passengers": "windrow.sources.titanic:Passengers",
+    "youtube_videos": "windrow.sources.youtube:Videos",
+    "youtube_video_days": "windrow.sources.youtube:VideoDays",
 }
 
 
