@@ -67,6 +67,7 @@ def airflow_environment(settings: Settings, base_environ: Mapping[str, str]) -> 
         **google,
         **_connections(settings),
         "AIRFLOW_VAR_WINDROW_BUCKET": BUCKET,
+        "AIRFLOW_VAR_WINDROW_GITHUB_REPOSITORIES": '["acme/windmill", "acme/gristmill", "umbrella-labs/raincoat"]',
         **chosen,
     }
     # it would make every process compile all of Airflow at every start: 30 s of two cores, not 15

@@ -7,7 +7,8 @@ with what it was told before; and a second dataset of the same run that lists th
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar, cast
 
 from windrow.answer import Answer, Outcome
 from windrow.client import Client
@@ -15,11 +16,12 @@ from windrow.errors import QueryRefused
 from windrow.feeds import Item
 from windrow.plan import Plan, Run
 from windrow.query import Query
-from windrow.sources.base import Planned, Request, Stream
+from windrow.sources.base import Planned, Request, Stream, Way
 from windrow.staging import PlanWriter, Staging
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Announce = Callable[[Sequence[Item]], None]
 
 
@@ -55,23 +57,34 @@ class Discovery:
         :raises WindrowError: what `Client.ask` and `Stream.plan` raise.
         """
         writer = self._staging.plan_writer(self._run)
-        conversation = self._stream.plan(request)
-        step = next(conversation, None)
-        while step is not None:
-            try:
-                if isinstance(step, Planned):
-                    await asyncio.to_thread(self._write, writer, step)
-                    step = next(conversation, None)
-                    continue
-                try:
-                    answer = await self._listing(step)
-                except QueryRefused as refused:
-                    step = conversation.throw(refused)
-                else:
-                    step = conversation.send(answer)
-            except StopIteration:
-                break
+        await self._lead(self._stream.plan(request), writer)
         return await asyncio.to_thread(writer.close)
+
+    async def estimate(self, request: Request) -> Sequence[Way]:
+        """Ask what the stream needs to know to say what a plan would take. What is asked is kept for the plan.
+
+        :raises WindrowError: as `plan`.
+        """
+        return await self._lead(self._stream.estimate(request), None) or ()
+
+    async def _lead(self, conversation: Generator[Query | Planned, Any, T], writer: PlanWriter | None) -> T | None:
+        """Lead a conversation to its end, and return what it returns."""
+        try:
+            step = next(conversation)
+            while True:
+                if isinstance(step, Query):
+                    try:
+                        answer = await self._listing(step)
+                    except QueryRefused as refused:
+                        step = conversation.throw(refused)
+                    else:
+                        step = conversation.send(answer)
+                else:
+                    if writer is not None:
+                        await asyncio.to_thread(self._write, writer, step)
+                    step = next(conversation)
+        except StopIteration as end:
+            return cast("T | None", end.value)
 
     def _write(self, writer: PlanWriter, planned: Planned) -> None:
         """Write a part of the plan, and settle what was told on the way. Runs in a thread."""

@@ -23,7 +23,7 @@ from windrow.errors import BadParameter, QueryRefused, Unreadable
 from windrow.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.query import Query
 from windrow.response import Response
-from windrow.sources.base import Conversation, Planned, Request, Stream
+from windrow.sources.base import Conversation, Planned, Request, Stream, Way
 
 CONTRIBUTORS, STARGAZERS, FORKS = LISTS = ("contributors", "stargazers", "forks")
 _STAR_JSON = {"Accept": "application/vnd.github.star+json"}
@@ -34,6 +34,8 @@ _PARAMS: Mapping[str, Mapping[str, str]] = {
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(_[A-Za-z0-9]+)?/[A-Za-z0-9._-]{1,100}")
 _PAGE = 100
+_HOURLY = 5_000
+"""Calls, or points, that a user has in an hour."""
 _SILENT_S = 60.0
 """Pause after a secondary refusal that names none."""
 
@@ -278,6 +280,23 @@ def _member(row: Mapping[str, Any], listing: str) -> Mapping[str, Any] | None:
     return user
 
 
+# --- estimate ----------------------------------------------------------------------------------
+
+
+def _ways(repositories: Sequence[Repository], choice: Choice) -> Sequence[Way]:
+    """Count what both ways take at most: a user in several lists is counted in each, contributors are not known yet."""
+    stars = [each.stars for each in repositories if STARGAZERS in choice.lists]
+    forks = [each.forks for each in repositories if FORKS in choice.lists]
+    pages = sum(1 + -(-count // _PAGE) for count in stars + forks)
+    points = sum(1 + count // _PAGE for count in stars)
+    others = len(repositories) + sum(forks) + sum(1 + count // _PAGE for count in forks)
+    remark = "contributors come on top, some hundred a repository" if CONTRIBUTORS in choice.lists else ""
+    return (
+        Way("rest", (rest := len(repositories) + pages + sum(stars) + sum(forks)), {"core": rest}, _HOURLY, remark),
+        Way("graphql", others + points, {"core": others, "graphql": points}, _HOURLY, remark),
+    )
+
+
 # --- the streams -------------------------------------------------------------------------------
 
 
@@ -297,7 +316,7 @@ class Memberships(GithubStream):
         Column("repository_id", "repository_id", Kind.INTEGER, "Number of the repository; it stays.", required=True),
         Column("repository", "repository", Kind.STRING, "owner/name, as it was found.", required=True),
         Column("list", "list", Kind.STRING, "contributors, stargazers or forks.", required=True),
-        Column("member_key", "member_key", Kind.STRING, "u and the user's number, or a digest.", required=True),
+        Column("member_key", "member_key", Kind.STRING, "Number of the user behind a u, or a digest.", required=True),
         Column("user_id", "user_id", Kind.INTEGER, "Number of the user; null for authors without an account."),
         Column("login", "login", Kind.STRING, "Login as the list has it, which may lag behind a rename."),
         Column("contributions", "contributions", Kind.INTEGER, "Commits, in contributors."),
@@ -408,6 +427,12 @@ class Users(GithubStream):
                         yield Planned([Query.of(f"/user/{user_id}") for user_id in fresh])
                     query = following(repository, query, answer)
 
+    def estimate(self, request: Request) -> Generator[Query, Any, Sequence[Way]]:
+        """Say what both ways take, by GitHub's own counts: a call a repository."""
+        choice = Choice.of(request.params)
+        repositories = yield from located(choice)
+        return _ways(repositories, choice)
+
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read one user, who must be the one that was asked for; or the users on a page of GraphQL."""
         if query.body:
@@ -448,26 +473,3 @@ def _graphql_users(parsed: object) -> list[dict[str, Any]]:
             "updated_at": node.get("updatedAt"),
         })
     return users
-
-
-# --- cost --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a run takes at most, by either way. Contributors are counted by their pages only when they are listed."""
-
-    repository: str
-    rest_calls: int
-    graphql_points: int
-    """For the stargazers; calls that stay with REST are in ``graphql_calls``."""
-    graphql_calls: int
-
-
-def cost(repository: Repository, lists: Sequence[str]) -> Cost:
-    """Count calls and points for a repository, users that are in several lists counted in each."""
-    stars = repository.stars if STARGAZERS in lists else 0
-    forks = repository.forks if FORKS in lists else 0
-    fork_calls = 1 + forks + -(-forks // _PAGE)
-    points = -(-stars // _PAGE)
-    return Cost(repository.full_name, fork_calls + stars + points, points, fork_calls)
