@@ -139,6 +139,15 @@ def _google_emulators(settings: Settings) -> dict[str, str]:
 
 
 def _connections(settings: Settings) -> dict[str, str]:
+    youtube = {
+        "conn_type": "http",
+        "schema": "http",
+        "host": LOOPBACK,
+        "port": settings.api_port,
+        "login": "windrow-demo",
+        "password": "windrow-demo-secret",
+        "extra": {"token_path": "/token", "refresh_token": "windrow-demo-refresh-token"},
+    }
     connections = {
         GOOGLE_CONNECTION: {
             "conn_type": "google_cloud_platform",
@@ -182,5 +191,7 @@ def _connections(settings: Settings) -> dict[str, str]:
             "host": f"http://{LOOPBACK}:{settings.api_port}/github",
             "extra": {"tokens": [{"token": token, "owner": DEMO_TOKENS[token]} for token in POOL]},
         },
+        "AIRFLOW_CONN_YOUTUBE": youtube,
+        "AIRFLOW_CONN_YOUTUBE_ANALYTICS": youtube,
     }
     return {name: json.dumps(connection) for name, connection in connections.items()}

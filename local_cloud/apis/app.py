@@ -12,21 +12,25 @@ from local_cloud.apis.middleware import Middleware
 from local_cloud.apis.passengers import Passenger
 from local_cloud.apis.titanic import TitanicApi
 from local_cloud.apis.tokens import Client, TokenEndpoint, TokenStore
+from local_cloud.apis.youtube.api import YoutubeApi
 
 
 def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) -> web.Application:
-    """Compose the fake APIs. A new API is one module with `endpoints()`, and one line here."""
+    """Compose the fake APIs. A new API is a module with `endpoints()`, and a line here."""
     switch = FaultSwitch(faults)
     counters = Counters()
-    tokens = TokenStore(switch)
+    tokens, google_tokens = TokenStore(switch), TokenStore(switch)
+    youtube = YoutubeApi(client, google_tokens, counters)
     middleware = Middleware(switch, counters)
     github = Github(counters)
     app = web.Application()
-    app.add_routes(Admin(switch, counters, tokens).routes())
-    app.add_routes(github.routes())
+    app.add_routes(Admin(switch, counters, (tokens, google_tokens)).routes())
+    app.add_routes(youtube.admin_routes())
+    app.add_routes(github.admin_routes())
     for endpoint in (
         TokenEndpoint(client, tokens, counters).endpoint(),
         *TitanicApi(passengers, tokens).endpoints(),
+        *youtube.endpoints(),
         *github.endpoints(),
     ):
         app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))

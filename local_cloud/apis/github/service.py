@@ -34,7 +34,7 @@ class Github:
         yield from self._rest.endpoints()
         yield self._graphql.endpoint()
 
-    def routes(self) -> Iterable[web.RouteDef]:
+    def admin_routes(self) -> Iterable[web.RouteDef]:
         """Give the admin routes for the router."""
         return [
             web.get("/_admin/github", self.show),
