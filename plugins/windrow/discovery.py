@@ -29,7 +29,8 @@ class Discovery:
     """Makes the plan of a run.
 
     :param client: entered by the caller.
-    :param announce: is told of planned queries that have to be asked, as they come. Runs in a thread.
+    :param announce: is told of planned queries that have to be asked, as they come. Runs in a thread. When a plan
+        goes on after a break it is not told again of what followed from answers that are kept, but for the last.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class Discovery:
         self._stream = stream
         self._announce = announce
         self._told: set[str] = set()
+        self._before: list[Item] = []
+        """What followed from the last of the kept answers."""
 
     async def plan(self, request: Request) -> Plan:
         """Lead the conversation to its end.
@@ -58,6 +61,7 @@ class Discovery:
         """
         writer = self._staging.plan_writer(self._run)
         await self._lead(self._stream.plan(request), writer)
+        await asyncio.to_thread(self._announce, self._before)
         return await asyncio.to_thread(writer.close)
 
     async def estimate(self, request: Request) -> Sequence[Way]:
@@ -95,7 +99,12 @@ class Discovery:
             if query.key in self._told and (answer := self._staging.listing(self._run, self._client.name, query))
         ]
         self._staging.stage(self._run, told)
-        self._announce([Item(query, chunk) for chunk, query in added if query.key not in self._told])
+        items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
+        if self.asked:
+            self._announce(self._before + items)
+            self._before = []
+        else:
+            self._before = items or self._before
 
     async def _listing(self, query: Query) -> Answer:
         """Return the answer to a query, asking only when it is not kept."""

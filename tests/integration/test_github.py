@@ -480,7 +480,10 @@ def test_discovery_goes_on_where_it_was(connect, api, world):
     with pytest.raises(PlanMissing):
         job.plan()
     api.reset_github()
-    job.execute(DiscoverOperator)
+    with broker_of(job) as queue:
+        before = queue.left()
+    planned = job.execute(DiscoverOperator)["planned"]
+    assert 200 < before < queue.left() <= planned + 100, "a page may come twice, and no more"
     repository = world.repository("acme/windmill")
     pages = sum(-(-count // 100) for count in (275, len(repository.stargazers), len(repository.forks)))
     assert api.counters()["totals"]["requests"] - 8 == pages + 1 > listed - 4

@@ -283,16 +283,22 @@ def _member(row: Mapping[str, Any], listing: str) -> Mapping[str, Any] | None:
 # --- estimate ----------------------------------------------------------------------------------
 
 
+def _pages(count: int) -> int:
+    """Count the pages of a list; an empty one has one."""
+    return max(1, -(-count // _PAGE))
+
+
 def _ways(repositories: Sequence[Repository], choice: Choice) -> Sequence[Way]:
     """Count what both ways take at most: a user in several lists is counted in each, contributors are not known yet."""
     stars = [each.stars for each in repositories if STARGAZERS in choice.lists]
     forks = [each.forks for each in repositories if FORKS in choice.lists]
-    pages = sum(1 + -(-count // _PAGE) for count in stars + forks)
-    points = sum(1 + count // _PAGE for count in stars)
-    others = len(repositories) + sum(forks) + sum(1 + count // _PAGE for count in forks)
+    points = sum(map(_pages, stars))
+    pages = points + sum(map(_pages, forks))
+    others = len(repositories) + sum(forks) + sum(map(_pages, forks))
+    rest = len(repositories) + pages + sum(stars) + sum(forks)
     remark = "contributors come on top, some hundred a repository" if CONTRIBUTORS in choice.lists else ""
     return (
-        Way("rest", (rest := len(repositories) + pages + sum(stars) + sum(forks)), {"core": rest}, _HOURLY, remark),
+        Way("rest", rest, {"core": rest}, _HOURLY, remark),
         Way("graphql", others + points, {"core": others, "graphql": points}, _HOURLY, remark),
     )
 
