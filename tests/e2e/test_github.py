@@ -20,7 +20,7 @@ USER = "GET /github/user/{id}"
 class Github(Dag):
     """The DAG, and what stands in its tables."""
 
-    def set(self, **settings: Any) -> None:
+    def having(self, **settings: Any) -> None:
         """Have these settings of the fake GitHub and no others, and windows that nobody has used."""
         self.system.reset()
         self.system.admin("DELETE", "github")
@@ -48,9 +48,9 @@ def world() -> World:
 @pytest.fixture(scope="module")
 def github(system: System) -> Iterator[Github]:
     dag = Github(system, "github_users")
-    dag.set()
+    dag.having()
     yield dag
-    dag.set()
+    dag.having()
 
 
 def test_members_and_users_become_rows(github: Github, world: World) -> None:
@@ -95,7 +95,7 @@ def test_clearing_a_task_asks_for_nobody_again(github: Github, task_id: str) -> 
 
 
 def test_a_second_run_finds_most_unchanged_and_graphql_keeps_the_counts(github: Github, world: World) -> None:
-    github.set()
+    github.having()
     before = github.users()
     run_id, state = github.run(repositories=["globex/sluice"], api="graphql")
     assert state == "success"
@@ -111,7 +111,7 @@ def test_a_second_run_finds_most_unchanged_and_graphql_keeps_the_counts(github: 
 def test_windows_are_used_up_and_the_slot_is_free_between_them(github: Github, world: World) -> None:
     """Hours of ten seconds with 120 calls for each of four owners: some 1,800 calls take four of them."""
     limit = 120
-    github.set(hour_s=10, limit=limit)
+    github.having(hour_s=10, limit=limit)
     run_id = github.trigger(repositories=NAMES, workers=2)
     seen = github.watch(run_id)
     assert github.system.airflow.state(github.dag_id, run_id) == "success"
@@ -128,7 +128,7 @@ def test_windows_are_used_up_and_the_slot_is_free_between_them(github: Github, w
 
 
 def test_the_plan_alone_tells_what_both_ways_cost(github: Github) -> None:
-    github.set()
+    github.having()
     run_id, state = github.run(repositories=["acme/windmill"], plan_only=True)
     assert state == "success"
     rest, graphql = github.returned(run_id, "estimate")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -204,15 +205,15 @@ def test_answers_that_overtake_one_another_never_raise_what_is_left(order: list[
     assert account.windows[CORE].remaining == 99
 
 
-@given(st.lists(st.floats(0, 20), min_size=1, max_size=400), st.sampled_from([60.0, 900.0]))
-def test_no_minute_has_more_points_than_allowed(pauses: list[float], per_minute: float) -> None:
-    """Somebody who takes a point whenever there is one, after pauses of any length."""
+@given(st.lists(st.tuples(st.integers(0, 150), st.floats(0, 100)), max_size=5), st.sampled_from([60.0, 600.0]))
+def test_no_minute_has_more_points_than_allowed(spells: list[tuple[int, float]], per_minute: float) -> None:
+    """Somebody takes points as fast as may be, with pauses, and at last for two minutes."""
     allowance, now, taken = Allowance(per_minute), 1_000.0, []
-    for pause in pauses:
-        now = max(now + (pause if pause > 19 else 0.0), allowance.ready_at(now))
-        while (at := allowance.ready_at(now)) > now:
-            now = at
-        allowance.take(now)
-        taken.append(now)
+    for points, pause_s in [*spells, (int(2 * per_minute), 0.0)]:
+        for _ in range(points):
+            now = max(now, allowance.ready_at(now))
+            allowance.take(now)
+            taken.append(now)
+        now += pause_s
     for place, start in enumerate(taken):
-        assert sum(1 for at in taken[place:] if at < start + 60) <= per_minute
+        assert bisect_left(taken, start + 59.999) - place <= per_minute
