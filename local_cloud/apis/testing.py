@@ -73,6 +73,18 @@ class FakeApi:
         """Make every token issued so far unknown."""
         self._admin("DELETE", "/_admin/tokens")
 
+    def github(self, **settings: Any) -> dict[str, Any]:
+        """Change these settings of the fake GitHub and no others; give all, with the counts of its limits."""
+        return dict(self._admin("PUT", "/_admin/github", json.dumps(settings)))
+
+    def reset_github(self) -> None:
+        """Restore GitHub's settings, and begin all of its windows anew."""
+        self._admin("DELETE", "/_admin/github")
+
+    def github_app(self) -> dict[str, Any]:
+        """Give the demo App of GitHub: `app_id`, `private_key` and `installations`."""
+        return dict(self._admin("GET", "/_admin/github/app"))
+
     def token(self) -> str:
         """Get an access token; it counts in `tokens_issued`. Raises ValueError when it is refused."""
         form = {"grant_type": "client_credentials"} | dataclasses.asdict(self.client)

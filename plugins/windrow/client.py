@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -24,6 +24,7 @@ from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.query import Query
 from windrow.quota import Ledger
 from windrow.response import Response
+from windrow.revisits import Kept, Revisits
 
 Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` when it is not what the API promises."""
@@ -58,6 +59,7 @@ class Client:
     :param name: what messages call this API: the id of its Airflow connection.
     :param ledger: the quotas that calls are taken from, if there are any.
     :param headers: sent with every call.
+    :param revisits: what was answered before, for calls that ask only whether it has changed.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Client:
         policy: ResponsePolicy = HTTP_POLICY,
         ledger: Ledger | None = None,
         headers: Mapping[str, str] | None = None,
+        revisits: Revisits | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -78,6 +81,7 @@ class Client:
         self._auth = auth
         self._policy = policy
         self._ledger = ledger
+        self._revisits = revisits
         self._headers = {"User-Agent": "windrow", "Accept": "application/json"} | dict(headers or {})
         self._pace = Pace(self.limits.rate_per_s)
         self._session: aiohttp.ClientSession
@@ -121,18 +125,20 @@ class Client:
         backoff = self.limits.backoff
         throttled = _Throttled(self.limits.patience_s)
         failures = 0
+        kept = await self._revisits.find(query) if self._revisits else None
         while True:
-            response = await self._attempt(query, first=failures + throttled.times == 0)
+            response = await self._attempt(query, kept, first=failures + throttled.times == 0)
             verdict = self._policy.judge(response)
             action, unreadable = verdict.action, ""
             try:
                 if settled := self._settle(query, response, action, read):
+                    await self._keep(settled, response)
                     return settled
             except Unreadable as error:
                 unreadable = error.reason
                 self.events["unreadable"] += 1
             if action is Action.REFRESH:
-                await self._auth.rejected(response.signature, self._post_form)
+                await self._auth.rejected(response.signature, self._exchange)
             elif action is Action.SPENT and self._auth.spent(response.signature, verdict.wait_s):
                 throttled.times += 1
                 continue
@@ -157,17 +163,24 @@ class Client:
             if action is not Action.REFRESH or failures > 1:  # the first new token is worth trying at once
                 await asyncio.sleep(pause_s)
 
-    async def _attempt(self, query: Query, *, first: bool) -> Response:
+    async def _attempt(self, query: Query, kept: Kept | None, *, first: bool) -> Response:
         """Send the query once, newly signed."""
         await self._take_units(query)
         await self._pace.turn()
-        signature = await self._auth.signature(self._post_form)
+        signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
         if not first:
             self.events["retried"] += 1
-        response = await self._send(query, signature)
+        conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
+        response = await self._send(query, {**conditions, **signature} if conditions else signature)
         self._auth.learned(signature, response)
-        return response
+        response = replace(response, signature=signature)
+        return kept.answering(response) if kept and response.status == 304 else response
+
+    async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
+        """Keep an answer that the API tells how to ask for again."""
+        if self._revisits and isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
+            await self._revisits.keep(settled, response, self._auth.identity(response.signature))
 
     async def _take_units(self, query: Query) -> None:
         """Return when the quota lets one more call out.
@@ -181,8 +194,8 @@ class Client:
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, query: Query, signature: Mapping[str, str]) -> Response:
-        headers = {**dict(query.headers), **signature} if query.headers else signature
+    async def _send(self, query: Query, added: Mapping[str, str]) -> Response:
+        headers = {**dict(query.headers), **added} if query.headers else added
         if query.body:
             headers = {"Content-Type": "application/json", **headers}
         try:
@@ -196,14 +209,21 @@ class Client:
                 body = await got.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.events["no_answer"] += 1
-            return Response(trouble=_describe(error), signature=signature)
+            return Response(trouble=_describe(error))
         self.events[f"http_{got.status}"] += 1
-        return Response(got.status, body, got.headers, signature=signature)
+        return Response(got.status, body, got.headers)
 
-    async def _post_form(self, url: str, form: Mapping[str, str]) -> Response:
-        """Post a form, unsigned: what a token flow needs."""
+    async def _exchange(
+        self,
+        url: str,
+        form: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+    ) -> Response:
+        """Send a call that is no query: what a token flow needs."""
         try:
-            async with self._session.post(url.lstrip("/"), data=form) as got:
+            async with self._session.request(method, url.lstrip("/"), data=form, headers=headers) as got:
                 return Response(got.status, await got.read(), got.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Response(trouble=_describe(error))

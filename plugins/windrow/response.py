@@ -24,6 +24,8 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     trouble: str = ""
+    revisited: bool = False
+    """The API said 304, and the body is the one that was kept."""
     signature: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
