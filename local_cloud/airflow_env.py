@@ -189,7 +189,11 @@ def _connections(settings: Settings) -> dict[str, str]:
         "AIRFLOW_CONN_GITHUB": {
             "conn_type": "http",
             "host": f"http://{LOOPBACK}:{settings.api_port}/github",
-            "extra": {"tokens": [{"token": token, "owner": DEMO_TOKENS[token]} for token in POOL]},
+            "extra": {
+                "tokens": [{"token": token, "owner": DEMO_TOKENS[token]} for token in POOL],
+                # the fake's hour can be set to seconds: a task should defer for it all the same
+                "patience_s": 2,
+            },
         },
         "AIRFLOW_CONN_YOUTUBE": youtube,
         "AIRFLOW_CONN_YOUTUBE_ANALYTICS": youtube,

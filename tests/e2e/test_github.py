@@ -120,8 +120,9 @@ def test_windows_are_used_up_and_the_slot_is_free_between_them(github: Github, w
     assert counts["primary_refusals"] == 0
     assert len(counts["windows"]) == 4
     for owner, windows in counts["windows"].items():
-        *full, _last = windows["core"]
-        assert len(full) >= 3
+        # the first began with `estimate`, some of its ten seconds before there was anything to fetch
+        _first, *full, _last = windows["core"]
+        assert len(full) >= 2
         assert all(0.98 * limit <= window["used"] <= limit for window in full), (owner, windows)
     expected = world.details(world.member_ids(NAMES))
     assert {i for i, user in github.users().items() if user["_run_id"] == run_id} == expected.keys()

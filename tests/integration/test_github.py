@@ -1,6 +1,7 @@
 """github_users up to the landing, over real connections: a pool of tokens, Redis, MongoDB, and the fake GitHub."""
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -375,6 +376,39 @@ def test_an_app_is_a_member_of_the_pool(connect, api, world):
     assert_complete(job, world, SMALL)
     assert sorted(api.github()["windows"]) == ["installation-7001", "installation-7002"]
     assert api.counters()["tokens_issued"] >= 4
+
+
+def test_no_store_holds_a_token(connect, api, mongo, queue):
+    app = api.github_app()
+    connect(apps=[{**app, "installation_id": app.pop("installations")[0]}])
+    database = json.loads(os.environ["AIRFLOW_CONN_MONGO_DEFAULT"])["schema"]
+    job = Job(repositories=["tiny/exact.hundred"])
+    job.execute(DiscoverOperator)
+    messages = queue.xrange(f"windrow:{USERS}|{job.run_id}")
+    job.fetch()
+    collections = mongo[database].list_collection_names()
+    assert {USERS, "windrow_kept", "windrow_listings", "windrow_plans", "windrow_figures"} <= set(collections)
+    stored = str([list(mongo[database][name].find()) for name in collections]) + str(messages)
+    assert len(stored) > 100_000
+    assert not any(secret in stored for secret in (*POOL, "ghs_", "PRIVATE KEY"))
+
+
+# --- faults ------------------------------------------------------------------------------------
+
+
+def test_faults_on_the_way_cost_no_user(connect, api, world):
+    api.faults(
+        error_share=0.05, error_status=502, cut_share=0.05, malformed_share=0.05, throttle_share=0.03, retry_after=0.05,
+        unknown_fields=True, latency_ms=5,
+    )  # fmt: skip
+    job = Job().run_through()
+    job.execute(PlanOperator, MEMBERSHIPS)
+    totals = api.counters()["totals"]
+    api.heal()
+    assert min(totals["by_status"]["502"], totals["cut"], totals["malformed"], totals["by_status"]["429"]) > 0
+    assert_complete(job, world, SMALL)
+    stars = [member["user_id"] for member in job.members() if member["list"] == "stargazers"]
+    assert sorted(stars) == sorted(each for name in SMALL for each in world.repository(name).member_ids("stargazers"))
 
 
 # --- Redis -------------------------------------------------------------------------------------
