@@ -208,7 +208,7 @@ class Ledger:
         """Reserve a block if there is one. Runs in a thread.
 
         First write, then look: of two at a time at least one sees the other. Who sees that all together have too
-        much steps back, and tries again with less after a moment, so nobody ever counts on more than there is.
+        much steps back, and tries again after a moment, so nobody ever counts on more than there is.
 
         :returns: what is reserved then, or None when the API said that the window is used up.
         """
@@ -224,7 +224,7 @@ class Ledger:
             free = units - mine - self._of_others(reserved)
             if free < cost:
                 continue  # perhaps somebody is about to step back
-            wanted = mine + max(cost, min(_BLOCK, free // (10 << attempt)))
+            wanted = mine + max(cost, min(_BLOCK, free // 10))
             self._book.reserve(account.window, self._holder, wanted)
             if wanted + self._of_others(self._book.reservations(account.window)) <= units:
                 return wanted
