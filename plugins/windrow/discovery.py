@@ -5,17 +5,20 @@ with what it was told before; and a second dataset of the same run that lists th
 """
 
 import asyncio
-import logging
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
 
-from windrow.answer import Answer, Outcome
+from windrow.answer import Answer, Outcome, Rejected
 from windrow.client import Client
 from windrow.errors import QueryRefused
 from windrow.plan import Plan, Run
 from windrow.query import Query
-from windrow.sources.base import Planned, Request, Stream
+from windrow.sources.base import Conversation, Planned, Request, Stream
 from windrow.staging import Staging
 
-log = logging.getLogger(__name__)
+Step = Query | Planned | None
+"""What a source says next; None when it has said all."""
 
 
 class Discovery:
@@ -39,37 +42,46 @@ class Discovery:
         :raises WindrowError: what `Client.ask` and `Stream.plan` raise.
         """
         writer = self._staging.plan_writer(self._run)
-        conversation = self._stream.plan(request)
-        step = next(conversation, None)
-        while step is not None:
-            try:
+        with closing(self._stream.plan(request)) as conversation:
+            step = _next(conversation.send, None)
+            while step is not None:
                 if isinstance(step, Planned):
                     await asyncio.to_thread(writer.add, step.queries)
-                    step = next(conversation, None)
-                    continue
-                try:
-                    answer = await self._listing(step)
-                except QueryRefused as refused:
-                    step = conversation.throw(refused)
+                    step = _next(conversation.send, None)
                 else:
-                    step = conversation.send(answer)
-            except StopIteration:
-                break
+                    step = await self._reply(conversation, step)
         return await asyncio.to_thread(writer.close)
 
-    async def _listing(self, query: Query) -> Answer:
-        """Return the answer to a query, asking only when it is not kept."""
-        kept = await asyncio.to_thread(self._staging.listing, self._run, self._client.name, query)
-        if kept is None:
-            self.asked += 1
-            answer = await self._client.ask(query, lambda query, answer: None)
-            if not isinstance(answer, Answer):
-                raise _unlisted(query, answer.reason, answer.status)
+    async def _reply(self, conversation: Conversation, query: Query) -> Step:
+        """Tell the source the answer to a query, asking only when it is not kept, and return what it says next.
+
+        An answer is kept once the source has taken it: what it cannot read is asked anew by the next try.
+        """
+        listing = await asyncio.to_thread(self._staging.listing, self._run, self._client.name, query)
+        if listing is not None:
+            return _told(conversation, listing)
+        self.asked += 1
+        answer = await self._client.ask(query, lambda query, answer: None)
+        step = _told(conversation, answer)
+        if isinstance(answer, Answer):
             await asyncio.to_thread(self._staging.keep_listing, self._run, self._client.name, answer)
-            kept = answer
-        if kept.outcome is Outcome.GAP:
-            raise _unlisted(query, "the API says there is no such thing", kept.status)
-        return kept
+        return step
+
+
+def _told(conversation: Conversation, answer: Answer | Rejected) -> Step:
+    """Send an answer into the conversation, or throw the refusal that it is."""
+    if isinstance(answer, Rejected):
+        return _next(conversation.throw, _unlisted(answer.query, answer.reason, answer.status))
+    if answer.outcome is Outcome.GAP:
+        return _next(conversation.throw, _unlisted(answer.query, "the API says there is no such thing", answer.status))
+    return _next(conversation.send, answer)
+
+
+def _next(go_on: Callable[[Any], Query | Planned], said: object) -> Step:
+    try:
+        return go_on(said)
+    except StopIteration:
+        return None
 
 
 def _unlisted(query: Query, reason: str, status: int) -> QueryRefused:
