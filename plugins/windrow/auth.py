@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+from urllib.parse import quote_plus
 
 import orjson
 
@@ -204,7 +205,7 @@ class TokenForm(RefreshingToken):
         super().__init__()
         self._token_url = token_url
         self._form = form
-        self._secrets = [form[field] for field in secrets]
+        self._secrets = [written.encode() for field in secrets for written in (form[field], quote_plus(form[field]))]
         self._name = name
         self._patience_s = patience_s
         self._backoff = backoff or Backoff()
@@ -261,10 +262,10 @@ class TokenForm(RefreshingToken):
         """Say what the endpoint answered. A good status without a usable token may hold one all the same."""
         if response.status is not None and response.status < 400:
             return f"HTTP {response.status} without a usable token"
-        text = response.summary
+        body = response.body  # of which the summary shows the beginning: no secret may be cut in two
         for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+            body = body.replace(secret, b"***")
+        return replace(response, body=body).summary
 
 
 class ClientCredentials(TokenForm):

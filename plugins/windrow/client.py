@@ -4,7 +4,6 @@ What an answer means is decided by the `ResponsePolicy`, never here.
 """
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,8 +14,9 @@ from typing import Self
 
 import aiohttp
 import orjson
+from yarl import URL
 
-from windrow.answer import Answer, Outcome, Rejected
+from windrow.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.auth import Auth
 from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
 from windrow.pacing import Pace
@@ -28,11 +28,6 @@ from windrow.revisits import Kept, Revisits
 
 Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` when it is not what the API promises."""
-
-_NEXT = re.compile(r'<(?P<url>[^<>]*)>[^<]*;\s*rel="?next"?\s*(?:[,;]|$)')
-"""The target of ``rel=next`` in a Link header, RFC 8288."""
-_LARGEST = 15_000_000
-"""Bytes of an answer that can be kept: MongoDB takes documents of 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +98,11 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
-        if self._ledger is not None:
-            await self._ledger.close()
+        try:
+            await self._session.close()
+        finally:
+            if self._ledger is not None:
+                await self._ledger.close()
 
     @property
     def refreshes(self) -> int:
@@ -221,9 +218,11 @@ class Client:
         headers: Mapping[str, str] | None = None,
         method: str = "POST",
     ) -> Response:
-        """Send a call that is no query: what a token flow needs."""
+        """Send a call that is no query: what a token flow needs. It has secrets, so no redirect takes it elsewhere."""
         try:
-            async with self._session.request(method, url.lstrip("/"), data=form, headers=headers) as got:
+            async with self._session.request(
+                method, url.lstrip("/"), data=form, headers=headers, allow_redirects=False
+            ) as got:
                 return Response(got.status, await got.read(), got.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Response(trouble=_describe(error))
@@ -240,6 +239,8 @@ class Client:
 
         :raises Unreadable: it should settle it, and cannot be read.
         """
+        if action is Action.ACCEPT and len(response.body) > LARGEST:  # it is as large whenever it is asked for
+            return _rejected(query, response, f"{len(response.body):,} bytes are more than MongoDB keeps in a document")
         if action is Action.ACCEPT:
             return self._read(query, response, read)
         if action is Action.GAP:
@@ -253,29 +254,29 @@ class Client:
 
         :raises Unreadable: it is no JSON, or not what the reader expects.
         """
-        if len(response.body) > _LARGEST:
-            raise Unreadable(f"{len(response.body):,} bytes are more than MongoDB keeps in a document", key=query.key)
         try:
             parsed = orjson.loads(response.body) if response.status != 204 else None
         except orjson.JSONDecodeError as error:
             raise Unreadable(f"no JSON: {error}", key=query.key) from None
         read(query, parsed)
-        return _settled(query, Outcome.ANSWERED, response, self._next_link(response))
+        return _settled(query, Outcome.ANSWERED, response, self._next_link(query, response))
 
-    def _next_link(self, response: Response) -> str:
-        """Return the path of the next page, if the answer names one.
+    def _next_link(self, query: Query, response: Response) -> str:
+        """Return the path of the next page, with its parameters, if the answer names one.
 
         :raises Unreadable: it is on another host, which must not be sent our signature.
         """
-        found = _NEXT.search(response.headers.get("Link", ""))
-        if found is None:
+        if not (link := response.next_link):
             return ""
-        link = found["url"]
-        if link.startswith("/"):
-            return link
-        if not link.startswith(f"{self.base_url}/"):
-            raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self.base_url}")
-        return link.removeprefix(self.base_url)
+        base = URL(f"{self.base_url}/")
+        try:
+            target = base.join(URL(query.path.lstrip("/"))).join(URL(link))
+            elsewhere = target.origin() != base.origin()
+        except ValueError:
+            elsewhere = True
+        if elsewhere:
+            raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self.base_url}", key=query.key)
+        return f"/{target.raw_path_qs.removeprefix(base.raw_path).lstrip('/')}"
 
     def _given_up(
         self, query: Query, action: Action, response: Response
@@ -315,11 +316,14 @@ class _Throttled:
 
 
 def _settled(query: Query, outcome: Outcome, response: Response, next_link: str = "") -> Answer:
-    return Answer(query, outcome, response.status or 0, _text(response.body), datetime.now(UTC), next_link)
+    return Answer(query, outcome, response.status or 0, kept(_text(response.body)), datetime.now(UTC), next_link)
 
 
 def _rejected(query: Query, response: Response, reason: str) -> Rejected:
-    return Rejected(query, response.status or 0, _text(response.body[:_LARGEST]), reason, datetime.now(UTC))
+    """Make what goes into the quarantine. A page that names a next one is a part of an answer; so is a cut body."""
+    body = kept(_text(response.body))
+    incomplete = bool(response.next_link) or len(response.body) > LARGEST
+    return Rejected(query, response.status or 0, body, reason, datetime.now(UTC), incomplete)
 
 
 def _text(body: bytes) -> str:

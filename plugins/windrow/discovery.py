@@ -6,11 +6,12 @@ with what it was told before; and a second dataset of the same run that lists th
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from windrow.answer import Answer, Outcome
+from windrow.answer import Answer, Outcome, Rejected
 from windrow.client import Client
 from windrow.errors import QueryRefused
 from windrow.feeds import Item
@@ -18,8 +19,6 @@ from windrow.plan import Plan, Run
 from windrow.query import Query
 from windrow.sources.base import Planned, Request, Stream, Way
 from windrow.staging import PlanWriter, Staging
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Announce = Callable[[Sequence[Item]], None]
@@ -71,24 +70,18 @@ class Discovery:
         """
         return await self._lead(self._stream.estimate(request), None) or ()
 
-    async def _lead(self, conversation: Generator[Query | Planned, Any, T], writer: PlanWriter | None) -> T | None:
+    async def _lead(self, conversation: Generator[Query | Planned, Any, T], writer: PlanWriter | None) -> T:
         """Lead a conversation to its end, and return what it returns."""
-        try:
-            step = next(conversation)
-            while True:
+        with closing(conversation):
+            step = _next(conversation.send, None)
+            while not isinstance(step, _End):
                 if isinstance(step, Query):
-                    try:
-                        answer = await self._listing(step)
-                    except QueryRefused as refused:
-                        step = conversation.throw(refused)
-                    else:
-                        step = conversation.send(answer)
+                    step = await self._reply(conversation, step)
                 else:
                     if writer is not None:
                         await asyncio.to_thread(self._write, writer, step)
-                    step = next(conversation)
-        except StopIteration as end:
-            return cast("T | None", end.value)
+                    step = _next(conversation.send, None)
+        return cast("T", step.value)
 
     def _write(self, writer: PlanWriter, planned: Planned) -> None:
         """Write a part of the plan, and settle what was told on the way. Runs in a thread."""
@@ -106,20 +99,48 @@ class Discovery:
         else:
             self._before = items or self._before
 
-    async def _listing(self, query: Query) -> Answer:
-        """Return the answer to a query, asking only when it is not kept."""
-        kept = await asyncio.to_thread(self._staging.listing, self._run, self._client.name, query)
-        if kept is None:
-            self.asked += 1
-            answer = await self._client.ask(query, lambda query, answer: None)
-            if not isinstance(answer, Answer):
-                raise _unlisted(query, answer.reason, answer.status)
+    async def _reply(self, conversation: Generator[Query | Planned, Any, Any], query: Query) -> "_Step":
+        """Tell the source the answer to a query, asking only when it is not kept, and return what it says next.
+
+        An answer is kept once the source has taken it: what it cannot read is asked anew by the next try.
+        """
+        listing = await asyncio.to_thread(self._staging.listing, self._run, self._client.name, query)
+        if listing is not None:
+            self._told.add(query.key)
+            return _tell(conversation, listing)
+        self.asked += 1
+        answer = await self._client.ask(query, lambda query, answer: None)
+        step = _tell(conversation, answer)
+        if isinstance(answer, Answer):
             await asyncio.to_thread(self._staging.keep_listing, self._run, self._client.name, answer)
-            kept = answer
-        self._told.add(query.key)
-        if kept.outcome is Outcome.GAP:
-            raise _unlisted(query, "the API says there is no such thing", kept.status)
-        return kept
+            self._told.add(query.key)
+        return step
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A source has said all, and this is what it returns."""
+
+    value: object
+
+
+_Step = Query | Planned | _End
+
+
+def _tell(conversation: Generator[Query | Planned, Any, Any], answer: Answer | Rejected) -> _Step:
+    """Send an answer into the conversation, or throw the refusal that it is."""
+    if isinstance(answer, Rejected):
+        return _next(conversation.throw, _unlisted(answer.query, answer.reason, answer.status))
+    if answer.outcome is Outcome.GAP:
+        return _next(conversation.throw, _unlisted(answer.query, "the API says there is no such thing", answer.status))
+    return _next(conversation.send, answer)
+
+
+def _next(go_on: Callable[[Any], Query | Planned], said: object) -> _Step:
+    try:
+        return go_on(said)
+    except StopIteration as end:
+        return _End(end.value)
 
 
 def _unlisted(query: Query, reason: str, status: int) -> QueryRefused:

@@ -164,6 +164,7 @@ class Staging:
                     "status": one.status,
                     "reason": one.reason,
                     "fetched_at": one.fetched_at.isoformat(),
+                    "incomplete": one.incomplete,
                     "body": one.body,
                 }
                 for number, one in rejected
@@ -180,6 +181,7 @@ class Staging:
                 body=document["body"],
                 reason=document["reason"],
                 fetched_at=datetime.fromisoformat(document["fetched_at"]),
+                incomplete=document.get("incomplete", False),
             )
             found.append((document["chunk"], one))
         return sorted(found, key=lambda entry: entry[1].query.key)
