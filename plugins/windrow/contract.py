@@ -76,7 +76,8 @@ class Contract:
         answer keeps both as they were written.
 
         Conversions that lose nothing are made (an integer for a float column, ``3.0`` for an integer one, an
-        ISO 8601 text with a zone for a timestamp, ``2026-11-20`` for a date); all else that differs from the declaration is refused.
+        ISO 8601 text with a zone for a timestamp, ``2026-11-20`` for a date); all else that differs from the
+        declaration is refused.
 
         :raises Unreadable: naming the first field that breaks its promise.
         """
