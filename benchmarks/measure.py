@@ -67,7 +67,7 @@ def child(module: str, function: str, work: Any) -> Iterator["subprocess.Popen[s
     :param work: the job, a dataclass of plain values.
     """
     argv = [sys.executable, "-m", "benchmarks.child", module, function, json.dumps(asdict(work))]
-    path = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "plugins"))
+    path = os.pathsep.join(map(str, filter(None, (ROOT, ROOT / "plugins", os.environ.get("PYTHONPATH")))))
     environment = {
         **os.environ,
         "PYTHONPATH": path,

@@ -9,7 +9,7 @@ import signal
 import sys
 
 from benchmarks.backends import NotReady, mongo
-from benchmarks.measure import Wrong
+from benchmarks.measure import Wrong, settle
 from benchmarks.youtube import report
 from benchmarks.youtube.job import VIDEOS
 from benchmarks.youtube.runs import Bench, Outcome, bench
@@ -37,6 +37,7 @@ def main() -> int:
 
 
 def _run(name: str, ready: Bench, options: argparse.Namespace) -> Outcome:
+    settle()
     if name == "windrow":
         return ready.windrow()
     return ready.loop(options.loop_calls) if name == "loop" else ready.dlt(options.dlt_calls)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import psutil
 
 from benchmarks.backends import AIRFLOW_PYTHON, DATABASE, Mongo, NotReady, cpu_s
-from benchmarks.measure import Wrong, busy, child, finished, settle
+from benchmarks.measure import Wrong, busy, child, finished
 from benchmarks.youtube.evidence import Calls, Content, Reader, prove_content, staged, stored
 from benchmarks.youtube.job import DATASET, NOW, VIDEOS, Job
 from local_cloud.apis.testing import FakeApi, running
@@ -87,7 +87,6 @@ class Bench:
         :raises Wrong: one failed, or the server or MongoDB say that something is missing, double or wrong.
         """
         self._clear()
-        settle()
         server = psutil.Process(self.api.process.pid)
         began, before = time.perf_counter(), busy(server, self.mongo)
         with tempfile.TemporaryDirectory(prefix="benchmark-youtube-") as folder:
@@ -149,6 +148,22 @@ class Bench:
         return self.mongo.client[DATABASE][DATASET].count_documents({})
 
 
+def job_of(api: FakeApi, mongo: Mongo, days: int, connections: int) -> Job:
+    """Describe the whole work: all videos on all days."""
+    return Job(
+        api_url=api.url,
+        mongo_url=mongo.url,
+        database=DATABASE,
+        calls=days * VIDEOS,
+        days=days,
+        connections=connections,
+        client_id=api.client.client_id,
+        client_secret=api.client.client_secret,
+        refresh_token=DEMO_REFRESH_TOKEN,
+        folder="",
+    )
+
+
 @contextmanager
 def bench(mongo: Mongo, days: int, connections: int, latency_ms: float) -> Iterator[Bench]:
     """Run the fake YouTube with its faults; the token endpoint takes as long as the API.
@@ -158,16 +173,4 @@ def bench(mongo: Mongo, days: int, connections: int, latency_ms: float) -> Itera
     if not AIRFLOW_PYTHON.exists():
         raise NotReady("There is no environment for the fake YouTube. Run `make setup`.")
     with running(python=AIRFLOW_PYTHON, **FAULTS, latency_ms=latency_ms, token_latency_ms=latency_ms) as api:
-        job = Job(
-            api_url=api.url,
-            mongo_url=mongo.url,
-            database=DATABASE,
-            calls=days * VIDEOS,
-            days=days,
-            connections=connections,
-            client_id=api.client.client_id,
-            client_secret=api.client.client_secret,
-            refresh_token=DEMO_REFRESH_TOKEN,
-            folder="",
-        )
-        yield Bench(api, mongo, job)
+        yield Bench(api, mongo, job_of(api, mongo, days, connections))

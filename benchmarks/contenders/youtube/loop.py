@@ -30,5 +30,6 @@ def _asked(session: requests.Session, job: Job, report: Report) -> dict[str, obj
 
 
 def _sign(session: requests.Session, job: Job) -> None:
-    token = session.post(job.api_url + TOKEN_PATH, data=job.grant, timeout=TIMEOUT_S).json()["access_token"]
+    """Get a token, outside of the session: its dead token is no way to sign in."""
+    token = requests.post(job.api_url + TOKEN_PATH, data=job.grant, timeout=TIMEOUT_S).json()["access_token"]
     session.headers["Authorization"] = f"Bearer {token}"
