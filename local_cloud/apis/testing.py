@@ -138,12 +138,19 @@ def _checked(reply: Reply) -> Any:
 
 
 @contextmanager
-def running(*, passengers: Path | None = None, client: Client = DEMO_CLIENT, **faults: Any) -> Iterator[FakeApi]:
+def running(
+    *,
+    passengers: Path | None = None,
+    client: Client = DEMO_CLIENT,
+    python: Path | str = sys.executable,
+    **faults: Any,
+) -> Iterator[FakeApi]:
     """Run the fake APIs with `faults`; raises RuntimeError with the server's own words if it can't start.
 
-    Use it in the main thread: on Linux the server ends with the thread that started it.
+    Use it in the main thread: on Linux the server ends with the thread that started it. `python` is that of an
+    environment which the fake APIs can run in.
     """
-    command = [sys.executable, "-m", "local_cloud.apis", "--port", "0", "--die-with-parent"]
+    command = [str(python), "-m", "local_cloud.apis", "--port", "0", "--die-with-parent"]
     command += ["--client-id", client.client_id, "--client-secret", client.client_secret]
     command += ["--faults", json.dumps(faults)]
     command += ["--passengers", str(passengers)] if passengers else []
