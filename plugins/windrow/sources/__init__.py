@@ -6,6 +6,8 @@ from windrow.errors import BadParameter
 from windrow.sources.base import Stream
 
 STREAMS = {
+    "github_memberships": "windrow.sources.github:Memberships",
+    "github_users": "windrow.sources.github:Users",
     "titanic_passengers": "windrow.sources.titanic:Passengers",
     "youtube_videos": "windrow.sources.youtube:Videos",
     "youtube_video_days": "windrow.sources.youtube:VideoDays",
