@@ -93,7 +93,7 @@ class Journal:
                 try:
                     for name, text in self._states(service).items():
                         await asyncio.to_thread(self._write, name, text)
-                except Exception as error:  # noqa: BLE001 - whoever waits for the save has to learn of it
+                except Exception as error:  # whoever waits for the save has to learn of it
                     for done in waiting:
                         done.cancelled() or done.set_exception(error)
                 else:
