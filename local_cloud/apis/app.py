@@ -9,6 +9,8 @@ from local_cloud.apis.counters import Counters
 from local_cloud.apis.faults import Faults, FaultSwitch
 from local_cloud.apis.middleware import Middleware
 from local_cloud.apis.passengers import Passenger
+from local_cloud.apis.spotify.catalogue import Catalogue
+from local_cloud.apis.spotify.routes import SpotifyApi
 from local_cloud.apis.titanic import TitanicApi
 from local_cloud.apis.tokens import Client, TokenEndpoint, TokenStore
 
@@ -21,9 +23,12 @@ def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) ->
     middleware = Middleware(switch, counters)
     app = web.Application()
     app.add_routes(Admin(switch, counters, tokens).routes())
+    spotify = SpotifyApi(client, tokens, counters, Catalogue())
+    app.add_routes(spotify.admin_routes())
     for endpoint in (
         TokenEndpoint(client, tokens, counters).endpoint(),
         *TitanicApi(passengers, tokens).endpoints(),
+        *spotify.endpoints(),
     ):
         app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))
     return app

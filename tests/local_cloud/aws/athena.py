@@ -60,10 +60,10 @@ class Athena:
 
     def rows(self, sql: str) -> list[Row]:
         """Run a query; give its rows without the names."""
-        pages = self.api.get_paginator("get_query_results").paginate(
-            QueryExecutionId=self.run(sql)["QueryExecutionId"]
-        )
-        rows = [tuple(one.get("VarCharValue") for one in row["Data"]) for page in pages for row in page["ResultSet"]["Rows"]]
+        pages = self.api.get_paginator("get_query_results").paginate(QueryExecutionId=self.run(sql)["QueryExecutionId"])
+        rows = [
+            tuple(one.get("VarCharValue") for one in row["Data"]) for page in pages for row in page["ResultSet"]["Rows"]
+        ]
         return rows[1:]
 
     def put(self, key: str, rows: Sequence[dict[str, Any]], schema: pa.Schema | None = None) -> None:
