@@ -6,11 +6,13 @@ Here one refresh at most is under way; it starts *before* the token dies, while 
 """
 
 import asyncio
+import base64
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import quote_plus
 
 import orjson
 
@@ -18,8 +20,15 @@ from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
 from windrow.response import Response
 
-PostForm = Callable[[str, Mapping[str, str]], Awaitable[Response]]
-"""Posts a form, unsigned, to an address: the client lends it to the token flow."""
+
+class PostForm(Protocol):
+    """Posts a form to an address, signed by nothing but ``headers``: the client lends it to the token flow."""
+
+    def __call__(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> Awaitable[Response]:
+        """Return what the address answers."""
+
 
 _DEFAULT_LIFETIME_S = 3600.0
 """For token endpoints that leave ``expires_in`` out; RFC 6749 section 5.1 only recommends it."""
@@ -147,6 +156,7 @@ class TokenForm(RefreshingToken):
 
     :param token_url: absolute, or a path below the API's base URL.
     :param form: what is posted.
+    :param headers: sent with it.
     :param secrets: the fields of the form that no message may show.
     :param name: what messages call the credentials: the id of the Airflow connection.
     :param patience_s: the longest pause that is waited for in place when the endpoint asks for one.
@@ -158,6 +168,7 @@ class TokenForm(RefreshingToken):
         form: Mapping[str, str],
         *,
         secrets: Sequence[str],
+        headers: Mapping[str, str] | None = None,
         name: str = "api",
         patience_s: float = 60.0,
         backoff: Backoff | None = None,
@@ -166,6 +177,7 @@ class TokenForm(RefreshingToken):
         super().__init__()
         self._token_url = token_url
         self._form = form
+        self._headers = headers
         self._secrets = [form[field] for field in secrets]
         self._name = name
         self._patience_s = patience_s
@@ -180,7 +192,7 @@ class TokenForm(RefreshingToken):
         failures = 0
         while True:
             asked_at = time.monotonic()  # the endpoint counts from some moment after this
-            response = await post(self._token_url, self._form)
+            response = await self._post(post)
             token = _token_in(response, asked_at)
             if token is not None:
                 return token
@@ -203,6 +215,11 @@ class TokenForm(RefreshingToken):
             if asked_s > self._patience_s:
                 raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}' wants to be left alone")
             await asyncio.sleep(max(self._backoff.pause_s(failures), asked_s))
+
+    async def _post(self, post: PostForm) -> Response:
+        if self._headers is None:
+            return await post(self._token_url, self._form)
+        return await post(self._token_url, self._form, self._headers)
 
     def advice(self, response: Response) -> str:
         """Say what to do about credentials that were turned down."""
@@ -227,6 +244,16 @@ class ClientCredentials(TokenForm):
     def __init__(self, token_url: str, client_id: str, client_secret: str, **settings: Any) -> None:
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
         super().__init__(token_url, form, secrets=["client_secret"], **settings)
+
+
+class BasicClientCredentials(TokenForm):
+    """The OAuth 2.0 client credentials grant with id and secret by HTTP Basic, RFC 6749 section 2.3.1."""
+
+    def __init__(self, token_url: str, client_id: str, client_secret: str, **settings: Any) -> None:
+        signature = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()).decode()
+        headers = {"Authorization": f"Basic {signature}"}
+        super().__init__(token_url, {"grant_type": "client_credentials"}, secrets=[], headers=headers, **settings)
+        self._secrets = [client_secret, signature]
 
 
 class RefreshToken(TokenForm):

@@ -59,7 +59,7 @@ class Discovery:
 
     async def _listing(self, query: Query) -> Answer:
         """Return the answer to a query, asking only when it is not kept."""
-        kept = await asyncio.to_thread(self._staging.listing, self._run, self._client.name, query)
+        kept = await asyncio.to_thread(self._kept, query)
         if kept is None:
             self.asked += 1
             answer = await self._client.ask(query, lambda query, answer: None)
@@ -69,6 +69,13 @@ class Discovery:
             kept = answer
         if kept.outcome is Outcome.GAP:
             raise _unlisted(query, "the API says there is no such thing", kept.status)
+        return kept
+
+    def _kept(self, query: Query) -> Answer | None:
+        """Return what the API was told before in this run: by a list, or by the dataset that this one follows."""
+        kept = self._staging.listing(self._run, self._client.name, query)
+        if kept is None and self._stream.follows:
+            kept = self._staging.answer(Run(self._stream.follows, self._run.run_id), query)
         return kept
 
 

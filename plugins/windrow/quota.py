@@ -6,6 +6,7 @@ used, so a run that is killed leaves at most one block behind that nobody used.
 """
 
 import asyncio
+import math
 import os
 import socket
 import uuid
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -47,15 +49,20 @@ class Window(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many units in a window, for the calls whose path begins with one of ``paths``.
+    """So many units in a window, for the calls whose path begins with one of ``paths``, or fits one with a ``*``.
 
-    ``units`` is None where we know of no limit; the API may still say that one is used up.
+    Of several quotas the first that a call fits counts it. ``units`` is None where we know of no limit; the API may
+    still say that one is used up.
     """
 
     name: str
     window: Window
     units: int | None
     paths: tuple[str, ...]
+
+    def counts(self, path: str) -> bool:
+        """Say whether calls of this path draw on it."""
+        return any(fnmatchcase(path, one) if "*" in one else path.startswith(one) for one in self.paths)
 
 
 class Book(Protocol):
@@ -78,6 +85,8 @@ class _Account:
     reserved: int = 0
     used: int = 0
     spent: bool = False
+    not_before: datetime = _LONG_AGO
+    """When the API opens it again, as it said itself."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -112,23 +121,33 @@ class Ledger:
         now = self._clock()
         if now >= account.ends_at or account.used + query.cost > account.reserved:
             async with account.turn:
+                closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
+                account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
                 if now >= account.ends_at:
                     await self._open(account, now)
                 if account.used + query.cost > account.reserved and not account.spent:
                     await asyncio.to_thread(self._reserve, account, query.cost)
+        if now < account.not_before:
+            return max((account.not_before - now).total_seconds(), 0.001)
         if account.spent or account.used + query.cost > account.reserved:
             return max((account.ends_at - now).total_seconds(), 0.001)
         account.used += query.cost
         return 0.0
 
-    async def exhaust(self, query: Query) -> float:
+    async def exhaust(self, query: Query, wait_s: float = 0.0) -> float:
         """Learn from the API that the quota of a query is used up, and tell all runs.
 
-        :returns: the seconds until the next window; 0 when no quota is known for this query.
+        :param wait_s: for how long, where the API says so; 0 for until the window ends.
+        :returns: the seconds until calls may be made again; 0 when no quota is known for this query.
         """
         account = self._of(query)
         if account is None:
             return 0.0
+        if wait_s:
+            account.not_before = self._clock() + timedelta(seconds=wait_s)
+            until = math.ceil(account.not_before.timestamp())
+            await asyncio.to_thread(self._book.reserve, self._closing(account), SPENT, until)
+            return wait_s
         account.spent = True
         await asyncio.to_thread(self._book.reserve, account.window, SPENT, 0)
         return max((account.ends_at - self._clock()).total_seconds(), 0.001)
@@ -145,9 +164,13 @@ class Ledger:
                 account.reserved = account.used
                 await asyncio.to_thread(self._book.reserve, account.window, self._holder, account.used)
 
+    def _closing(self, account: _Account) -> str:
+        """Name the place in the book that says until when the API has closed a quota."""
+        return f"{self._account}|{account.quota.name}|closed"
+
     def _of(self, query: Query) -> _Account | None:
         for account in self._accounts:
-            if query.path.startswith(account.quota.paths):
+            if account.quota.counts(query.path):
                 return account
         return None
 

@@ -111,6 +111,14 @@ class PartitionChange:
     partitions: tuple[Partition, ...]
 
 
+def new_location(statement: exp.Alter) -> str | None:
+    """Return where ALTER TABLE SET LOCATION moves a table to; None for another ALTER."""
+    actions = statement.args["actions"]
+    if len(actions) == 1 and isinstance(actions[0], exp.AlterSet) and actions[0].args.get("location"):
+        return folder(actions[0].args["location"].name)
+    return None
+
+
 def partition_change(statement: exp.Alter, table: Table) -> PartitionChange:
     """Read ALTER TABLE. Raises QueryFailed for all but partitions, and for keys that are not the table's."""
     actions = statement.args["actions"]

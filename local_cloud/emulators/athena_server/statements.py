@@ -7,6 +7,7 @@ INSERT INTO table SELECT or VALUES            further files; new partitions are 
 CREATE EXTERNAL TABLE ... STORED AS PARQUET   a table on files that are there
 CREATE DATABASE, DROP TABLE                   the catalogue alone: no file is deleted
 ALTER TABLE ADD / DROP PARTITION              the catalogue alone
+ALTER TABLE SET LOCATION                      the catalogue alone
 MSCK REPAIR TABLE, SHOW PARTITIONS            folders `key=value/` that are not registered; those that are
 ============================================  =================================================================
 """
@@ -297,6 +298,13 @@ class Statement:
     def _alter(self, statement: exp.Alter) -> Result:
         name = Name.of(statement.this, self.database)
         table = self._table(name)
+        location = ddl.new_location(statement)
+        if location:
+            kept = ("Name", "TableType", "Parameters", "PartitionKeys")
+            descriptor = {**table["StorageDescriptor"], "Location": location}
+            moved = {part: table[part] for part in kept if part in table} | {"StorageDescriptor": descriptor}
+            self.store.glue.update_table(DatabaseName=name.database, TableInput=moved)
+            return Result()
         change = ddl.partition_change(statement, table)
         known = {one.values for one in self.store.partitions(name.database, name.table)}
         for one in change.partitions:

@@ -26,15 +26,17 @@ class PlanOperator(HarvestStep):
     tasks keep counting against the same number.
 
     :param conn_id: the Airflow connection of the API that is asked what there is.
+    :param given: what tasks before found out, as a mapping: added to the run's params, for the source.
     :param watermark: the asset whose state says how far the runs before have come; None where a stream has none.
     :returns: ``listed``, ``planned`` and ``chunks``.
     """
 
-    template_fields = (*HarvestStep.template_fields, "conn_id")
+    template_fields = (*HarvestStep.template_fields, "conn_id", "given")
 
-    def __init__(self, *, conn_id: str, watermark: Asset | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, conn_id: str, given: Any = None, watermark: Asset | None = None, **kwargs: Any) -> None:
         super().__init__(inlets=[watermark] if watermark else None, **kwargs)
         self.conn_id = conn_id
+        self.given = given
         self.watermark = watermark
 
     def execute(self, context: Context) -> dict[str, int]:
@@ -79,7 +81,7 @@ class PlanOperator(HarvestStep):
         if self.watermark is not None and dag_run.run_type.value != _BACKFILL:
             mark = str(context["asset_state_store"][self.watermark].get(WATERMARK) or "")
         at = dag_run.logical_date or dag_run.run_after
-        return Request(dict(context["params"]), at, mark)
+        return Request(dict(context["params"]) | (self.given or {}), at, mark)
 
 
 async def _plan(client: Client, discovery: Discovery, request: Request) -> Plan:

@@ -1,5 +1,6 @@
 """prove: count again in every system, and fail unless it is one number."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
@@ -22,7 +23,7 @@ class ProveOperator(HarvestStep):
     :returns: the receipt's figures.
     """
 
-    template_fields = (*HarvestStep.template_fields, "to", "prefix", "sql", "max_gaps", "gcp_conn_id")
+    template_fields = (*HarvestStep.template_fields, "to", "prefix", "sql", "max_gaps", "gcp_conn_id", "aws_conn_id")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow declares it so
     template_ext = (".sql",)
 
@@ -34,6 +35,7 @@ class ProveOperator(HarvestStep):
         sql: str,
         max_gaps: int | str = 0,
         gcp_conn_id: str = "google_cloud_default",
+        aws_conn_id: str = "aws_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -42,6 +44,7 @@ class ProveOperator(HarvestStep):
         self.sql = sql
         self.max_gaps = max_gaps
         self.gcp_conn_id = gcp_conn_id
+        self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> Figures:
         """Count, write the receipt, and prove it.
@@ -49,20 +52,21 @@ class ProveOperator(HarvestStep):
         :raises CountsDisagree: it does not add up.
         """
         run = self.run_of(context)
-        warehouse = self._warehouse()
+        warehouse = self.warehouse()
         with staging(self.mongo_conn_id, self.dataset) as state:
             plan = state.plan(run)
             receipt = Receipt(
                 plan=plan,
                 staged=Staged.count(state, plan),
-                manifest=Manifest.read(open_store(self.to, self.gcp_conn_id), self.prefix),
+                manifest=Manifest.read(open_store(self.to, self.gcp_conn_id, self.aws_conn_id), self.prefix),
                 loaded=warehouse["loaded"],
                 merged=warehouse["merged"],
                 total=warehouse["total"],
                 max_gaps=int(self.max_gaps),
                 one_record_an_answer=self.stream.one_record_an_answer,
             )
-            figures = receipt.figures(state.notes(run))
+            notes = state.notes(run)
+            figures = receipt.figures(notes) | self.more(notes)
             state.note(run, "receipt", figures)
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
@@ -70,7 +74,11 @@ class ProveOperator(HarvestStep):
         receipt.prove()
         return figures
 
-    def _warehouse(self) -> dict[str, int]:
+    def more(self, notes: Mapping[str, Figures]) -> Figures:
+        """Return what else belongs on the receipt, of what the run's steps noted."""
+        return {}
+
+    def warehouse(self) -> dict[str, int]:
         """Run the counting query."""
         hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False)
         client = hook.get_client(project_id=hook.project_id, location=hook.location)

@@ -6,6 +6,10 @@ from windrow.errors import BadParameter
 from windrow.sources.base import Stream
 
 STREAMS = {
+    "spotify_albums": "windrow.sources.spotify:Albums",
+    "spotify_artists": "windrow.sources.spotify:Artists",
+    "spotify_audio_features": "windrow.sources.spotify:AudioFeatures",
+    "spotify_top_tracks": "windrow.sources.spotify:TopTracks",
     "titanic_passengers": "windrow.sources.titanic:Passengers",
 }
 

@@ -57,6 +57,8 @@ class Stream(ABC):
     """What the API allows in a window, where it does not tell in its headers how much is left."""
     headers: ClassVar[Mapping[str, str]] = {}
     """Sent with every call."""
+    follows: ClassVar[str] = ""
+    """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
     partition: ClassVar[str] = ""
     """Column of kind DATE by which files are landed apart; empty for none."""
 

@@ -1,0 +1,76 @@
+"""SQL files as queries of Athena, waited for by deferring."""
+
+from typing import Any
+
+from airflow.providers.amazon.aws.operators.athena import AthenaOperator
+from airflow.sdk import Context
+
+from windrow.errors import CheckFailed
+from windrow.hooks.athena import Athena, rows
+from windrow.operators.prove import ProveOperator
+from windrow.staging import Figures
+
+RESULTS = "s3://{{ var.value.windrow_s3_bucket }}/athena-results/"
+"""Where Athena writes results. A lifecycle rule of the bucket may delete what is older than some days."""
+POLL_S = 2
+"""Seconds between two looks at a query, by the triggerer."""
+
+
+class AthenaFileOperator(AthenaOperator):
+    """Runs an SQL file, a template below ``include/sql``, as one query of Athena.
+
+    The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent. No client
+    request token is given: a cleared task has to run its query again, and files are written so that this is right.
+
+    :param path: like ``athena/spotify/top_tracks/build.sql``.
+    """
+
+    def __init__(self, *, path: str, **kwargs: Any) -> None:
+        super().__init__(
+            query=f"{{% include '{path}' %}}",
+            **{"output_location": RESULTS, "sleep_time": POLL_S, "deferrable": True} | kwargs,
+        )
+        self.path = path
+
+
+class AthenaCheckOperator(AthenaFileOperator):
+    """Runs a query whose one row has to hold nothing but true."""
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        """Look at the row.
+
+        :raises CheckFailed: a column is not true; the message names each.
+        """
+        query_id = str(super().execute_complete(context, event))
+        (row,) = rows(self.hook, query_id)
+        failed = sorted(name for name, value in row.items() if value != "true")
+        if failed:
+            raise CheckFailed(
+                f"{self.path} does not hold: {', '.join(failed)}.",
+                advice="Look at the table that it names. The table that others read was not touched.",
+            )
+        return query_id
+
+
+class ProveInAthenaOperator(ProveOperator):
+    """A receipt whose warehouse is Athena.
+
+    :param path: a file below ``include/sql`` that gives one row of ``loaded``, ``merged`` and ``total``.
+    :param results: where Athena writes results.
+    """
+
+    template_fields = (*ProveOperator.template_fields, "results")
+
+    def __init__(self, *, path: str, results: str = RESULTS, **kwargs: Any) -> None:
+        super().__init__(sql=f"{{% include '{path}' %}}", **kwargs)
+        self.path = path
+        self.results = results
+
+    def warehouse(self) -> dict[str, int]:
+        """Run the counting query."""
+        (row,) = Athena(self.aws_conn_id, self.results).ask(self.sql)
+        return {name: int(value or 0) for name, value in row.items()}
+
+    def more(self, notes: dict[str, Figures]) -> Figures:  # type: ignore[override]
+        """Return what was written to DynamoDB, and how long it took from a request, where there was one."""
+        return notes.get("publish", {})
