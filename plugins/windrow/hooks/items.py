@@ -36,16 +36,14 @@ class Items:
         self._version = version
         self._backoff = backoff or Backoff()
 
-    def keys(self) -> list[str]:
-        """Return the keys of all items."""
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._table, ProjectionExpression="#key", ExpressionAttributeNames={"#key": self._key}
-        )
-        return sorted(item[self._key] for page in pages for item in page["Items"])
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Return all items."""
+        for page in self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True):
+            yield from page["Items"]
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return one item, or None."""
-        answer = self._client.get_item(TableName=self._table, Key={self._key: key}, ConsistentRead=True)
+        answer: dict[str, Any] = self._client.get_item(TableName=self._table, Key={self._key: key}, ConsistentRead=True)
         return answer.get("Item")
 
     def put(self, items: Iterable[Item]) -> int:

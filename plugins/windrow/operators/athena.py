@@ -3,7 +3,9 @@
 from typing import Any
 
 from airflow.providers.amazon.aws.operators.athena import AthenaOperator
+from airflow.providers.amazon.aws.operators.glue_crawler import GlueCrawlerRunOperator
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from windrow.errors import CheckFailed
 from windrow.hooks.athena import Athena, rows
@@ -14,6 +16,7 @@ RESULTS = "s3://{{ var.value.windrow_s3_bucket }}/athena-results/"
 """Where Athena writes results. A lifecycle rule of the bucket may delete what is older than some days."""
 POLL_S = 2
 """Seconds between two looks at a query, by the triggerer."""
+CRAWLER_ROLE = "{{ var.value.get('windrow_glue_role', 'AWSGlueServiceRole-windrow') }}"
 
 
 class AthenaFileOperator(AthenaOperator):
@@ -25,12 +28,20 @@ class AthenaFileOperator(AthenaOperator):
     :param path: like ``athena/spotify/top_tracks/build.sql``.
     """
 
-    def __init__(self, *, path: str, **kwargs: Any) -> None:
+    def __init__(self, *, path: str, sleep_time: int = POLL_S, **kwargs: Any) -> None:
         super().__init__(
             query=f"{{% include '{path}' %}}",
-            **{"output_location": RESULTS, "sleep_time": POLL_S, "deferrable": True} | kwargs,
+            output_location=RESULTS,
+            sleep_time=sleep_time,
+            deferrable=True,
+            **kwargs,
         )
         self.path = path
+
+
+def sql(path: str, task_id: str = "", **options: Any) -> AthenaFileOperator:
+    """Make the task that runs a file below ``include/sql/athena``, named after the file unless it has a name."""
+    return AthenaFileOperator(task_id=task_id or path.rpartition("/")[2], path=f"athena/{path}.sql", **options)
 
 
 class AthenaCheckOperator(AthenaFileOperator):
@@ -50,6 +61,47 @@ class AthenaCheckOperator(AthenaFileOperator):
                 advice="Look at the table that it names. The table that others read was not touched.",
             )
         return query_id
+
+
+class CrawlOperator(GlueCrawlerRunOperator):
+    """Lets a Glue crawler look at folders of Parquet files, and enter what it finds into a database.
+
+    It is made, or brought up to date, by the task itself.
+
+    :param database: where it enters tables and partitions; also the crawler's name.
+    :param paths: the folders, one table each.
+    :param role: the name of the IAM role that it reads with.
+    :param wanted: "True" to run it; otherwise the task is skipped.
+    """
+
+    template_fields = (*GlueCrawlerRunOperator.template_fields, "paths", "role", "wanted")
+
+    def __init__(
+        self, *, database: str, paths: list[str], wanted: str, role: str = CRAWLER_ROLE, **kwargs: Any
+    ) -> None:
+        super().__init__(crawler_name=database, poll_interval=POLL_S, deferrable=True, **kwargs)
+        self.database = database
+        self.paths = paths
+        self.role = role
+        self.wanted = wanted
+
+    def execute(self, context: Context) -> str:
+        """Make it, start it, and wait by deferring.
+
+        :raises AirflowSkipException: it is not wanted.
+        """
+        if str(self.wanted) != "True":
+            raise AirflowSkipException("The param 'crawl' is off.")
+        config = {
+            "Name": self.crawler_name,
+            "Role": self.role,
+            "DatabaseName": self.database,
+            "Targets": {"S3Targets": [{"Path": path, "Exclusions": ["**/_manifest.json"]} for path in self.paths]},
+        }
+        self.hook.update_crawler(**config) if self.hook.has_crawler(self.crawler_name) else self.hook.create_crawler(
+            **config
+        )
+        return str(super().execute(context))
 
 
 class ProveInAthenaOperator(ProveOperator):
