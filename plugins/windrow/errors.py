@@ -19,6 +19,7 @@
     │   ├── GivenUp                   calls that a queue has stopped trying: never retried by waiting again
     │   ├── Unanswered                calls that stayed without an answer after all attempts: retried
     │   └── Unreadable                an answer that cannot be read: quarantined, never raised out of a harvest
+    ├── StatementFailed           an SQL file that the warehouse cannot run: retried only where it says that may help
     ├── Unwritten                 a database took some items and not all: retried, items are replaced whole
     ├── StagingUnavailable        MongoDB cannot be reached, or refuses: retried
     ├── Interrupted               the task was asked to stop: what was answered is staged
@@ -89,6 +90,10 @@ class NothingToHarvest(WindrowError):
 
 class CheckFailed(WindrowError):
     """Data is not as it has to be."""
+
+
+class StatementFailed(WindrowError):
+    """The warehouse could not run a statement."""
 
 
 class CountsDisagree(WindrowError):

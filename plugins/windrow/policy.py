@@ -151,6 +151,7 @@ TASK_POLICY: tuple[TaskRule, ...] = (
     TaskRule(errors.NothingToHarvest, None, "the API lists nothing; asking again at once will not change that"),
     TaskRule(errors.CountsDisagree, None, "counting again gives the same counts"),
     TaskRule(errors.CheckFailed, None, "checking again finds the same"),
+    TaskRule(errors.StatementFailed, None, "the statement, or what it reads, has to be mended first"),
     TaskRule(errors.PlanMissing, None, "the plan has to be made first"),
     TaskRule(errors.ManifestMissing, None, "the landing has to be made again first"),
     TaskRule(errors.GivenUp, None, "the calls have to be enqueued again first"),

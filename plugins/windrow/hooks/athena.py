@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.athena import AthenaHook
+from airflow.sdk.exceptions import AirflowException
 
-from windrow.errors import CheckFailed
+from windrow.errors import StatementFailed
 
 POLL_S = 1
 """Seconds between two looks at a query that a task waits for in place."""
@@ -26,16 +27,25 @@ class Athena:
     def ask(self, sql: str) -> Iterator[Row]:
         """Run a short query and return its rows.
 
-        :raises CheckFailed: it failed, with Athena's reason.
+        :raises StatementFailed: it failed, with Athena's reason.
         """
         query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": self._output})
-        state = self._hook.poll_query_status(query_id, sleep_time=POLL_S)
-        if state != "SUCCEEDED":
-            raise CheckFailed(
-                f"The query {query_id} ended as {state}: {self._hook.get_state_change_reason(query_id)}",
-                advice="Mend the SQL file, or the table that it names.",
-            )
+        if self._hook.poll_query_status(query_id, sleep_time=POLL_S) != "SUCCEEDED":
+            raise failed(self._hook, query_id)
         return rows(self._hook, query_id)
+
+
+def failed(hook: Any, query_id: str, path: str = "") -> Exception:
+    """Make the error for a query that did not succeed: one to try again only where Athena says that it may help.
+
+    :param path: the SQL file, for the message.
+    """
+    status = hook.get_query_info(query_id)["QueryExecution"]["Status"]
+    reason = status.get("StateChangeReason", "Athena gives no reason.")
+    what = f"The query {query_id}{f' of {path}' if path else ''} ended as {status['State']}: {reason}"
+    if status.get("AthenaError", {}).get("Retryable"):
+        return AirflowException(what)
+    return StatementFailed(what, advice="Mend the SQL file, or the table that it names; then clear this task.")
 
 
 def rows(hook: Any, query_id: str) -> Iterator[Row]:

@@ -1,5 +1,6 @@
 """SQL files as queries of Athena, waited for by deferring."""
 
+import re
 from typing import Any
 
 from airflow.providers.amazon.aws.operators.athena import AthenaOperator
@@ -8,12 +9,13 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from windrow.errors import CheckFailed
-from windrow.hooks.athena import Athena, rows
+from windrow.hooks.athena import Athena, failed, rows
 from windrow.operators.prove import ProveOperator
 from windrow.staging import Figures
 
 RESULTS = "s3://{{ var.value.windrow_s3_bucket }}/athena-results/"
 """Where Athena writes results. A lifecycle rule of the bucket may delete what is older than some days."""
+_QUERY_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 POLL_S = 2
 """Seconds between two looks at a query, by the triggerer."""
 CRAWLER_ROLE = "{{ var.value.get('windrow_glue_role', 'AWSGlueServiceRole-windrow') }}"
@@ -38,6 +40,17 @@ class AthenaFileOperator(AthenaOperator):
         )
         self.path = path
 
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        """Go on when the query has ended.
+
+        :raises StatementFailed: it did not succeed, with Athena's reason.
+        """
+        message = str((event or {}).get("message", ""))
+        named = _QUERY_ID.search(message)
+        if (event or {}).get("status") != "success" and named:
+            raise failed(self.hook, named[0], self.path)
+        return str(super().execute_complete(context, event))
+
 
 def sql(path: str, task_id: str = "", **options: Any) -> AthenaFileOperator:
     """Make the task that runs a file below ``include/sql/athena``, named after the file unless it has a name."""
@@ -52,12 +65,12 @@ class AthenaCheckOperator(AthenaFileOperator):
 
         :raises CheckFailed: a column is not true; the message names each.
         """
-        query_id = str(super().execute_complete(context, event))
+        query_id = super().execute_complete(context, event)
         (row,) = rows(self.hook, query_id)
-        failed = sorted(name for name, value in row.items() if value != "true")
-        if failed:
+        untrue = sorted(name for name, value in row.items() if value != "true")
+        if untrue:
             raise CheckFailed(
-                f"{self.path} does not hold: {', '.join(failed)}.",
+                f"{self.path} does not hold: {', '.join(untrue)}.",
                 advice="Look at the table that it names. The table that others read was not touched.",
             )
         return query_id

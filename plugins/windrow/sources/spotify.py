@@ -342,7 +342,7 @@ class TopTracks(SpotifyStream):
         Column("artist_name", "artist_name", Kind.STRING, "Name of the artist, as the track has it."),
         Column("album_id", "album_id", Kind.STRING, "Id of its album."),
         Column("album_name", "album_name", Kind.STRING, "Name of its album."),
-        Column("released_on", "released_on", Kind.STRING, "Day, month or year of the album's release."),
+        Column("released_on", "released_on", Kind.STRING, "Day, month or year when its album came out."),
         Column("duration_ms", "duration_ms", Kind.INTEGER, "Length in milliseconds."),
         Column("explicit", "explicit", Kind.BOOLEAN, "Whether its words are marked as explicit."),
         Column("popularity", "popularity", Kind.INTEGER, "0 to 100; not told to newer client ids."),

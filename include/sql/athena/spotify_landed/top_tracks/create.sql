@@ -9,7 +9,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.top_tracks (
   `artist_name` string COMMENT 'Name of the artist, as the track has it.',
   `album_id` string COMMENT 'Id of its album.',
   `album_name` string COMMENT 'Name of its album.',
-  `released_on` string COMMENT 'Day, month or year of the album''s release.',
+  `released_on` string COMMENT 'Day, month or year when its album came out.',
   `duration_ms` bigint COMMENT 'Length in milliseconds.',
   `explicit` boolean COMMENT 'Whether its words are marked as explicit.',
   `popularity` bigint COMMENT '0 to 100; not told to newer client ids.',
