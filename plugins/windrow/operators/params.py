@@ -67,3 +67,13 @@ def crawl() -> Param:
         title="Crawl",
         description="Let a Glue crawler find tables and partitions of the landing, beside the declared ones.",
     )
+
+
+def artist() -> Param:
+    """Who is asked for, for `FindArtistsOperator`."""
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Artist",
+        description="Name, id or address. Empty: what the queue asks for.",
+    )

@@ -96,19 +96,19 @@ class FindArtistsOperator(HarvestStep):
     was settled a short time ago is not worked on again.
 
     :param conn_id: the Airflow connection of the API.
-    :param queue: the name of the queue.
+    :param queue_name: the name of the queue of SQS.
     :param fresh_s: for so many seconds an answer is not asked for again.
     :returns: XComs of these names: ``artists`` (their ids), ``names`` (by id), ``requests`` (by id), ``asked_at``.
     """
 
-    template_fields = (*HarvestStep.template_fields, "conn_id", "queue", "aws_conn_id")
+    template_fields = (*HarvestStep.template_fields, "conn_id", "queue_name", "aws_conn_id")
 
     def __init__(
-        self, *, conn_id: str, queue: str, fresh_s: int = 600, aws_conn_id: str = "aws_default", **kwargs: Any
+        self, *, conn_id: str, queue_name: str, fresh_s: int = 600, aws_conn_id: str = "aws_default", **kwargs: Any
     ) -> None:
         super().__init__(multiple_outputs=True, **kwargs)
         self.conn_id = conn_id
-        self.queue = queue
+        self.queue_name = queue_name
         self.fresh_s = fresh_s
         self.aws_conn_id = aws_conn_id
 
@@ -142,7 +142,7 @@ class FindArtistsOperator(HarvestStep):
         if named:
             self._take(str(named), dag_run.run_after, requests)
         messages = list(_messages(context))
-        queue = Queue(self.aws_conn_id, self.queue) if messages else None
+        queue = Queue(self.aws_conn_id, self.queue_name) if messages else None
         for message in messages:
             assert queue is not None  # noqa: S101 - tells the type checker what the line above says
             try:
