@@ -93,6 +93,13 @@ clean: down ## stop, and delete the data and logs of the local cloud (environmen
 function: setup ## package the Cloud Function into build/fetch_passenger and a zip
 	@$(AIRFLOW_PYTHON) include/functions/package.py fetch_passenger
 
+.PHONY: lambda lambda-ask
+lambda: setup ## package the Lambda function top_tracks into a zip with all it needs
+	@$(AIRFLOW_PYTHON) include/functions/package_lambda.py top_tracks
+
+lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask ARTIST="Halden Pike"
+	@$(AIRFLOW_PYTHON) -m local_cloud.top_tracks "$(ARTIST)"
+
 # --- measuring ---------------------------------------------------------------------------------
 
 BENCH_PYTHON := .venv-bench/bin/python
