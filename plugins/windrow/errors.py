@@ -19,7 +19,7 @@
     │   ├── GivenUp                   calls that a queue has stopped trying: never retried by waiting again
     │   ├── Unanswered                calls that stayed without an answer after all attempts: retried
     │   └── Unreadable                an answer that cannot be read: quarantined, never raised out of a harvest
-    ├── StatementFailed           an SQL file that the warehouse cannot run: retried only where it says that may help
+    ├── StatementFailed           an SQL file that the warehouse cannot run: never retried
     ├── Unwritten                 a database took some items and not all: retried, items are replaced whole
     ├── StagingUnavailable        MongoDB cannot be reached, or refuses: retried
     ├── Interrupted               the task was asked to stop: what was answered is staged
@@ -69,9 +69,9 @@ class NothingFound(BadParameter):
 
 
 class Ambiguous(BadParameter):
-    """The API knows several of this name. ``candidates`` are ids with what tells them apart."""
+    """The API knows several of this name. ``candidates`` are their ids."""
 
-    def __init__(self, what: str, *, advice: str, candidates: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, what: str, *, advice: str, candidates: Sequence[str] = ()) -> None:
         super().__init__(what, advice=advice)
         self.candidates = tuple(candidates)
 

@@ -15,6 +15,8 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
+from windrow.errors import Ambiguous, BadParameter, NothingFound
+
 TOP_TRACKS, ARTIST_ID = "top_tracks", "artist_id"
 REQUESTS, REQUEST = "artist_requests", "request"
 
@@ -32,6 +34,27 @@ class Outcome(StrEnum):
     """Several artists have this name; ``candidates`` lists their ids."""
     REFUSED = "refused"
     """It cannot be meant, as the id of an album."""
+
+
+def unmet(error: BadParameter) -> dict[str, Any]:
+    """Say what became of a request that means no artist: the attributes of its item."""
+    outcome = Outcome.REFUSED
+    if isinstance(error, Ambiguous):
+        return {"outcome": Outcome.AMBIGUOUS.value, "told": str(error), "candidates": list(error.candidates)}
+    if isinstance(error, NothingFound):
+        outcome = Outcome.UNKNOWN
+    return {"outcome": outcome.value, "told": str(error)}
+
+
+def met(artist_id: str, artist_name: str, tracks: int) -> dict[str, Any]:
+    """Say what became of a request that means an artist."""
+    outcome = Outcome.FOUND if tracks else Outcome.NO_TRACKS
+    return {"outcome": outcome.value, ARTIST_ID: artist_id, "artist_name": artist_name}
+
+
+def words_of(text: str) -> str:
+    """Return the key of a request: its words in lower case, however they are spaced."""
+    return " ".join(text.casefold().split())
 
 
 def items(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -16,10 +16,10 @@ import orjson
 
 from windrow.auth import BasicClientCredentials
 from windrow.client import Client, Limits
-from windrow.errors import Ambiguous, BadParameter, NothingFound, WindrowError
+from windrow.errors import BadParameter, WindrowError
 from windrow.lookup import converse
 from windrow.sources.spotify import POLICY, TopTracks, fetch, look_up
-from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, Outcome, instant, items, rows
+from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, instant, items, met, rows, unmet, words_of
 
 logging.getLogger().setLevel(logging.INFO)
 log = logging.getLogger(__name__)
@@ -58,18 +58,15 @@ async def _answer(request: object) -> dict[str, Any]:
         )
     asked_at = datetime.now(UTC)
     dynamodb = boto3.resource("dynamodb")
-    settled: dict[str, Any] = {REQUEST: " ".join(text.casefold().split()), "text": text, "asked_at": instant(asked_at)}
+    settled: dict[str, Any] = {REQUEST: words_of(text), "text": text, "asked_at": instant(asked_at)}
     try:
         item = await _fetched(text, asked_at)
     except BadParameter as error:
-        kinds = ((Ambiguous, Outcome.AMBIGUOUS), (NothingFound, Outcome.UNKNOWN))
-        outcome = next((outcome for kind, outcome in kinds if isinstance(error, kind)), Outcome.REFUSED)
-        settled |= {"outcome": outcome.value, "told": str(error)}
+        settled |= unmet(error)
     else:
-        if item["tracks"]:
+        if "fetched_at" in item:
             dynamodb.Table(TOP_TRACKS).put_item(Item=item)
-        outcome = Outcome.FOUND if item["tracks"] else Outcome.NO_TRACKS
-        settled |= {"outcome": outcome.value, ARTIST_ID: item[ARTIST_ID], "artist_name": item["artist_name"]}
+        settled |= met(item[ARTIST_ID], item["artist_name"], len(item["tracks"]))
     settled["settled_at"] = instant(datetime.now(UTC))
     dynamodb.Table(REQUESTS).put_item(Item=settled)
     log.info("%s", json.dumps(settled))

@@ -137,5 +137,5 @@ class ProveInAthenaOperator(ProveOperator):
         return {name: int(value or 0) for name, value in row.items()}
 
     def more(self, notes: dict[str, Figures]) -> Figures:  # type: ignore[override]
-        """Return what was written to DynamoDB, and how long it took from a request, where there was one."""
-        return notes.get("publish", {})
+        """Return where the run landed, what was written to DynamoDB, and how long that took from a request."""
+        return {"landed": f"{self.to}/{self.prefix}"} | notes.get("publish", {})

@@ -77,3 +77,13 @@ def artist() -> Param:
         title="Artist",
         description="Name, id or address. Empty: what the queue asks for.",
     )
+
+
+def landed() -> Param:
+    """Which landing, for `LocateLandingOperator`."""
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Landing",
+        description="Folder of a run in S3, as a receipt names it. Empty: that of the event that started the run.",
+    )

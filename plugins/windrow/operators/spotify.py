@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from windrow.answer import Answer
 from windrow.client import Client
-from windrow.errors import Ambiguous, BadParameter, NothingFound, RateLimited
+from windrow.errors import BadParameter, RateLimited
 from windrow.hooks.api import ApiHook
 from windrow.hooks.athena import rows as rows_of
 from windrow.hooks.items import Items
@@ -24,7 +24,19 @@ from windrow.operators.base import HarvestStep
 from windrow.plan import Run
 from windrow.sources.spotify import CLIENTS, Artist, Capabilities, artist_id_in, look_up, probe
 from windrow.staging import Figures, Staging
-from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, Outcome, instant, items, rows
+from windrow.top_tracks import (
+    ARTIST_ID,
+    REQUEST,
+    REQUESTS,
+    TOP_TRACKS,
+    Outcome,
+    instant,
+    items,
+    met,
+    rows,
+    unmet,
+    words_of,
+)
 
 PUBLISH = "publish"
 """The step whose figures tell what was written to DynamoDB."""
@@ -156,7 +168,7 @@ class FindArtistsOperator(HarvestStep):
 
     def _take(self, text: str, asked_at: datetime, requests: Items) -> None:
         """Record a request, unless the same was settled a short time ago."""
-        key = " ".join(text.casefold().split())
+        key = words_of(text)
         before = requests.get(key)
         settled = before is not None and before["outcome"] != Outcome.TAKEN
         fresh_since = instant(asked_at - timedelta(seconds=self.fresh_s))
@@ -179,7 +191,7 @@ class FindArtistsOperator(HarvestStep):
                     found.setdefault(result.id, (result, []))[1].append(item)
                 else:
                     self.log.warning("%r: %s", item["text"], result)
-                    requests.put([settled(item, *_told(result))])
+                    requests.put([_settled(item, unmet(result))])
         return found
 
 
@@ -241,10 +253,8 @@ class PublishNewOperator(HarvestStep):
             published = _publish(self.aws_conn_id, made)
             tracks = {item[ARTIST_ID]: len(item["tracks"]) for item in made}
             for artist_id, keys in self.found["requests"].items():
-                outcome = Outcome.FOUND if tracks.get(artist_id) else Outcome.NO_TRACKS
-                about = {"artist_id": artist_id, "artist_name": self.found["names"][artist_id]}
-                for item in filter(None, map(requests.get, keys)):
-                    requests.put([settled(item, outcome, **about)])
+                outcome = met(artist_id, self.found["names"][artist_id], tracks.get(artist_id, 0))
+                requests.put([_settled(item, outcome) for item in filter(None, map(requests.get, keys))])
             waited = datetime.now(UTC) - datetime.fromisoformat(self.found["asked_at"])
             figures = {
                 "dynamodb_artists": published.artists,
@@ -269,17 +279,10 @@ class PublishNewOperator(HarvestStep):
         return [record | lineage for record in self.stream.records(answer.query, orjson.loads(answer.body))]
 
 
-def settled(item: Mapping[str, Any], outcome: Outcome, told: str = "", **about: object) -> dict[str, Any]:
+def _settled(item: Mapping[str, Any], outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Make the item of a request that is settled."""
     kept = {name: item[name] for name in (REQUEST, "text", "asked_at")}
-    return kept | {"outcome": outcome.value, "told": told, "settled_at": instant(datetime.now(UTC))} | about
-
-
-def _told(error: BadParameter) -> tuple[Outcome, str]:
-    """Say what became of a request that means no artist."""
-    kinds = ((Ambiguous, Outcome.AMBIGUOUS), (NothingFound, Outcome.UNKNOWN))
-    outcome = next((outcome for kind, outcome in kinds if isinstance(error, kind)), Outcome.REFUSED)
-    return outcome, str(error)
+    return {**kept, "settled_at": instant(datetime.now(UTC)), **outcome}
 
 
 def _publish(aws_conn_id: str, made: Sequence[dict[str, Any]]) -> _Published:

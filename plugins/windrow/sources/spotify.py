@@ -169,7 +169,7 @@ def _chosen(text: str, found: Sequence[tuple[Artist, str]]) -> Artist:
         raise Ambiguous(
             f"The API knows {len(exact)} artists named {text!r}: {told}.",
             advice="Ask for one of them by its id.",
-            candidates=[(artist.id, about) for artist, about in exact],
+            candidates=[artist.id for artist, _ in exact],
         )
     near = ", ".join(f"{artist.name!r}" for artist, _ in found[:3])
     raise NothingFound(

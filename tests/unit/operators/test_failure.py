@@ -85,6 +85,10 @@ def test_the_advice_says_of_every_step_what_is_safe():
         "check",
         "marts",
         "prove",
+        "find",
+        "register",
+        "build",
+        "publish",
     }
     assert set(ADVICE) == steps
 
