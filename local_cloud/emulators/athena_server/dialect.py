@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ParseError, SqlglotError
 
 from local_cloud.emulators.athena_server.errors import QueryFailed, Refused, not_supported
 
@@ -92,9 +92,13 @@ def parse(sql: str) -> exp.Expression:
     """Read one statement. Raises Refused when it is no SQL, as Athena does before it runs anything."""
     try:
         statements = sqlglot.parse(sql, read="athena")
+    except ParseError as error:
+        first = error.errors[0]
+        raise Refused(
+            "InvalidRequestException", f"line {first['line']}:{first['col']}: {first['description']}"
+        ) from None
     except SqlglotError as error:
-        text = " ".join(str(error).split())
-        raise Refused("InvalidRequestException", f"Queries of this type are not supported: {text[:300]}") from None
+        raise Refused("InvalidRequestException", f"Queries of this type are not supported: {error}") from None
     if len(statements) != 1 or statements[0] is None:
         raise Refused("InvalidRequestException", "Only one sql statement is allowed.")
     return statements[0]

@@ -1,9 +1,15 @@
 """Watches a queue of SQS for an asset."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
+from airflow.triggers.base import TriggerEvent
+from botocore.exceptions import BotoCoreError, ClientError
+
+PAUSE_S = 30
+"""Seconds until SQS is asked again after it could not be: it may be down, or the queue not made yet."""
 
 
 class QueueTrigger(SqsSensorTrigger):
@@ -21,6 +27,19 @@ class QueueTrigger(SqsSensorTrigger):
             sqs_queue, **{"delete_message_on_reception": False, "max_messages": 10, "waiter_delay": 1} | kwargs
         )
         self._url = ""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch, also beyond a time in which SQS cannot be asked."""
+        while True:
+            try:
+                async for event in super().run():
+                    yield event
+                return
+            except (BotoCoreError, ClientError) as error:
+                self.log.warning(
+                    "The queue '%s' cannot be asked, and will be again in %s s: %s", self.sqs_queue, PAUSE_S, error
+                )
+                await asyncio.sleep(PAUSE_S)
 
     async def poll_sqs(self, client: Any) -> Collection[Any]:
         """Receive messages, each with the instant when it was sent."""

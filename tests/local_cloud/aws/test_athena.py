@@ -76,6 +76,16 @@ def test_a_partition_filter_of_glue_really_filters(tracks: Athena) -> None:
         days("nonsense(dt)")
 
 
+def test_a_table_is_moved_to_another_folder_at_once(athena: Athena) -> None:
+    for folder, value in (("old", 1), ("new", 2)):
+        athena.put(f"t/{folder}/part-0.parquet", [{"a": value}])
+    athena.run(f"CREATE EXTERNAL TABLE t (a bigint) STORED AS PARQUET LOCATION 's3://{athena.name}/t/old/'")
+
+    athena.run(f"ALTER TABLE t SET LOCATION 's3://{athena.name}/t/new/'")
+
+    assert athena.rows("SELECT a FROM t") == [("2",)]
+
+
 def test_a_column_that_a_file_lacks_is_null_and_files_with_underscores_are_hidden(athena: Athena) -> None:
     athena.put("t/part-0.parquet", [{"a": 1}])
     athena.put("t/_hidden/part-1.parquet", [{"a": 2}])
