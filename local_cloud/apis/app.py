@@ -13,21 +13,25 @@ from local_cloud.apis.spotify.catalogue import Catalogue
 from local_cloud.apis.spotify.routes import SpotifyApi
 from local_cloud.apis.titanic import TitanicApi
 from local_cloud.apis.tokens import Client, TokenEndpoint, TokenStore
+from local_cloud.apis.youtube.api import YoutubeApi
 
 
 def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) -> web.Application:
-    """Compose the fake APIs. A new API is one module with `endpoints()`, and one line here."""
+    """Compose the fake APIs. A new API is a module with `endpoints()`, and a line here."""
     switch = FaultSwitch(faults)
     counters = Counters()
-    tokens = TokenStore(switch)
+    tokens, google_tokens, spotify_tokens = (TokenStore(switch) for _ in range(3))
+    youtube = YoutubeApi(client, google_tokens, counters)
+    spotify = SpotifyApi(client, spotify_tokens, counters, Catalogue())
     middleware = Middleware(switch, counters)
     app = web.Application()
-    app.add_routes(Admin(switch, counters, tokens).routes())
-    spotify = SpotifyApi(client, tokens, counters, Catalogue())
+    app.add_routes(Admin(switch, counters, (tokens, google_tokens, spotify_tokens)).routes())
+    app.add_routes(youtube.admin_routes())
     app.add_routes(spotify.admin_routes())
     for endpoint in (
         TokenEndpoint(client, tokens, counters).endpoint(),
         *TitanicApi(passengers, tokens).endpoints(),
+        *youtube.endpoints(),
         *spotify.endpoints(),
     ):
         app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))

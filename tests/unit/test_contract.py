@@ -1,7 +1,7 @@
 """The contract: what is converted, what is kept, what is refused, and that nothing is lost in silence."""
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import orjson
@@ -150,6 +150,7 @@ def test_every_kind_can_be_filled_by_an_api(kind: Kind):
         Kind.FLOAT: (1.5, 1.5),
         Kind.BOOLEAN: (True, True),
         Kind.TIMESTAMP: ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        Kind.DATE: ("2026-01-02", date(2026, 1, 2)),
     }
     value, read = written[kind]
     contract = Contract((Column("a", "A", kind, "Anything."),))

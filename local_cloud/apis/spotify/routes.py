@@ -13,7 +13,7 @@ from local_cloud.apis.faults import BadFault
 from local_cloud.apis.spotify.access import Gate
 from local_cloud.apis.spotify.catalogue import BASE62, ID_LENGTH, Artist, Catalogue
 from local_cloud.apis.spotify.shapes import Shapes, paging
-from local_cloud.apis.tokens import Client, TokenStore
+from local_cloud.apis.tokens import Client, TokenStore, bearer_token, token_refused
 
 API = "/spotify/v1"
 NO_PREMIUM = (
@@ -53,7 +53,7 @@ class SpotifyApi:
             method="POST",
             path="/spotify/api/token",
             answer=self.token,
-            refuse=lambda status, message: _token_refused(status, "server_error", message),
+            refuse=lambda status, message: token_refused(status, "server_error", message),
             issues_tokens=True,
         )
         for path, bucket, answer, closed_to in (
@@ -108,21 +108,19 @@ class SpotifyApi:
         """Issue a token for HTTP Basic credentials; others Spotify does not take."""
         form = await request.post()
         if form.get("grant_type") != "client_credentials":
-            return _token_refused(400, "unsupported_grant_type", "grant_type parameter is missing")
+            return token_refused(400, "unsupported_grant_type", "grant_type parameter is missing")
         try:
             given = BasicAuth.decode(request.headers.get("Authorization", ""), encoding="utf-8")
         except ValueError:
-            return _token_refused(400, "invalid_client", "Invalid client")
+            return token_refused(400, "invalid_client", "Invalid client")
         if Client(given.login, given.password) != self._client:
-            return _token_refused(400, "invalid_client", "Invalid client secret")
-        token, lifetime = self._tokens.issue()
+            return token_refused(400, "invalid_client", "Invalid client secret")
         self._counters.tokens_issued += 1
-        seconds = int(lifetime) if lifetime == int(lifetime) else lifetime
-        return json_response({"access_token": token, "token_type": "Bearer", "expires_in": seconds})
+        return json_response(self._tokens.grant())
 
     def _authorize(self, request: web.Request) -> web.Response | None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        token = bearer_token(request)
+        if not token:
             return refuse(401, "No token provided")
         state = self._tokens.state(token)
         if state == "good":
@@ -207,10 +205,6 @@ class SpotifyApi:
 def refuse(status: int, message: str) -> web.Response:
     """Refuse a call in the API's shape of an error."""
     return json_response({"error": {"status": status, "message": message}}, status)
-
-
-def _token_refused(status: int, error: str, message: str) -> web.Response:
-    return json_response({"error": error, "error_description": message}, status)
 
 
 def _asked(request: web.Request) -> str:

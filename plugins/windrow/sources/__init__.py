@@ -11,6 +11,8 @@ STREAMS = {
     "spotify_audio_features": "windrow.sources.spotify:AudioFeatures",
     "spotify_top_tracks": "windrow.sources.spotify:TopTracks",
     "titanic_passengers": "windrow.sources.titanic:Passengers",
+    "youtube_videos": "windrow.sources.youtube:Videos",
+    "youtube_video_days": "windrow.sources.youtube:VideoDays",
 }
 
 
