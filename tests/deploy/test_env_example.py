@@ -159,7 +159,7 @@ def of_type(conn_type: str) -> list[str]:
 def test_there_are_examples_of_all_connections() -> None:
     counts = [len(of_type(conn_type)) for conn_type in ("google_cloud_platform", "mongo", "http", "aws")]
 
-    assert counts == [5, 3, 9, 1]
+    assert counts == [5, 3, 10, 2]
     assert sum(counts) == len(list(examples()))
 
 

@@ -153,8 +153,8 @@ def test_messages_are_answered_each_in_its_way(system: System):
     until(lambda: system.waiting(ARTIST_QUEUE) == 0, "the queue is empty")
     assert system.waiting(f"{ARTIST_QUEUE}-dead") == 1
     until(lambda: all(run["state"] == "success" for run in system.runs("spotify_new_artist")), "all runs end green")
-    proved = [run["dag_run_id"] for run in system.runs("spotify_new_artist")
-              if system.airflow.tasks("spotify_new_artist", run["dag_run_id"])["prove"]["state"] == "success"]  # fmt: skip
+    runs = [run["dag_run_id"] for run in system.runs("spotify_new_artist")]
+    proved = [one for one in runs if system.airflow.tasks("spotify_new_artist", one)["prove"]["state"] == "success"]
     receipts = [system.returned("spotify_new_artist", run_id, "prove") for run_id in proved]
     assert all(receipt["agrees"] and receipt["seconds_to_dynamodb"] > 0 for receipt in receipts)
 
