@@ -20,7 +20,7 @@ help: ## list the targets
 # --- environments ------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: .venv/.ready .venv-cloud/.ready ## make the two environments: Airflow with tests, and the local cloud
+setup: .venv/.ready .venv-cloud/.ready .venv-aws/.ready ## make the environments: Airflow with tests, and the local cloud
 
 $(UV_READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -43,6 +43,12 @@ $(UV_READY):
 	@$(CLOUD_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r requirements/cloud-nodeps.txt
 	@touch $@
 
+.venv-aws/.ready: $(UV_READY) requirements/aws.txt
+	@echo "setting up the local cloud's AWS side (.venv-aws)"
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-aws
+	@$(UV) pip install --quiet --python .venv-aws/bin/python -r requirements/aws.txt
+	@touch $@
+
 .venv-bench/.ready: $(UV_READY) requirements/bench.txt
 	@echo "setting up the benchmarks' peers (.venv-bench)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-bench
@@ -54,6 +60,7 @@ lock: $(UV_READY) ## resolve requirements/*.in into pinned files again
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/airflow.in -o requirements.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/dev.in -o requirements/dev.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/cloud.in -o requirements/cloud.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/aws.in -o requirements/aws.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/bench.in -o requirements/bench.txt
 
 # --- the local cloud ---------------------------------------------------------------------------
@@ -85,6 +92,13 @@ clean: down ## stop, and delete the data and logs of the local cloud (environmen
 .PHONY: function
 function: setup ## package the Cloud Function into build/fetch_passenger and a zip
 	@$(AIRFLOW_PYTHON) include/functions/package.py fetch_passenger
+
+.PHONY: lambda lambda-ask
+lambda: setup ## package the Lambda function top_tracks into a zip with all it needs
+	@$(AIRFLOW_PYTHON) include/functions/package_lambda.py top_tracks
+
+lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask ARTIST="Halden Pike"
+	@$(AIRFLOW_PYTHON) -m local_cloud.top_tracks "$(ARTIST)"
 
 # --- measuring ---------------------------------------------------------------------------------
 

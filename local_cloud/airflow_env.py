@@ -9,11 +9,15 @@ from pathlib import Path
 
 from local_cloud import folder
 from local_cloud.apis.github.demo_tokens import DEMO_TOKENS, POOL
-from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, Settings
+from local_cloud.apis.spotify.catalogue import Catalogue
+from local_cloud.settings import AWS_KEY, AWS_REGION, BUCKET, LAKE, LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, Settings
 
 USER = "admin"
 """The one user of the demo's Airflow."""
 GOOGLE_CONNECTION = "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"
+AWS_CONNECTION = "AIRFLOW_CONN_AWS_DEFAULT"
+KNOWN_ARTISTS = 12
+"""Artists of the fake Spotify that are harvested every day."""
 
 SMALL_MACHINE: Mapping[str, str] = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -48,7 +52,7 @@ def airflow_environment(settings: Settings, base_environ: Mapping[str, str]) -> 
 
     It starts from `base_environ`, the user's. The AIRFLOW_CONN_* and AIRFLOW_VAR_* of the environment, then
     those of `.env`, win over ours, so that one connection can be pointed at a real service. With the user's
-    own Google connection the emulator variables are left out too: they would override it.
+    own Google or AWS connection the variables of its emulators are left out too: they would override it.
 
     Secrets are made on first use and kept in `var/run`. Raises FolderError when `var` is not ours to write.
     """
@@ -59,15 +63,19 @@ def airflow_environment(settings: Settings, base_environ: Mapping[str, str]) -> 
         if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
     }
     google = {} if GOOGLE_CONNECTION in chosen else _google_emulators(settings)
+    aws = {} if AWS_CONNECTION in chosen else _aws_emulators(settings)
     environment = {
         **base_environ,
         **SMALL_MACHINE,
         **_places(settings, base_environ),
         **_secrets(settings),
         **google,
+        **aws,
         **_connections(settings),
         "AIRFLOW_VAR_WINDROW_BUCKET": BUCKET,
         "AIRFLOW_VAR_WINDROW_GITHUB_REPOSITORIES": '["acme/windmill", "acme/gristmill", "umbrella-labs/raincoat"]',
+        "AIRFLOW_VAR_WINDROW_S3_BUCKET": LAKE,
+        "AIRFLOW_VAR_WINDROW_SPOTIFY_ARTISTS": json.dumps(list(Catalogue().artists)[:KNOWN_ARTISTS]),
         **chosen,
     }
     # it would make every process compile all of Airflow at every start: 30 s of two cores, not 15
@@ -138,6 +146,16 @@ def _google_emulators(settings: Settings) -> dict[str, str]:
     }
 
 
+def _aws_emulators(settings: Settings) -> dict[str, str]:
+    """Point every AWS client at the emulators, so that the connections are those of production."""
+    return {
+        "AWS_ENDPOINT_URL": settings.aws_url,
+        "AWS_ENDPOINT_URL_ATHENA": settings.athena_url,
+        "AWS_ENDPOINT_URL_GLUE": settings.athena_url,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 def _connections(settings: Settings) -> dict[str, str]:
     youtube = {
         "conn_type": "http",
@@ -157,6 +175,19 @@ def _connections(settings: Settings) -> dict[str, str]:
                 "use_legacy_sql": False,
                 "num_retries": 2,
             },
+        },
+        AWS_CONNECTION: {
+            "conn_type": "aws",
+            "login": AWS_KEY,
+            "password": AWS_KEY,
+            "extra": {"region_name": AWS_REGION},
+        },
+        "AIRFLOW_CONN_SPOTIFY": {
+            "conn_type": "http",
+            "host": f"{settings.api_url}/spotify/v1",
+            "login": "windrow-demo",
+            "password": "windrow-demo-secret",
+            "extra": {"token_path": f"{settings.api_url}/spotify/api/token", "token_auth": "basic"},
         },
         "AIRFLOW_CONN_MONGO_DEFAULT": {
             "conn_type": "mongo",

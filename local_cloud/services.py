@@ -75,6 +75,7 @@ def _plain(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 
 def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:
     python = str(settings.cloud_python)
+    aws_python = str(settings.aws_python)
     plain = _plain(environ, settings.var / "home")
     passengers = ("--passengers", str(settings.passengers_csv)) if settings.passengers_csv else ()
     # the emulators of Cloud Storage and BigQuery share a folder: a load job reads an object's file
@@ -147,6 +148,32 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
                 Port(settings.cloud_tasks_port, "WINDROW_CLOUD_TASKS_PORT"),
                 Port(settings.cloud_tasks_http_port, "WINDROW_CLOUD_TASKS_HTTP_PORT"),
             ),
+        ),
+        Service(
+            name="aws",
+            stage=CLOUD,
+            argv=(
+                *(aws_python, "-m", "local_cloud.emulators.ministack", "--host", LOOPBACK),
+                *("--port", str(settings.aws_port), "--data-dir", str(settings.var / "aws")),
+            ),
+            environment=plain,
+            healthy=probes.http_ok(settings.aws_port, "/_ministack/health"),
+            address=settings.aws_url,
+            ports=(Port(settings.aws_port, "WINDROW_AWS_PORT"),),
+            stop_seconds=15,  # it saves everything once more
+        ),
+        Service(
+            name="athena",
+            stage=CLOUD,
+            argv=(
+                *(aws_python, "-m", "local_cloud.emulators.athena", "--host", LOOPBACK),
+                *("--port", str(settings.athena_port), "--upstream", settings.aws_url),
+                *("--data-dir", str(settings.var / "athena")),
+            ),
+            environment=plain,
+            healthy=probes.http_ok(settings.athena_port, "/health"),
+            address=settings.athena_url,
+            ports=(Port(settings.athena_port, "WINDROW_ATHENA_PORT"),),
         ),
         Service(
             name="apis",

@@ -14,6 +14,13 @@ PROJECT_ID = "windrow"
 BUCKET = "windrow-landing"
 TASKS_ACCOUNT = f"tasks@{PROJECT_ID}.iam.gserviceaccount.com"
 """The service account that the queue calls the Cloud Function with."""
+AWS_REGION = "us-east-1"
+LAKE = "windrow-lake"
+"""The bucket of S3 that harvests land in."""
+ARTIST_QUEUE = "windrow-artists"
+"""The queue of SQS that asks for artists; `-dead` behind it is the one for messages that nobody can read."""
+AWS_KEY = "test"
+"""Access key and secret of the AWS emulators, which take any."""
 
 PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_AIRFLOW_PORT": 8080,
@@ -26,6 +33,8 @@ PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_CLOUD_TASKS_PORT": 28406,
     "WINDROW_CLOUD_TASKS_HTTP_PORT": 28407,
     "WINDROW_FUNCTION_PORT": 28408,
+    "WINDROW_AWS_PORT": 28410,
+    "WINDROW_ATHENA_PORT": 28411,
 }
 """The variable of each port, and the port when it is not set."""
 
@@ -48,6 +57,8 @@ class Settings:
     cloud_tasks_port: int = PORT_DEFAULTS["WINDROW_CLOUD_TASKS_PORT"]
     cloud_tasks_http_port: int = PORT_DEFAULTS["WINDROW_CLOUD_TASKS_HTTP_PORT"]
     function_port: int = PORT_DEFAULTS["WINDROW_FUNCTION_PORT"]
+    aws_port: int = PORT_DEFAULTS["WINDROW_AWS_PORT"]
+    athena_port: int = PORT_DEFAULTS["WINDROW_ATHENA_PORT"]
     passengers_csv: Path | None = None
     """Passengers of the fake API; None: it makes its own."""
     admin_password: str = dataclasses.field(default="admin", repr=False)
@@ -84,6 +95,11 @@ class Settings:
     def cloud_python(self) -> Path:
         """Interpreter of the environment that holds the emulators and supervisord."""
         return self.root / ".venv-cloud" / "bin" / "python"
+
+    @property
+    def aws_python(self) -> Path:
+        """Interpreter of the environment that holds the AWS emulators: ministack pins its own botocore."""
+        return self.root / ".venv-aws" / "bin" / "python"
 
     @property
     def run(self) -> Path:
@@ -139,6 +155,16 @@ class Settings:
     def function_url(self) -> str:
         """Address of the Cloud Function `fetch_passenger`; also the audience of the tokens it takes."""
         return f"http://{LOOPBACK}:{self.function_port}"
+
+    @property
+    def aws_url(self) -> str:
+        """Address of the emulator of S3, DynamoDB, SQS and Lambda."""
+        return f"http://{LOOPBACK}:{self.aws_port}"
+
+    @property
+    def athena_url(self) -> str:
+        """Address of the emulator of Athena and Glue."""
+        return f"http://{LOOPBACK}:{self.athena_port}"
 
 
 def _field(variable: str) -> str:

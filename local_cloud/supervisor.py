@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from local_cloud import airflow_db, airflow_env, folder, ports, processes, ready, supervisord, warden
+from local_cloud import airflow_db, airflow_env, aws_resources, folder, ports, processes, ready, supervisord, warden
 from local_cloud.errors import LocalCloudError, ServiceFailed
 from local_cloud.services import CLOUD, STAGES, Service, select, table
 from local_cloud.settings import Settings
@@ -155,6 +155,8 @@ class LocalCloud:
             self._wait_healthy(service)
         if any(service.name == "gcs" for service in cloud):
             ready.ensure_bucket(settings)
+        if any(service.name == "aws" for service in cloud):
+            aws_resources.ensure(settings)
         if airflow:
             ready.warm_execution_api(settings)
             since = min(_started(self._info(service)) for service in airflow)

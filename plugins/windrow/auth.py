@@ -6,6 +6,7 @@ Here one refresh at most is under way; it starts *before* the token dies, while 
 """
 
 import asyncio
+import base64
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -186,7 +187,8 @@ class TokenForm(RefreshingToken):
 
     :param token_url: absolute, or a path below the API's base URL.
     :param form: what is posted.
-    :param secrets: the fields of the form that no message may show.
+    :param headers: sent with it.
+    :param secrets: texts that no message may show.
     :param name: what messages call the credentials: the id of the Airflow connection.
     :param patience_s: the longest pause that is waited for in place when the endpoint asks for one.
     """
@@ -197,6 +199,7 @@ class TokenForm(RefreshingToken):
         form: Mapping[str, str],
         *,
         secrets: Sequence[str],
+        headers: Mapping[str, str] | None = None,
         name: str = "api",
         patience_s: float = 60.0,
         backoff: Backoff | None = None,
@@ -205,7 +208,8 @@ class TokenForm(RefreshingToken):
         super().__init__()
         self._token_url = token_url
         self._form = form
-        self._secrets = [written.encode() for field in secrets for written in (form[field], quote_plus(form[field]))]
+        self._headers = headers
+        self._secrets = [written.encode() for secret in secrets for written in (secret, quote_plus(secret))]
         self._name = name
         self._patience_s = patience_s
         self._backoff = backoff or Backoff()
@@ -245,7 +249,7 @@ class TokenForm(RefreshingToken):
 
     async def request(self, post: Exchange, token_url: str) -> Response:
         """Ask the endpoint once."""
-        return await post(token_url, self._form)
+        return await post(token_url, self._form, headers=self._headers)
 
     def token_in(self, response: Response, asked_at: float) -> Token | None:
         """Read RFC 6749 section 5.1, or None when this is no token."""
@@ -273,7 +277,18 @@ class ClientCredentials(TokenForm):
 
     def __init__(self, token_url: str, client_id: str, client_secret: str, **settings: Any) -> None:
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
-        super().__init__(token_url, form, secrets=["client_secret"], **settings)
+        super().__init__(token_url, form, secrets=[client_secret], **settings)
+
+
+class BasicClientCredentials(TokenForm):
+    """The OAuth 2.0 client credentials grant with id and secret by HTTP Basic, RFC 6749 section 2.3.1."""
+
+    def __init__(self, token_url: str, client_id: str, client_secret: str, **settings: Any) -> None:
+        signature = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()).decode()
+        settings["headers"] = {"Authorization": f"Basic {signature}"}
+        super().__init__(
+            token_url, {"grant_type": "client_credentials"}, secrets=[client_secret, signature], **settings
+        )
 
 
 class RefreshToken(TokenForm):
@@ -290,7 +305,7 @@ class RefreshToken(TokenForm):
             "client_secret": client_secret,
             "refresh_token": refresh_token,
         }
-        super().__init__(token_url, form, secrets=["client_secret", "refresh_token"], **settings)
+        super().__init__(token_url, form, secrets=[client_secret, refresh_token], **settings)
 
     def advice(self, response: Response) -> str:
         """Tell a consent that is gone (``invalid_grant``, RFC 6749 section 5.2) from a wrong client."""

@@ -114,7 +114,7 @@ class Client:
 
         :returns: an `Answer` that ``read`` accepts, or a gap; or `Rejected` when the API refuses the query, or
             when every attempt brought an answer that cannot be read.
-        :raises CredentialsRejected: new tokens are refused too.
+        :raises CredentialsRejected: new tokens are refused too, or the account may call nothing.
         :raises RateLimited: the API, or a quota that is used up, wants more patience than ``limits.patience_s``.
         :raises ApiUnreachable: the last attempt got no answer at all.
         :raises Unanswered: the attempts are used up.
@@ -134,6 +134,8 @@ class Client:
             except Unreadable as error:
                 unreadable = error.reason
                 self.events["unreadable"] += 1
+            if action is Action.DENY:
+                raise self._denied(query, response)
             if action is Action.REFRESH:
                 await self._auth.rejected(response.signature, self._exchange)
             elif action is Action.SPENT and self._auth.spent(response.signature, verdict.wait_s):
@@ -231,7 +233,7 @@ class Client:
         """Return the seconds that the API asks to wait. Of a quota that is used up all runs are told."""
         asked_s = verdict.wait_s or 0.0
         if verdict.action is Action.SPENT and self._ledger is not None:
-            return max(asked_s, await self._ledger.exhaust(query))
+            return max(asked_s, await self._ledger.exhaust(query, asked_s))
         return asked_s
 
     def _settle(self, query: Query, response: Response, action: Action, read: Reader) -> Answer | Rejected | None:
@@ -277,6 +279,13 @@ class Client:
         if elsewhere:
             raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self.base_url}", key=query.key)
         return f"/{target.raw_path_qs.removeprefix(base.raw_path).lstrip('/')}"
+
+    def _denied(self, query: Query, response: Response) -> CredentialsRejected:
+        """Make the error for an account that may call nothing."""
+        return CredentialsRejected(
+            f"The API '{self.name}' turns the account away at {query.key!r}: {response.summary}",
+            advice=f"Do what it says, for the account of the connection '{self.name}'; then clear this task.",
+        )
 
     def _given_up(
         self, query: Query, action: Action, response: Response

@@ -9,22 +9,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import orjson
-import pyarrow as pa
 
 from windrow.errors import Unreadable
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 class Kind(Enum):
-    """A column's type: its name in BigQuery, and its type in Parquet."""
+    """A column's type: its names in BigQuery and in Athena."""
 
-    STRING = ("STRING", pa.string())
-    INTEGER = ("INTEGER", pa.int64())
-    FLOAT = ("FLOAT", pa.float64())
-    BOOLEAN = ("BOOLEAN", pa.bool_())
-    TIMESTAMP = ("TIMESTAMP", pa.timestamp("us", tz="UTC"))
-    DATE = ("DATE", pa.date32())
+    STRING = ("STRING", "string")
+    INTEGER = ("INTEGER", "bigint")
+    FLOAT = ("FLOAT", "double")
+    BOOLEAN = ("BOOLEAN", "boolean")
+    TIMESTAMP = ("TIMESTAMP", "timestamp")
+    DATE = ("DATE", "date")
 
     @property
     def bigquery(self) -> str:
@@ -32,9 +35,28 @@ class Kind(Enum):
         return str(self.value[0])
 
     @property
-    def arrow(self) -> pa.DataType:
-        """The type in Parquet."""
+    def athena(self) -> str:
+        """The type's name in a table of Athena."""
         return self.value[1]
+
+    @property
+    def arrow(self) -> "pa.DataType":
+        """The type in Parquet."""
+        import pyarrow as pa  # noqa: PLC0415 - 140 MB that a function which lands nothing need not carry
+
+        match self:
+            case Kind.STRING:
+                return pa.string()
+            case Kind.INTEGER:
+                return pa.int64()
+            case Kind.FLOAT:
+                return pa.float64()
+            case Kind.BOOLEAN:
+                return pa.bool_()
+            case Kind.TIMESTAMP:
+                return pa.timestamp("us", tz="UTC")
+            case Kind.DATE:
+                return pa.date32()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +121,10 @@ class Contract:
         return record
 
     @property
-    def arrow_schema(self) -> pa.Schema:
+    def arrow_schema(self) -> "pa.Schema":
         """The Parquet schema, lineage included."""
+        import pyarrow as pa  # noqa: PLC0415 - see Kind.arrow
+
         return pa.schema([
             pa.field(column.name, column.kind.arrow, nullable=not column.required)
             for column in (*self.columns, *LINEAGE)

@@ -44,7 +44,7 @@ def cost(
     units: dict[str, int] = {}
     for query in queries:
         calls += 1
-        quota = next((quota for quota in quotas if query.path.startswith(quota.paths)), None)
+        quota = next((quota for quota in quotas if quota.counts(query.path)), None)
         if quota is not None:
             units[quota.name] = units.get(quota.name, 0) + query.cost
     busy_s = calls * max(CALL_S / connections, 1 / rate_per_s if rate_per_s else 0.0)

@@ -89,7 +89,7 @@ class Discovery:
         told = [
             (chunk, answer)
             for chunk, query in added
-            if query.key in self._told and (answer := self._staging.listing(self._run, self._client.name, query))
+            if query.key in self._told and (answer := self._kept(query))
         ]
         self._staging.stage(self._run, told)
         items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
@@ -104,7 +104,7 @@ class Discovery:
 
         An answer is kept once the source has taken it: what it cannot read is asked anew by the next try.
         """
-        listing = await asyncio.to_thread(self._staging.listing, self._run, self._client.name, query)
+        listing = await asyncio.to_thread(self._kept, query)
         if listing is not None:
             self._told.add(query.key)
             return _tell(conversation, listing)
@@ -115,6 +115,13 @@ class Discovery:
             await asyncio.to_thread(self._staging.keep_listing, self._run, self._client.name, answer)
             self._told.add(query.key)
         return step
+
+    def _kept(self, query: Query) -> Answer | None:
+        """Return what the API told before in this run: by a list, or by the dataset that this one follows."""
+        kept = self._staging.listing(self._run, self._client.name, query)
+        if kept is None and self._stream.follows:
+            kept = self._staging.answer(Run(self._stream.follows, self._run.run_id), query)
+        return kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@
     WindrowError
     ├── Misconfigured             a person must change something first: never retried
     │   ├── BadParameter              a DAG parameter that cannot be meant
+    │   │   ├── NothingFound              a name that the API does not know
+    │   │   └── Ambiguous                 a name that the API knows several of
     │   ├── ConnectionUnusable        the Airflow connection lacks or garbles a field
     │   └── CredentialsRejected       the API's token endpoint, or the API, turned the credentials down
     ├── NothingToHarvest          the API lists nothing: never retried, the warehouse keeps what it has
+    ├── CheckFailed               data that is not as it has to be: never retried, what reads it keeps the old
     ├── CountsDisagree            planned, staged, exported, loaded and merged are not one number
     ├── ApiError                  one call, or the API as a whole
     │   ├── ApiUnreachable            no answer at all: retried
@@ -17,6 +20,8 @@
     │   ├── Unanswered                calls that stayed without an answer after all attempts: retried
     │   └── Unreadable                an answer that cannot be read: quarantined, never raised out of a harvest
     ├── BrokerUnavailable         Redis cannot be reached, or has lost a stream: the run goes on from MongoDB
+    ├── StatementFailed           an SQL file that the warehouse cannot run: never retried
+    ├── Unwritten                 a database took some items and not all: retried, items are replaced whole
     ├── StagingUnavailable        MongoDB cannot be reached, or refuses: retried
     ├── Interrupted               the task was asked to stop: what was answered is staged
     ├── PlanMissing               a run without a whole plan: the task 'plan' has to run first
@@ -25,6 +30,7 @@
 The policy that turns these into Airflow's retry decisions is data: ``windrow.policy.TASK_POLICY``.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 
@@ -59,6 +65,18 @@ class BadParameter(Misconfigured):
     """A DAG parameter is unknown or has a value that cannot be meant."""
 
 
+class NothingFound(BadParameter):
+    """The API knows nothing of this name, or of this id."""
+
+
+class Ambiguous(BadParameter):
+    """The API knows several of this name. ``candidates`` are their ids."""
+
+    def __init__(self, what: str, *, advice: str, candidates: Sequence[str] = ()) -> None:
+        super().__init__(what, advice=advice)
+        self.candidates = tuple(candidates)
+
+
 class ConnectionUnusable(Misconfigured):
     """An Airflow connection lacks a field, or holds one that cannot be used."""
 
@@ -71,8 +89,20 @@ class NothingToHarvest(WindrowError):
     """The API answered, but listed nothing to ask for."""
 
 
+class CheckFailed(WindrowError):
+    """Data is not as it has to be."""
+
+
+class StatementFailed(WindrowError):
+    """The warehouse could not run a statement."""
+
+
 class CountsDisagree(WindrowError):
     """The receipt does not add up."""
+
+
+class Unwritten(WindrowError):
+    """A database took some of what was to be written, and not all."""
 
 
 class StagingUnavailable(WindrowError):

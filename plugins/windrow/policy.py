@@ -28,6 +28,8 @@ class Action(StrEnum):
     task defers until the quota is filled again."""
     REFRESH = "refresh"
     """The token was not accepted: get a new one, sign again, ask again."""
+    DENY = "deny"
+    """The account may call nothing. Stop the harvest at once; what is answered is staged."""
     GAP = "gap"
     """The API knows no such thing. That is an answer: it is recorded and not asked again in this run."""
     REFUSE = "refuse"
@@ -148,12 +150,15 @@ TASK_POLICY: tuple[TaskRule, ...] = (
     TaskRule(errors.Misconfigured, None, "a person has to change a setting first"),
     TaskRule(errors.NothingToHarvest, None, "the API lists nothing; asking again at once will not change that"),
     TaskRule(errors.CountsDisagree, None, "counting again gives the same counts"),
+    TaskRule(errors.CheckFailed, None, "checking again finds the same"),
+    TaskRule(errors.StatementFailed, None, "the statement, or what it reads, has to be mended first"),
     TaskRule(errors.PlanMissing, None, "the plan has to be made first"),
     TaskRule(errors.ManifestMissing, None, "the landing has to be made again first"),
     TaskRule(errors.GivenUp, None, "the calls have to be enqueued again first"),
     TaskRule(errors.QueryRefused, None, "the API calls this query wrong"),
     TaskRule(errors.ApiUnreachable, timedelta(seconds=60), "the API may be restarting"),
     TaskRule(errors.StagingUnavailable, timedelta(seconds=30), "MongoDB may be restarting"),
+    TaskRule(errors.Unwritten, timedelta(seconds=30), "the next try writes all items again"),
     TaskRule(errors.Unanswered, timedelta(seconds=30), "the next try asks only for what is missing"),
 )
 """First match decides. An error of no kind listed here follows the task's own ``retries`` and delay."""

@@ -7,6 +7,7 @@ used, so a run that is killed leaves at most one block behind that nobody used.
 
 import asyncio
 import logging
+import math
 import os
 import random
 import socket
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -60,15 +62,20 @@ class Window(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many units in a window, for the calls whose path begins with one of ``paths``.
+    """So many units in a window, for the calls whose path begins with one of ``paths``, or fits one with a ``*``.
 
-    ``units`` is None where we know of no limit; the API may still say that one is used up.
+    Of several quotas the first that a call fits counts it. ``units`` is None where we know of no limit; the API may
+    still say that one is used up.
     """
 
     name: str
     window: Window
     units: int | None
     paths: tuple[str, ...]
+
+    def counts(self, path: str) -> bool:
+        """Say whether calls of this path draw on it."""
+        return any(fnmatchcase(path, one) if "*" in one else path.startswith(one) for one in self.paths)
 
 
 class Book(Protocol):
@@ -95,6 +102,8 @@ class _Account:
     refusals: int = 0
     refused_cost: int = 0
     """Of the last time when no more could be reserved."""
+    not_before: datetime = _LONG_AGO
+    """When the API opens it again, as it said itself."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def covers(self, cost: int) -> bool:
@@ -136,22 +145,30 @@ class Ledger:
             async with account.turn:  # wakes its waiters in the order they came
                 if account.refusals == refusals or query.cost < account.refused_cost:  # no need to hear it twice
                     await self._fill(account, query)
+        if self._clock() < account.not_before:
+            return self._seconds_until(account.not_before)
         if account.spent or not account.covers(query.cost):
             return self._seconds_until(account.ends_at)
         account.used += query.cost
         return 0.0
 
-    async def exhaust(self, query: Query) -> float:
+    async def exhaust(self, query: Query, wait_s: float = 0.0) -> float:
         """Learn from the API that the quota of a query is used up, and tell all runs.
 
         Shortly after a window began the API may still speak of the one before: the call was sent in it, or its clock
         and ours differ. That is waited for, and nothing is written down, lest a whole day be given away.
 
+        :param wait_s: for how long, where the API says so; 0 for until the window ends.
         :returns: the seconds until the call may be made again; 0 when no quota is known for this query.
         """
         account = self._of(query)
         if account is None:
             return 0.0
+        if wait_s:
+            account.not_before = self._clock() + timedelta(seconds=wait_s)
+            until = math.ceil(account.not_before.timestamp())
+            await asyncio.to_thread(self._book.reserve, self._closing(account), SPENT, until)
+            return wait_s
         sure_at = account.starts_at + min(_UNSURE, (account.ends_at - account.starts_at) / 12)
         if self._clock() < sure_at:
             return self._seconds_until(sure_at)
@@ -172,9 +189,13 @@ class Ledger:
                 if account.reserved > account.used and account.quota.units is not None:
                     await self._give_back(account)
 
+    def _closing(self, account: _Account) -> str:
+        """Name the place in the book that says until when the API has closed a quota."""
+        return f"{self._account}|{account.quota.name}|closed"
+
     def _of(self, query: Query) -> _Account | None:
         for account in self._accounts:
-            if query.path.startswith(account.quota.paths):
+            if account.quota.counts(query.path):
                 return account
         return None
 
@@ -183,6 +204,8 @@ class Ledger:
 
     async def _fill(self, account: _Account, query: Query) -> None:
         """Begin a new window if it is time, and reserve what a query costs if it is not reserved. One at a time."""
+        closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
+        account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
         now, quota = self._clock(), account.quota
         if now >= account.ends_at:
             account.starts_at, account.ends_at = quota.window.bounds(now)

@@ -138,6 +138,12 @@ class Staging:
         """Say whether one query of a run is settled."""
         return bool(self._find(run.dataset, {"_id": f"{run.run_id}|{key}"}, fields=("key",)))
 
+    def answer(self, run: Run, query: Query) -> Answer | None:
+        """Return the answer that settled one query of a run, or None while it is not settled."""
+        for document in self._find(run.dataset, {"_id": f"{run.run_id}|{query.key}"}):
+            return _answer(query, document)
+        return None
+
     def answers(self, chunk: Chunk) -> list[Answer]:
         """Return the settled queries of a chunk with their answers, in the order of the plan."""
         queries = {query.key: query for query in chunk.queries}

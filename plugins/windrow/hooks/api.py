@@ -6,6 +6,7 @@ field               meaning
 Schema, Host, Port  where the API is; Schema is https unless it says http. Host may also be a whole URL.
 Login, Password     client id and client secret, if the API wants tokens
 extra token_path    where they are turned into a token: a path of the API, or a whole URL
+extra token_auth    how id and secret are sent there: ``form`` (the default) or ``basic``
 extra refresh_token a consent that was given once; with it the refresh token grant of OAuth 2.0 is used
 extra tokens        a pool: tokens made by hand, each a text or ``{"token": "...", "owner": "..."}``. Tokens of one
                     owner share its limits; without an owner a token has one of its own
@@ -30,7 +31,7 @@ from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from windrow.app_token import InstallationToken
-from windrow.auth import Auth, ClientCredentials, NoAuth, RefreshToken, StaticToken
+from windrow.auth import Auth, BasicClientCredentials, ClientCredentials, NoAuth, RefreshToken, StaticToken
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
@@ -41,7 +42,11 @@ from windrow.sources.base import Stream
 
 _LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
 _POOL = ("tokens", "apps", "points_per_minute")
-_EXTRAS = {"token_path", "refresh_token", "quota", *_POOL, *_LIMITS}
+_EXTRAS = {"token_path", "token_auth", "refresh_token", "quota", *_POOL, *_LIMITS}
+_GRANTS: dict[str, type[ClientCredentials | BasicClientCredentials]] = {
+    "form": ClientCredentials,
+    "basic": BasicClientCredentials,
+}
 
 
 class State(Book, Cupboard, Protocol):
@@ -206,8 +211,14 @@ class ApiHook(BaseHook):
                 "Fill in the client id as login and the client secret as password.",
             )
         client = (token_path, connection.login, connection.password)
+        grant = _GRANTS.get(str(extra.get("token_auth", "form")))
+        if grant is None or (refresh_token is not None and grant is not ClientCredentials):
+            raise self._unusable(
+                f"has token_auth = {extra['token_auth']!r:.40}",
+                "It should be form or basic, with a refresh_token form.",
+            )
         if refresh_token is None:
-            return ClientCredentials(*client, name=self.conn_id, patience_s=limits.patience_s)
+            return grant(*client, name=self.conn_id, patience_s=limits.patience_s)
         if not isinstance(refresh_token, str) or not refresh_token:
             raise self._unusable("has a refresh_token that is no text", "docs/clouds.md says how to get one.")
         return RefreshToken(*client, refresh_token, name=self.conn_id, patience_s=limits.patience_s)

@@ -27,6 +27,10 @@ ADVICE = {
     "load": "The landed files stay, and a load replaces its table whole. Clear this task with all tasks downstream "
     "once BigQuery takes the files.",
     "audit": "The final table was not touched. Compare the failed check with the landing table it names.",
+    "register": "The landed files stay. Clear this task with all tasks downstream once Athena takes the statement.",
+    "build": "The table that others read was not touched. Clear this task with all tasks downstream.",
+    "publish": "Items are replaced whole, and only by newer ones. Clear this task with all tasks downstream.",
+    "find": "Requests are in the table artist_requests. Clear this task: those that are open are taken up again.",
     "merge": "A merge takes effect whole or not at all. Clear this task with all tasks downstream.",
     "check": "The final table is merged, the marts are those of the last good run.",
     "mart": "The final table is merged. Clear this task with all tasks downstream.",
@@ -38,15 +42,16 @@ ADVICE = {
 
 def explain_failure(context: Context) -> None:
     """Log what failed, with what is safe and what to do. An ``on_failure_callback``."""
-    log.error("FAILED: %s", _story(context))
+    log.error("FAILED: %s", story(context))
 
 
 def explain_retry(context: Context) -> None:
     """Log the same for a task that is going to be tried again. An ``on_retry_callback``."""
-    log.warning("WILL BE TRIED AGAIN: %s", _story(context))
+    log.warning("WILL BE TRIED AGAIN: %s", story(context))
 
 
-def _story(context: Context) -> str:
+def story(context: Context) -> str:
+    """Say what failed, what is safe, and what to do, in one line."""
     task_id = context["task_instance"].task_id
     error = context.get("exception")
     if isinstance(error, WindrowError):

@@ -50,3 +50,55 @@ def dispatch() -> Param:
         title="Dispatch",
         description="Who makes the calls: a task of Airflow, or a Cloud Tasks queue with a Cloud Function.",
     )
+
+
+def artists() -> Param:
+    """Which artists, for the Spotify DAGs."""
+    return Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string", "minLength": 1},
+        title="Artists",
+        description="Only these, one a line: names, ids or addresses. Empty: all that are known.",
+    )
+
+
+def spotify_client() -> Param:
+    """What the client id may ask, for `CapabilitiesOperator`."""
+    return Param(
+        "auto",
+        enum=["auto", "extended", "legacy", "new"],
+        type="string",
+        title="Client id",
+        description="Its kind: with extended quota, made before or since 2026-02-11. auto: three calls find out.",
+    )
+
+
+def crawl() -> Param:
+    """Whether a Glue crawler runs, for `CrawlOperator`."""
+    return Param(
+        False,
+        type="boolean",
+        title="Crawl",
+        description="Let a Glue crawler find tables and partitions of the landing, beside the declared ones.",
+    )
+
+
+def artist() -> Param:
+    """Who is asked for, for `FindArtistsOperator`."""
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Artist",
+        description="Name, id or address. Empty: what the queue asks for.",
+    )
+
+
+def landed() -> Param:
+    """Which landing, for `LocateLandingOperator`."""
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Landing",
+        description="Folder of a run in S3, as a receipt names it. Empty: that of the event that started the run.",
+    )

@@ -27,23 +27,26 @@ class PlanOperator(HarvestStep):
 
     :param conn_id: the Airflow connection of the API that is asked what there is.
     :param defaults: JSON texts for params that are left empty, by name: templates, for an Airflow variable.
+    :param given: what tasks before found out, as a mapping: added to the run's params, for the source.
     :param watermark: the asset whose state says how far the runs before have come; None where a stream has none.
     :returns: ``listed``, ``planned`` and ``chunks``, and what the run is about, as the stream says (`Stream.scope`).
     """
 
-    template_fields = (*HarvestStep.template_fields, "conn_id", "defaults")
+    template_fields = (*HarvestStep.template_fields, "conn_id", "defaults", "given")
 
     def __init__(
         self,
         *,
         conn_id: str,
         defaults: Mapping[str, str] | None = None,
+        given: Any = None,
         watermark: Asset | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(inlets=[watermark] if watermark else None, **kwargs)
         self.conn_id = conn_id
         self.defaults = defaults
+        self.given = given
         self.watermark = watermark
 
     def execute(self, context: Context) -> dict[str, int | str]:
@@ -102,7 +105,7 @@ class PlanOperator(HarvestStep):
             if params.get(name) in (None, [], ""):
                 params[name] = _default(name, text)
         mark = self.watermark_of(context, self.watermark) if self.watermark else ""
-        return Request(params, dag_run.logical_date or dag_run.run_after, mark)
+        return Request(params | (self.given or {}), dag_run.logical_date or dag_run.run_after, mark)
 
 
 def _default(name: str, text: str) -> object:

@@ -1,5 +1,6 @@
 """prove: count again in every system, and fail unless it is one number."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
@@ -24,7 +25,7 @@ class ProveOperator(HarvestStep):
     :returns: the receipt's figures.
     """
 
-    template_fields = (*HarvestStep.template_fields, "to", "prefix", "sql", "max_gaps", "gcp_conn_id")
+    template_fields = (*HarvestStep.template_fields, "to", "prefix", "sql", "max_gaps", "gcp_conn_id", "aws_conn_id")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow declares it so
     template_ext = (".sql",)
 
@@ -37,6 +38,7 @@ class ProveOperator(HarvestStep):
         watermark: Asset | None = None,
         max_gaps: int | str = 0,
         gcp_conn_id: str = "google_cloud_default",
+        aws_conn_id: str = "aws_default",
         **kwargs: Any,
     ) -> None:
         if watermark is not None:
@@ -48,6 +50,7 @@ class ProveOperator(HarvestStep):
         self.sql = sql
         self.max_gaps = max_gaps
         self.gcp_conn_id = gcp_conn_id
+        self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> Figures:
         """Count, write the receipt, and prove it.
@@ -55,19 +58,20 @@ class ProveOperator(HarvestStep):
         :raises CountsDisagree: it does not add up.
         """
         run = self.run_of(context)
-        warehouse = self._warehouse()
+        warehouse = self.warehouse()
         counts = {name: int(str(warehouse.pop(name))) for name in ("loaded", "merged", "total")}
         with staging(self.mongo_conn_id, self.dataset) as state:
             plan = state.plan(run)
             receipt = Receipt(
                 plan=plan,
                 staged=Staged.count(state, plan),
-                manifest=Manifest.read(open_store(self.to, self.gcp_conn_id), self.prefix),
+                manifest=Manifest.read(open_store(self.to, self.gcp_conn_id, self.aws_conn_id), self.prefix),
                 **counts,
                 max_gaps=int(self.max_gaps),
                 one_record_an_answer=self.stream.one_record_an_answer,
             )
-            figures = receipt.figures(state.notes(run)) | warehouse
+            notes = state.notes(run)
+            figures = receipt.figures(notes) | warehouse | self.more(notes)
             state.note(run, "receipt", figures)
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
@@ -75,6 +79,10 @@ class ProveOperator(HarvestStep):
         receipt.prove()
         self._move_watermark(context, str(warehouse.get(WATERMARK) or ""))
         return figures
+
+    def more(self, notes: Mapping[str, Figures]) -> Figures:
+        """Return what else belongs on the receipt, of what the run's steps noted."""
+        return {}
 
     def _move_watermark(self, context: Context, reached: str) -> None:
         """Tell the next run where to go on. Never back, and only when all of this run is proved."""
@@ -85,7 +93,7 @@ class ProveOperator(HarvestStep):
             context["asset_state_store"][self.watermark].set(WATERMARK, reached)
             self.log.info("The watermark moves from %s to %s.", before or "nowhere", reached)
 
-    def _warehouse(self) -> Figures:
+    def warehouse(self) -> Figures:
         """Run the counting query."""
         hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False)
         client = hook.get_client(project_id=hook.project_id, location=hook.location)

@@ -4,6 +4,7 @@ from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+from botocore.exceptions import ClientError
 from google.api_core.exceptions import BadRequest, Forbidden, NotFound
 
 from windrow.policy import TASK_POLICY, TaskRule
@@ -15,6 +16,12 @@ CLOUD_POLICY = (
 )
 """Errors of Google's clients that asking again does not cure."""
 
+FINAL_AT_AWS = {
+    *("AccessDenied", "AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId"),
+    *("InvalidRequestException", "InvalidInputException", "ValidationException", "EntityNotFoundException"),
+    *("NoSuchBucket", "ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue"),
+}
+"""Codes of AWS for what asking again does not cure; it tells all else by the same class of error."""
 
 _TOO_MUCH = {"rateLimitExceeded", "quotaExceeded", "jobRateLimitExceeded"}
 """Reasons of BigQuery for which it says 403 as it does for missing rights, and which do pass."""
@@ -32,6 +39,8 @@ class ErrorPolicy(RetryPolicy):
                 if rule.delay is None:
                     return RetryDecision.fail(reason=rule.why)
                 return RetryDecision.retry(delay=rule.delay, reason=rule.why)
+        if isinstance(exception, ClientError) and exception.response["Error"]["Code"] in FINAL_AT_AWS:
+            return RetryDecision.fail(reason="AWS says that the request itself is wrong, or may not be made")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:

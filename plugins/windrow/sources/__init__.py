@@ -8,6 +8,10 @@ from windrow.sources.base import Stream
 STREAMS = {
     "github_memberships": "windrow.sources.github:Memberships",
     "github_users": "windrow.sources.github:Users",
+    "spotify_albums": "windrow.sources.spotify:Albums",
+    "spotify_artists": "windrow.sources.spotify:Artists",
+    "spotify_audio_features": "windrow.sources.spotify:AudioFeatures",
+    "spotify_top_tracks": "windrow.sources.spotify:TopTracks",
     "titanic_passengers": "windrow.sources.titanic:Passengers",
     "youtube_videos": "windrow.sources.youtube:Videos",
     "youtube_video_days": "windrow.sources.youtube:VideoDays",

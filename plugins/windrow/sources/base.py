@@ -71,6 +71,8 @@ class Stream(ABC):
     """Sent with every call."""
     revisits: ClassVar[bool] = False
     """True where the API tells cheaply that an answer still holds, see `windrow.revisits`."""
+    follows: ClassVar[str] = ""
+    """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
     partition: ClassVar[str] = ""
     """Column of kind DATE by which files are landed apart; empty for none."""
 

@@ -22,7 +22,21 @@ def test_an_address_opens_its_bucket(gcp: str, bucket: str):
 
 
 @pytest.mark.parametrize(
-    "to", ["", "gs://", "gs:/b", "gs:b", "b", "://b", "s3://b", "file:///b", "gs://b/", "gs://b/folder", "gs:///b"]
+    "to",
+    [
+        "",
+        "gs://",
+        "gs:/b",
+        "gs:b",
+        "b",
+        "://b",
+        "s3://",
+        "s3://b/x",
+        "file:///b",
+        "gs://b/",
+        "gs://b/folder",
+        "gs:///b",
+    ],
 )
 def test_what_is_no_address_of_a_bucket_is_refused(gcp: str, to: str):
     with pytest.raises(BadParameter, match="no address of a bucket") as refused:

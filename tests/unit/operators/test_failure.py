@@ -91,6 +91,10 @@ def test_the_advice_says_of_every_step_what_is_safe():
         "mart",
         "marts",
         "prove",
+        "find",
+        "register",
+        "build",
+        "publish",
     }
     assert set(ADVICE) == steps
 

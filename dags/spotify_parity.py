@@ -1,0 +1,71 @@
+"""### Spotify: one metric, two warehouses
+
+Takes the artists that a run of `spotify_artists` landed in S3, loads the same files into BigQuery, and computes one
+metric in Athena and in BigQuery. They have to agree. It runs after each daily run, or by hand for a landing:
+
+`airflow dags trigger spotify_parity --conf '{"landed": "s3://my-bucket/spotify/artists/dt=2026-01-02/run=..."}'`
+
+| task | does | safe to clear |
+|---|---|---|
+| `locate` | says which landing it is about | yes |
+| `copy` | the files, from S3 to Cloud Storage | yes |
+| `prepare_*`, `load` | a landing table of this run alone in BigQuery | yes |
+| `agree` | computes the metric in both, and compares row by row | yes |
+"""
+
+from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
+from airflow.providers.google.cloud.transfers.s3_to_gcs import S3ToGCSOperator
+from airflow.sdk import Asset, chain, dag
+
+from windrow.operators import params
+from windrow.operators.bigquery import LANDING, prepare_datasets
+from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.operators.parity import LocateLandingOperator, MetricsAgreeOperator
+from windrow.plan import slug
+from windrow.sources.spotify import Artists
+
+BUCKET = "{{ var.value.windrow_bucket }}"
+COPIED = "spotify/parity/{{ run_id | slug }}"
+
+
+@dag(
+    schedule=[Asset(Artists.dataset)],
+    catchup=False,
+    max_active_runs=1,
+    tags=["spotify", "athena", "bigquery"],
+    doc_md=__doc__,
+    default_args=TASK_DEFAULTS,
+    params={"landed": params.landed()},
+    template_searchpath=SQL_FOLDER,
+    user_defined_filters={"slug": slug},
+)
+def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
+    locate = LocateLandingOperator(task_id="locate")
+    copy = S3ToGCSOperator(
+        task_id="copy",
+        bucket=locate.output["bucket"],
+        prefix=locate.output["prefix"],
+        dest_gcs=f"gs://{BUCKET}/{COPIED}/",
+        replace=True,
+        return_gcs_uris=True,
+    )
+    load = GCSToBigQueryOperator(
+        task_id="load",
+        bucket=BUCKET,
+        source_objects=[f"{COPIED}/*.parquet"],
+        source_format="PARQUET",
+        destination_project_dataset_table=f"{LANDING}.{Artists.dataset}_{{{{ run_id | slug }}}}",
+        schema_fields=Artists.contract.bigquery_fields,
+        autodetect=False,
+        write_disposition="WRITE_TRUNCATE",
+    )
+    agree = MetricsAgreeOperator(
+        task_id="agree",
+        athena="athena/spotify_landed/artists/metric.sql",
+        bigquery="bigquery/spotify/artists/metric.sql",
+    )
+    chain(locate, copy, prepare_datasets("spotify"), load)
+    load >> agree
+
+
+spotify_parity()

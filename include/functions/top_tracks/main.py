@@ -1,0 +1,96 @@
+"""The AWS Lambda function `top_tracks`: finds an artist, fetches the top tracks, and writes them to DynamoDB.
+
+It is what the DAG spotify_new_artist does for the chatbot, without the landing: for where nothing but a function
+should stand between a message and its answer. It takes ``{"artist": "..."}``, or the messages of a queue of SQS.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import orjson
+
+from windrow.auth import BasicClientCredentials
+from windrow.client import Client, Limits
+from windrow.errors import BadParameter, WindrowError
+from windrow.lookup import converse
+from windrow.sources.spotify import POLICY, TopTracks, fetch, look_up
+from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, instant, items, met, rows, unmet, words_of
+
+logging.getLogger().setLevel(logging.INFO)
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 10.0
+"""The longest pause that a call of the function waits for; asked for a longer one it gives up, and SQS tries again."""
+
+
+def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Answer one request, or each message of a batch.
+
+    :returns: of a request, its outcome; of a batch, the messages that SQS has to hand out again. A message that is
+        no request is handed out again too, until SQS puts it into the dead-letter queue.
+    """
+    if "Records" not in event:
+        return asyncio.run(_answer(event))
+    failed = []
+    for record in event["Records"]:
+        try:
+            asyncio.run(_answer(json.loads(record["body"])))
+        except (ValueError, WindrowError) as error:
+            log.warning("the message %s stays in the queue: %s", record["messageId"], error)
+            failed.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failed}
+
+
+async def _answer(request: object) -> dict[str, Any]:
+    """Settle one request: write the item of the artist, then what became of the request.
+
+    :raises BadParameter: it is no request.
+    """
+    text = request.get("artist") if isinstance(request, dict) else None
+    if not isinstance(text, str) or not text.strip():
+        raise BadParameter(
+            f"{str(request)[:80]!r} is no request.", advice='It should look like {"artist": "Halden Pike"}.'
+        )
+    asked_at = datetime.now(UTC)
+    dynamodb = boto3.resource("dynamodb")
+    settled: dict[str, Any] = {REQUEST: words_of(text), "text": text, "asked_at": instant(asked_at)}
+    try:
+        item = await _fetched(text, asked_at)
+    except BadParameter as error:
+        settled |= unmet(error)
+    else:
+        if "fetched_at" in item:
+            dynamodb.Table(TOP_TRACKS).put_item(Item=item)
+        settled |= met(item[ARTIST_ID], item["artist_name"], len(item["tracks"]))
+    settled["settled_at"] = instant(datetime.now(UTC))
+    dynamodb.Table(REQUESTS).put_item(Item=settled)
+    log.info("%s", json.dumps(settled))
+    return settled
+
+
+async def _fetched(text: str, asked_at: datetime) -> dict[str, Any]:
+    """Find the artist and make the item; one without tracks is known, and has none."""
+    async with _client() as client:
+        artist = await converse(client, look_up(text))
+        answer = await converse(client, fetch(artist.id))
+    made = []
+    if answer is not None:
+        lineage = {"_fetched_at": answer.fetched_at, "_run_id": f"lambda {instant(asked_at)}"}
+        records = TopTracks().records(answer.query, orjson.loads(answer.body))
+        made = list(items(rows(artist.name, [record | lineage for record in records])))
+    return made[0] if made else {ARTIST_ID: artist.id, "artist_name": artist.name, "tracks": []}
+
+
+def _client() -> Client:
+    """Make a client of the API that the environment describes."""
+    settings = os.environ
+    auth = BasicClientCredentials(
+        settings["API_TOKEN_URL"], settings["API_CLIENT_ID"], settings["API_CLIENT_SECRET"], patience_s=PATIENCE_S
+    )
+    limits = Limits(connections=1, timeout_s=10, patience_s=PATIENCE_S)
+    return Client(settings["API_URL"], auth, name="spotify", limits=limits, policy=POLICY)

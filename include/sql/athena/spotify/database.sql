@@ -1,0 +1,2 @@
+-- What is made of it: the tables that others read.
+CREATE DATABASE IF NOT EXISTS spotify

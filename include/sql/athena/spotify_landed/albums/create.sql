@@ -1,0 +1,19 @@
+-- Albums of artists as they were landed, one row each a run.
+-- Columns are those of windrow.sources.spotify.Albums.contract; a test compares the two.
+CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.albums (
+  `artist_id` string COMMENT 'Id of the artist that was asked for.',
+  `album_id` string COMMENT 'Id of the album.',
+  `name` string COMMENT 'Name of the album.',
+  `album_type` string COMMENT 'album, single or compilation.',
+  `album_group` string COMMENT 'How it belongs to the artist; missing for newer client ids.',
+  `released_on` string COMMENT 'Day, month or year of the release, as known.',
+  `tracks` bigint COMMENT 'Number of tracks.',
+  `_extra` string COMMENT 'Fields of the answer that the contract does not know, as JSON.',
+  `_key` string COMMENT 'Key of the query whose answer this record came from.',
+  `_fetched_at` timestamp COMMENT 'When the answer arrived.',
+  `_run_id` string COMMENT 'Airflow run that fetched it.'
+)
+COMMENT 'Albums of artists as they were landed, one row each a run.'
+PARTITIONED BY (dt string, run string)
+STORED AS PARQUET
+LOCATION 's3://{{ var.value.windrow_s3_bucket }}/spotify/albums/'

@@ -1,0 +1,18 @@
+-- Artists as they were landed, one row each a run.
+-- Columns are those of windrow.sources.spotify.Artists.contract; a test compares the two.
+CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.artists (
+  `artist_id` string COMMENT 'Id of the artist.',
+  `is_known` boolean COMMENT 'False when the API knows the artist no more.',
+  `name` string COMMENT 'Name of the artist.',
+  `genres` string COMMENT 'Genres as a JSON array; deprecated by the API.',
+  `popularity` bigint COMMENT '0 to 100; not told to newer client ids.',
+  `followers` bigint COMMENT 'Followers; not told to newer client ids.',
+  `_extra` string COMMENT 'Fields of the answer that the contract does not know, as JSON.',
+  `_key` string COMMENT 'Key of the query whose answer this record came from.',
+  `_fetched_at` timestamp COMMENT 'When the answer arrived.',
+  `_run_id` string COMMENT 'Airflow run that fetched it.'
+)
+COMMENT 'Artists as they were landed, one row each a run.'
+PARTITIONED BY (dt string, run string)
+STORED AS PARQUET
+LOCATION 's3://{{ var.value.windrow_s3_bucket }}/spotify/artists/'

@@ -1,0 +1,150 @@
+"""The statements about tables and partitions that Athena hands to Hive, read into what the catalogue needs."""
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp
+
+from local_cloud.emulators.athena_server.errors import QueryFailed, not_supported
+from local_cloud.emulators.athena_server.lake import PARQUET, Partition, Table, folder, keys
+from local_cloud.emulators.athena_server.types import duckdb_type
+
+REPAIR = re.compile(r"MSCK\s+REPAIR\s+TABLE\s+(?P<table>\S+)", re.IGNORECASE)
+SHOW_PARTITIONS = re.compile(r"SHOW\s+PARTITIONS\s+(?P<table>\S+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A table's database and name, in lower case."""
+
+    database: str
+    table: str
+
+    @classmethod
+    def of(cls, table: exp.Expression, database: str) -> "Name":
+        """Read it from a statement; `database` is the query's own."""
+        return cls(table.text("db").lower() or database, table.name.lower())
+
+    @classmethod
+    def read(cls, text: str, database: str) -> "Name":
+        """Read it from text, with or without quotes."""
+        *before, name = [part.strip('`"').lower() for part in text.split(".")]
+        return cls(before[-1] if before else database, name)
+
+    def __str__(self) -> str:
+        return f"{self.database}.{self.table}"
+
+
+def properties(statement: exp.Expression) -> list[exp.Expression]:
+    """Return what a CREATE says behind its columns, or in WITH."""
+    found = statement.args.get("properties")
+    return list(found.expressions) if found else []
+
+
+def external_table(statement: exp.Create, name: Name) -> dict[str, Any]:
+    """Read CREATE EXTERNAL TABLE into Glue's TableInput. Raises QueryFailed for what is not known."""
+    location, partition_keys = "", []
+    parameters: dict[str, str] = {}
+    is_parquet = False
+    for one in properties(statement):
+        match one:
+            case exp.ExternalProperty():
+                parameters["EXTERNAL"] = "TRUE"
+            case exp.FileFormatProperty() if one.this.name.upper() == "PARQUET":
+                is_parquet = True
+            case exp.PartitionedByProperty():
+                partition_keys = [_column(column) for column in one.this.expressions]
+            case exp.LocationProperty():
+                location = one.this.name
+            case exp.SchemaCommentProperty():
+                parameters["comment"] = one.this.name
+            case exp.Property() if type(one) is exp.Property:
+                parameters[one.name] = one.args["value"].name
+            case _:
+                raise not_supported(one.sql("athena"))
+    if "EXTERNAL" not in parameters:
+        raise QueryFailed("External keyword required for table type HIVE")
+    if not (location and is_parquet):
+        raise not_supported("a table without LOCATION, or not STORED AS PARQUET")
+    columns = [_column(column) for column in statement.this.expressions]
+    if not columns:
+        raise not_supported("CREATE TABLE without columns")
+    return table_input(name, columns, partition_keys, folder(location), parameters)
+
+
+def table_input(
+    name: Name,
+    columns: list[dict[str, str]],
+    partition_keys: list[dict[str, str]],
+    location: str,
+    parameters: Mapping[str, str],
+) -> dict[str, Any]:
+    """Make Glue's TableInput of a Parquet table."""
+    return {
+        "Name": name.table,
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": dict(parameters),
+        "PartitionKeys": partition_keys,
+        "StorageDescriptor": {"Columns": columns, "Location": location, **PARQUET},
+    }
+
+
+def _column(column: exp.Expression) -> dict[str, str]:
+    if not isinstance(column, exp.ColumnDef) or column.args.get("kind") is None:
+        raise not_supported(f"the column {column.sql('athena')}")
+    name, kind = column.name.lower(), column.args["kind"].sql("hive").lower()
+    duckdb_type(kind, name)  # refuses what cannot be read later
+    comment = column.find(exp.CommentColumnConstraint)
+    return {"Name": name, "Type": kind} | ({"Comment": comment.this.name} if comment else {})
+
+
+@dataclass(frozen=True)
+class PartitionChange:
+    """ALTER TABLE ... ADD or DROP PARTITION."""
+
+    add: bool
+    lenient: bool
+    """With IF NOT EXISTS, or IF EXISTS."""
+    partitions: tuple[Partition, ...]
+
+
+def new_location(statement: exp.Alter) -> str | None:
+    """Return where ALTER TABLE SET LOCATION moves a table to; None for another ALTER."""
+    actions = statement.args["actions"]
+    if len(actions) == 1 and isinstance(actions[0], exp.AlterSet) and actions[0].args.get("location"):
+        return folder(actions[0].args["location"].name)
+    return None
+
+
+def partition_change(statement: exp.Alter, table: Table) -> PartitionChange:
+    """Read ALTER TABLE. Raises QueryFailed for all but partitions, and for keys that are not the table's."""
+    actions = statement.args["actions"]
+    first = actions[0]
+    if all(isinstance(one, exp.AddPartition) for one in actions):
+        lenient = bool(first.args.get("exists"))
+        added = (_partition(one.this.expressions, one.args.get("location"), table) for one in actions)
+        return PartitionChange(add=True, lenient=lenient, partitions=tuple(added))
+    if len(actions) == 1 and isinstance(first, exp.DropPartition):
+        dropped = (_partition(one.expressions, None, table) for one in first.expressions)
+        return PartitionChange(add=False, lenient=bool(first.args.get("exists")), partitions=tuple(dropped))
+    raise not_supported(f"ALTER TABLE with {', '.join(sorted({type(one).__name__ for one in actions}))}")
+
+
+def _partition(pairs: list[exp.Expression], location: exp.Expression | None, table: Table) -> Partition:
+    given = {
+        one.this.name.lower(): one.expression.name
+        for one in pairs
+        if isinstance(one, exp.EQ) and isinstance(one.expression, exp.Literal)
+    }
+    names = keys(table)
+    if sorted(given) != sorted(names) or len(given) != len(pairs):
+        raise QueryFailed(
+            f"FAILED: SemanticException: the partition names {sorted(given)}, and the keys of the table are {names}"
+        )
+    values = tuple(given[name] for name in names)
+    path = "/".join(f"{name}={urllib.parse.quote(value, safe='')}" for name, value in zip(names, values, strict=True))
+    base = folder(table["StorageDescriptor"]["Location"])
+    return Partition(values, folder(location.this.name) if location else f"{base}{path}/")

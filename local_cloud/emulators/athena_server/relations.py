@@ -1,0 +1,99 @@
+"""A table of the catalogue as a relation of DuckDB: the files of its known partitions, in its declared types."""
+# ruff: noqa: S608 - SQL is what this module makes; names in it are quoted, and values are literals
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from local_cloud.emulators.athena_server import lake
+from local_cloud.emulators.athena_server.errors import QueryFailed, not_supported
+from local_cloud.emulators.athena_server.lake import Lake, Object, Partition, Table
+from local_cloud.emulators.athena_server.types import WIDENED, duckdb_type
+
+
+def quoted(name: str) -> str:
+    """Write a name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Write a text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Relations:
+    """Makes relations of tables, and counts the bytes that they read."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: Lake) -> None:
+        self.scanned = 0
+        self._connection = connection
+        self._lake = store
+
+    def sql(self, database: str, table: Table) -> str:
+        """Return a SELECT of all rows of a table that Athena would see.
+
+        Raises QueryFailed for a table that is no Parquet table of plain types, and for files that do not fit it.
+        """
+        name = f"{database}.{table['Name']}"
+        if not lake.is_parquet(table):
+            raise not_supported(f"the format of table {name}", "It knows Parquet.")
+        columns = [(one["Name"], duckdb_type(one["Type"], one["Name"])) for one in _columns(table)]
+        keys = [(one["Name"], duckdb_type(one["Type"], one["Name"])) for one in table.get("PartitionKeys") or ()]
+        empty = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(column)}" for column, kind in (*columns, *keys))
+        parts = [f"SELECT {empty} WHERE FALSE"]
+        for partition, objects in self._parts(database, table):
+            if objects:
+                self.scanned += sum(one.size for one in objects)
+                source = self._source(name, columns, self._lake.files(objects), objects)
+                values = "".join(
+                    f", CAST({literal(value)} AS {kind}) AS {quoted(key)}"
+                    for (key, kind), value in zip(keys, partition.values, strict=True)
+                )
+                parts.append(f"SELECT *{values} FROM ({source})")
+        return " UNION ALL ".join(parts)
+
+    def _parts(self, database: str, table: Table) -> list[tuple[Partition, list[Object]]]:
+        """Return the partitions that are registered, with their files; a table without keys is one."""
+        location = table["StorageDescriptor"]["Location"]
+        if not table.get("PartitionKeys"):
+            return [(Partition((), location), self._lake.objects(location))]
+        known = self._lake.partitions(database, table["Name"])
+        return [(one, self._lake.objects(one.location)) for one in known]
+
+    def _source(
+        self, table: str, columns: Sequence[tuple[str, str]], files: Sequence[Path], objects: Sequence[Object]
+    ) -> str:
+        """Return a SELECT of a partition's files; columns are found by name, one that a file lacks is null."""
+        selects = []
+        for file, one in zip(files, objects, strict=True):
+            source = f"read_parquet({literal(str(file))})"
+            try:
+                described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+            except duckdb.Error as error:
+                raise QueryFailed(f"HIVE_BAD_DATA: s3://{one.bucket}/{one.key} is no Parquet file: {error}") from None
+            found = {name.lower(): (name, kind) for name, kind, *_ in described}
+            read = ", ".join(_read(table, column, kind, found.get(column.lower()), one) for column, kind in columns)
+            selects.append(f"SELECT {read} FROM {source}")
+        return " UNION ALL ".join(selects)
+
+
+def _columns(table: Table) -> list[dict[str, str]]:
+    return list(table["StorageDescriptor"].get("Columns") or ())
+
+
+def _read(table: str, column: str, kind: str, found: tuple[str, str] | None, file: Object) -> str:
+    """Read one column of a file in its declared type. Raises QueryFailed when the file holds another type."""
+    if found is None:
+        return f"CAST(NULL AS {kind}) AS {quoted(column)}"
+    name, stored = found
+    if stored == kind and kind != "TIMESTAMP":
+        return f"{quoted(name)} AS {quoted(column)}"
+    if stored != kind and stored not in WIDENED.get(kind, ()):
+        raise QueryFailed(
+            f"HIVE_BAD_DATA: Field {column}'s type {stored} in parquet file s3://{file.bucket}/{file.key} is "
+            f"incompatible with type {kind} defined in table schema of {table}"
+        )
+    if kind == "TIMESTAMP":  # of milliseconds in Athena, and without a zone: instants are shown in UTC
+        return f"make_timestamp((epoch_us({quoted(name)}) + 500) // 1000 * 1000) AS {quoted(column)}"
+    return f"CAST({quoted(name)} AS {kind}) AS {quoted(column)}"

@@ -1,0 +1,110 @@
+"""Types and values: as Hive declares a column, as DuckDB holds it, and as Athena's results show it."""
+
+import datetime
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from local_cloud.emulators.athena_server.errors import QueryFailed, not_supported
+
+HIVE_TO_DUCKDB: Mapping[str, str] = {
+    "boolean": "BOOLEAN",
+    "tinyint": "TINYINT",
+    "smallint": "SMALLINT",
+    "int": "INTEGER",
+    "integer": "INTEGER",
+    "bigint": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "string": "VARCHAR",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+}
+
+
+@dataclass(frozen=True)
+class Type:
+    """A type of a result: its names in Athena and in Hive, with precision and scale as Athena reports them."""
+
+    athena: str
+    hive: str
+    precision: int
+    scale: int = 0
+
+
+RESULTS: Mapping[str, Type] = {
+    "BOOLEAN": Type("boolean", "boolean", 0),
+    "TINYINT": Type("tinyint", "tinyint", 3),
+    "SMALLINT": Type("smallint", "smallint", 5),
+    "INTEGER": Type("integer", "int", 10),
+    "BIGINT": Type("bigint", "bigint", 19),
+    "HUGEINT": Type("bigint", "bigint", 19),  # what DuckDB's sum of whole numbers is; Athena's is a bigint
+    "FLOAT": Type("float", "float", 17),
+    "DOUBLE": Type("double", "double", 17),
+    "VARCHAR": Type("varchar", "string", 2147483647),
+    "DATE": Type("date", "date", 0),
+    "TIMESTAMP": Type("timestamp", "timestamp", 3),
+}
+"""By DuckDB's name of the type."""
+
+WIDENED: Mapping[str, frozenset[str]] = {
+    "SMALLINT": frozenset({"TINYINT"}),
+    "INTEGER": frozenset({"TINYINT", "SMALLINT"}),
+    "BIGINT": frozenset({"TINYINT", "SMALLINT", "INTEGER"}),
+    "DOUBLE": frozenset({"FLOAT"}),
+    "TIMESTAMP": frozenset({"TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS"}),
+}
+"""By the declared type: the types of a file that Athena reads as it."""
+
+
+def duckdb_type(hive: str, column: str) -> str:
+    """Return DuckDB's name of a column's type. Raises QueryFailed for one that is not plain."""
+    plain = re.sub(r"^varchar\(\d+\)$", "string", hive.strip().lower())
+    try:
+        return HIVE_TO_DUCKDB[plain]
+    except KeyError:
+        raise not_supported(f"the type {hive} of column {column}") from None
+
+
+def result_type(duckdb: str, column: str) -> Type:
+    """Return what a result calls a type. Raises QueryFailed for one that Athena shows otherwise than we could."""
+    if duckdb == '"NULL"':
+        raise not_supported(f"a column of unknown type, {column}", "CAST the NULL to a type.")
+    try:
+        return RESULTS[duckdb]
+    except KeyError:
+        raise not_supported(f"results of the type {duckdb}, of column {column}") from None
+
+
+def shown(value: object) -> str | None:
+    """Show a value as Athena's results do; None is null."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return java_double(value)
+        case datetime.datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03d}"
+        case int():
+            if not -(2**63) <= value < 2**63:
+                raise QueryFailed(f"NUMERIC_VALUE_OUT_OF_RANGE: bigint overflow: {value}")
+            return str(value)
+        case _:
+            return str(value)
+
+
+def java_double(value: float) -> str:
+    """Write a double as Java does: 4.0, 1.0E7, NaN, Infinity."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return repr(value)
+    negative, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    first, *rest = map(str, digits)
+    return f"{'-' if negative else ''}{first}.{''.join(rest) or '0'}E{int(exponent) + len(rest)}"

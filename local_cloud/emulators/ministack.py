@@ -1,0 +1,58 @@
+"""Launch ministack 1.5.33: S3, DynamoDB, SQS, Lambda and Glue's catalogue, so that a kill loses nothing.
+
+As it is, it keeps objects of S3 when it is killed, and all else only when it is stopped in peace. Here a call that
+changes something is answered once the change is on disk.
+"""
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+
+from local_cloud.emulators.ministack_durable import Durable
+
+
+def configure(host: str, port: int, data_dir: Path) -> None:
+    """Set what ministack reads from its environment when it is imported."""
+    os.environ |= {
+        "BIND_HOST": host,
+        "GATEWAY_PORT": str(port),
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(data_dir / "state"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(data_dir / "s3"),
+        "LAMBDA_EXECUTOR": "local",
+        "IOT_MTLS_ENABLED": "0",  # it would listen on a port of its own
+        "SFTP_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        # a function that a task invokes speaks to the emulators too
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+
+
+async def serve(host: str, port: int) -> None:
+    """Serve until SIGTERM; all state is saved once more at the end."""
+    from hypercorn.asyncio import serve as hypercorn  # noqa: PLC0415
+    from hypercorn.config import Config  # noqa: PLC0415
+    from ministack import app  # noqa: PLC0415  reads its environment when it is imported
+
+    config = Config()
+    config.bind = [f"{host}:{port}"]
+    config.keep_alive_timeout = 75
+    config.loglevel = "WARNING"
+    await hypercorn(Durable(app), config)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="ministack", description=__doc__)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", required=True, type=int)
+    parser.add_argument("--data-dir", required=True, type=Path)
+    options = parser.parse_args()
+    configure(options.host, options.port, options.data_dir)
+    asyncio.run(serve(options.host, options.port))
+
+
+if __name__ == "__main__":
+    main()

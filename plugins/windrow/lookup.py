@@ -1,0 +1,42 @@
+"""Lead a conversation that is no plan: ask its queries one by one, and return what it comes to."""
+
+from collections.abc import Generator
+from typing import TypeVar
+
+from windrow.answer import Answer, Outcome
+from windrow.client import Client
+from windrow.errors import QueryRefused
+from windrow.query import Query
+
+T = TypeVar("T")
+
+
+async def converse(client: Client, conversation: Generator[Query, Answer, T]) -> T:
+    """Ask each query that a conversation yields, and send its answer back; return what it returns.
+
+    Where the API refuses a query or knows no such thing, `QueryRefused` is thrown into the conversation.
+
+    :param client: entered by the caller.
+    :raises WindrowError: what `Client.ask` raises, and the conversation itself.
+    """
+    try:
+        query = next(conversation)
+        while True:
+            settled = await client.ask(query, lambda query, answer: None)
+            if isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
+                query = conversation.send(settled)
+            else:
+                reason = "no such thing" if isinstance(settled, Answer) else settled.reason
+                query = conversation.throw(_refused(query, settled.status, reason))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _refused(query: Query, status: int, reason: str) -> QueryRefused:
+    return QueryRefused(
+        f"{query.key!r} cannot be had: {reason} (HTTP {status})",
+        advice="Check what was asked for, and the path of the API in its Airflow connection.",
+        key=query.key,
+        status=status,
+    )

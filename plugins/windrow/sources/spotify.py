@@ -1,0 +1,502 @@
+"""Artists of Spotify, their albums and top tracks, and the audio features of these.
+
+What a client id may ask depends on its age: those made since 2026-02-11 have no batches, no top tracks and no audio
+features, and get fewer fields. `Capabilities` says which; a plan then asks as much as it may, and as cheaply.
+
+The quotas are of endpoints, and their sizes are secret: the API closes an endpoint, for up to a day, and the others
+go on. Each has a `Quota` without units here, so that a closed one is known to all runs.
+"""
+
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+
+from windrow.answer import Answer
+from windrow.contract import Column, Contract, Kind
+from windrow.errors import Ambiguous, BadParameter, NothingFound, QueryRefused, Unreadable
+from windrow.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.query import Query
+from windrow.quota import Quota, Window
+from windrow.response import Response
+from windrow.sources.base import Conversation, Planned, Request, Stream
+
+ARTISTS_A_CALL = 50
+FEATURES_A_CALL = 100
+_ID = re.compile(r"[0-9A-Za-z]{22}")
+_ADDRESS = re.compile(r"(?:spotify:|https?://open\.spotify\.com/(?:intl-\w+/)?)(?P<kind>\w+)[:/](?P<id>\w+)(?:\?.*)?")
+_A_MOMENT_S = 60.0
+"""A longer Retry-After than this is that of a quota, also where the API does not say so."""
+_NOT_KEPT = ("available_markets", "copyrights", "disc_number", "external_urls", "href", "images", "is_local")
+"""Fields that tell nothing about the music; the staged answer has them all the same."""
+
+
+def _complaint(response: Response) -> Complaint:
+    """Read a refusal. It may be JSON or plain text."""
+    wait_s = response.retry_after_s
+    if response.status == 403 and b"premium subscription" in response.body[:500]:
+        return Complaint("NO_PREMIUM", wait_s)
+    if response.status == 429 and (b"QUOTA_EXCEEDED" in response.body[:2_000] or (wait_s or 0) > _A_MOMENT_S):
+        return Complaint("QUOTA_EXCEEDED", wait_s)
+    return Complaint(wait_s=wait_s)
+
+
+POLICY = HTTP_POLICY.preceded_by(
+    on(403, Action.DENY, "the owner of the client id has to pay first", reason="NO_PREMIUM"),
+    on(429, Action.SPENT, "the quota of this endpoint is used up", reason="QUOTA_EXCEEDED"),
+    complaint=_complaint,
+)
+QUOTAS = tuple(
+    Quota(f"spotify.{name}", Window.MINUTE, None, paths)
+    for name, paths in (
+        ("top-tracks", ("/artists/*/top-tracks",)),
+        ("artist-albums", ("/artists/*/albums",)),
+        ("artists", ("/artists",)),
+        ("albums", ("/albums",)),
+        ("tracks", ("/tracks",)),
+        ("audio-features", ("/audio-features",)),
+        ("search", ("/search",)),
+    )
+)
+
+
+# --- what a client id may ask ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a client id may ask beside single artists, their albums, and searches."""
+
+    batches: bool
+    top_tracks: bool
+    audio_features: bool
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets that can be harvested."""
+        withdrawn = set() if self.audio_features else {"spotify_audio_features"}
+        return [name for name in ("spotify_artists", "spotify_albums", "spotify_top_tracks", "spotify_audio_features")
+                if name not in withdrawn]  # fmt: skip
+
+
+CLIENTS: Mapping[str, Capabilities] = {
+    "extended": Capabilities(batches=True, top_tracks=True, audio_features=True),
+    "legacy": Capabilities(batches=True, top_tracks=True, audio_features=False),
+    "new": Capabilities(batches=False, top_tracks=False, audio_features=False),
+}
+"""By the kind of client id: with extended quota since before 2024-11-27; made before 2026-02-11; made since then."""
+
+
+def probe(artist_id: str) -> Generator[Query, Answer, Capabilities]:
+    """Ask each endpoint that may be withdrawn once, about an artist, and find out which are."""
+    found = {}
+    for name, query in (
+        ("batches", Query.of("/artists", {"ids": artist_id})),
+        ("top_tracks", Query.of(f"/artists/{artist_id}/top-tracks", {"market": "US"})),
+        ("audio_features", Query.of("/audio-features", {"ids": "0" * 22})),
+    ):
+        try:
+            yield query
+        except QueryRefused as refused:
+            found[name] = refused.status != 403  # of a 404 it is the artist that is gone, not the endpoint
+        else:
+            found[name] = True
+    return Capabilities(**found)
+
+
+# --- who is meant ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Artist:
+    """An artist that was looked up."""
+
+    id: str
+    name: str
+
+
+def look_up(text: str) -> Generator[Query, Answer, Artist]:
+    """Find the artist of a name, an id, a URI or an address of the web player.
+
+    :raises NothingFound: the API knows none.
+    :raises Ambiguous: it knows several of exactly this name.
+    :raises BadParameter: it is the id of something else.
+    """
+    artist_id = artist_id_in(text)
+    if artist_id:
+        try:
+            answer = yield Query.of(f"/artists/{artist_id}")
+        except QueryRefused as refused:
+            if refused.status not in {400, 404}:
+                raise
+            raise NothingFound(
+                f"The API knows no artist of the id {artist_id!r}.", advice="Check the id, or give the artist's name."
+            ) from None
+        return _artist(answer.parsed)
+    answer = yield Query.of("/search", {"q": f'artist:"{text.strip()}"', "type": "artist", "limit": "10"})
+    return _chosen(text, _found(answer.parsed))
+
+
+def artist_id_in(text: str) -> str | None:
+    """Return the artist's id that a text gives, or None where it is a name.
+
+    :raises BadParameter: it is the id of something else, or empty.
+    """
+    text = text.strip()
+    if not text:
+        raise BadParameter("The artist's name is empty.", advice="Give a name or an id.")
+    address = _ADDRESS.fullmatch(text)
+    if address is None:
+        return text if _ID.fullmatch(text) else None
+    if address["kind"] != "artist" or not _ID.fullmatch(address["id"]):
+        raise BadParameter(
+            f"{text!r} names a thing of the kind {address['kind']!r}, not an artist.",
+            advice="Give the name of the artist, or an address like spotify:artist:ID.",
+        )
+    return address["id"]
+
+
+def _chosen(text: str, found: Sequence[tuple[Artist, str]]) -> Artist:
+    """Choose the artist of exactly this name."""
+    exact = [(artist, about) for artist, about in found if artist.name.casefold() == text.strip().casefold()]
+    if len(exact) == 1:
+        return exact[0][0]
+    if exact:
+        told = "; ".join(f"{artist.id} ({about})" for artist, about in exact)
+        raise Ambiguous(
+            f"The API knows {len(exact)} artists named {text!r}: {told}.",
+            advice="Ask for one of them by its id.",
+            candidates=[artist.id for artist, _ in exact],
+        )
+    near = ", ".join(f"{artist.name!r}" for artist, _ in found[:3])
+    raise NothingFound(
+        f"The API knows no artist named {text!r}." + (f" It knows {near}." if near else ""),
+        advice="Check how the name is written, or give the artist's id.",
+    )
+
+
+def _found(page: object) -> list[tuple[Artist, str]]:
+    """Read the artists of a search, each with what tells it from others. A page may hold nulls."""
+    listed = page.get("artists") if isinstance(page, Mapping) else None
+    items = listed.get("items") if isinstance(listed, Mapping) else None
+    if not isinstance(items, list):
+        raise Unreadable('a search should look like {"artists": {"items": [...]}}')
+    found = []
+    for item in items:
+        if item is not None:
+            genres = item.get("genres") or ["no genre"]
+            followers = (item.get("followers") or {}).get("total")
+            about = ", ".join(map(str, genres)) + (f", {followers:,} followers" if isinstance(followers, int) else "")
+            found.append((_artist(item), about))
+    return found
+
+
+def _artist(fields: object) -> Artist:
+    match fields:
+        case {"id": str(id_), "name": str(name)}:
+            return Artist(id_, name)
+    raise Unreadable(f"an artist with id and name was promised, not {str(fields)[:60]}")
+
+
+# --- the streams -------------------------------------------------------------------------------
+
+
+class SpotifyStream(Stream):
+    """What the streams have in common: who it is about, and what the client id may ask.
+
+    The run's params name ``artists`` (names or ids) and ``capabilities`` (as fields of `Capabilities`).
+    """
+
+    policy = POLICY
+    quotas = QUOTAS
+
+    def plan(self, request: Request) -> Conversation:
+        """Find out who is meant, and ask for each artist."""
+        listed = request.params.get("artists")
+        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+            raise BadParameter(
+                f"artists must be a list of names or ids; it begins {str(listed)[:60]!r}.",
+                advice='Give it like {"artists": ["Halden Pike"]}, or leave it out for all that are known.',
+            )
+        may = Capabilities(**_mapping(request.params.get("capabilities") or asdict(CLIENTS["extended"])))
+        for text in listed:
+            artist_id_in(text)  # before the first call, as it costs none to find out
+        ids = []
+        for text in listed:
+            ids.append(artist_id_in(text) or (yield from look_up(text)).id)
+        yield from self.plan_for(list(dict.fromkeys(ids)), may)
+
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+        """Name the calls for these artists."""
+        raise NotImplementedError
+
+
+class Artists(SpotifyStream):
+    """One record an artist; of one that is gone, too."""
+
+    dataset = "spotify_artists"
+    contract = Contract((
+        Column("artist_id", "id", Kind.STRING, "Id of the artist.", required=True),
+        Column("is_known", "known", Kind.BOOLEAN, "False when the API knows the artist no more.", required=True),
+        Column("name", "name", Kind.STRING, "Name of the artist."),
+        Column("genres", "genres", Kind.STRING, "Genres as a JSON array; deprecated by the API."),
+        Column("popularity", "popularity", Kind.INTEGER, "0 to 100; not told to newer client ids."),
+        Column("followers", "followers", Kind.INTEGER, "Followers; not told to newer client ids."),
+    ))
+
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+        """Ask for 50 at once, or for each."""
+        if may.batches:
+            yield Planned(Query.of("/artists", {"ids": ",".join(part)}) for part in parts(ids, ARTISTS_A_CALL))
+        else:
+            yield Planned(Query.of(f"/artists/{artist_id}") for artist_id in ids)
+
+    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+        """Read one artist, or a batch in the order that was asked."""
+        if not query.params:
+            return (self._record(query.path.rpartition("/")[2], answer),)
+        asked = dict(query.params)["ids"].split(",")
+        artists = _list(answer, "artists")
+        if len(artists) != len(asked):
+            raise Unreadable(f"{len(asked)} artists were asked for, and {len(artists)} are in the answer")
+        return [self._record(artist_id, artist) for artist_id, artist in zip(asked, artists, strict=True)]
+
+    def _record(self, artist_id: str, artist: object) -> dict[str, object]:
+        if artist is None:
+            return self.contract.record({"id": artist_id, "known": False})
+        fields = _kept(artist, "type", "uri")
+        if fields.get("id") != artist_id:
+            raise Unreadable(f"asked for the artist {artist_id!r}, the answer is about {fields.get('id')!r}")
+        genres, followers = fields.get("genres"), fields.get("followers")
+        return self.contract.record(
+            fields
+            | {"known": True}
+            | {"genres": orjson.dumps(genres).decode() if genres is not None else None}
+            | {"followers": _mapping(followers).get("total") if followers is not None else None}
+        )
+
+
+class Albums(SpotifyStream):
+    """One record an album of an artist."""
+
+    dataset = "spotify_albums"
+    contract = Contract((
+        Column("artist_id", "artist", Kind.STRING, "Id of the artist that was asked for.", required=True),
+        Column("album_id", "id", Kind.STRING, "Id of the album.", required=True),
+        Column("name", "name", Kind.STRING, "Name of the album.", required=True),
+        Column("album_type", "album_type", Kind.STRING, "album, single or compilation."),
+        Column(
+            "album_group", "album_group", Kind.STRING, "How it belongs to the artist; missing for newer client ids."
+        ),
+        Column("released_on", "release_date", Kind.STRING, "Day, month or year of the release, as known."),
+        Column("tracks", "total_tracks", Kind.INTEGER, "Number of tracks."),
+    ))
+
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+        """Ask for the albums of each artist, in pages as large as they may be."""
+        yield Planned(albums_of(artist_id, may) for artist_id in ids)
+
+    def next_page(self, query: Query, answer: Answer) -> Query | None:
+        """Follow the pages of the list."""
+        following = _mapping(answer.parsed).get("next")
+        if not isinstance(following, str):
+            return None
+        page = {name: values[0] for name, values in parse_qs(urlsplit(following).query).items()}
+        return Query.of(query.path, dict(query.params) | page)
+
+    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+        """Read the albums of one page, or of all."""
+        artist_id = query.path.split("/")[2]
+        pages = answer if isinstance(answer, list) else [answer]
+        return [
+            self.contract.record(
+                _kept(album, "artists", "type", "uri", "release_date_precision") | {"artist": artist_id}
+            )
+            for page in pages
+            for album in _list(page, "items")
+        ]
+
+
+class TopTracks(SpotifyStream):
+    """One record a top track of an artist, the best first; of one who has none, a record without a track.
+
+    Where the client id is told no top tracks, they are the tracks of the artist's newest album, and say so.
+    """
+
+    dataset = "spotify_top_tracks"
+    contract = Contract((
+        Column("artist_id", "artist", Kind.STRING, "Id of the artist that was asked for.", required=True),
+        Column("rank", "rank", Kind.INTEGER, "1 for the first track; 0 where there is none.", required=True),
+        Column(
+            "ranked_by",
+            "ranked_by",
+            Kind.STRING,
+            "top_tracks, or newest_album where these are not told.",
+            required=True,
+        ),
+        Column("track_id", "id", Kind.STRING, "Id of the track."),
+        Column("name", "name", Kind.STRING, "Name of the track."),
+        Column("artist_name", "artist_name", Kind.STRING, "Name of the artist, as the track has it."),
+        Column("album_id", "album_id", Kind.STRING, "Id of its album."),
+        Column("album_name", "album_name", Kind.STRING, "Name of its album."),
+        Column("released_on", "released_on", Kind.STRING, "Day, month or year when its album came out."),
+        Column("duration_ms", "duration_ms", Kind.INTEGER, "Length in milliseconds."),
+        Column("explicit", "explicit", Kind.BOOLEAN, "Whether its words are marked as explicit."),
+        Column("popularity", "popularity", Kind.INTEGER, "0 to 100; not told to newer client ids."),
+    ))
+
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+        """Ask for the top tracks of each, or else for the newest album of each."""
+        if may.top_tracks:
+            yield Planned(top_tracks_of(artist_id) for artist_id in ids)
+            return
+        for artist_id in ids:
+            try:
+                newest = _newest_album(artist_id, (yield albums_of(artist_id, may)))
+            except QueryRefused:  # planned all the same, so that the receipt tells of the gap
+                newest = albums_of(artist_id, may)
+            yield Planned([newest] if newest else [])
+
+    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+        """Read the tracks of one artist."""
+        if query.path.startswith("/albums/"):
+            album = _mapping(answer)
+            artist_id, ranked_by = parse_qs(urlsplit(query.key).query)["artist"][0], "newest_album"
+            tracks = [_mapping(track) | {"album": album} for track in _list(album.get("tracks"), "items")]
+        else:
+            artist_id, ranked_by = query.path.split("/")[2], "top_tracks"
+            tracks = [_mapping(track) for track in _list(answer, "tracks")]
+        if not tracks:
+            return (self.contract.record({"artist": artist_id, "rank": 0, "ranked_by": ranked_by}),)
+        dropped = ("album", "artists", "external_ids", "preview_url", "track_number", "type", "uri")
+        records = []
+        for rank, track in enumerate(tracks, 1):
+            if not track.get("id"):
+                raise Unreadable(f"the track of rank {rank} has no id")
+            album = _mapping(track.get("album"))
+            about = {
+                "artist": artist_id,
+                "artist_name": _name_of(artist_id, track.get("artists")),
+                "rank": rank,
+                "ranked_by": ranked_by,
+                "album_id": album.get("id"),
+                "album_name": album.get("name"),
+                "released_on": album.get("release_date"),
+            }
+            records.append(self.contract.record(_kept(track, *dropped) | about))
+        return records
+
+
+class AudioFeatures(SpotifyStream):
+    """One record a top track that has audio features."""
+
+    dataset = "spotify_audio_features"
+    follows = TopTracks.dataset
+    contract = Contract((
+        Column("track_id", "id", Kind.STRING, "Id of the track.", required=True),
+        Column("tempo", "tempo", Kind.FLOAT, "Beats a minute."),
+        Column("energy", "energy", Kind.FLOAT, "0 to 1."),
+        Column("danceability", "danceability", Kind.FLOAT, "0 to 1."),
+        Column("valence", "valence", Kind.FLOAT, "0, sad, to 1, glad."),
+        Column("acousticness", "acousticness", Kind.FLOAT, "0 to 1."),
+        Column("instrumentalness", "instrumentalness", Kind.FLOAT, "0 to 1."),
+        Column("speechiness", "speechiness", Kind.FLOAT, "0 to 1."),
+        Column("liveness", "liveness", Kind.FLOAT, "0 to 1."),
+        Column("loudness", "loudness", Kind.FLOAT, "Decibels, below 0."),
+        Column("key", "key", Kind.INTEGER, "0 for C, 1 for C sharp, ...; -1 where none was found."),
+        Column("mode", "mode", Kind.INTEGER, "1 for major, 0 for minor."),
+        Column("time_signature", "time_signature", Kind.INTEGER, "Beats in a bar."),
+    ))
+
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+        """Ask for the features of all tracks that the run has found, 100 at once."""
+        tracks: dict[str, None] = {}
+        for artist_id in ids:
+            try:
+                answer = yield top_tracks_of(artist_id)
+            except QueryRefused:  # the artist is gone, which the receipt of the top tracks tells
+                continue
+            tracks |= dict.fromkeys(str(_mapping(track).get("id")) for track in _list(answer.parsed, "tracks"))
+        yield Planned(
+            Query.of("/audio-features", {"ids": ",".join(part)}) for part in parts(list(tracks), FEATURES_A_CALL)
+        )
+
+    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+        """Read a batch; of a track that has no features the API says null."""
+        found = [features for features in _list(answer, "audio_features") if features is not None]
+        dropped = ("type", "uri", "track_href", "analysis_url", "duration_ms")
+        return [self.contract.record(_kept(features, *dropped)) for features in found]
+
+
+def fetch(artist_id: str) -> Generator[Query, Answer, Answer | None]:
+    """Ask for the top tracks of one artist, or for the newest album where these are not told.
+
+    :returns: an answer that `TopTracks` reads; None when there is no album either.
+    """
+    try:
+        return (yield top_tracks_of(artist_id))
+    except QueryRefused as refused:
+        if refused.status != 403:
+            raise
+    newest = _newest_album(artist_id, (yield albums_of(artist_id, CLIENTS["new"])))
+    return (yield newest) if newest else None
+
+
+def _newest_album(artist_id: str, albums: Answer) -> Query | None:
+    """Name the call for the album that came out last, of a page of albums."""
+    found = [_mapping(album) for album in _list(albums.parsed, "items")]
+    if not found:
+        return None
+    newest = max(found, key=lambda album: (str(album.get("release_date")), str(album.get("id"))))
+    return Query.of(f"/albums/{newest.get('id')}", known_by={"artist": artist_id})
+
+
+def top_tracks_of(artist_id: str) -> Query:
+    """Name the call for an artist's top tracks."""
+    return Query.of(f"/artists/{artist_id}/top-tracks", {"market": "US"})
+
+
+def albums_of(artist_id: str, may: Capabilities) -> Query:
+    """Name the call for the first page of an artist's albums."""
+    return Query.of(f"/artists/{artist_id}/albums", {"limit": "50" if may.batches else "10"})
+
+
+def parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Cut ids into parts of one call."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _list(answer: object, name: str) -> list[Any]:
+    """Return the list that an answer holds under a name.
+
+    :raises Unreadable: there is none.
+    """
+    found = answer.get(name) if isinstance(answer, Mapping) else None
+    if not isinstance(found, list):
+        raise Unreadable(f"a list {name!r} was promised, not {str(answer)[:60]}")
+    return found
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """Return an object of an answer.
+
+    :raises Unreadable: it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise Unreadable(f"an object was promised, not {str(value)[:60]}")
+    return dict(value)
+
+
+def _kept(fields: object, *dropped: str) -> dict[str, Any]:
+    """Return the fields of a thing without those that tell nothing about the music."""
+    gone = {*_NOT_KEPT, *dropped}
+    return {name: value for name, value in _mapping(fields).items() if name not in gone}
+
+
+def _name_of(artist_id: str, artists: object) -> str | None:
+    """Return what a track calls an artist."""
+    listed = artists if isinstance(artists, list) else []
+    return next((one.get("name") for one in map(_mapping, listed) if one.get("id") == artist_id), None)

@@ -1,0 +1,172 @@
+"""The Spotify DAGs on the local cloud with a real Airflow: every day, at once by message, and their parity.
+
+The tests run in the order of this file and share one cloud.
+"""
+
+import json
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from local_cloud import airflow_env, aws_resources
+from local_cloud.airflow_api import AirflowApi
+from local_cloud.apis.spotify.catalogue import SILENT, Catalogue
+from local_cloud.settings import ARTIST_QUEUE, LAKE, Settings
+from local_cloud.testing import running
+
+LIMIT_S = 600
+MUSIC = Catalogue()
+KNOWN = list(MUSIC.artists.values())[: airflow_env.KNOWN_ARTISTS]
+BY_NAME = {artist.name: artist for artist in MUSIC.artists.values()}
+EVERYTHING = frozenset({
+    *("mongo", "gcs", "bigquery", "aws", "athena", "apis"),
+    *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
+})
+
+
+@dataclass
+class System:
+    """A running local cloud, and the ways to look into it."""
+
+    settings: Settings
+    airflow: AirflowApi
+
+    def aws(self, service: str) -> Any:
+        return aws_resources.client(self.settings, service)
+
+    def switch(self, **changes: Any) -> None:
+        """Have these switches of the fake Spotify and no others."""
+        url = f"{self.settings.api_url}/_admin/spotify"
+        requests.delete(url, timeout=10).raise_for_status()
+        requests.put(url, json=changes, timeout=10).raise_for_status()
+
+    def run(self, dag_id: str, **conf: Any) -> tuple[str, str]:
+        """Trigger a run and wait for its end: its id and state."""
+        run_id = self.airflow.trigger(dag_id, conf)
+        return run_id, self.airflow.wait(dag_id, run_id, limit_s=LIMIT_S)
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        return list(self.airflow.call("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"])
+
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        run = urllib.parse.quote(run_id)
+        path = f"/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/xcomEntries/return_value?deserialize=true"
+        return self.airflow.call("GET", path)["value"]
+
+    def send(self, *bodies: str) -> None:
+        queue = self.aws("sqs").get_queue_url(QueueName=ARTIST_QUEUE)["QueueUrl"]
+        for body in bodies:
+            self.aws("sqs").send_message(QueueUrl=queue, MessageBody=body)
+
+    def waiting(self, name: str) -> int:
+        """Messages in a queue, handed out or not."""
+        sqs = self.aws("sqs")
+        counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        queue = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=counts)["Attributes"]
+        return sum(int(found[count]) for count in counts)
+
+    def told(self) -> dict[str, list[str]]:
+        """The ids of the tracks that the chatbot is told, by artist."""
+        return {
+            item["artist_id"]["S"]: [track["M"]["id"]["S"] for track in item["tracks"]["L"]]
+            for item in self.aws("dynamodb").scan(TableName="top_tracks")["Items"]
+        }
+
+    def outcomes(self) -> dict[str, str]:
+        found = self.aws("dynamodb").scan(TableName="artist_requests")["Items"]
+        return {item["request"]["S"]: item["outcome"]["S"] for item in found}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with running(EVERYTHING, tmp_path_factory.mktemp("e2e") / "var") as settings:
+        yield System(settings, AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password))
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not after {LIMIT_S} s: {what}"
+        time.sleep(0.5)
+
+
+def tracks_of(*names: str) -> dict[str, list[str]]:
+    return {BY_NAME[name].id: [track.id for track in BY_NAME[name].top_tracks] for name in names}
+
+
+def test_the_known_artists_reach_the_chatbot_and_every_count_agrees(system: System):
+    run_id, state = system.run("spotify_artists")
+
+    assert state == "success", [name for name, task in system.airflow.tasks("spotify_artists", run_id).items()
+                                if task["state"] == "failed"]  # fmt: skip
+    assert system.told() == tracks_of(*(artist.name for artist in KNOWN))
+    receipts = {name: system.returned("spotify_artists", run_id, f"prove_{name}")
+                for name in ("artists", "albums", "top_tracks", "audio_features")}  # fmt: skip
+    assert all(receipt["agrees"] for receipt in receipts.values())
+    assert receipts["artists"]["loaded"] == len(KNOWN)
+    assert receipts["albums"]["loaded"] == sum(len(artist.albums) for artist in KNOWN)
+    assert receipts["top_tracks"]["loaded"] == sum(len(artist.top_tracks) for artist in KNOWN)
+    assert receipts["top_tracks"]["dynamodb_written"] == len(KNOWN)
+    featured = {track.id for artist in KNOWN for track in artist.top_tracks if track.features}
+    assert receipts["audio_features"]["loaded"] == len(featured)
+
+
+def test_both_warehouses_agree_on_what_landed(system: System):
+    until(lambda: bool(system.runs("spotify_parity")), "the parity is started by the event of the run before")
+    (run,) = system.runs("spotify_parity")
+    assert system.airflow.wait("spotify_parity", run["dag_run_id"], limit_s=LIMIT_S) == "success"
+
+    (row,) = system.returned("spotify_parity", run["dag_run_id"], "agree")
+    assert row["artists"] == str(len(KNOWN))
+    assert row["followers"] == str(sum(artist.followers for artist in KNOWN))
+
+
+def test_a_cleared_build_gives_the_same_rows(system: System):
+    (run,) = system.runs("spotify_artists")
+    run_id, before = run["dag_run_id"], system.told()
+
+    system.airflow.clear("spotify_artists", run_id, "top_tracks_table.clean")
+
+    assert system.airflow.wait("spotify_artists", run_id, limit_s=LIMIT_S) == "success"
+    assert system.told() == before
+    built = system.aws("s3").list_objects_v2(Bucket=LAKE, Prefix="marts/spotify/top_tracks/")["Contents"]
+    assert len(built) == 1
+    assert system.returned("spotify_artists", run_id, "prove_top_tracks")["agrees"]
+
+
+def test_messages_are_answered_each_in_its_way(system: System):
+    wanted = ["Wren", " wren", SILENT, "Echo", "Nobody At All"]
+    system.send(*(json.dumps({"artist": name}) for name in wanted), "no json")
+
+    until(lambda: len(system.outcomes()) == 4 and "taken" not in system.outcomes().values(), "all are settled")
+
+    assert system.outcomes() == {
+        "wren": "found", SILENT.casefold(): "no_tracks", "echo": "ambiguous", "nobody at all": "unknown"
+    }  # fmt: skip
+    assert system.told() == tracks_of(*(artist.name for artist in KNOWN), "Wren", SILENT)
+    until(lambda: system.waiting(ARTIST_QUEUE) == 0, "the queue is empty")
+    assert system.waiting(f"{ARTIST_QUEUE}-dead") == 1
+    until(lambda: all(run["state"] == "success" for run in system.runs("spotify_new_artist")), "all runs end green")
+    runs = [run["dag_run_id"] for run in system.runs("spotify_new_artist")]
+    proved = [one for one in runs if system.airflow.tasks("spotify_new_artist", one)["prove"]["state"] == "success"]
+    receipts = [system.returned("spotify_new_artist", run_id, "prove") for run_id in proved]
+    assert all(receipt["agrees"] and receipt["seconds_to_dynamodb"] > 0 for receipt in receipts)
+
+
+def test_a_closed_quota_defers_its_stream_alone_and_goes_on(system: System):
+    system.switch(quotas={"artist-albums": 1}, retry_after_s=75)
+
+    run_id, state = system.run("spotify_artists", artists=["Wren", "Queue"], client="legacy")
+
+    assert state == "success"
+    tasks = system.airflow.tasks("spotify_artists", run_id)
+    assert tasks["albums.harvest"]["try_number"] == 1
+    assert tasks["audio_features.plan"]["state"] == "skipped"
+    assert system.returned("spotify_artists", run_id, "prove_albums")["agrees"]
+    system.switch()

@@ -1,0 +1,173 @@
+"""Steps on Athena and S3, over real connections: landing, statements that fail, checks, the crawler's wish, parity."""
+# ruff: noqa: S608 - names of tables are made up here
+
+import uuid
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.definitions.retry_policy import RetryAction
+from airflow.sdk.exceptions import AirflowSkipException
+from botocore.exceptions import ClientError
+
+from local_cloud import aws_resources
+from local_cloud.settings import LAKE, Settings
+from windrow.answer import Answer, Outcome
+from windrow.errors import BadParameter, CheckFailed, ConnectionUnusable, StatementFailed
+from windrow.hooks.athena import Athena
+from windrow.hooks.staging import staging
+from windrow.hooks.stores import S3Store, open_store
+from windrow.landing import Landing, Manifest
+from windrow.operators.athena import AthenaCheckOperator, AthenaFileOperator, CrawlOperator
+from windrow.operators.parity import LocateLandingOperator, _agree
+from windrow.operators.retry import ErrorPolicy
+from windrow.plan import Run
+from windrow.query import Query
+from windrow.sources.spotify import TopTracks
+
+RESULTS = f"s3://{LAKE}/results/"
+
+
+def athena() -> Athena:
+    return Athena("aws_default", RESULTS)
+
+
+def event_of(sql: str, operator: AthenaFileOperator) -> dict[str, str]:
+    """Run a query to its end, and make the event that the provider's trigger makes of it."""
+    query_id = operator.hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": RESULTS})
+    if operator.hook.poll_query_status(query_id, sleep_time=0.1) == "SUCCEEDED":
+        return {"status": "success", "value": query_id}
+    return {"status": "error", "message": f"Error while waiting for query {query_id} to complete: Waiter ..."}
+
+
+# --- S3 ----------------------------------------------------------------------------------------
+
+
+def test_a_bucket_of_s3_is_a_store():
+    store = open_store(f"s3://{LAKE}", "google_cloud_default")
+    assert isinstance(store, S3Store)
+    folder = uuid.uuid4().hex
+    store.put(f"{folder}/a", b"one")
+    store.put(f"{folder}/a", b"two")
+    store.put(f"{folder}/b", b"")
+    assert store.get(f"{folder}/a") == b"two"
+    assert store.get(f"{folder}/none") is None
+    assert store.names(f"{folder}/") == [f"{folder}/a", f"{folder}/b"]
+    store.delete(f"{folder}/a")
+    store.delete(f"{folder}/a")
+    assert store.names(folder) == [f"{folder}/b"]
+
+
+def test_a_bucket_that_is_not_there_is_told():
+    store = open_store("s3://nowhere-at-all", "google_cloud_default")
+    for act in (lambda: store.put("a", b""), lambda: store.get("a"), lambda: store.names("")):
+        with pytest.raises(ConnectionUnusable, match="no bucket 'nowhere-at-all'"):
+            act()
+
+
+def test_staged_answers_land_in_s3_and_athena_reads_them():
+    run = Run(TopTracks.dataset, f"test__{uuid.uuid4().hex}")
+    query = Query.of(f"/artists/{'1' * 22}/top-tracks")
+    body = '{"tracks": [{"id": "t", "name": "T", "duration_ms": 5, "artists": [], "album": {}}]}'
+    folder = f"landed/{uuid.uuid4().hex}"
+    with staging("mongo_default", run.dataset) as state:
+        plan = state.save_plan(run, [query])
+        state.stage(run, [(0, Answer(query, Outcome.ANSWERED, 200, body, datetime.now(UTC)))])
+        store = open_store(f"s3://{LAKE}", "google_cloud_default")
+        assert Landing(state, TopTracks(), store, folder).land(plan).records == 1
+    assert Manifest.read(store, folder).records == 1
+    name = f"t{uuid.uuid4().hex[:8]}"
+    for sql in (
+        "CREATE DATABASE IF NOT EXISTS steps",
+        f"CREATE EXTERNAL TABLE steps.{name} (track_id string, rank bigint) STORED AS PARQUET "
+        f"LOCATION 's3://{LAKE}/{folder}/'",
+    ):
+        list(athena().ask(sql))
+    assert list(athena().ask(f"SELECT track_id, rank FROM steps.{name}")) == [{"track_id": "t", "rank": "1"}]
+
+
+# --- statements --------------------------------------------------------------------------------
+
+
+def test_a_statement_that_fails_says_why_and_is_not_tried_again():
+    operator = AthenaFileOperator(task_id="build", path="athena/some.sql")
+    with pytest.raises(StatementFailed, match=r"of athena/some\.sql ended as FAILED: TABLE_NOT_FOUND.*missing") as told:
+        operator.execute_complete({}, event_of("SELECT x FROM steps.missing", operator))
+    assert ErrorPolicy().evaluate(told.value, 1, 3).action is RetryAction.FAIL
+    with pytest.raises(StatementFailed, match="TABLE_NOT_FOUND"):
+        athena().ask("SELECT x FROM steps.missing")
+
+
+def test_what_aws_calls_wrong_is_not_tried_again_and_a_throttle_is():
+    def error(code: str) -> ClientError:
+        return ClientError({"Error": {"Code": code, "Message": "-"}}, "Call")
+
+    assert ErrorPolicy().evaluate(error("InvalidRequestException"), 1, 3).action is RetryAction.FAIL
+    assert ErrorPolicy().evaluate(error("ThrottlingException"), 1, 3).action is RetryAction.DEFAULT
+
+
+def test_a_check_names_what_does_not_hold():
+    operator = AthenaCheckOperator(task_id="check", path="athena/check.sql")
+    assert operator.execute_complete({}, event_of("SELECT TRUE AS a, 1 = 1 AS b", operator))
+    with pytest.raises(CheckFailed, match="does not hold: b, c"):
+        operator.execute_complete({}, event_of("SELECT TRUE AS a, 1 = 2 AS b, NULLIF(TRUE, TRUE) AS c", operator))
+
+
+def test_rows_come_page_by_page():
+    values = ", ".join(f"({n})" for n in range(1500))
+    rows = list(athena().ask(f"SELECT n FROM (VALUES {values}) AS t (n) ORDER BY n"))
+    assert [int(row["n"] or 0) for row in rows] == list(range(1500))
+
+
+# --- the crawler -------------------------------------------------------------------------------
+
+
+def test_a_crawler_runs_only_when_it_is_wanted(lake: Settings):
+    crawl = CrawlOperator(task_id="crawl", database="crawled", paths=[f"s3://{LAKE}/x/"], wanted="False")
+    with pytest.raises(AirflowSkipException):
+        crawl.execute({})
+    with pytest.raises(ClientError, match="does not exist"):
+        crawl.hook.get_conn().get_crawler(Name="crawled")
+
+
+# --- parity ------------------------------------------------------------------------------------
+
+LANDING = "s3://lake/spotify/artists/dt=2026-01-02/run=scheduled_1"
+
+
+@pytest.mark.parametrize("by_event", [True, False])
+def test_the_landing_is_that_of_the_event_or_of_the_param(by_event: bool):
+    event = SimpleNamespace(extra={"landed": LANDING})
+    context: dict[str, Any] = {
+        "params": {"landed": None if by_event else LANDING},
+        "triggering_asset_events": {"asset": [event]} if by_event else {},
+    }
+    assert LocateLandingOperator(task_id="locate").execute(context) == {
+        "bucket": "lake",
+        "prefix": "spotify/artists/dt=2026-01-02/run=scheduled_1",
+        "dt": "2026-01-02",
+        "run": "scheduled_1",
+    }
+
+
+def test_a_run_about_no_landing_is_refused():
+    with pytest.raises(BadParameter, match="is no landing"):
+        LocateLandingOperator(task_id="locate").execute({"params": {}, "triggering_asset_events": {}})
+
+
+@pytest.mark.parametrize(
+    ("other", "agrees"),
+    [
+        ({"n": "3", "mean": "41.1666670"}, True),
+        ({"n": "3", "mean": "41.2"}, False),
+        ({"n": "4", "mean": "41.166667"}, False),
+    ],
+)
+def test_numbers_agree_to_a_millionth_part(other: dict[str, str], agrees: bool):
+    assert _agree({"n": "3", "mean": "41.166667"}, other) is agrees
+
+
+def test_the_resources_are_made_once(lake: Settings):
+    aws_resources.ensure(lake)
+    assert aws_resources.client(lake, "dynamodb").list_tables()["TableNames"] == sorted(aws_resources.TABLES)

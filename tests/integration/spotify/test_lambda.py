@@ -1,0 +1,101 @@
+"""The Lambda function top_tracks: packaged as it is deployed, and run by the local cloud's Lambda."""
+
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_cloud import top_tracks
+from local_cloud.apis.spotify.catalogue import SILENT, Catalogue
+from local_cloud.apis.testing import FakeApi
+from local_cloud.errors import LocalCloudError
+from local_cloud.settings import Settings
+from tests.integration.spotify.conftest import ports_of
+from windrow.hooks.items import Items
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "include" / "functions"))
+
+import package_lambda  # noqa: E402
+
+WREN = next(artist for artist in Catalogue().artists.values() if artist.name == "Wren")
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("package") / "top_tracks.zip"
+    package_lambda.write(package_lambda.package("top_tracks"), path)
+    return path
+
+
+@pytest.fixture
+def ask(lake: Settings, spotify: FakeApi, archive: Path) -> Callable[[object], Any]:
+    settings = Settings(root=lake.root, var=lake.var, **ports_of(lake) | {"api_port": spotify.address[1]})
+    api = top_tracks.deploy(settings, archive)
+    return lambda event: top_tracks.ask(api, event)
+
+
+def test_the_package_is_small_and_needs_neither_arrow_nor_mongodb(archive: Path):
+    names = zipfile.ZipFile(archive).namelist()
+    packages = {name.partition("/")[0] for name in names}
+    assert {"main.py", "windrow", "aiohttp", "orjson"} <= packages
+    assert not {"pyarrow", "pymongo", "airflow", "boto3"} & packages
+    assert archive.stat().st_size < 10_000_000
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_the_same_sources_give_the_same_package(archive: Path, tmp_path: Path):
+    again = tmp_path / "again.zip"
+    package_lambda.write(package_lambda.package("top_tracks"), again)
+    assert again.read_bytes() == archive.read_bytes()
+
+
+def test_a_package_that_is_not_installed_as_wanted_is_refused():
+    with pytest.raises(package_lambda.CannotPackage, match=r"aiohttp is installed as .*aiohttp==0\.1"):
+        package_lambda.vendored(["aiohttp==0.1"])
+    with pytest.raises(package_lambda.CannotPackage, match="nothing-of-the-kind is not installed"):
+        package_lambda.vendored(["nothing-of-the-kind"])
+
+
+def test_a_request_becomes_an_item(ask: Callable[[object], Any]):
+    answer = ask({"artist": "wren"})
+    assert (answer["outcome"], answer["artist_id"]) == ("found", WREN.id)
+    item = Items("aws_default", "top_tracks", key="artist_id").get(WREN.id) or {}
+    assert [track["id"] for track in item["tracks"]] == [track.id for track in WREN.top_tracks]
+    kept = Items("aws_default", "artist_requests", key="request").get("wren") or {}
+    assert kept["outcome"] == "found"
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [("Nobody", "unknown"), ("Echo", "ambiguous"), (f"spotify:album:{'0' * 22}", "refused"), (SILENT, "no_tracks")],
+)
+def test_a_request_that_gives_no_tracks_says_why(ask: Callable[[object], Any], text: str, outcome: str):
+    assert ask({"artist": text})["outcome"] == outcome
+
+
+def test_a_new_client_id_is_told_the_newest_album(ask: Callable[[object], Any], spotify: FakeApi):
+    spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
+    assert ask({"artist": "Wren"})["outcome"] == "found"
+    item = Items("aws_default", "top_tracks", key="artist_id").get(WREN.id) or {}
+    assert item["ranked_by"] == "newest_album"
+
+
+def test_of_a_batch_the_messages_that_cannot_be_read_stay_in_the_queue(ask: Callable[[object], Any]):
+    bodies = {"good": '{"artist": "Wren"}', "text": "no json", "list": "[1]", "unknown": '{"artist": "Nobody"}'}
+    records = [{"messageId": name, "body": body} for name, body in bodies.items()]
+    failures = ask({"Records": records})["batchItemFailures"]
+    assert [failure["itemIdentifier"] for failure in failures] == ["text", "list"]
+
+
+def test_what_is_no_request_fails_with_the_reason(ask: Callable[[object], Any]):
+    with pytest.raises(LocalCloudError, match="is no request"):
+        ask({"singer": "Wren"})
+
+
+def test_without_a_package_it_says_what_to_do(lake: Settings, tmp_path: Path):
+    with pytest.raises(LocalCloudError, match="make lambda"):
+        top_tracks.deploy(lake, tmp_path / "none.zip")
