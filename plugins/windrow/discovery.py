@@ -86,11 +86,7 @@ class Discovery:
     def _write(self, writer: PlanWriter, planned: Planned) -> None:
         """Write a part of the plan, and settle what was told on the way. Runs in a thread."""
         added = writer.add(planned.queries)
-        told = [
-            (chunk, answer)
-            for chunk, query in added
-            if query.key in self._told and (answer := self._kept(query))
-        ]
+        told = [(chunk, answer) for chunk, query in added if query.key in self._told and (answer := self._kept(query))]
         self._staging.stage(self._run, told)
         items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
         if self.asked:

@@ -27,7 +27,8 @@ from windrow.query import Query
 log = logging.getLogger(__name__)
 
 SPENT = "spent"
-"""Stands in the book in the place of a holder when the API itself said that a window is used up."""
+"""Stands in the book in the place of a holder when the API itself said that a window is used up. Its units are 0, or
+the second of the epoch at which the API opens it again."""
 _PACIFIC = "America/Los_Angeles"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK = 100
@@ -166,8 +167,7 @@ class Ledger:
             return 0.0
         if wait_s:
             account.not_before = self._clock() + timedelta(seconds=wait_s)
-            until = math.ceil(account.not_before.timestamp())
-            await asyncio.to_thread(self._book.reserve, self._closing(account), SPENT, until)
+            await asyncio.to_thread(self._close_until, account)
             return wait_s
         sure_at = account.starts_at + min(_UNSURE, (account.ends_at - account.starts_at) / 12)
         if self._clock() < sure_at:
@@ -189,9 +189,16 @@ class Ledger:
                 if account.reserved > account.used and account.quota.units is not None:
                     await self._give_back(account)
 
-    def _closing(self, account: _Account) -> str:
-        """Name the place in the book that says until when the API has closed a quota."""
-        return f"{self._account}|{account.quota.name}|closed"
+    def _close_until(self, account: _Account) -> None:
+        """Write down, in each window that it reaches into, until when the API has closed a quota. In a thread."""
+        until = math.ceil(account.not_before.timestamp())
+        start = account.starts_at
+        while start < account.not_before:
+            self._book.reserve(self._window(account, start), SPENT, until)
+            _, start = account.quota.window.bounds(start)
+
+    def _window(self, account: _Account, start: datetime) -> str:
+        return f"{self._account}|{account.quota.name}|{start.isoformat()}"
 
     def _of(self, query: Query) -> _Account | None:
         for account in self._accounts:
@@ -204,12 +211,10 @@ class Ledger:
 
     async def _fill(self, account: _Account, query: Query) -> None:
         """Begin a new window if it is time, and reserve what a query costs if it is not reserved. One at a time."""
-        closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
-        account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
         now, quota = self._clock(), account.quota
         if now >= account.ends_at:
             account.starts_at, account.ends_at = quota.window.bounds(now)
-            account.window = f"{self._account}|{quota.name}|{account.starts_at.isoformat()}"
+            account.window = self._window(account, account.starts_at)
             account.reserved = account.used = 0
             account.spent = False
         if account.spent or account.covers(query.cost):
@@ -240,7 +245,9 @@ class Ledger:
             if attempt:
                 time.sleep(random.uniform(0, _PAUSE_S * 2**attempt))  # noqa: S311 - spreads clients, guards nothing
             reserved = self._book.reservations(account.window)
-            if SPENT in reserved:
+            if until := reserved.get(SPENT, 0):
+                account.not_before = datetime.fromtimestamp(until, UTC)
+            elif SPENT in reserved:
                 return None
             if units is None:
                 return account.used + 1_000_000  # only to look at the book again now and then
@@ -255,7 +262,7 @@ class Ledger:
         return mine
 
     def _of_others(self, reserved: Mapping[str, int]) -> int:
-        return sum(units for holder, units in reserved.items() if holder != self._holder)
+        return sum(units for holder, units in reserved.items() if holder not in {self._holder, SPENT})
 
     async def _give_back(self, account: _Account) -> None:
         """Reserve no more than is used. Where that cannot be written down, a block stays unused, and no more."""

@@ -13,4 +13,4 @@ class MemoryBook:
         self.windows[window][holder] = units
 
     def reservations(self, window: str) -> dict[str, int]:
-        return dict(self.windows[window])
+        return dict(self.windows.get(window, {}))

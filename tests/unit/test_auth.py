@@ -29,7 +29,7 @@ CONSENT = "1//0c0nsent of-an+owner/of=a-channel"
 QUICK = Backoff(base_s=0.001, cap_s=0.002, attempts=4)
 
 
-async def no_post(url: str, form: Mapping[str, str]) -> Response:
+async def no_post(url: str, form: Mapping[str, str], **_: object) -> Response:
     raise AssertionError("this flow posts nothing")
 
 
@@ -421,7 +421,7 @@ class Endpoint:
         self.answers = list(answers)
         self.asked: list[tuple[str, dict[str, str]]] = []
 
-    async def post(self, url: str, form: Mapping[str, str]) -> Response:
+    async def post(self, url: str, form: Mapping[str, str], **_: object) -> Response:
         self.asked.append((url, dict(form)))
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
@@ -495,7 +495,7 @@ def test_without_a_lifetime_an_hour_is_assumed():
 def test_the_life_of_a_token_begins_before_it_arrives():
     """The endpoint counts from when it made the token: a slow answer must not make it seem to live longer."""
 
-    async def slow(url: str, form: Mapping[str, str]) -> Response:
+    async def slow(url: str, form: Mapping[str, str], **_: object) -> Response:
         await asyncio.sleep(0.2)
         return issued(expires_in=1)
 

@@ -12,7 +12,7 @@ from tests import scripted_api
 from tests.scripted_api import Reply, ScriptedApi
 from tests.unit.books import MemoryBook
 from windrow.answer import LARGEST, Answer, Outcome, Rejected
-from windrow.auth import Auth, NoAuth, PostForm
+from windrow.auth import Auth, Exchange, NoAuth
 from windrow.client import Client, Limits, Reader
 from windrow.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
 from windrow.policy import HTTP_POLICY, Action, Backoff, Complaint, on
@@ -51,10 +51,10 @@ class Keys(Auth):
         self.left = list(keys)
         self.waits: list[float | None] = []
 
-    async def signature(self, post: PostForm) -> Mapping[str, str]:
+    async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.left[0]}"}
 
-    async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
+    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
         raise AssertionError("no 401 here")
 
     def spent(self, signature: Mapping[str, str], wait_s: float | None) -> bool:
@@ -175,7 +175,7 @@ def test_a_form_with_secrets_is_taken_nowhere_else(api: ScriptedApi, stranger: S
 
     async def post() -> Response:
         async with Client(api.url, NoAuth(), limits=Limits()) as client:
-            return await client._post_form("/token", {"client_secret": "s3cr3t"})
+            return await client._exchange("/token", {"client_secret": "s3cr3t"})
 
     assert asyncio.run(post()).status == 307
     assert stranger.asked == []
