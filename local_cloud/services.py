@@ -149,6 +149,23 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
             ),
         ),
         Service(
+            name="pubsub",
+            stage=CLOUD,
+            argv=(
+                # Airflow's environment has the messages of the API already, with its Google provider
+                *(str(settings.airflow_python), "-m", "local_cloud.emulators.pubsub", "--host", LOOPBACK),
+                *("--port", str(settings.pubsub_port), "--http-port", str(settings.pubsub_http_port)),
+                *("--data-dir", str(settings.var / "pubsub")),
+            ),
+            environment=plain,
+            healthy=probes.http_ok(settings.pubsub_http_port, "/health"),
+            address=settings.pubsub_address,
+            ports=(
+                Port(settings.pubsub_port, "WINDROW_PUBSUB_PORT"),
+                Port(settings.pubsub_http_port, "WINDROW_PUBSUB_HTTP_PORT"),
+            ),
+        ),
+        Service(
             name="apis",
             stage=CLOUD,
             argv=(

@@ -26,6 +26,8 @@ PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_CLOUD_TASKS_PORT": 28406,
     "WINDROW_CLOUD_TASKS_HTTP_PORT": 28407,
     "WINDROW_FUNCTION_PORT": 28408,
+    "WINDROW_PUBSUB_PORT": 28409,
+    "WINDROW_PUBSUB_HTTP_PORT": 28420,
 }
 """The variable of each port, and the port when it is not set."""
 
@@ -48,6 +50,8 @@ class Settings:
     cloud_tasks_port: int = PORT_DEFAULTS["WINDROW_CLOUD_TASKS_PORT"]
     cloud_tasks_http_port: int = PORT_DEFAULTS["WINDROW_CLOUD_TASKS_HTTP_PORT"]
     function_port: int = PORT_DEFAULTS["WINDROW_FUNCTION_PORT"]
+    pubsub_port: int = PORT_DEFAULTS["WINDROW_PUBSUB_PORT"]
+    pubsub_http_port: int = PORT_DEFAULTS["WINDROW_PUBSUB_HTTP_PORT"]
     passengers_csv: Path | None = None
     """Passengers of the fake API; None: it makes its own."""
     admin_password: str = dataclasses.field(default="admin", repr=False)
@@ -134,6 +138,16 @@ class Settings:
     def cloud_tasks_url(self) -> str:
         """Address of the Cloud Tasks emulator's HTTP side: /certs of its tokens, /queues."""
         return f"http://{LOOPBACK}:{self.cloud_tasks_http_port}"
+
+    @property
+    def pubsub_address(self) -> str:
+        """Host and port of the Pub/Sub emulator (gRPC)."""
+        return f"{LOOPBACK}:{self.pubsub_port}"
+
+    @property
+    def pubsub_url(self) -> str:
+        """Address of the Pub/Sub emulator's HTTP side: /certs of its tokens, /subscriptions."""
+        return f"http://{LOOPBACK}:{self.pubsub_http_port}"
 
     @property
     def function_url(self) -> str:
