@@ -11,6 +11,7 @@ from local_cloud.apis.middleware import Middleware
 from local_cloud.apis.passengers import Passenger
 from local_cloud.apis.titanic import TitanicApi
 from local_cloud.apis.tokens import Client, TokenEndpoint, TokenStore
+from local_cloud.apis.x.api import XApi
 
 
 def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) -> web.Application:
@@ -19,11 +20,14 @@ def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) ->
     counters = Counters()
     tokens = TokenStore(switch)
     middleware = Middleware(switch, counters)
+    x = XApi(client)
     app = web.Application()
-    app.add_routes(Admin(switch, counters, tokens).routes())
+    app.cleanup_ctx.append(x.lifespan)
+    app.add_routes([*Admin(switch, counters, tokens).routes(), *x.admin_routes()])
     for endpoint in (
         TokenEndpoint(client, tokens, counters).endpoint(),
         *TitanicApi(passengers, tokens).endpoints(),
+        *x.endpoints(),
     ):
         app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))
     return app
