@@ -87,10 +87,7 @@ def _loop(told: dict[str, Any]) -> int:
 
 
 def _engine(_: dict[str, Any], connections: int) -> int:
-    from windrow.hooks.api import ApiHook  # noqa: PLC0415  imports Airflow, which only this process may
-
-    client = ApiHook("titanic").client(connections=connections)
-    return _harvested(f"engine-{connections}", functools.partial(_harvest, client))
+    return _harvested(f"engine-{connections}", functools.partial(_harvest, connections))
 
 
 def _queue(_: dict[str, Any]) -> int:
@@ -100,26 +97,33 @@ def _queue(_: dict[str, Any]) -> int:
 def _harvested(run_id: str, settle: Callable[..., None]) -> int:
     """Plan a run, have it settled, and count what is staged."""
     from windrow import sources  # noqa: PLC0415
+    from windrow.discovery import Discovery  # noqa: PLC0415
     from windrow.drain import Progress  # noqa: PLC0415
     from windrow.hooks.api import ApiHook  # noqa: PLC0415
     from windrow.hooks.staging import staging  # noqa: PLC0415
-    from windrow.operators.plan import discover  # noqa: PLC0415
     from windrow.plan import Run  # noqa: PLC0415
+    from windrow.sources.base import Request  # noqa: PLC0415
 
     stream = sources.stream(DATASET)
+
+    async def planned(client: Any) -> Any:
+        async with client:
+            return await Discovery(client, state, Run(DATASET, run_id), stream).plan(Request())
+
     with staging("mongo_default", DATASET) as state:
-        discovered = asyncio.run(discover(ApiHook("titanic").client(), stream.discovery({})))
-        plan = state.save_plan(Run(DATASET, run_id), stream.plan({}, discovered))
+        plan = asyncio.run(planned(ApiHook("titanic").client(stream, state)))
         settle(state, plan, stream)
         return Progress.count(state, plan).settled
 
 
-def _harvest(client: Any, state: Any, plan: Any, stream: Any) -> None:
+def _harvest(connections: int, state: Any, plan: Any, stream: Any) -> None:
     from windrow.engine import Harvester  # noqa: PLC0415
+    from windrow.feeds import PlanFeed  # noqa: PLC0415
+    from windrow.hooks.api import ApiHook  # noqa: PLC0415  imports Airflow, which only this process may
 
     async def harvest() -> None:
-        async with client:
-            await Harvester(client, state, plan, stream.records).run()
+        async with ApiHook("titanic").client(stream, state, connections=connections) as client:
+            await Harvester(client, state, PlanFeed(state, plan), stream.records).run()
 
     asyncio.run(harvest())
 

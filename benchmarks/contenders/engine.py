@@ -9,6 +9,7 @@ from windrow import sources
 from windrow.auth import ClientCredentials
 from windrow.client import Client, Limits
 from windrow.engine import Harvester
+from windrow.feeds import PlanFeed
 from windrow.plan import Plan, Run
 from windrow.query import Query
 from windrow.staging import Staging
@@ -39,7 +40,7 @@ async def _harvest(job: Job) -> None:
     auth = ClientCredentials(TOKEN_PATH, CREDENTIALS["client_id"], CREDENTIALS["client_secret"])
     async with Client(job.api_url, auth, limits=Limits(connections=job.connections)) as client:
         read = sources.stream("titanic_passengers").records
-        await Harvester(client, staging, staging.plan(_run(job)), read).run()
+        await Harvester(client, staging, PlanFeed(staging, staging.plan(_run(job))), read).run()
 
 
 def _run(job: Job) -> Run:

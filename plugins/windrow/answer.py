@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import orjson
+
 from windrow.query import Query
 
 
@@ -28,6 +30,13 @@ class Answer:
     status: int
     body: str
     fetched_at: datetime
+    next_link: str = ""
+    """Path of the next page, where the API names one in a Link header (RFC 8288)."""
+
+    @property
+    def parsed(self) -> object:
+        """The body as JSON values; None for an empty one, as a 204 has."""
+        return orjson.loads(self.body) if self.body else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ Here one refresh at most is under way; it starts *before* the token dies, while 
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 
@@ -58,6 +59,13 @@ class Auth(ABC):
 
         :raises CredentialsRejected: when it cannot.
         """
+
+    def learned(self, signature: Mapping[str, str], response: Response) -> None:  # noqa: B027 - most have no use for it
+        """Learn how an attempt ended, whatever came of it: called once for each signature."""
+
+    def spent(self, signature: Mapping[str, str], wait_s: float | None) -> bool:
+        """Learn that the quota behind a signature is used up; say whether another one can sign in its place."""
+        return False
 
 
 class NoAuth(Auth):
@@ -134,10 +142,12 @@ class RefreshingToken(Auth):
             self._refresh = None
 
 
-class ClientCredentials(RefreshingToken):
-    """The OAuth 2.0 client credentials grant, RFC 6749 section 4.4, with the secret in the form.
+class TokenForm(RefreshingToken):
+    """A token that a form posted to a token endpoint is answered with. A subclass says what is in the form.
 
     :param token_url: absolute, or a path below the API's base URL.
+    :param form: what is posted.
+    :param secrets: the fields of the form that no message may show.
     :param name: what messages call the credentials: the id of the Airflow connection.
     :param patience_s: the longest pause that is waited for in place when the endpoint asks for one.
     """
@@ -145,9 +155,9 @@ class ClientCredentials(RefreshingToken):
     def __init__(
         self,
         token_url: str,
-        client_id: str,
-        client_secret: str,
+        form: Mapping[str, str],
         *,
+        secrets: Sequence[str],
         name: str = "api",
         patience_s: float = 60.0,
         backoff: Backoff | None = None,
@@ -155,7 +165,8 @@ class ClientCredentials(RefreshingToken):
     ) -> None:
         super().__init__()
         self._token_url = token_url
-        self._form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        self._form = form
+        self._secrets = [form[field] for field in secrets]
         self._name = name
         self._patience_s = patience_s
         self._backoff = backoff or Backoff()
@@ -174,13 +185,12 @@ class ClientCredentials(RefreshingToken):
             if token is not None:
                 return token
             failures += 1
-            action = Action.RETRY if response.status is None else self._policy.action(response.status)
-            if action in {Action.REFUSE, Action.REFRESH, Action.GAP}:
+            verdict = self._policy.judge(response)
+            if verdict.action in {Action.REFUSE, Action.REFRESH, Action.GAP}:
                 raise CredentialsRejected(
                     f"The token endpoint of '{self._name}' ({self._token_url}) turns the credentials down: "
                     f"{self._told(response)}",
-                    advice=f"Check login and password (client id and secret) and the extra field token_path "
-                    f"of the Airflow connection '{self._name}'.",
+                    advice=self.advice(response),
                 )
             if failures >= self._backoff.attempts:
                 raise ApiUnreachable(
@@ -189,16 +199,61 @@ class ClientCredentials(RefreshingToken):
                     advice="Check that the service runs and that host, port and the extra field token_path of the "
                     f"Airflow connection '{self._name}' are right.",
                 )
-            asked_s = response.retry_after_s or 0.0
+            asked_s = verdict.wait_s or 0.0
             if asked_s > self._patience_s:
-                raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}'")
+                raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}' wants to be left alone")
             await asyncio.sleep(max(self._backoff.pause_s(failures), asked_s))
+
+    def advice(self, response: Response) -> str:
+        """Say what to do about credentials that were turned down."""
+        return (
+            "Check login and password (client id and secret) and the extra field token_path "
+            f"of the Airflow connection '{self._name}'."
+        )
 
     def _told(self, response: Response) -> str:
         """Say what the endpoint answered. A good status without a usable token may hold one all the same."""
         if response.status is not None and response.status < 400:
             return f"HTTP {response.status} without a usable token"
-        return response.summary.replace(self._form["client_secret"], "***")
+        text = response.summary
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+class ClientCredentials(TokenForm):
+    """The OAuth 2.0 client credentials grant, RFC 6749 section 4.4, with the secret in the form."""
+
+    def __init__(self, token_url: str, client_id: str, client_secret: str, **settings: Any) -> None:
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        super().__init__(token_url, form, secrets=["client_secret"], **settings)
+
+
+class RefreshToken(TokenForm):
+    """The OAuth 2.0 refresh token grant, RFC 6749 section 6: a person has consented once, for a long time.
+
+    The endpoint may answer with a new refresh token (Google's does not, as a rule); the one of the Airflow
+    connection stays in use, as a task has no right to rewrite connections.
+    """
+
+    def __init__(self, token_url: str, client_id: str, client_secret: str, refresh_token: str, **settings: Any) -> None:
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "refresh_token": refresh_token,
+        }
+        super().__init__(token_url, form, secrets=["client_secret", "refresh_token"], **settings)
+
+    def advice(self, response: Response) -> str:
+        """Tell a consent that is gone (``invalid_grant``, RFC 6749 section 5.2) from a wrong client."""
+        if b"invalid_grant" in response.body:
+            return (
+                "The consent was revoked or has run out. Have the owner of the account consent again, and put the new "
+                f"refresh token into the extra of the Airflow connection '{self._name}' (docs/clouds.md says how). "
+                "Then clear this task with all tasks downstream; what was answered is staged."
+            )
+        return super().advice(response)
 
 
 def _token_in(response: Response, asked_at: float) -> Token | None:

@@ -4,6 +4,7 @@ What an answer means is decided by the `ResponsePolicy`, never here.
 """
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,12 +20,18 @@ from windrow.answer import Answer, Outcome, Rejected
 from windrow.auth import Auth
 from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
 from windrow.pacing import Pace
-from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
+from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.query import Query
-from windrow.response import Response, retry_after_s
+from windrow.quota import Ledger
+from windrow.response import Response
 
 Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` when it is not what the API promises."""
+
+_NEXT = re.compile(r'<(?P<url>[^<>]*)>[^<]*;\s*rel="?next"?\s*(?:[,;]|$)')
+"""The target of ``rel=next`` in a Link header, RFC 8288."""
+_LARGEST = 15_000_000
+"""Bytes of an answer that can be kept: MongoDB takes documents of 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Client:
     ``no_answer`` and ``http_NNN``.
 
     :param name: what messages call this API: the id of its Airflow connection.
+    :param ledger: the quotas that calls are taken from, if there are any.
+    :param headers: sent with every call.
     """
 
     def __init__(
@@ -59,6 +68,8 @@ class Client:
         name: str = "api",
         limits: Limits | None = None,
         policy: ResponsePolicy = HTTP_POLICY,
+        ledger: Ledger | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -66,6 +77,8 @@ class Client:
         self.events: Counter[str] = Counter()
         self._auth = auth
         self._policy = policy
+        self._ledger = ledger
+        self._headers = {"User-Agent": "windrow", "Accept": "application/json"} | dict(headers or {})
         self._pace = Pace(self.limits.rate_per_s)
         self._session: aiohttp.ClientSession
 
@@ -75,7 +88,7 @@ class Client:
             # One more than there are calls: a token refreshed in time must not wait behind the calls it is for.
             connector=aiohttp.TCPConnector(limit=self.limits.connections + 1, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=self.limits.timeout_s),
-            headers={"User-Agent": "windrow", "Accept": "application/json"},
+            headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         # aiohttp would send a GET again by itself when its connection breaks: unsigned anew, and uncounted. There
@@ -87,6 +100,8 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
+        if self._ledger is not None:
+            await self._ledger.close()
 
     @property
     def refreshes(self) -> int:
@@ -99,7 +114,7 @@ class Client:
         :returns: an `Answer` that ``read`` accepts, or a gap; or `Rejected` when the API refuses the query, or
             when every attempt brought an answer that cannot be read.
         :raises CredentialsRejected: new tokens are refused too.
-        :raises RateLimited: the API wants more patience than ``limits.patience_s``.
+        :raises RateLimited: the API, or a quota that is used up, wants more patience than ``limits.patience_s``.
         :raises ApiUnreachable: the last attempt got no answer at all.
         :raises Unanswered: the attempts are used up.
         """
@@ -108,26 +123,28 @@ class Client:
         failures = 0
         while True:
             response = await self._attempt(query, first=failures + throttled.times == 0)
-            action = Action.RETRY if response.status is None else self._policy.action(response.status)
-            unreadable = ""
-            if action is Action.ACCEPT:
-                try:
-                    return _read(query, response, read)
-                except Unreadable as error:
-                    unreadable = error.reason
-                    self.events["unreadable"] += 1
-            elif action is Action.GAP:
-                return _settled(query, Outcome.GAP, response)
-            elif action is Action.REFUSE:
-                return _rejected(query, response, f"the API refuses the query: {response.summary}")
-            elif action is Action.REFRESH:
+            verdict = self._policy.judge(response)
+            action, unreadable = verdict.action, ""
+            try:
+                if settled := self._settle(query, response, action, read):
+                    return settled
+            except Unreadable as error:
+                unreadable = error.reason
+                self.events["unreadable"] += 1
+            if action is Action.REFRESH:
                 await self._auth.rejected(response.signature, self._post_form)
+            elif action is Action.SPENT and self._auth.spent(response.signature, verdict.wait_s):
+                throttled.times += 1
+                continue
 
-            asked_s = response.retry_after_s or 0.0
+            asked_s = await self._asked_s(query, verdict)
             pause_s = max(backoff.pause_s(failures + throttled.times + 1), asked_s)
-            if asked_s > self.limits.patience_s or (action is Action.THROTTLE and throttled.out_of_patience(pause_s)):
-                raise RateLimited.for_s(pause_s, f"The API '{self.name}'", key=query.key)
-            if action is Action.THROTTLE:
+            held = action in {Action.THROTTLE, Action.SPENT}
+            if asked_s > self.limits.patience_s or (held and throttled.out_of_patience(pause_s)):
+                raise RateLimited.for_s(
+                    pause_s, f"The API '{self.name}' asks to wait ({response.summary})", key=query.key
+                )
+            if held:
                 self.events["throttled"] += 1
                 throttled.times += 1
                 self._pace.hold(pause_s)
@@ -142,27 +159,103 @@ class Client:
 
     async def _attempt(self, query: Query, *, first: bool) -> Response:
         """Send the query once, newly signed."""
+        await self._take_units(query)
         await self._pace.turn()
         signature = await self._auth.signature(self._post_form)
         self.events["sent"] += 1
         if not first:
             self.events["retried"] += 1
+        response = await self._send(query, signature)
+        self._auth.learned(signature, response)
+        return response
+
+    async def _take_units(self, query: Query) -> None:
+        """Return when the quota lets one more call out.
+
+        :raises RateLimited: it does so later than we wait in place.
+        """
+        while self._ledger is not None and (wait_s := await self._ledger.take(query)):
+            if wait_s > self.limits.patience_s:
+                raise RateLimited.for_s(
+                    wait_s, f"The quota '{self._ledger.name(query)}' of '{self.name}' is used up", key=query.key
+                )
+            await asyncio.sleep(wait_s)
+
+    async def _send(self, query: Query, signature: Mapping[str, str]) -> Response:
+        headers = {**dict(query.headers), **signature} if query.headers else signature
+        if query.body:
+            headers = {"Content-Type": "application/json", **headers}
         try:
-            async with self._session.get(query.path.lstrip("/"), params=query.params, headers=signature) as got:
+            async with self._session.request(
+                "POST" if query.body else "GET",
+                query.path.lstrip("/"),
+                params=query.params,
+                headers=headers,
+                data=query.body.encode() if query.body else None,
+            ) as got:
                 body = await got.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.events["no_answer"] += 1
             return Response(trouble=_describe(error), signature=signature)
         self.events[f"http_{got.status}"] += 1
-        return Response(got.status, body, retry_after_s(got.headers.get("Retry-After")), signature=signature)
+        return Response(got.status, body, got.headers, signature=signature)
 
     async def _post_form(self, url: str, form: Mapping[str, str]) -> Response:
         """Post a form, unsigned: what a token flow needs."""
         try:
             async with self._session.post(url.lstrip("/"), data=form) as got:
-                return Response(got.status, await got.read(), retry_after_s(got.headers.get("Retry-After")))
+                return Response(got.status, await got.read(), got.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Response(trouble=_describe(error))
+
+    async def _asked_s(self, query: Query, verdict: Verdict) -> float:
+        """Return the seconds that the API asks to wait. Of a quota that is used up all runs are told."""
+        asked_s = verdict.wait_s or 0.0
+        if verdict.action is Action.SPENT and self._ledger is not None:
+            return max(asked_s, await self._ledger.exhaust(query))
+        return asked_s
+
+    def _settle(self, query: Query, response: Response, action: Action, read: Reader) -> Answer | Rejected | None:
+        """Return what a response settles its query with; None when it has to be asked again.
+
+        :raises Unreadable: it should settle it, and cannot be read.
+        """
+        if action is Action.ACCEPT:
+            return self._read(query, response, read)
+        if action is Action.GAP:
+            return _settled(query, Outcome.GAP, response)
+        if action is Action.REFUSE:
+            return _rejected(query, response, f"the API refuses the query: {response.summary}")
+        return None
+
+    def _read(self, query: Query, response: Response, read: Reader) -> Answer:
+        """Turn a good response into an answer, once a reader has accepted it.
+
+        :raises Unreadable: it is no JSON, or not what the reader expects.
+        """
+        if len(response.body) > _LARGEST:
+            raise Unreadable(f"{len(response.body):,} bytes are more than MongoDB keeps in a document", key=query.key)
+        try:
+            parsed = orjson.loads(response.body) if response.status != 204 else None
+        except orjson.JSONDecodeError as error:
+            raise Unreadable(f"no JSON: {error}", key=query.key) from None
+        read(query, parsed)
+        return _settled(query, Outcome.ANSWERED, response, self._next_link(response))
+
+    def _next_link(self, response: Response) -> str:
+        """Return the path of the next page, if the answer names one.
+
+        :raises Unreadable: it is on another host, which must not be sent our signature.
+        """
+        found = _NEXT.search(response.headers.get("Link", ""))
+        if found is None:
+            return ""
+        link = found["url"]
+        if link.startswith("/"):
+            return link
+        if not link.startswith(f"{self.base_url}/"):
+            raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self.base_url}")
+        return link.removeprefix(self.base_url)
 
     def _given_up(
         self, query: Query, action: Action, response: Response
@@ -201,25 +294,12 @@ class _Throttled:
         return time.monotonic() + pause_s > self._until
 
 
-def _read(query: Query, response: Response, read: Reader) -> Answer:
-    """Turn a good response into an answer, once a reader has accepted it.
-
-    :raises Unreadable: it is no JSON, or not what the reader expects.
-    """
-    try:
-        parsed = orjson.loads(response.body)
-    except orjson.JSONDecodeError as error:
-        raise Unreadable(f"no JSON: {error}", key=query.key) from None
-    read(query, parsed)
-    return _settled(query, Outcome.ANSWERED, response)
-
-
-def _settled(query: Query, outcome: Outcome, response: Response) -> Answer:
-    return Answer(query, outcome, response.status or 0, _text(response.body), datetime.now(UTC))
+def _settled(query: Query, outcome: Outcome, response: Response, next_link: str = "") -> Answer:
+    return Answer(query, outcome, response.status or 0, _text(response.body), datetime.now(UTC), next_link)
 
 
 def _rejected(query: Query, response: Response, reason: str) -> Rejected:
-    return Rejected(query, response.status or 0, _text(response.body), reason, datetime.now(UTC))
+    return Rejected(query, response.status or 0, _text(response.body[:_LARGEST]), reason, datetime.now(UTC))
 
 
 def _text(body: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The harvester: settle every query of a plan, with many calls in flight, and lose nothing on the way.
+"""The harvester: settle every query of a feed, with many calls in flight, and lose nothing on the way.
 
 How it keeps its promises:
 
@@ -12,7 +12,6 @@ How it keeps its promises:
 import asyncio
 import logging
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +19,8 @@ from typing import Any
 from windrow.answer import Answer, Outcome, Rejected
 from windrow.client import Client, Reader
 from windrow.errors import ApiError, ApiUnreachable, Interrupted, QueryRefused, Unanswered, WindrowError
-from windrow.plan import Plan
-from windrow.query import Query
+from windrow.feeds import Feed, Item
+from windrow.paging import NextPage, ask_whole
 from windrow.staging import Figures, Staging
 
 log = logging.getLogger(__name__)
@@ -31,15 +30,15 @@ _HOPELESS = 25
 _NOTE_EVERY_S = 1.0
 _LOG_EVERY_S = 10.0
 
-Settled = tuple[int, Answer | Rejected]
-"""What became of a query, with the number of its chunk."""
+Settled = tuple[Item, Answer | Rejected]
+"""What became of a query."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one harvest did. ``settled_before`` was found done at the start."""
+    """What one harvest did. ``planned`` and ``settled_before`` are the feed's."""
 
-    planned: int
+    planned: int = 0
     settled_before: int = 0
     answered: int = 0
     gaps: int = 0
@@ -54,27 +53,33 @@ class Tally:
 
 
 class Harvester:
-    """Settles the queries of one plan. Make one for each harvest.
+    """Settles the queries of one feed. Make one for each harvest.
 
     :param client: entered by the caller.
     :param read: accepts a parsed answer or raises `Unreadable`; called once an answer, and its result dropped.
+    :param next_page: names the next page of an answer that has one.
     :param in_flight: calls that may be under way or answered and not yet durable; by default twice the
         client's connections, so that writing never idles them.
     """
 
     def __init__(
-        self, client: Client, staging: Staging, plan: Plan, read: Reader, *, in_flight: int | None = None
+        self,
+        client: Client,
+        staging: Staging,
+        feed: Feed,
+        read: Reader,
+        *,
+        next_page: NextPage = lambda query, answer: None,
+        in_flight: int | None = None,
     ) -> None:
-        self.tally = Tally(plan.planned)
+        self.tally = Tally()
         self._client = client
         self._staging = staging
-        self._plan = plan
-        self._run = plan.run
+        self._feed = feed
+        self._run = feed.run
         self._read = read
+        self._next_page = next_page
         self._window = asyncio.Semaphore(in_flight or 2 * client.limits.connections)
-        self._pending: deque[tuple[int, Query]] = deque()
-        self._ahead: asyncio.Task[list[tuple[int, Query]]] | None = None
-        self._next_chunk = 0
         self._outbox: list[Settled] = []
         self._news = asyncio.Event()
         self._ended = False
@@ -92,7 +97,7 @@ class Harvester:
             `QueryRefused`, `StagingUnavailable`.
         """
         self._quarantined = await asyncio.to_thread(self._staging.quarantined_keys, self._run)
-        self._look_ahead()
+        self._feed.start()
         writer = asyncio.create_task(self._write())
         workers = [asyncio.create_task(self._work()) for _ in range(self._client.limits.connections)]
         working = asyncio.gather(*workers)
@@ -108,8 +113,7 @@ class Harvester:
             self._ended = True
             self._news.set()
             await asyncio.wait({writer})
-            if self._ahead is not None:
-                self._ahead.cancel()
+            self._feed.stop()
         writer.result()
         working.result()
         self._raise_trouble()
@@ -127,11 +131,10 @@ class Harvester:
 
     async def _work(self) -> None:
         """Take queries and settle them, until there are no more or something stops the harvest."""
-        while (pending := await self._next()) is not None:
-            number, query = pending
+        while self._stopped_by is None and (item := await self._feed.next()) is not None:
             await self._window.acquire()
             try:
-                settled = await self._client.ask(query, self._read)
+                settled = await ask_whole(self._client, item.query, self._read, self._next_page)
             except (ApiUnreachable, Unanswered) as error:
                 self._window.release()
                 self.tally.unanswered += 1
@@ -140,7 +143,7 @@ class Harvester:
                 self._window.release()
                 self._stopped_by = self._stopped_by or error
             else:
-                self._outbox.append((number, settled))
+                self._outbox.append((item, settled))
                 self._news.set()
                 if isinstance(settled, Rejected):
                     self._failed(_refused(settled))
@@ -158,36 +161,6 @@ class Harvester:
                 key=error.key,
                 status=error.status,
             )
-
-    async def _next(self) -> tuple[int, Query] | None:
-        """Return the next query to ask, or None at the end."""
-        while self._stopped_by is None and not self._pending:
-            ahead = self._ahead
-            if ahead is None:
-                return None
-            loaded = await asyncio.shield(ahead)
-            if ahead is self._ahead:  # of all the workers that waited, the first to wake moves on
-                self._pending.extend(loaded)
-                self._look_ahead()
-        return None if self._stopped_by else self._pending.popleft()
-
-    def _look_ahead(self) -> None:
-        """Start to load the next chunk while the present one is being asked for."""
-        if self._next_chunk < self._plan.chunks:
-            self._ahead = asyncio.create_task(asyncio.to_thread(self._load, self._next_chunk))
-            self._next_chunk += 1
-        else:
-            self._ahead = None
-
-    def _load(self, number: int) -> list[tuple[int, Query]]:
-        """Return the queries of a chunk that are not settled. Runs in a thread."""
-        chunk = self._staging.chunk(self._run, number)
-        settled = self._staging.settled(self._run, number)
-        for key in self._quarantined & settled.keys():  # killed between staging and release
-            self._staging.release(self._run, key)
-        pending = [(number, query) for query in chunk.queries if query.key not in settled]
-        self.tally.settled_before += len(chunk.queries) - len(pending)
-        return pending
 
     # --- writer --------------------------------------------------------------------------------
 
@@ -209,12 +182,13 @@ class Harvester:
 
     def _stage(self, batch: list[Settled]) -> None:
         """Write a batch. Runs in a thread."""
-        answers = [(number, one) for number, one in batch if isinstance(one, Answer)]
+        answers = [(item.chunk, one) for item, one in batch if isinstance(one, Answer)]
         self._staging.stage(self._run, answers)
-        self._staging.reject(self._run, [(number, one) for number, one in batch if isinstance(one, Rejected)])
+        self._staging.reject(self._run, [(item.chunk, one) for item, one in batch if isinstance(one, Rejected)])
         for _, answer in answers:
             if answer.query.key in self._quarantined:
                 self._staging.release(self._run, answer.query.key)
+        self._feed.durable([item for item, _ in batch])
 
     def _count(self, batch: list[Settled]) -> None:
         for _, one in batch:
@@ -229,6 +203,7 @@ class Harvester:
 
     async def _tell(self, *, last: bool = False) -> None:
         """Keep the figures of this harvest up to date: in MongoDB every second, in the log every ten."""
+        self.tally.planned, self.tally.settled_before = self._feed.planned, self._feed.settled_before
         now = time.monotonic()
         if last or now - self._noted >= _NOTE_EVERY_S:
             self._noted = now
@@ -269,7 +244,7 @@ class Harvester:
         fresh = tally.answered + tally.gaps
         rate = fresh / max(time.monotonic() - self._began, 1e-9)
         left = tally.planned - tally.settled
-        eta = f", {left / rate:.0f} s left" if rate and left else ""
+        eta = f", {left / rate:.0f} s left" if rate and left > 0 else ""
         return (
             f"harvest {self._run.dataset}: {tally.settled:,} of {tally.planned:,} settled, {rate:,.0f}/s{eta}; "
             f"{events['sent']:,} calls sent, {events['retried']:,} of them repeated, {tally.gaps:,} gaps, "

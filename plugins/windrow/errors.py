@@ -115,12 +115,12 @@ class RateLimited(ApiError):
         self.retry_at = retry_at
 
     @classmethod
-    def for_s(cls, pause_s: float, who: str, *, key: str | None = None) -> "RateLimited":
-        """Make the error for somebody (``who``) that asks for a pause of so many seconds from now."""
+    def for_s(cls, pause_s: float, why: str, *, key: str | None = None) -> "RateLimited":
+        """Make the error for a pause of so many seconds from now; ``why`` says who wants it, or what is spent."""
         retry_at = datetime.now(UTC) + timedelta(seconds=pause_s)
-        at = f", at {key!r}" if key else ""
+        at = f" at {key!r}" if key else ""
         return cls(
-            f"{who} asks to wait {pause_s:,.0f} s, until {retry_at:%Y-%m-%d %H:%M:%S} UTC{at}.",
+            f"{why}{at}: {pause_s:,.0f} s, until {retry_at:%Y-%m-%d %H:%M:%S} UTC.",
             advice="Nothing: what is answered is staged, and the task goes on by itself at that time.",
             retry_at=retry_at,
             key=key,

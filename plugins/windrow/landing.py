@@ -142,7 +142,7 @@ class Landing:
             count.gaps += 1
             return []
         try:
-            records = self._stream.records(answer.query, orjson.loads(answer.body))
+            records = self._stream.records(answer.query, answer.parsed)
         except Unreadable as error:
             count.unreadable += 1
             rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)

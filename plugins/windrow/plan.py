@@ -5,9 +5,7 @@ A chunk is what is resumed, landed and counted at a time, so memory stays flat h
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from windrow.query import Query
 
@@ -64,12 +62,3 @@ class Plan:
 def chunk_id(run: Run, number: int) -> str:
     """Make the id of a chunk."""
     return f"{run.run_id}|{number:05d}"
-
-
-def cut(run: Run, queries: Iterable[Query], size: int = CHUNK) -> Iterator[Chunk]:
-    """Cut queries into chunks of ``size``, the last one shorter."""
-    rest = iter(queries)
-    number = 0
-    while part := tuple(islice(rest, size)):
-        yield Chunk(run, number, part)
-        number += 1

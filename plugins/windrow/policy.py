@@ -1,15 +1,17 @@
 """Policy as data: which answer leads to which action, and which error to which retry.
 
 Two tables. ``ResponsePolicy`` is read by the client for every answer of an API; a source may put its own
-rules in front. ``TASK_POLICY`` is read once, when an Airflow task fails.
+rules in front, and say how its API words a complaint. ``TASK_POLICY`` is read once, when an Airflow task fails.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from windrow import errors
+from windrow.response import Response
 
 
 class Action(StrEnum):
@@ -21,6 +23,9 @@ class Action(StrEnum):
     """Ask again after a pause: the longer of the backoff and the API's Retry-After."""
     THROTTLE = "throttle"
     """As RETRY, and hold back every other call for the same time."""
+    SPENT = "spent"
+    """The quota is used up. Another credential signs the call, if there is one; else the harvest stops, and the
+    task defers until the quota is filled again."""
     REFRESH = "refresh"
     """The token was not accepted: get a new one, sign again, ask again."""
     GAP = "gap"
@@ -30,36 +35,68 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Complaint:
+    """What an API says is the matter: its own word for it, and the seconds it wants to be left alone."""
+
+    reason: str = ""
+    wait_s: float | None = None
+
+
+def _by_retry_after(response: Response) -> Complaint:
+    return Complaint(wait_s=response.retry_after_s)
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseRule:
-    """Statuses ``first`` to ``last``, both included, lead to ``action``."""
+    """Statuses ``first`` to ``last``, both included, lead to ``action``; only for that ``reason``, if it has one."""
 
     first: int
     last: int
     action: Action
     why: str
+    reason: str = ""
 
 
-def on(status: int, action: Action, why: str) -> ResponseRule:
-    """Make the rule for one status."""
-    return ResponseRule(status, status, action, why)
+def on(status: int, action: Action, why: str, *, reason: str = "") -> ResponseRule:
+    """Make the rule for one status, or for one reason that an API gives with it."""
+    return ResponseRule(status, status, action, why, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do with a response, and the seconds that the API asks to wait, if it does."""
+
+    action: Action
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ResponsePolicy:
-    """Rules in order; the first that holds the status decides. A status that none holds is refused."""
+    """Rules in order; the first that holds the status, and the reason, decides. What none holds is refused.
+
+    ``complaint`` reads what a response complains of: many APIs tell a spent quota, too many calls at once and a
+    missing right by one status, and the difference by a word in the body or by a header. By default it is
+    Retry-After and no word.
+    """
 
     rules: tuple[ResponseRule, ...]
+    complaint: Callable[[Response], Complaint] = _by_retry_after
 
-    def action(self, status: int) -> Action:
-        """Say what to do with an answer of this HTTP status."""
+    def judge(self, response: Response) -> Verdict:
+        """Say what to do with a response. One that never came is worth another try."""
+        if response.status is None:
+            return Verdict(Action.RETRY)
+        complaint = self.complaint(response)
         for rule in self.rules:
-            if rule.first <= status <= rule.last:
-                return rule.action
-        return Action.REFUSE
+            if rule.first <= response.status <= rule.last and rule.reason in {"", complaint.reason}:
+                return Verdict(rule.action, complaint.wait_s)
+        return Verdict(Action.REFUSE, complaint.wait_s)
 
-    def preceded_by(self, *rules: ResponseRule) -> "ResponsePolicy":
-        """Return this policy with a source's own rules in front."""
-        return ResponsePolicy(rules + self.rules)
+    def preceded_by(
+        self, *rules: ResponseRule, complaint: Callable[[Response], Complaint] | None = None
+    ) -> "ResponsePolicy":
+        """Return this policy with a source's own rules in front, and its own reading of complaints."""
+        return ResponsePolicy(rules + self.rules, complaint or self.complaint)
 
 
 HTTP_POLICY = ResponsePolicy((

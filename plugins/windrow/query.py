@@ -1,9 +1,10 @@
 """A query: one call to make, known by a key that is the same whenever the same call is planned."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from windrow.errors import BadParameter
 
@@ -15,16 +16,32 @@ _ESCAPES = {ord(sign): f"%{ord(sign):02X}" for sign in "%&=+#?|" + "".join(map(c
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One GET call. ``params`` are sent in this order; ``cost`` is in the API's own quota units."""
+    """One call. ``params`` are sent in this order; ``cost`` is in the API's own quota units.
+
+    It is a GET, or with a ``body`` (JSON) a POST. ``headers`` are sent beside those of every call.
+    """
 
     key: str
     path: str
     params: tuple[tuple[str, str], ...] = ()
     cost: int = 1
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
 
     @classmethod
-    def of(cls, path: str, params: Mapping[str, str] | None = None, *, cost: int = 1) -> "Query":
+    def of(
+        cls,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        cost: int = 1,
+        headers: Mapping[str, str] | None = None,
+        body: str = "",
+        known_by: Mapping[str, str] | None = None,
+    ) -> "Query":
         """Make a query whose key is its path and its parameters, sorted, as they look in a URL.
+
+        :param known_by: what the key is made of in place of the parameters: of a POST, what its body asks for.
 
         A person can read the key in a log: only characters that would make it ambiguous are escaped. A very
         long one keeps its beginning and ends in a digest of the whole.
@@ -33,8 +50,9 @@ class Query:
         """
         params = params or {}
         key = path.removeprefix("/")
-        if params:
-            key += "?" + "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(params.items()))
+        if known_by or params:
+            told = sorted((known_by or params).items())
+            key += "?" + "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in told)
         try:
             encoded = key.encode()
         except UnicodeEncodeError:
@@ -42,28 +60,31 @@ class Query:
         if len(encoded) > _KEY_LIMIT:
             head = encoded[: _KEY_LIMIT - 33].decode("utf-8", "ignore")
             key = f"{head}~{hashlib.sha256(encoded).hexdigest()[:32]}"
-        return cls(key=key, path=path, params=tuple(params.items()), cost=cost)
+        return cls(key, path, tuple(params.items()), cost, tuple((headers or {}).items()), body)
+
+    def following(self, link: str) -> "Query":
+        """Make the query for the path, with its parameters, that an answer to this one names as its next page."""
+        parts = urlsplit(link)
+        params = dict(parse_qsl(parts.query, keep_blank_values=True))
+        return Query.of(parts.path, params, cost=self.cost, headers=dict(self.headers))
 
     @property
     def row(self) -> tuple[object, ...]:
         """The query as plain values, for storing."""
-        return (self.key, self.path, self.params, self.cost)
+        row = (self.key, self.path, self.params, self.cost, self.headers, self.body)
+        return row if self.headers or self.body else row[:4]
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "Query":
         """Make the query again from what `row` gave, also after a trip through JSON."""
-        key, path, params, cost = row
-        return cls(key, path, tuple((name, value) for name, value in params), cost)
+        key, path, params, cost, *rest = row
+        headers, body = rest or ((), "")
+        return cls(key, path, _pairs(params), cost, _pairs(headers), body)
+
+
+def _pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in pairs)
 
 
 def _escaped(text: str) -> str:
     return text.translate(_ESCAPES)
-
-
-def distinct(queries: Iterable[Query]) -> Iterator[Query]:
-    """Pass each key once, in the order of first appearance. Holds the keys seen, not the queries."""
-    seen: set[str] = set()
-    for query in queries:
-        if query.key not in seen:
-            seen.add(query.key)
-            yield query

@@ -18,11 +18,13 @@ def replay(staging: Staging, run: Run, stream: Stream) -> int:
     for number, rejected in staging.quarantined(run):
         if not 200 <= rejected.status <= 299:  # the API refused: there is no answer to read
             continue
+        answer = Answer(rejected.query, Outcome.ANSWERED, rejected.status, rejected.body, rejected.fetched_at)
         try:
-            stream.records(rejected.query, orjson.loads(rejected.body))
+            stream.records(rejected.query, answer.parsed)
+            if stream.next_page(rejected.query, answer) is not None:  # pages behind the bad one were never asked for
+                continue
         except (orjson.JSONDecodeError, Unreadable):
             continue
-        answer = Answer(rejected.query, Outcome.ANSWERED, rejected.status, rejected.body, rejected.fetched_at)
         staging.stage(run, [(number, answer)])
         staging.release(run, rejected.query.key)
         replayed += 1

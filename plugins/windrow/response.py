@@ -16,14 +16,20 @@ _YEAR_S = 366 * 24 * 3600.0
 class Response:
     """``status`` is None when no answer came, and ``trouble`` then says why.
 
+    ``headers`` are those of the answer; their names may be written in any case when they come from the wire.
     ``signature`` are the headers that signed the attempt: compared, never shown.
     """
 
     status: int | None = None
     body: bytes = field(default=b"", repr=False)
-    retry_after_s: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     trouble: str = ""
     signature: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The seconds that the header Retry-After asks to wait; None without one."""
+        return retry_after_s(self.headers.get("Retry-After"))
 
     @property
     def excerpt(self) -> str:

@@ -8,14 +8,16 @@ nothing, so a task that is killed is simply run again.
 collection             one document is                                ``_id``; indexed field
 =====================  =============================================  ==============================
 ``<dataset>``          a settled query with its answer                run_id|key; ``chunk``
+``windrow_listings``   what a plan was made from: a list's answer     run_id|api|key; none
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
 ``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
 ``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
+``windrow_quotas``     units that a holder reserved in a window       window|holder; ``window``
 =====================  =============================================  ==============================
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -27,15 +29,16 @@ from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutEr
 
 from windrow.answer import Answer, Outcome, Rejected
 from windrow.errors import PlanMissing, StagingUnavailable
-from windrow.plan import Chunk, Plan, Run, chunk_id, cut
-from windrow.query import Query, distinct
+from windrow.plan import CHUNK, Chunk, Plan, Run, chunk_id
+from windrow.query import Query
 
 T = TypeVar("T")
 Document = dict[str, Any]
 Figures = dict[str, Any]
 """What a step counted: numbers and short texts by name."""
 
-_PLANS, _QUARANTINE, _FIGURES = "windrow_plans", "windrow_quarantine", "windrow_figures"
+_LISTINGS, _PLANS = "windrow_listings", "windrow_plans"
+_QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
@@ -56,27 +59,39 @@ class Staging:
         self._do(lambda: self._database[dataset].create_index("chunk"))
         for name in (_QUARANTINE, _FIGURES):
             self._do(partial(self._database[name].create_index, "run"))
+        self._do(lambda: self._database[_QUOTAS].create_index("window"))
 
     # --- the plan ------------------------------------------------------------------------------
 
+    def listing(self, run: Run, api: str, query: Query) -> Answer | None:
+        """Return what an API answered when this DAG run asked for a list, for whichever of its datasets."""
+        for document in self._find(_LISTINGS, {"_id": f"{run.run_id}|{api}|{query.key}"}):
+            return _answer(query, document)
+        return None
+
+    def keep_listing(self, run: Run, api: str, answer: Answer) -> None:
+        """Keep the answer to a query that a plan follows from."""
+        self._replace(_LISTINGS, [{"_id": f"{run.run_id}|{api}|{answer.query.key}", **_told(answer)}])
+
+    def plan_writer(self, run: Run) -> "PlanWriter":
+        """Begin to write the plan of a run."""
+        return PlanWriter(self, run)
+
     def save_plan(self, run: Run, queries: Iterable[Query]) -> Plan:
-        """Write a plan, each query once, and last its size."""
-        listed = planned = chunks = 0
+        """Write a plan whose queries are all at hand."""
+        writer = self.plan_writer(run)
+        writer.add(queries)
+        return writer.close()
 
-        def counted() -> Iterator[Query]:
-            nonlocal listed
-            for query in queries:
-                listed += 1
-                yield query
+    def save_chunk(self, chunk: Chunk) -> None:
+        """Write a part of a plan."""
+        rows = orjson.dumps([query.row for query in chunk.queries]).decode()
+        self._replace(_PLANS, [{"_id": f"{chunk.run}|{chunk.number:05d}", "queries": rows}])
 
-        for chunk in cut(run, distinct(counted())):
-            rows = [query.row for query in chunk.queries]
-            self._replace(_PLANS, [{"_id": f"{run}|{chunk.number:05d}", "queries": orjson.dumps(rows).decode()}])
-            planned += len(chunk.queries)
-            chunks += 1
-        size: Document = {"_id": f"{run}|size", "listed": listed, "planned": planned, "chunks": chunks}
-        self._replace(_PLANS, [size])
-        return Plan(run, listed, planned, chunks)
+    def save_size(self, plan: Plan) -> None:
+        """Write the size of a plan, which makes it whole."""
+        size = {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
+        self._replace(_PLANS, [{"_id": f"{plan.run}|size", **size}])
 
     def plan(self, run: Run) -> Plan:
         """Return the size of a run's plan.
@@ -106,15 +121,7 @@ class Staging:
         self._replace(
             run.dataset,
             [
-                {
-                    "_id": f"{run.run_id}|{answer.query.key}",
-                    "chunk": chunk_id(run, number),
-                    "key": answer.query.key,
-                    "outcome": answer.outcome.value,
-                    "status": answer.status,
-                    "fetched_at": answer.fetched_at.isoformat(),
-                    "body": answer.body,
-                }
+                {"_id": f"{run.run_id}|{answer.query.key}", "chunk": chunk_id(run, number), **_told(answer)}
                 for number, answer in answers
             ],
         )
@@ -133,13 +140,7 @@ class Staging:
         queries = {query.key: query for query in chunk.queries}
         order = {key: place for place, key in enumerate(queries)}
         found = [
-            Answer(
-                query=queries[document["key"]],
-                outcome=Outcome(document["outcome"]),
-                status=document["status"],
-                body=document["body"],
-                fetched_at=datetime.fromisoformat(document["fetched_at"]),
-            )
+            _answer(queries[document["key"]], document)
             for document in self._find(chunk.run.dataset, {"chunk": chunk.id})
             if document["key"] in queries
         ]
@@ -201,6 +202,16 @@ class Staging:
         found = self._find(_FIGURES, {"run": str(run)})
         return {document["step"]: document["figures"] for document in found}
 
+    # --- quotas --------------------------------------------------------------------------------
+
+    def reserve(self, window: str, holder: str, units: int) -> None:
+        """Write down how many units a holder has reserved in a window, in place of what it had before."""
+        self._replace(_QUOTAS, [{"_id": f"{window}|{holder}", "window": window, "holder": holder, "units": units}])
+
+    def reservations(self, window: str) -> dict[str, int]:
+        """Return the units reserved in a window, by holder."""
+        return {document["holder"]: document["units"] for document in self._find(_QUOTAS, {"window": window})}
+
     # --- the operations ------------------------------------------------------------------------
 
     def _replace(self, collection: str, documents: Sequence[Document]) -> None:
@@ -233,6 +244,65 @@ class Staging:
             return operation()
         except PyMongoError as error:
             raise _unavailable(error) from error
+
+
+class PlanWriter:
+    """Writes a plan as it comes about, each query once, and last its size. Made by `Staging.plan_writer`."""
+
+    def __init__(self, staging: Staging, run: Run) -> None:
+        self._staging = staging
+        self._run = run
+        self._seen: set[str] = set()
+        self._rest: list[Query] = []
+        self._listed = 0
+        self._chunks = 0
+
+    def add(self, queries: Iterable[Query]) -> None:
+        """Add queries; whole chunks are written at once."""
+        for query in queries:
+            self._listed += 1
+            if query.key not in self._seen:
+                self._seen.add(query.key)
+                self._rest.append(query)
+                if len(self._rest) == CHUNK:
+                    self._cut()
+
+    def close(self) -> Plan:
+        """Write what is left, and the size: from now on the plan is whole."""
+        if self._rest:
+            self._cut()
+        plan = Plan(self._run, self._listed, len(self._seen), self._chunks)
+        self._staging.save_size(plan)
+        return plan
+
+    def _cut(self) -> None:
+        self._staging.save_chunk(Chunk(self._run, self._chunks, tuple(self._rest)))
+        self._chunks += 1
+        self._rest = []
+
+
+def _told(answer: Answer) -> Document:
+    """Turn an answer into the fields of a document."""
+    told: Document = {
+        "key": answer.query.key,
+        "outcome": answer.outcome.value,
+        "status": answer.status,
+        "fetched_at": answer.fetched_at.isoformat(),
+        "body": answer.body,
+    }
+    return told | {"next_link": answer.next_link} if answer.next_link else told
+
+
+def _answer(query: Query, document: Document) -> Answer:
+    """Make the answer again from the fields of a document."""
+    return Answer(
+        query=query,
+        outcome=Outcome(document["outcome"]),
+        status=document["status"],
+        body=document["body"],
+        fetched_at=datetime.fromisoformat(document["fetched_at"]),
+        next_link=document.get("next_link", ""),
+    )
 
 
 def _unavailable(error: PyMongoError) -> StagingUnavailable:

@@ -17,9 +17,11 @@ from dotenv import dotenv_values
 
 from local_cloud import processes
 from local_cloud.settings import Settings
+from tests.unit.books import MemoryBook
 from windrow.client import Client
 from windrow.hooks.api import ApiHook
 from windrow.hooks.queue import Endpoint
+from windrow.sources.titanic import Passengers
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -175,7 +177,7 @@ def test_a_connection_of_a_function_makes_an_endpoint(example: str, monkeypatch:
 def test_an_api_connection_makes_a_client(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TITANIC", example)
 
-    assert isinstance(ApiHook("titanic").client(), Client)
+    assert isinstance(ApiHook("titanic").client(Passengers(), MemoryBook()), Client)
 
 
 @pytest.mark.parametrize("example", of_type("mongo"))

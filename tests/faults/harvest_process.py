@@ -33,6 +33,7 @@ from windrow.auth import ClientCredentials
 from windrow.client import Client, Limits, Reader
 from windrow.engine import Harvester, Tally
 from windrow.errors import WindrowError
+from windrow.feeds import PlanFeed
 from windrow.plan import Plan, Run
 from windrow.policy import Backoff
 from windrow.query import Query
@@ -134,7 +135,7 @@ async def harvesting(
     """Harvest to the end, or until something stops it."""
     error = None
     async with connect(url, **limits) as client:
-        harvester = Harvester(client, staging, plan, read, in_flight=in_flight)
+        harvester = Harvester(client, staging, PlanFeed(staging, plan), read, in_flight=in_flight)
         try:
             await harvester.run()
         except WindrowError as raised:
@@ -200,7 +201,7 @@ async def _main(job: Job) -> None:
         staging = Staging(mongo, job.database)
         plan = staging.plan(Run(DATASET, job.run_id))
         async with connect(job.api_url, connections=job.connections) as client:
-            harvester = Harvester(client, staging, plan, STREAM.records, in_flight=job.in_flight)
+            harvester = Harvester(client, staging, PlanFeed(staging, plan), STREAM.records, in_flight=job.in_flight)
             signal.signal(signal.SIGTERM, lambda *_: harvester.stop())
             try:
                 await harvester.run()

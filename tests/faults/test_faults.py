@@ -55,6 +55,7 @@ from windrow.errors import (
     Unreadable,
     WindrowError,
 )
+from windrow.feeds import PlanFeed
 from windrow.plan import Plan, Run
 from windrow.policy import Backoff
 from windrow.query import Query
@@ -370,7 +371,7 @@ def harvest_a_part(api: FakeApi, staging: Staging, plan: Plan, reads: int) -> No
             harvester.stop()
 
         async with connect(api.url) as client:
-            harvester = Harvester(client, staging, plan, after(reads, stop))
+            harvester = Harvester(client, staging, PlanFeed(staging, plan), after(reads, stop))
             with suppress(WindrowError):
                 await harvester.run()
 
@@ -788,7 +789,7 @@ def test_whatever_happens_in_whatever_order_all_is_settled_once_and_the_counts_a
                 task.cancel()
 
         async with connect(api.url, connections=connections, patience_s=1) as client:
-            harvester = Harvester(client, staging, plan, after(reads, interrupt))
+            harvester = Harvester(client, staging, PlanFeed(staging, plan), after(reads, interrupt))
             task = asyncio.create_task(harvester.run())
             with suppress(WindrowError, asyncio.CancelledError):
                 await task

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -31,7 +30,8 @@ from windrow.answer import Answer, Outcome
 from windrow.client import Reader
 from windrow.engine import Harvester
 from windrow.errors import Interrupted, PlanMissing
-from windrow.plan import Plan, Run, cut
+from windrow.feeds import PlanFeed
+from windrow.plan import Plan, Run
 from windrow.query import Query
 from windrow.staging import Staging
 
@@ -59,7 +59,7 @@ def plan(staging: Staging, passengers: Mapping[str, str]) -> Plan:
 
 @pytest.fixture
 def chunks_of_40(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windrow.staging.cut", partial(cut, size=40))
+    monkeypatch.setattr("windrow.staging.CHUNK", 40)
 
 
 def other_tasks() -> set[asyncio.Task[Any]]:
@@ -248,7 +248,7 @@ def test_after_a_stop_all_that_the_api_served_is_staged(
             harvester.stop()
 
         async with connect(api.url) as client:
-            harvester = Harvester(client, staging, plan, after(100, stop))
+            harvester = Harvester(client, staging, PlanFeed(staging, plan), after(100, stop))
             with pytest.raises(Interrupted, match="of 300 queries"):
                 await harvester.run()
             return harvester
@@ -285,7 +285,7 @@ def test_after_a_cancellation_all_that_was_received_is_staged(
     async def cancelled() -> int:
         nonlocal task
         async with connect(api.url) as client:
-            task = asyncio.create_task(Harvester(client, staging, plan, read).run())
+            task = asyncio.create_task(Harvester(client, staging, PlanFeed(staging, plan), read).run())
             with pytest.raises(asyncio.CancelledError):
                 await task
             return len(other_tasks())
@@ -349,7 +349,7 @@ async def raising(kind: type[Exception], match: str, url: str, staging: Staging,
     """Make a harvest that raises; return how many of its tasks are left behind."""
     async with connect(url) as client:
         with pytest.raises(kind, match=match):
-            await Harvester(client, staging, plan, read).run()
+            await Harvester(client, staging, PlanFeed(staging, plan), read).run()
         return len(other_tasks())
 
 

@@ -5,7 +5,6 @@ import io
 import json
 import uuid
 from datetime import UTC, datetime
-from functools import partial
 from http.client import HTTPConnection
 
 import pyarrow.parquet as pq
@@ -18,7 +17,7 @@ from windrow.answer import Answer, Outcome
 from windrow.errors import ConnectionUnusable, ManifestMissing
 from windrow.hooks.stores import GcsStore
 from windrow.landing import MANIFEST, Landing, Manifest
-from windrow.plan import Plan, Run, cut
+from windrow.plan import Plan, Run
 from windrow.query import Query
 from windrow.staging import Staging
 
@@ -55,7 +54,7 @@ def prefix() -> str:
 @pytest.fixture
 def plan(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of 3 chunks, all of it answered."""
-    monkeypatch.setattr("windrow.staging.cut", partial(cut, size=CHUNK))
+    monkeypatch.setattr("windrow.staging.CHUNK", CHUNK)
     plan = staging.save_plan(RUN, [query(each) for each in PASSENGERS])
     for place, each in enumerate(PASSENGERS):
         stage(staging, place, json.dumps(each))

@@ -45,7 +45,7 @@ def context() -> dict[str, Any]:
     return {
         "run_id": f"test__{uuid.uuid4().hex}",
         "params": {"names": None, "connections": None, "max_gaps": 0},
-        "dag_run": SimpleNamespace(conf={}),
+        "dag_run": SimpleNamespace(conf={}, logical_date=None, run_after=datetime.now(UTC)),
     }
 
 
@@ -142,11 +142,11 @@ def test_a_connection_that_cannot_be_used_is_told(connect, context, changes, sai
 
 
 def test_connections_that_are_missing_are_told(connect, context, monkeypatch):
-    monkeypatch.delenv("AIRFLOW_CONN_MONGO_DEFAULT")
-    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'mongo_default'"):
-        in_dag(PlanOperator).execute(context)
     monkeypatch.delenv("AIRFLOW_CONN_TITANIC")
     with pytest.raises(ConnectionUnusable, match="no Airflow connection 'titanic'"):
+        in_dag(PlanOperator).execute(context)
+    monkeypatch.delenv("AIRFLOW_CONN_MONGO_DEFAULT")
+    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'mongo_default'"):
         in_dag(PlanOperator).execute(context)
 
 

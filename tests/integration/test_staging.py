@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -19,7 +18,7 @@ from pymongo import MongoClient
 from local_cloud.ports import find_free
 from windrow.answer import Answer, Outcome, Rejected
 from windrow.errors import PlanMissing, StagingUnavailable
-from windrow.plan import Plan, Run, cut
+from windrow.plan import Plan, Run
 from windrow.query import Query
 from windrow.staging import Staging
 
@@ -57,7 +56,7 @@ def keys(staging: Staging, plan: Plan) -> list[list[str]]:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 3 queries."""
-    monkeypatch.setattr("windrow.staging.cut", partial(cut, size=3))
+    monkeypatch.setattr("windrow.staging.CHUNK", 3)
 
 
 # --- the plan ----------------------------------------------------------------------------------

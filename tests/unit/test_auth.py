@@ -525,12 +525,14 @@ def test_after_the_last_attempt_the_endpoint_counts_as_unreachable():
 
 def test_the_endpoint_is_left_alone_as_long_as_it_wants():
     started = time.monotonic()
-    granted(Endpoint(Response(429, retry_after_s=0.1), Response(503, retry_after_s=0.1), issued()))
+    granted(
+        Endpoint(Response(429, headers={"Retry-After": "0.1"}), Response(503, headers={"Retry-After": "0.1"}), issued())
+    )
     assert time.monotonic() - started >= 0.2
 
 
 def test_after_the_last_attempt_nothing_is_waited_for():
-    endpoint = Endpoint(Response(503, retry_after_s=2.0))
+    endpoint = Endpoint(Response(503, headers={"Retry-After": "2.0"}))
 
     async def scenario() -> None:
         with pytest.raises(ApiUnreachable):
@@ -542,7 +544,7 @@ def test_after_the_last_attempt_nothing_is_waited_for():
 
 def test_a_wait_of_hours_is_not_waited_for_in_place():
     """As for every other call: the task defers and gives its slot back."""
-    endpoint = Endpoint(Response(429, retry_after_s=7_200.0))
+    endpoint = Endpoint(Response(429, headers={"Retry-After": "7200.0"}))
 
     async def scenario() -> None:
         with pytest.raises(RateLimited):

@@ -1,13 +1,11 @@
 """Runs, their names, and plans cut into chunks."""
 
 import re
-from itertools import count, islice
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from windrow.plan import CHUNK, Chunk, Run, chunk_id, cut, slug
+from windrow.plan import Chunk, Run, chunk_id, slug
 from windrow.query import Query
 
 RUN = Run("titanic_passengers", "manual__2026-01-02T03:04:05.678901+00:00")
@@ -54,37 +52,6 @@ def test_32_bits_are_too_few_to_tell_run_ids_apart():
 
 def test_a_slug_can_be_read():
     assert slug(RUN.run_id).startswith("manual_2026_01_02T03_04_05_678901_00_00_")
-
-
-# --- chunks ------------------------------------------------------------------------------------
-
-
-@given(st.integers(0, 60), st.integers(1, 20))
-def test_chunks_hold_every_query_once_in_order(number: int, size: int):
-    chunks = list(cut(RUN, queries(number), size))
-    assert [query for chunk in chunks for query in chunk.queries] == queries(number)
-    assert [chunk.number for chunk in chunks] == list(range(len(chunks)))
-    assert all(len(chunk.queries) == size for chunk in chunks[:-1])
-    assert all(1 <= len(chunk.queries) <= size for chunk in chunks[-1:])
-    assert all(chunk.run == RUN for chunk in chunks)
-
-
-@pytest.mark.parametrize(("number", "sizes"), [(0, []), (1, [1]), (1_000, [1_000]), (1_001, [1_000, 1])])
-def test_a_chunk_holds_a_thousand_unless_told_otherwise(number: int, sizes: list[int]):
-    assert [len(chunk.queries) for chunk in cut(RUN, queries(number))] == sizes
-    assert CHUNK == 1_000
-
-
-def test_a_plan_is_cut_while_it_is_listed():
-    taken = []
-
-    def endless():
-        for number in count():
-            taken.append(number)
-            yield Query.of(f"/{number}")
-
-    assert [len(chunk.queries) for chunk in islice(cut(RUN, endless(), 10), 2)] == [10, 10]
-    assert len(taken) == 20
 
 
 # --- names -------------------------------------------------------------------------------------

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windrow import errors
-from windrow.policy import HTTP_POLICY, TASK_POLICY, Action, Backoff, ResponsePolicy, ResponseRule, on
+from windrow.policy import (
+    HTTP_POLICY,
+    TASK_POLICY,
+    Action,
+    Backoff,
+    Complaint,
+    ResponsePolicy,
+    ResponseRule,
+    Verdict,
+    on,
+)
+from windrow.response import Response
 
 ACTIONS = {
     Action.ACCEPT: [200, 201, 204, 299],
@@ -20,37 +31,76 @@ ACTIONS = {
 }
 
 
+def judged(policy: ResponsePolicy, status: int) -> Action:
+    """What a policy does with an answer of this status that says nothing else."""
+    return policy.judge(Response(status)).action
+
+
 @pytest.mark.parametrize(
     ("status", "action"), [(status, action) for action, statuses in ACTIONS.items() for status in statuses]
 )
 def test_every_status_has_its_action(status: int, action: Action):
-    assert HTTP_POLICY.action(status) is action
+    assert judged(HTTP_POLICY, status) is action
+
+
+def test_an_answer_that_never_came_is_asked_for_again():
+    assert HTTP_POLICY.judge(Response(trouble="TimeoutError")) == Verdict(Action.RETRY)
+
+
+def test_by_default_the_wait_is_that_of_retry_after():
+    assert HTTP_POLICY.judge(Response(503, headers={"Retry-After": "7"})) == Verdict(Action.RETRY, 7.0)
+    assert HTTP_POLICY.judge(Response(503)) == Verdict(Action.RETRY, None)
 
 
 @given(st.integers())
 def test_a_status_that_no_rule_holds_is_refused(status: int):
     held = any(rule.first <= status <= rule.last for rule in HTTP_POLICY.rules)
-    assert held or HTTP_POLICY.action(status) is Action.REFUSE
+    assert held or judged(HTTP_POLICY, status) is Action.REFUSE
 
 
 def test_no_rule_is_hidden_by_one_before_it():
-    assert [HTTP_POLICY.action(rule.first) for rule in HTTP_POLICY.rules] == [rule.action for rule in HTTP_POLICY.rules]
+    assert [judged(HTTP_POLICY, rule.first) for rule in HTTP_POLICY.rules] == [
+        rule.action for rule in HTTP_POLICY.rules
+    ]
     assert all(rule.first <= rule.last and rule.why for rule in HTTP_POLICY.rules)
 
 
 def test_the_first_rule_that_holds_the_status_decides():
     policy = ResponsePolicy((on(418, Action.GAP, "x"), ResponseRule(400, 499, Action.RETRY, "y")))
-    assert [policy.action(status) for status in (399, 400, 418, 499, 500)] == [
+    assert [judged(policy, status) for status in (399, 400, 418, 499, 500)] == [
         Action.REFUSE, Action.RETRY, Action.GAP, Action.RETRY, Action.REFUSE
     ]  # fmt: skip
 
 
 def test_a_source_puts_its_own_rules_in_front_and_leaves_the_others():
     own = HTTP_POLICY.preceded_by(on(403, Action.THROTTLE, "too many, in this API's words"), on(404, Action.RETRY, "y"))
-    assert (own.action(403), own.action(404)) == (Action.THROTTLE, Action.RETRY)
-    assert (HTTP_POLICY.action(403), HTTP_POLICY.action(404)) == (Action.REFUSE, Action.GAP)
+    assert (judged(own, 403), judged(own, 404)) == (Action.THROTTLE, Action.RETRY)
+    assert (judged(HTTP_POLICY, 403), judged(HTTP_POLICY, 404)) == (Action.REFUSE, Action.GAP)
     others = set(range(100, 600)) - {403, 404}
-    assert all(own.action(status) is HTTP_POLICY.action(status) for status in others)
+    assert all(judged(own, status) is judged(HTTP_POLICY, status) for status in others)
+
+
+def word(response: Response) -> Complaint:
+    """Read a complaint that is the body's only word."""
+    return Complaint(response.body.decode(), 60.0 if response.body == b"spent" else None)
+
+
+def test_a_reason_tells_answers_of_one_status_apart():
+    own = HTTP_POLICY.preceded_by(
+        on(403, Action.SPENT, "the day's quota", reason="spent"),
+        on(403, Action.THROTTLE, "too fast", reason="fast"),
+        complaint=word,
+    )
+    assert own.judge(Response(403, b"spent")) == Verdict(Action.SPENT, 60.0)
+    assert own.judge(Response(403, b"fast")) == Verdict(Action.THROTTLE)
+    assert own.judge(Response(403, b"forbidden")) == Verdict(Action.REFUSE)
+    assert own.judge(Response(403)) == Verdict(Action.REFUSE)
+    assert own.judge(Response(500, b"spent")) == Verdict(Action.RETRY, 60.0)
+
+
+def test_rules_put_in_front_keep_the_reading_of_those_before():
+    own = HTTP_POLICY.preceded_by(on(403, Action.SPENT, "x", reason="spent"), complaint=word)
+    assert own.preceded_by(on(400, Action.GAP, "y")).judge(Response(403, b"spent")) == Verdict(Action.SPENT, 60.0)
 
 
 # --- backoff -----------------------------------------------------------------------------------

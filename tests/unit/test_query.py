@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from itertools import count, islice
 from urllib.parse import parse_qsl
 
 import orjson
@@ -11,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from windrow.errors import BadParameter
-from windrow.query import Query, distinct
+from windrow.query import Query
 
 params = st.dictionaries(st.text(), st.text(), max_size=5)
 long_params = st.dictionaries(st.text(max_size=5), st.text(min_size=250, max_size=400), min_size=1, max_size=3)
@@ -134,19 +133,3 @@ def test_the_cost_is_no_part_of_the_key():
 def test_a_query_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Query.of("/a").key = "b"  # type: ignore[misc]
-
-
-@given(st.lists(st.sampled_from("abcdef")))
-def test_distinct_passes_each_key_once_in_the_order_of_first_appearance(keys: list[str]):
-    passed = [query.key for query in distinct(Query(key, "/a") for key in keys)]
-    assert passed == list(dict.fromkeys(keys))
-
-
-def test_distinct_goes_by_the_key_alone_and_passes_the_first():
-    first, second = Query("a", "/first"), Query("a", "/second")
-    assert list(distinct([first, second])) == [first]
-
-
-def test_distinct_takes_no_more_than_it_is_asked_for():
-    endless = (Query.of(f"/{number // 2}") for number in count())
-    assert [query.key for query in islice(distinct(endless), 3)] == ["0", "1", "2"]

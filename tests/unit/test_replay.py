@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.unit.conversation import lead
 from windrow.answer import Answer, Outcome, Rejected
 from windrow.errors import StagingUnavailable
 from windrow.plan import Run
 from windrow.replay import replay
+from windrow.sources.base import Request
 from windrow.sources.titanic import Passengers
 from windrow.staging import Staging
 
@@ -22,7 +24,7 @@ GOOD = {
 
 
 def rejected(name: str, body: str | None = None, status: int = 200) -> Rejected:
-    [query] = STREAM.plan({"names": [name]}, ())
+    _, [query] = lead(STREAM, Request({"names": [name]}))
     return Rejected(query, status, body or json.dumps(GOOD | {"Name": name}), "the reader was broken", NOW)
 
 

@@ -6,6 +6,9 @@ field               meaning
 Schema, Host, Port  where the API is; Schema is https unless it says http. Host may also be a whole URL.
 Login, Password     client id and client secret, if the API wants tokens
 extra token_path    where they are turned into a token: a path of the API, or a whole URL
+extra refresh_token a consent that was given once; with it the refresh token grant of OAuth 2.0 is used
+extra quota         units of the API's quotas where the account's differ from the source's own, like
+                    ``{"youtube.data": {"units": 50000, "per": "pacific_day"}}``
 extra connections   calls in flight at once (16)
 extra rate_per_s    calls a second, evenly spaced (no limit)
 extra timeout_s     for one attempt (30)
@@ -22,13 +25,15 @@ from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from windrow.auth import Auth, ClientCredentials, NoAuth
+from windrow.auth import Auth, ClientCredentials, NoAuth, RefreshToken
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
+from windrow.quota import Book, Ledger, Quota, restated
+from windrow.sources.base import Stream
 
 _LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
-_EXTRAS = {"token_path", *_LIMITS}
+_EXTRAS = {"token_path", "refresh_token", "quota", *_LIMITS}
 
 
 class ApiHook(BaseHook):
@@ -38,9 +43,10 @@ class ApiHook(BaseHook):
         super().__init__()
         self.conn_id = conn_id
 
-    def client(self, *, connections: int | None = None) -> Client:
-        """Make a client, not yet entered.
+    def client(self, stream: Stream, book: Book, *, connections: int | None = None) -> Client:
+        """Make a client for a stream of this API, not yet entered.
 
+        :param book: where all runs see what is left of the quotas.
         :param connections: overrides the connection's own number.
         :raises ConnectionUnusable: the connection is not there, or lacks or garbles a field.
         """
@@ -49,8 +55,24 @@ class ApiHook(BaseHook):
         if connections is not None:
             extra["connections"] = connections
         limits = self._limits(extra)
-        auth = self._auth(connection, extra.get("token_path"), limits)
-        return Client(self._base_url(connection), auth, name=self.conn_id, limits=limits)
+        quotas = self._quotas(extra, stream.quotas)
+        return Client(
+            self._base_url(connection),
+            self._auth(connection, extra, limits),
+            name=self.conn_id,
+            limits=limits,
+            policy=stream.policy,
+            ledger=Ledger(book, quotas, account=connection.login or self.conn_id) if quotas else None,
+            headers=stream.headers,
+        )
+
+    def cost(self, stream: Stream) -> tuple[Limits, list[Quota]]:
+        """Return what bounds the speed of a harvest of this stream, without making a client.
+
+        :raises ConnectionUnusable: as `client`.
+        """
+        extra = self._extra(self._connection())
+        return self._limits(extra), self._quotas(extra, stream.quotas)
 
     def _connection(self) -> Connection:
         try:
@@ -94,8 +116,13 @@ class ApiHook(BaseHook):
         netloc = url.netloc if port or not connection.port else f"{url.netloc}:{connection.port}"
         return f"{url.scheme}://{netloc}{url.path}"
 
-    def _auth(self, connection: Connection, token_path: object, limits: Limits) -> Auth:
+    def _auth(self, connection: Connection, extra: dict[str, Any], limits: Limits) -> Auth:
+        token_path, refresh_token = extra.get("token_path"), extra.get("refresh_token")
         if not token_path:
+            if refresh_token:
+                raise self._unusable(
+                    "has a refresh_token and no token_path", 'Google\'s is "https://oauth2.googleapis.com/token".'
+                )
             return NoAuth()
         if not isinstance(token_path, str):
             raise self._unusable("has a token_path that is no text", 'It should look like "/oauth/token".')
@@ -104,9 +131,21 @@ class ApiHook(BaseHook):
                 "names a token_path, and lacks a login or a password",
                 "Fill in the client id as login and the client secret as password.",
             )
-        return ClientCredentials(
-            token_path, connection.login, connection.password, name=self.conn_id, patience_s=limits.patience_s
-        )
+        client = (token_path, connection.login, connection.password)
+        if refresh_token is None:
+            return ClientCredentials(*client, name=self.conn_id, patience_s=limits.patience_s)
+        if not isinstance(refresh_token, str) or not refresh_token:
+            raise self._unusable("has a refresh_token that is no text", "docs/clouds.md says how to get one.")
+        return RefreshToken(*client, refresh_token, name=self.conn_id, patience_s=limits.patience_s)
+
+    def _quotas(self, extra: dict[str, Any], quotas: tuple[Quota, ...]) -> list[Quota]:
+        given = extra.get("quota", {})
+        if not isinstance(given, dict):
+            raise self._unusable("has a quota that is no JSON object", 'It should look like {"name": {"units": 100}}.')
+        try:
+            return restated(quotas, given)
+        except ValueError as error:
+            raise self._unusable(f"has a quota that cannot be meant: {error}", "Mend its extra.") from None
 
     def _limits(self, extra: dict[str, Any]) -> Limits:
         given: dict[str, Any] = {}

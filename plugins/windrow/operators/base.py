@@ -12,6 +12,9 @@ from windrow.errors import RateLimited
 from windrow.plan import Run
 from windrow.sources.base import Stream
 
+WATERMARK = "watermark"
+"""What a watermark is called in the state of its asset."""
+
 
 class HarvestStep(BaseOperator):
     """A step of a harvest of one dataset.

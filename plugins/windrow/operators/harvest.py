@@ -8,6 +8,7 @@ from airflow.sdk import Context
 from windrow.client import Client
 from windrow.engine import Harvester
 from windrow.errors import RateLimited
+from windrow.feeds import PlanFeed
 from windrow.hooks.api import ApiHook
 from windrow.hooks.staging import staging
 from windrow.operators.base import HarvestStep
@@ -39,9 +40,11 @@ class HarvestOperator(HarvestStep):
         :raises WindrowError: see `Harvester.run`.
         """
         connections = None if self.connections in {None, "", "None"} else int(str(self.connections))
-        client = ApiHook(self.conn_id).client(connections=connections)
+        stream = self.stream
         with staging(self.mongo_conn_id, self.dataset) as state:
-            self._harvester = Harvester(client, state, state.plan(self.run_of(context)), self.stream.records)
+            client = ApiHook(self.conn_id).client(stream, state, connections=connections)
+            feed = PlanFeed(state, state.plan(self.run_of(context)))
+            self._harvester = Harvester(client, state, feed, stream.records, next_page=stream.next_page)
             try:
                 return asyncio.run(_harvest(client, self._harvester))
             except RateLimited as limit:

@@ -1,20 +1,22 @@
 """plan: list what to ask for, and write it down."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-import orjson
-from airflow.sdk import Context
+from airflow.sdk import Asset, Context
 
-from windrow.answer import Answer, Outcome
 from windrow.client import Client
-from windrow.errors import BadParameter, NothingToHarvest, PlanMissing, QueryRefused, RateLimited
+from windrow.discovery import Discovery
+from windrow.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimited
 from windrow.hooks.api import ApiHook
 from windrow.hooks.staging import staging
-from windrow.operators.base import HarvestStep
-from windrow.query import Query
+from windrow.operators.base import WATERMARK, HarvestStep
+from windrow.plan import Plan
+from windrow.sources.base import Request
+
+_BACKFILL = "backfill"
 
 
 class PlanOperator(HarvestStep):
@@ -23,15 +25,17 @@ class PlanOperator(HarvestStep):
     The plan of a run is made once: cleared or retried, the task finds it and makes no call, so all other
     tasks keep counting against the same number.
 
-    :param conn_id: the Airflow connection of the API.
+    :param conn_id: the Airflow connection of the API that is asked what there is.
+    :param watermark: the asset whose state says how far the runs before have come; None where a stream has none.
     :returns: ``listed``, ``planned`` and ``chunks``.
     """
 
     template_fields = (*HarvestStep.template_fields, "conn_id")
 
-    def __init__(self, *, conn_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, conn_id: str, watermark: Asset | None = None, **kwargs: Any) -> None:
+        super().__init__(inlets=[watermark] if watermark else None, **kwargs)
         self.conn_id = conn_id
+        self.watermark = watermark
 
     def execute(self, context: Context) -> dict[str, int]:
         """Make the plan.
@@ -41,23 +45,24 @@ class PlanOperator(HarvestStep):
         """
         # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
         _refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
-        run, params = self.run_of(context), dict(context["params"])
-        client = ApiHook(self.conn_id).client()
+        run = self.run_of(context)
         with staging(self.mongo_conn_id, self.dataset) as state:
             try:
                 plan = state.plan(run)
                 self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
             except PlanMissing:
+                client = ApiHook(self.conn_id).client(self.stream, state)
+                discovery = Discovery(client, state, run, self.stream)
                 try:
-                    discovered = asyncio.run(discover(client, self.stream.discovery(params)))
+                    plan = asyncio.run(_plan(client, discovery, self.request_of(context)))
                 except RateLimited as limit:
                     raise self.deferral(limit) from None
-                plan = state.save_plan(run, self.stream.plan(params, discovered))
                 self.log.info(
-                    "Planned %s queries out of %s listed; %s were listed more than once.",
+                    "Planned %s queries out of %s listed, %s of them more than once. Listing took %s calls.",
                     f"{plan.planned:,}",
                     f"{plan.listed:,}",
                     f"{plan.listed - plan.planned:,}",
+                    f"{discovery.asked:,}",
                 )
         if not plan.planned:
             raise NothingToHarvest(
@@ -67,22 +72,19 @@ class PlanOperator(HarvestStep):
             )
         return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
 
+    def request_of(self, context: Context) -> Request:
+        """Say what the run is asked for. A backfill is about its own days, whatever came before or after."""
+        dag_run = context["dag_run"]
+        mark = ""
+        if self.watermark is not None and dag_run.run_type.value != _BACKFILL:
+            mark = str(context["asset_state_store"][self.watermark].get(WATERMARK) or "")
+        at = dag_run.logical_date or dag_run.run_after
+        return Request(dict(context["params"]), at, mark)
 
-async def discover(client: Client, queries: Sequence[Query]) -> list[object]:
-    """Ask the listing queries, one after the other, and return their parsed answers."""
+
+async def _plan(client: Client, discovery: Discovery, request: Request) -> Plan:
     async with client:
-        return [_listed(query, await client.ask(query, lambda query, answer: None)) for query in queries]
-
-
-def _listed(query: Query, settled: object) -> object:
-    if isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
-        return orjson.loads(settled.body)
-    reason = getattr(settled, "reason", "the API says there is no such thing (HTTP 404)")
-    raise QueryRefused(
-        f"The list that all else follows from, {query.key!r}, cannot be had: {reason}",
-        advice="Check the path of the API in host and port of its Airflow connection, and the API itself.",
-        key=query.key,
-    )
+        return await discovery.plan(request)
 
 
 def _refuse_unknown(given: Mapping[str, object], known: Collection[str]) -> None:

@@ -1,37 +1,79 @@
 """What a source has to say about one of its streams. The loop that harvests it is in `windrow.engine`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
+from windrow.answer import Answer
 from windrow.contract import Contract
+from windrow.policy import HTTP_POLICY, ResponsePolicy
 from windrow.query import Query
+from windrow.quota import Quota
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run is asked to harvest.
+
+    :param params: the DAG run's params, already validated against their declaration.
+    :param at: the instant the run is about: of a scheduled or backfilled run its date, else when it was triggered.
+    :param watermark: how far the runs before have come, in the stream's own words; empty when there is none, or
+        when this run has nothing to do with it (a backfill).
+    """
+
+    params: Mapping[str, object] = field(default_factory=dict)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    watermark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Queries that belong to the plan. The same may be named twice; it is asked once."""
+
+    queries: Iterable[Query]
+
+
+Conversation = Generator[Query | Planned, Any, None]
+"""How a plan comes about. A `Query` that is yielded is asked at once, and its `Answer` is sent back into the
+generator; `QueryRefused` is thrown into it where the API refuses or knows no such thing. What is `Planned` is
+written down, and None is sent back."""
 
 
 class Stream(ABC):
     """One kind of record of an API: how to list the calls, and how to read the answers. Pure: no I/O, no Airflow.
 
-    ``dataset`` is ``<source>_<noun>``: the name of the DAG, the staging collection and the landing prefix.
+    ``dataset`` is ``<source>_<noun>``: the name of the staging collection and of the landing table.
     """
 
     dataset: ClassVar[str]
     contract: ClassVar[Contract]
     one_record_an_answer: ClassVar[bool] = False
     """True where each answer holds exactly one record; the receipt then demands as many records as answers."""
-
-    def discovery(self, params: Mapping[str, object]) -> Sequence[Query]:
-        """Name the calls whose answers list what to ask for. None by default."""
-        return ()
+    policy: ClassVar[ResponsePolicy] = HTTP_POLICY
+    """What the API's answers mean."""
+    quotas: ClassVar[tuple[Quota, ...]] = ()
+    """What the API allows in a window, where it does not tell in its headers how much is left."""
+    headers: ClassVar[Mapping[str, str]] = {}
+    """Sent with every call."""
+    partition: ClassVar[str] = ""
+    """Column of kind DATE by which files are landed apart; empty for none."""
 
     @abstractmethod
-    def plan(self, params: Mapping[str, object], discovered: Sequence[object]) -> Iterable[Query]:
-        """Name the calls to make. The same query may be named twice; it is asked once.
+    def plan(self, request: Request) -> Conversation:
+        """Find out what to ask for, by asking, and name it.
 
-        :param params: the DAG run's params, already validated against their declaration.
-        :param discovered: the parsed answers to ``discovery(params)``, in its order.
-        :raises Unreadable: the discovered answers are not what the API promises.
-        :raises BadParameter: a parameter cannot be meant.
+        :raises Unreadable: an answer is not what the API promises.
+        :raises BadParameter: a parameter cannot be meant. Raised before the first query.
         """
+
+    def next_page(self, query: Query, answer: Answer) -> Query | None:
+        """Name the query for the next page of an answer; None where it is whole, as most are.
+
+        The answer to a query with several pages is a JSON array of them.
+        """
+        return None
 
     @abstractmethod
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:

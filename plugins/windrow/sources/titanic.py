@@ -3,12 +3,13 @@
 ``GET /get_user_list`` lists names, each of them twice; ``GET /get_user_by_name?name=...`` tells one passenger.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from windrow.answer import Answer
 from windrow.contract import Column, Contract, Kind
 from windrow.errors import BadParameter, Unreadable
 from windrow.query import Query
-from windrow.sources.base import Stream
+from windrow.sources.base import Conversation, Planned, Request, Stream
 
 
 class Passengers(Stream):
@@ -31,19 +32,18 @@ class Passengers(Stream):
         Column("embarked", "Embarked", Kind.STRING, "Port: C Cherbourg, Q Queenstown, S Southampton."),
     ))
 
-    def discovery(self, params: Mapping[str, object]) -> Sequence[Query]:
-        """Ask for the list, unless the run names its passengers itself."""
-        return () if params.get("names") else (Query.of("/get_user_list"),)
-
-    def plan(self, params: Mapping[str, object], discovered: Sequence[object]) -> Iterable[Query]:
-        """Ask for each name, exactly as it is listed."""
-        names = params.get("names") or [name for page in discovered for name in _names(page)]
+    def plan(self, request: Request) -> Conversation:
+        """Ask for each name, exactly as it is listed; for the list only when the run names no passengers itself."""
+        names = request.params.get("names")
+        if not names:
+            listed: Answer = yield Query.of("/get_user_list")
+            names = _names(listed.parsed)
         if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise BadParameter(
                 f"names must be a list of texts, none of them empty; it begins {str(names)[:80]!r}.",
                 advice='Give it like {"names": ["Braund, Mr. Owen Harris"]}, or leave it out for all.',
             )
-        return (Query.of("/get_user_by_name", {"name": name}) for name in names)
+        yield Planned(Query.of("/get_user_by_name", {"name": name}) for name in names)
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read one passenger; it must be the one that was asked for."""

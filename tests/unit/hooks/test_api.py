@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from tests.unit.books import MemoryBook
 from windrow.answer import Answer
 from windrow.auth import ClientCredentials, NoAuth
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks.api import ApiHook
 from windrow.query import Query
+from windrow.sources.titanic import Passengers
 
+STREAM = Passengers()
 SECRET = "s3cr3t-of-the-client"
 TOKENS = {"login": "me", "password": SECRET, "extra": {"token_path": "/oauth/token"}}
 
@@ -52,13 +55,15 @@ async def enter(client: Client) -> None:
     ],
 )
 def test_the_address_is_put_together(connect: Any, fields: dict[str, Any], base_url: str):
-    client = connect(**fields).client()
+    client = connect(**fields).client(STREAM, MemoryBook())
     assert (client.base_url, client.name) == (base_url, "ships")
     asyncio.run(enter(client))
 
 
 def test_a_connection_may_be_a_uri(connect: Any):
-    client = connect("http://me:pass%2Fword@api.example:99/http?token_path=%2Foauth&connections=4").client()
+    client = connect("http://me:pass%2Fword@api.example:99/http?token_path=%2Foauth&connections=4").client(
+        STREAM, MemoryBook()
+    )
     assert client.base_url == "http://api.example:99"
     assert client.limits.connections == 4
 
@@ -75,7 +80,7 @@ def test_a_connection_may_be_a_uri(connect: Any):
 )
 def test_an_address_that_is_none_is_refused(connect: Any, fields: dict[str, Any], words: str):
     with pytest.raises(ConnectionUnusable, match=f"'ships'.*{words}"):
-        connect(**fields).client()
+        connect(**fields).client(STREAM, MemoryBook())
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_an_address_that_is_none_is_refused(connect: Any, fields: dict[str, Any]
 )
 def test_an_address_that_no_client_takes_is_refused_too(connect: Any, fields: dict[str, Any]):
     try:
-        client = connect(**fields).client()
+        client = connect(**fields).client(STREAM, MemoryBook())
     except ConnectionUnusable:
         return
     asyncio.run(enter(client))  # raises if the address was let pass and cannot be used
@@ -98,13 +103,15 @@ def test_an_address_that_no_client_takes_is_refused_too(connect: Any, fields: di
 
 def test_two_ports_are_one_too_many(connect: Any):
     with pytest.raises(ConnectionUnusable, match=r"'ships'.*80.*81"):
-        connect(host="http://api.example:80", port=81).client()
-    assert connect(host="http://api.example:81", port=81).client().base_url == "http://api.example:81"
+        connect(host="http://api.example:80", port=81).client(STREAM, MemoryBook())
+    assert (
+        connect(host="http://api.example:81", port=81).client(STREAM, MemoryBook()).base_url == "http://api.example:81"
+    )
 
 
 def test_a_path_in_the_host_stands_in_front_of_every_call(connect: Any, api: Any):
     async def asked() -> object:
-        async with connect(host=f"{api.url}/oauth").client() as client:
+        async with connect(host=f"{api.url}/oauth").client(STREAM, MemoryBook()) as client:
             return await client.ask(Query.of("/token"), lambda query, answer: answer)
 
     settled: Any = asyncio.run(asked())
@@ -115,7 +122,7 @@ def test_a_path_in_the_host_stands_in_front_of_every_call(connect: Any, api: Any
 
 
 def test_without_a_token_path_nothing_is_signed(connect: Any):
-    assert isinstance(connect(host="api.example").client()._auth, NoAuth)
+    assert isinstance(connect(host="api.example").client(STREAM, MemoryBook())._auth, NoAuth)
 
 
 @pytest.mark.parametrize("lacking", ["login", "password"])
@@ -123,20 +130,20 @@ def test_a_token_path_needs_login_and_password(connect: Any, lacking: str):
     fields = {"host": "api.example"} | TOKENS
     del fields[lacking]
     with pytest.raises(ConnectionUnusable, match=r"'ships'.*lacks a login or a password"):
-        connect(**fields).client()
+        connect(**fields).client(STREAM, MemoryBook())
 
 
 @pytest.mark.parametrize("bad", [5, True, ["/oauth/token"], {"a": "b"}])
 def test_a_token_path_is_a_text(connect: Any, bad: object):
     with pytest.raises(ConnectionUnusable, match=r"'ships'.*token_path"):
-        connect(host="api.example", login="me", password=SECRET, extra={"token_path": bad}).client()
+        connect(host="api.example", login="me", password=SECRET, extra={"token_path": bad}).client(STREAM, MemoryBook())
 
 
 def test_the_client_signs_with_what_the_connection_says(connect: Any, api: Any):
     hook = connect(host=api.url, login=api.client.client_id, password=api.client.client_secret, extra=TOKENS["extra"])
 
     async def asked() -> object:
-        async with hook.client() as client:
+        async with hook.client(STREAM, MemoryBook()) as client:
             assert isinstance(client._auth, ClientCredentials)
             return await client.ask(Query.of("/get_user_list"), lambda query, answer: answer)
 
@@ -146,37 +153,37 @@ def test_the_client_signs_with_what_the_connection_says(connect: Any, api: Any):
 
 def test_the_token_flow_has_the_patience_of_the_connection(connect: Any):
     hook = connect(host="api.example", login="me", password=SECRET, extra=TOKENS["extra"] | {"patience_s": 7})
-    assert hook.client()._auth._patience_s == 7
+    assert hook.client(STREAM, MemoryBook())._auth._patience_s == 7
 
 
 # --- limits ------------------------------------------------------------------------------------
 
 
 def test_limits_have_defaults(connect: Any):
-    assert connect(host="api.example").client().limits == Limits(16, None, 30.0, 60.0)
+    assert connect(host="api.example").client(STREAM, MemoryBook()).limits == Limits(16, None, 30.0, 60.0)
 
 
 def test_limits_are_taken_from_the_extra(connect: Any):
     extra = {"connections": 4, "rate_per_s": 2.5, "timeout_s": 5, "patience_s": "90"}
-    assert connect(host="api.example", extra=extra).client().limits == Limits(4, 2.5, 5.0, 90.0)
+    assert connect(host="api.example", extra=extra).client(STREAM, MemoryBook()).limits == Limits(4, 2.5, 5.0, 90.0)
 
 
 def test_a_run_may_override_the_connections(connect: Any):
     hook = connect(host="api.example", extra={"connections": 4, "rate_per_s": 9})
-    assert hook.client(connections=32).limits == Limits(32, 9.0)
-    assert hook.client().limits == Limits(4, 9.0)
+    assert hook.client(STREAM, MemoryBook(), connections=32).limits == Limits(32, 9.0)
+    assert hook.client(STREAM, MemoryBook()).limits == Limits(4, 9.0)
 
 
 def test_an_override_is_checked_too(connect: Any):
     with pytest.raises(ConnectionUnusable, match="connections = 0"):
-        connect(host="api.example").client(connections=0)
+        connect(host="api.example").client(STREAM, MemoryBook(), connections=0)
 
 
 @pytest.mark.parametrize("name", ["connections", "rate_per_s", "timeout_s", "patience_s"])
 @pytest.mark.parametrize("bad", [0, -1, "many", "", None, [1], {}, float("nan"), True, False])
 def test_a_limit_that_is_no_number_above_0_is_refused(connect: Any, name: str, bad: object):
     with pytest.raises(ConnectionUnusable, match=f"'ships'.*{name}"):
-        connect(host="api.example", extra={name: bad}).client()
+        connect(host="api.example", extra={name: bad}).client(STREAM, MemoryBook())
 
 
 @pytest.mark.parametrize(
@@ -190,12 +197,12 @@ def test_a_limit_that_is_no_number_above_0_is_refused(connect: Any, name: str, b
 )
 def test_a_limit_that_cannot_be_meant_is_refused(connect: Any, name: str, bad: object):
     with pytest.raises(ConnectionUnusable, match=f"'ships'.*{name}"):
-        connect(host="api.example", extra={name: bad}).client()
+        connect(host="api.example", extra={name: bad}).client(STREAM, MemoryBook())
 
 
 def test_an_unknown_field_is_refused_with_the_known_ones(connect: Any):
     with pytest.raises(ConnectionUnusable, match="rate_per_sec") as refused:
-        connect(host="api.example", extra={"rate_per_sec": 5, "connections": 4}).client()
+        connect(host="api.example", extra={"rate_per_sec": 5, "connections": 4}).client(STREAM, MemoryBook())
     assert "'rate_per_s'" in refused.value.advice
 
 
@@ -203,7 +210,7 @@ def test_an_unknown_field_is_refused_with_the_known_ones(connect: Any):
 def test_an_extra_that_is_no_object_is_refused(connect: Any, extra: str):
     """Airflow takes a garbled extra for an empty one: the API would be asked without limit and without token."""
     with pytest.raises(ConnectionUnusable, match=r"'ships'.*extra"):
-        connect(host="api.example", extra=extra).client()
+        connect(host="api.example", extra=extra).client(STREAM, MemoryBook())
 
 
 # --- no connection, and secrets ----------------------------------------------------------------
@@ -212,7 +219,7 @@ def test_an_extra_that_is_no_object_is_refused(connect: Any, extra: str):
 def test_a_connection_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("AIRFLOW_CONN_SHIPS", raising=False)
     with pytest.raises(ConnectionUnusable, match="no Airflow connection 'ships'") as missing:
-        ApiHook("ships").client()
+        ApiHook("ships").client(STREAM, MemoryBook())
     assert "AIRFLOW_CONN_SHIPS" in missing.value.advice
 
 
@@ -224,7 +231,7 @@ def test_nothing_is_looked_up_before_it_is_needed(monkeypatch: pytest.MonkeyPatc
 def test_a_password_in_the_host_is_not_shown_as_part_of_the_address(connect: Any):
     """The base URL goes into messages about the API."""
     try:
-        base_url = connect(host=f"https://me:{SECRET}@api.example").client().base_url
+        base_url = connect(host=f"https://me:{SECRET}@api.example").client(STREAM, MemoryBook()).base_url
     except ConnectionUnusable as refused:
         base_url = str(refused)
     assert SECRET not in base_url
@@ -244,7 +251,7 @@ def test_a_password_in_the_host_is_not_shown_as_part_of_the_address(connect: Any
 )
 def test_errors_do_not_show_the_password(connect: Any, text: str, caplog: pytest.LogCaptureFixture):
     with pytest.raises(ConnectionUnusable) as refused:
-        connect(text).client()
+        connect(text).client(STREAM, MemoryBook())
     shown = "".join(traceback.format_exception(refused.value)) + str(vars(refused.value))
     assert SECRET not in shown
     assert SECRET not in caplog.text

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.conversation import NOON
+from windrow.answer import Answer, Outcome
 from windrow.contract import LINEAGE, Contract
 from windrow.errors import BadParameter
+from windrow.policy import HTTP_POLICY
 from windrow.query import Query
 from windrow.sources import STREAMS, stream
-from windrow.sources.base import Stream
+from windrow.sources.base import Planned, Stream
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 
@@ -54,16 +57,18 @@ class Plain(Stream):
     dataset = "plain_things"
     contract = Contract(())
 
-    def plan(self, params, discovered):
-        return (Query.of("/things"),)
+    def plan(self, request):
+        yield Planned((Query.of("/things"),))
 
     def records(self, query, answer):
         return ()
 
 
-def test_a_stream_needs_no_discovery_and_promises_nothing_by_default():
-    assert list(Plain().discovery({"names": ["a"]})) == []
-    assert Plain.one_record_an_answer is False
+def test_a_stream_promises_nothing_by_default():
+    answer = Answer(Query.of("/things"), Outcome.ANSWERED, 200, "{}", NOON)
+    assert Plain().next_page(answer.query, answer) is None
+    assert (Plain.one_record_an_answer, Plain.policy, Plain.quotas) == (False, HTTP_POLICY, ())
+    assert (Plain.headers, Plain.partition) == ({}, "")
 
 
 @pytest.mark.parametrize("missing", ["plan", "records"])

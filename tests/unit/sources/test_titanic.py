@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.conversation import lead
 from windrow.errors import BadParameter, Unreadable
 from windrow.query import Query
+from windrow.sources.base import Request
 from windrow.sources.titanic import Passengers
 
 STREAM = Passengers()
@@ -20,21 +22,24 @@ REQUIRED = ["PassengerId", "Survived", "Pclass", "Name", "Sex", "SibSp", "Parch"
 names = st.lists(st.text(min_size=1), min_size=1)
 
 
-def asked(params: dict[str, object], *pages: object) -> list[str]:
-    """The names that are asked for, as the API gets them."""
-    return [dict(query.params)["name"] for query in STREAM.plan(params, pages)]
+def planned(params: dict[str, object], *pages: object) -> list[str]:
+    """The names that are planned, as the API gets them."""
+    _, queries = lead(STREAM, Request(params), pages)
+    return [dict(query.params)["name"] for query in queries]
 
 
-# --- discovery ---------------------------------------------------------------------------------
+# --- the list ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("params", [{}, {"names": None}, {"names": []}, {"connections": 4}])
 def test_the_api_is_asked_for_its_list(params: dict[str, object]):
-    assert [query.path for query in STREAM.discovery(params)] == ["/get_user_list"]
+    asked, _ = lead(STREAM, Request(params), [{"users": ["a"]}])
+    assert [query.path for query in asked] == ["/get_user_list"]
 
 
 def test_a_run_that_names_its_passengers_makes_no_call_for_the_list():
-    assert list(STREAM.discovery({"names": [BRAUND]})) == []
+    asked, _ = lead(STREAM, Request({"names": [BRAUND]}))
+    assert asked == []
 
 
 # --- the plan ----------------------------------------------------------------------------------
@@ -42,42 +47,34 @@ def test_a_run_that_names_its_passengers_makes_no_call_for_the_list():
 
 @given(names)
 def test_every_listed_name_is_asked_for_exactly_as_it_is_listed(listed: list[str]):
-    assert asked({}, {"users": listed}) == listed
+    assert planned({}, {"users": listed}) == listed
 
 
 @given(names)
 def test_named_passengers_are_asked_for_as_they_are_named(named: list[str]):
-    assert asked({"names": named}) == named
+    assert planned({"names": named}) == named
 
 
 def test_a_name_is_one_call_with_a_key_of_its_own():
-    query, *others = STREAM.plan({"names": [BRAUND, BRAUND + " "]}, ())
+    _, (query, *others) = lead(STREAM, Request({"names": [BRAUND, BRAUND + " "]}))
     assert query == Query.of("/get_user_by_name", {"name": BRAUND})
     assert query.key == f"get_user_by_name?name={BRAUND}"
     assert [other.key for other in others] == [f"get_user_by_name?name={BRAUND} "]
 
 
-def test_named_passengers_come_before_a_list():
-    assert asked({"names": ["a"]}, {"users": ["b"]}) == ["a"]
-
-
-def test_pages_of_the_list_are_joined():
-    assert asked({}, {"users": ["a", "b"]}, {"users": []}, {"users": ["b", "c"]}) == ["a", "b", "b", "c"]
-
-
 def test_an_empty_list_is_an_empty_plan():
-    assert asked({}, {"users": []}) == []
+    assert planned({}, {"users": []}) == []
 
 
 @pytest.mark.parametrize("bad", ["a", ["a", ""], ["a", None], [1], [["a"]], {"a": "b"}, 5, True, ("a",)])
 def test_names_that_cannot_be_meant_are_refused_before_any_call(bad: object):
     with pytest.raises(BadParameter, match="names must be a list"):
-        STREAM.plan({"names": bad}, ())
+        lead(STREAM, Request({"names": bad}))
 
 
 def test_a_long_list_with_one_bad_name_gives_a_short_message():
     with pytest.raises(BadParameter) as refused:
-        STREAM.plan({"names": [f"name {number}" for number in range(10_000)] + [""]}, ())
+        lead(STREAM, Request({"names": [f"name {number}" for number in range(10_000)] + [""]}))
     assert len(str(refused.value)) < 1_000
 
 
@@ -86,7 +83,7 @@ def test_a_long_list_with_one_bad_name_gives_a_short_message():
 )
 def test_a_list_of_another_shape_is_not_guessed_at(page: object):
     with pytest.raises(Unreadable, match="list of passengers"):
-        STREAM.plan({}, [page])
+        lead(STREAM, Request(), [page])
 
 
 # --- records -----------------------------------------------------------------------------------
@@ -138,5 +135,5 @@ def test_something_else_is_no_passenger(answer: object):
 
 
 def test_the_query_can_be_read_out_of_its_key():
-    [query] = STREAM.plan({"names": ['Kelly, Mr. "Jim" O\'Neil & Söhne + 1%']}, ())
+    _, [query] = lead(STREAM, Request({"names": ['Kelly, Mr. "Jim" O\'Neil & Söhne + 1%']}))
     assert parse_qs(urlsplit(query.key).query) == {"name": ['Kelly, Mr. "Jim" O\'Neil & Söhne + 1%']}
