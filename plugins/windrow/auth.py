@@ -83,6 +83,28 @@ class NoAuth(Auth):
         )
 
 
+class FixedToken(Auth):
+    """A bearer token that lives until it is revoked.
+
+    :param name: what messages call it: where it is set.
+    """
+
+    def __init__(self, token: str, *, name: str) -> None:
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._name = name
+
+    async def signature(self, post: PostForm) -> Mapping[str, str]:
+        """Return the Authorization header."""
+        return self._headers
+
+    async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
+        """Raise: there is no other."""
+        raise CredentialsRejected(
+            f"The API refuses the token of {self._name}: it was revoked, or never good.",
+            advice=f"Make a new one where the API gives them out, and set {self._name}.",
+        )
+
+
 class RefreshingToken(Auth):
     """A bearer token that is refreshed in time, once for all. A subclass says how a token is had."""
 

@@ -7,6 +7,7 @@ from windrow.sources.base import Stream
 
 STREAMS = {
     "titanic_passengers": "windrow.sources.titanic:Passengers",
+    "x_posts": "windrow.sources.x:Posts",
 }
 
 
