@@ -17,15 +17,11 @@ Clear a task *with all tasks downstream*. When a task is red, the last line of i
 
 from datetime import timedelta
 
-from airflow.providers.google.cloud.operators.bigquery import (
-    BigQueryCheckOperator,
-    BigQueryColumnCheckOperator,
-)
-from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
+from airflow.providers.google.cloud.operators.bigquery import BigQueryColumnCheckOperator
 from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, chain, dag
 
 from windrow.operators import params
-from windrow.operators.bigquery import LANDING, SqlFileOperator, prepare_datasets
+from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
 from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.operators.dispatch import DispatchOperator
 from windrow.operators.enqueue import EnqueueOperator
@@ -33,6 +29,7 @@ from windrow.operators.harvest import HarvestOperator
 from windrow.operators.land import LandOperator
 from windrow.operators.plan import PlanOperator
 from windrow.operators.prove import ProveOperator
+from windrow.operators.warehouse import load_and_merge
 from windrow.plan import slug
 from windrow.sensors.drain import DrainSensor
 from windrow.sources.titanic import Passengers
@@ -41,7 +38,6 @@ DATASET = Passengers.dataset
 BUCKET = "{{ var.value.windrow_bucket }}"
 PREFIX = "titanic/passengers/dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"
 LANDED = {"to": f"gs://{BUCKET}", "prefix": PREFIX}
-LANDING_TABLE = f"{LANDING}.{DATASET}_{{{{ run_id | slug }}}}"
 QUEUE = {"queue_id": "titanic-passengers", "location": "{{ var.value.get('windrow_tasks_location', 'us-central1') }}"}
 SQL = "bigquery/titanic"
 
@@ -79,19 +75,7 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     drain = DrainSensor(task_id="drain", dataset=DATASET, **QUEUE)
     land = LandOperator(task_id="land", dataset=DATASET, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **LANDED)
 
-    prepare_table = SqlFileOperator(task_id="prepare_table", path=f"{SQL}/passengers/create.sql")
-    load = GCSToBigQueryOperator(
-        task_id="load",
-        bucket=BUCKET,
-        source_objects=land.output["objects"],
-        source_format="PARQUET",
-        destination_project_dataset_table=LANDING_TABLE,
-        schema_fields=Passengers.contract.bigquery_fields,
-        autodetect=False,
-        write_disposition="WRITE_TRUNCATE",
-    )
-    audit = BigQueryCheckOperator(task_id="audit", sql=f"{SQL}/passengers/audit.sql", use_legacy_sql=False)
-    merge = SqlFileOperator(task_id="merge", path=f"{SQL}/passengers/merge.sql")
+    to_table = load_and_merge(Passengers, land, bucket=BUCKET, sql=f"{SQL}/passengers")
     check = BigQueryColumnCheckOperator(
         task_id="check",
         table="titanic.passengers",
@@ -109,8 +93,7 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     )
     chain(plan, dispatch, [harvest, enqueue])
     chain([harvest, enqueue >> drain], land)
-    chain(land, prepare_datasets("titanic"), prepare_table, load)
-    chain(load, audit, merge, check, marts, prove)
+    chain(land, prepare_datasets("titanic"), *to_table, check, marts, prove)
 
 
 titanic_passengers()

@@ -7,7 +7,7 @@ makes the answer unreadable, with the reason.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import Enum
 
 import orjson
@@ -24,6 +24,7 @@ class Kind(Enum):
     FLOAT = ("FLOAT", pa.float64())
     BOOLEAN = ("BOOLEAN", pa.bool_())
     TIMESTAMP = ("TIMESTAMP", pa.timestamp("us", tz="UTC"))
+    DATE = ("DATE", pa.date32())
 
     @property
     def bigquery(self) -> str:
@@ -142,6 +143,10 @@ def _converted(value: object, column: Column) -> object:
             moment = _moment(value)
             if moment is not None:
                 return moment
+        case Kind.DATE, str():
+            day = _day(value)
+            if day is not None:
+                return day
         case _:
             pass
     raise Unreadable(f"field {column.field!r} should be {column.kind.name}, and is {_shown(value)}")
@@ -161,6 +166,14 @@ def _moment(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else None
     except (ValueError, OverflowError):
+        return None
+
+
+def _day(text: str) -> date | None:
+    """Read an ISO 8601 day as in 2026-11-20; None where it is none. Its other notations are not taken."""
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else None
+    except ValueError:
         return None
 
 

@@ -1,7 +1,8 @@
 """Staged answers to Parquet files in an object store, with a manifest that vouches for them.
 
-``<prefix>/part-00000.parquet ...`` and last ``<prefix>/_manifest.json``. A landing made twice leaves the same
-files: parts hold the plan's order, and files that an earlier landing left over are deleted.
+``<prefix>/part-00000.parquet ...`` and last ``<prefix>/_manifest.json``; the parts of a stream with a partition are
+in folders by its day, ``<prefix>/dt=2026-11-20/part-00000.parquet``. A landing made twice leaves the same files:
+parts hold the plan's order, and files that an earlier landing left over are deleted.
 """
 
 import hashlib
@@ -9,10 +10,12 @@ import io
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Protocol
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from windrow.answer import Answer, Outcome, Rejected
@@ -27,6 +30,8 @@ log = logging.getLogger(__name__)
 MANIFEST = "_manifest.json"
 PART_RECORDS = 50_000
 """Records in a part, about: a part ends with the chunk of the plan that fills it."""
+APART = 4
+"""Parts' worth of records that are taken apart by day at a time, lest two years become thousands of files."""
 
 
 class ObjectStore(Protocol):
@@ -109,7 +114,7 @@ class Landing:
         if self._manifest in before:
             self._store.delete(self._manifest)
         count = _Count(quarantined=self._staging.quarantined_keys(plan.run))
-        parts = [self._write(number, table) for number, table in enumerate(self._tables(plan, count))]
+        parts = [self._write(name, table) for name, table in self._files(plan, count)]
         manifest = Manifest(
             dataset=plan.run.dataset,
             run_id=plan.run.run_id,
@@ -123,6 +128,20 @@ class Landing:
             self._store.delete(name)
         self._store.put(self._manifest, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
         return manifest
+
+    def _files(self, plan: Plan, count: "_Count") -> Iterator[tuple[str, pa.Table]]:
+        """Name the files of a landing below its prefix, each with its records."""
+        tables = self._tables(plan, count)
+        column = self._stream.partition
+        if not column:
+            yield from ((f"part-{number:05d}.parquet", table) for number, table in enumerate(tables))
+            return
+        number = 0
+        while some := list(islice(tables, APART)):
+            table = pa.concat_tables(some)
+            for day in sorted(pc.unique(table[column]).to_pylist()):
+                yield f"dt={day}/part-{number:05d}.parquet", table.filter(pc.equal(table[column], pa.scalar(day)))
+            number += 1
 
     def _tables(self, plan: Plan, count: "_Count") -> Iterator[pa.Table]:
         """Read the answers chunk by chunk, and gather their records into tables of a part's size."""
@@ -155,11 +174,11 @@ class Landing:
         lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": run.run_id}
         return [record | lineage for record in records]
 
-    def _write(self, number: int, table: pa.Table) -> Part:
+    def _write(self, file: str, table: pa.Table) -> Part:
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="snappy")
         data = buffer.getvalue()
-        name = f"{self._prefix}/part-{number:05d}.parquet"
+        name = f"{self._prefix}/{file}"
         self._store.put(name, data)
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
         log.info("landed %s: %s records, %s bytes", name, f"{table.num_rows:,}", f"{len(data):,}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.exceptions import TaskDeferred
 
 from windrow import sources
@@ -14,6 +14,7 @@ from windrow.sources.base import Stream
 
 WATERMARK = "watermark"
 """What a watermark is called in the state of its asset."""
+_BACKFILL = "backfill"
 
 
 class HarvestStep(BaseOperator):
@@ -34,6 +35,20 @@ class HarvestStep(BaseOperator):
     def stream(self) -> Stream:
         """The stream that the source declares."""
         return sources.stream(self.dataset)
+
+    def watermark_of(self, context: Context, asset: Asset) -> str:
+        """Return how far the runs before have come; empty if that is unknown, or does not concern this run.
+
+        A backfill is about its own days, whatever came before or after.
+        """
+        if not self.follows_watermark(context):
+            return ""
+        return str(context["asset_state_store"][asset].get(WATERMARK) or "")
+
+    def follows_watermark(self, context: Context) -> bool:
+        """Say whether this run begins where the last one ended, and is to move the watermark on."""
+        is_backfill = context["dag_run"].run_type.value == _BACKFILL
+        return not is_backfill and self.stream.follows_watermark(context["params"])
 
     def go_on(self, context: Context, event: object = None) -> Any:
         """Go on after a pause that the API asked for."""

@@ -29,7 +29,8 @@ class HarvestOperator(HarvestStep):
     template_fields = (*HarvestStep.template_fields, "conn_id", "connections")
 
     def __init__(self, *, conn_id: str, connections: int | str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # a backfill of many days has its runs at once: one at a time may press the API
+        super().__init__(**{"max_active_tis_per_dag": 1, **kwargs})
         self.conn_id = conn_id
         self.connections = connections
         self._harvester: Harvester | None = None

@@ -26,6 +26,21 @@ def max_gaps() -> Param:
     )
 
 
+def plan_only() -> Param:
+    """Whether a run ends with its plan, for `CostOperator`."""
+    return Param(
+        False,
+        type="boolean",
+        title="Plan only",
+        description="Say how many calls, quota units and hours the run would take, and make none of these calls.",
+    )
+
+
+def day(title: str, description: str) -> Param:
+    """A day, or nothing."""
+    return Param(None, type=["null", "string"], format="date", title=title, description=description)
+
+
 def dispatch() -> Param:
     """Who makes the calls, for `DispatchOperator`."""
     return Param(

@@ -12,11 +12,9 @@ from windrow.discovery import Discovery
 from windrow.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimited
 from windrow.hooks.api import ApiHook
 from windrow.hooks.staging import staging
-from windrow.operators.base import WATERMARK, HarvestStep
+from windrow.operators.base import HarvestStep
 from windrow.plan import Plan
 from windrow.sources.base import Request
-
-_BACKFILL = "backfill"
 
 
 class PlanOperator(HarvestStep):
@@ -27,7 +25,7 @@ class PlanOperator(HarvestStep):
 
     :param conn_id: the Airflow connection of the API that is asked what there is.
     :param watermark: the asset whose state says how far the runs before have come; None where a stream has none.
-    :returns: ``listed``, ``planned`` and ``chunks``.
+    :returns: ``listed``, ``planned`` and ``chunks``, and what the run is about, as the stream says (`Stream.scope`).
     """
 
     template_fields = (*HarvestStep.template_fields, "conn_id")
@@ -37,7 +35,7 @@ class PlanOperator(HarvestStep):
         self.conn_id = conn_id
         self.watermark = watermark
 
-    def execute(self, context: Context) -> dict[str, int]:
+    def execute(self, context: Context) -> dict[str, int | str]:
         """Make the plan.
 
         :raises BadParameter: a param is unknown or cannot be meant; no call was made.
@@ -45,7 +43,10 @@ class PlanOperator(HarvestStep):
         """
         # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
         _refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
-        run = self.run_of(context)
+        run, request = self.run_of(context), self.request_of(context)
+        scope = self.stream.scope(request)
+        if scope:
+            self.log.info("This run is about %s.", ", ".join(f"{name} {value}" for name, value in scope.items()))
         with staging(self.mongo_conn_id, self.dataset) as state:
             try:
                 plan = state.plan(run)
@@ -54,7 +55,7 @@ class PlanOperator(HarvestStep):
                 client = ApiHook(self.conn_id).client(self.stream, state)
                 discovery = Discovery(client, state, run, self.stream)
                 try:
-                    plan = asyncio.run(_plan(client, discovery, self.request_of(context)))
+                    plan = asyncio.run(_plan(client, discovery, request))
                 except RateLimited as limit:
                     raise self.deferral(limit) from None
                 self.log.info(
@@ -70,16 +71,13 @@ class PlanOperator(HarvestStep):
                 advice="Look at the API's list. The warehouse keeps what it has; trigger a new run once the list "
                 "is filled.",
             )
-        return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
+        return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks, **scope}
 
     def request_of(self, context: Context) -> Request:
-        """Say what the run is asked for. A backfill is about its own days, whatever came before or after."""
+        """Say what the run is asked for."""
         dag_run = context["dag_run"]
-        mark = ""
-        if self.watermark is not None and dag_run.run_type.value != _BACKFILL:
-            mark = str(context["asset_state_store"][self.watermark].get(WATERMARK) or "")
-        at = dag_run.logical_date or dag_run.run_after
-        return Request(dict(context["params"]), at, mark)
+        mark = self.watermark_of(context, self.watermark) if self.watermark else ""
+        return Request(dict(context["params"]), dag_run.logical_date or dag_run.run_after, mark)
 
 
 async def _plan(client: Client, discovery: Discovery, request: Request) -> Plan:

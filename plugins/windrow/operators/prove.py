@@ -3,12 +3,12 @@
 from typing import Any
 
 from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
-from airflow.sdk import Context
+from airflow.sdk import Asset, Context
 
 from windrow.hooks.staging import staging
 from windrow.hooks.stores import open_store
 from windrow.landing import Manifest
-from windrow.operators.base import HarvestStep
+from windrow.operators.base import WATERMARK, HarvestStep
 from windrow.receipt import Receipt, Staged, as_text
 from windrow.staging import Figures
 
@@ -17,7 +17,9 @@ class ProveOperator(HarvestStep):
     """Writes the receipt of a run, also onto the events of its outlets, and fails if it does not add up.
 
     :param to: the bucket of the landing, and ``prefix`` the folder in it.
-    :param sql: a query for BigQuery that gives one row of integers: ``loaded``, ``merged``, ``total``.
+    :param sql: a query for BigQuery that gives one row: the integers ``loaded``, ``merged``, ``total``, and whatever
+        else the receipt should tell; texts are logged, each on a line of its own.
+    :param watermark: the asset whose state tells the next run where to go on: it takes the ``watermark`` of the query.
     :param max_gaps: how many queries the API may know nothing of.
     :returns: the receipt's figures.
     """
@@ -32,11 +34,15 @@ class ProveOperator(HarvestStep):
         to: str,
         prefix: str,
         sql: str,
+        watermark: Asset | None = None,
         max_gaps: int | str = 0,
         gcp_conn_id: str = "google_cloud_default",
         **kwargs: Any,
     ) -> None:
+        if watermark is not None:
+            kwargs["outlets"] = [*kwargs.get("outlets", ()), watermark]
         super().__init__(**kwargs)
+        self.watermark = watermark
         self.to = to
         self.prefix = prefix
         self.sql = sql
@@ -50,29 +56,38 @@ class ProveOperator(HarvestStep):
         """
         run = self.run_of(context)
         warehouse = self._warehouse()
+        counts = {name: int(str(warehouse.pop(name))) for name in ("loaded", "merged", "total")}
         with staging(self.mongo_conn_id, self.dataset) as state:
             plan = state.plan(run)
             receipt = Receipt(
                 plan=plan,
                 staged=Staged.count(state, plan),
                 manifest=Manifest.read(open_store(self.to, self.gcp_conn_id), self.prefix),
-                loaded=warehouse["loaded"],
-                merged=warehouse["merged"],
-                total=warehouse["total"],
+                **counts,
                 max_gaps=int(self.max_gaps),
                 one_record_an_answer=self.stream.one_record_an_answer,
             )
-            figures = receipt.figures(state.notes(run))
+            figures = receipt.figures(state.notes(run)) | warehouse
             state.note(run, "receipt", figures)
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = figures
         receipt.prove()
+        self._move_watermark(context, str(warehouse.get(WATERMARK) or ""))
         return figures
 
-    def _warehouse(self) -> dict[str, int]:
+    def _move_watermark(self, context: Context, reached: str) -> None:
+        """Tell the next run where to go on. Never back, and only when all of this run is proved."""
+        if self.watermark is None or not self.follows_watermark(context):
+            return
+        before = self.watermark_of(context, self.watermark)
+        if reached > before:
+            context["asset_state_store"][self.watermark].set(WATERMARK, reached)
+            self.log.info("The watermark moves from %s to %s.", before or "nowhere", reached)
+
+    def _warehouse(self) -> Figures:
         """Run the counting query."""
         hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False)
         client = hook.get_client(project_id=hook.project_id, location=hook.location)
         (row,) = client.query_and_wait(self.sql)
-        return {name: int(value) for name, value in row.items()}
+        return dict(row.items())

@@ -8,6 +8,8 @@ from windrow.sources.base import Stream
 STREAMS = {
     "titanic_passengers": "windrow.sources.titanic:Passengers",
     "x_posts": "windrow.sources.x:Posts",
+    "youtube_videos": "windrow.sources.youtube:Videos",
+    "youtube_video_days": "windrow.sources.youtube:VideoDays",
 }
 
 

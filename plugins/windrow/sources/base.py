@@ -68,6 +68,17 @@ class Stream(ABC):
         :raises BadParameter: a parameter cannot be meant. Raised before the first query.
         """
 
+    def scope(self, request: Request) -> Mapping[str, str]:
+        """Say what a run is about, such as its first and last day: for the log, and for SQL files by these names.
+
+        :raises BadParameter: a parameter cannot be meant.
+        """
+        return {}
+
+    def follows_watermark(self, params: Mapping[str, object]) -> bool:
+        """Say whether a run with these params begins where the last one ended; only such a run moves the mark on."""
+        return True
+
     def next_page(self, query: Query, answer: Answer) -> Query | None:
         """Name the query for the next page of an answer; None where it is whole, as most are.
 

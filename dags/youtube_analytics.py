@@ -1,0 +1,106 @@
+"""### YouTube: videos of a channel, watched day by day
+
+Reads what each video of a channel was watched a day. A scheduled run reads the week up to the last day that came
+before once more, as figures fill in, and all days since.
+
+| task | does | safe to clear |
+|---|---|---|
+| `plan_videos`, `plan_days` | five calls list 200 videos; writes both plans to MongoDB | yes; a run's plan stands |
+| `cost` | says calls, quota units and hours; with `plan_only` the run ends here | yes |
+| `videos.*` | titles and counts of the videos, 50 a call | yes |
+| `days.harvest` | a report a video; with granularity `day`, one a video and day | yes; asks only for what is missing |
+| `days.land` | Parquet in the bucket, a folder a day, the manifest last | yes |
+| `days.load` to `days.merge` | a landing table of this run, checked, merged by video and day | yes |
+| `check`, `coverage`, marts | no day twice, none late; expected and returned days of each video; the marts | yes |
+| `prove` | planned = staged = exported = loaded = merged; then the watermark moves | yes |
+
+A quota that is used up makes a task *defer* until midnight in California; it goes on by itself. Clear a task *with
+all tasks downstream*. When a task is red, the last line of its log says what to do.
+"""
+
+from datetime import timedelta
+
+from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
+from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, dag
+
+from windrow.operators import params
+from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.operators.cost import CostOperator
+from windrow.operators.deadline import ends_within
+from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.operators.harvest import HarvestOperator
+from windrow.operators.land import LandOperator
+from windrow.operators.plan import PlanOperator
+from windrow.operators.prove import ProveOperator
+from windrow.operators.warehouse import load_and_merge
+from windrow.plan import slug
+from windrow.sources.youtube import VideoDays, Videos
+
+BUCKET = "{{ var.value.windrow_bucket }}"
+LANDED_VIDEOS = {"to": f"gs://{BUCKET}", "prefix": "youtube/videos/run={{ run_id | slug }}"}
+LANDED_DAYS = {"to": f"gs://{BUCKET}", "prefix": "youtube/video_days/run={{ run_id | slug }}"}
+SQL = "bigquery/youtube"
+DAYS = Asset(VideoDays.dataset)
+
+
+@dag(
+    # by then, two to three days back are there; without a start date a DAG that is switched on waits for its hour
+    schedule=CronTriggerTimetable("0 6 * * *", timezone="America/Los_Angeles", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    tags=["harvest", "youtube", "bigquery"],
+    doc_md=__doc__,
+    default_args=TASK_DEFAULTS,
+    deadline=ends_within(timedelta(hours=30), what="Look at its tasks: a deferred one waits for the day's quota."),
+    params={
+        "start_date": params.day("First day", "Empty: a week before the last day that came, so that it is read again."),
+        "end_date": params.day("Last day", "Empty: yesterday in California."),
+        "channel": Param(None, type=["null", "string"], pattern="^UC[A-Za-z0-9_-]{22}$", title="Channel",
+                         description="Id of a channel. Empty: that of the account that consented."),
+        "granularity": Param("range", enum=["range", "day"], type="string", title="Granularity",
+                             description="One report a video over all days, or one a video and day: same rows."),
+        "plan_only": params.plan_only(),
+        "connections": params.connections(),
+        "max_gaps": params.max_gaps(),
+    },
+    template_searchpath=SQL_FOLDER,
+    user_defined_filters={"slug": slug},
+)  # fmt: skip
+def youtube_analytics() -> None:  # noqa: D103 - the module's text is the DAG's
+    plan_videos = PlanOperator(task_id="plan_videos", dataset=Videos.dataset, conn_id="youtube")
+    plan_days = PlanOperator(task_id="plan_days", dataset=VideoDays.dataset, conn_id="youtube", watermark=DAYS)
+    cost = CostOperator(task_id="cost", plans={Videos.dataset: "youtube", VideoDays.dataset: "youtube_analytics"})
+    connections = "{{ params.connections }}"
+
+    with TaskGroup("videos") as videos:
+        harvest = HarvestOperator(task_id="harvest", dataset=Videos.dataset, conn_id="youtube", connections=connections)
+        land = LandOperator(task_id="land", dataset=Videos.dataset, **LANDED_VIDEOS)
+        prove = ProveOperator(
+            task_id="prove", dataset=Videos.dataset, **LANDED_VIDEOS, sql=f"{SQL}/videos/prove.sql",
+            outlets=[Asset(Videos.dataset)],
+        )  # fmt: skip
+        chain(harvest, land, *load_and_merge(Videos, land, bucket=BUCKET, sql=f"{SQL}/videos"), prove)
+
+    with TaskGroup("days") as days:
+        harvest = HarvestOperator(
+            task_id="harvest", dataset=VideoDays.dataset, conn_id="youtube_analytics", connections=connections
+        )
+        land = LandOperator(task_id="land", dataset=VideoDays.dataset, **LANDED_DAYS)
+        chain(harvest, land, *load_and_merge(VideoDays, land, bucket=BUCKET, sql=f"{SQL}/video_days"))
+
+    check = BigQueryCheckOperator(task_id="check", sql=f"{SQL}/video_days/check.sql", use_legacy_sql=False)
+    coverage = SqlFileOperator(task_id="coverage", path=f"{SQL}/coverage/query.sql")
+    marts = [
+        SqlFileOperator(task_id=f"mart_{mart}", path=f"{SQL}/{mart}/query.sql")
+        for mart in ("channel_days", "lifetime_curve", "top_movers")
+    ]
+    prove = ProveOperator(
+        task_id="prove", dataset=VideoDays.dataset, **LANDED_DAYS, sql=f"{SQL}/video_days/prove.sql",
+        watermark=DAYS, max_gaps="{{ params.max_gaps }}",
+    )  # fmt: skip
+
+    chain(plan_videos, plan_days, cost, prepare_datasets("youtube"), [videos, days])
+    chain([videos, days], check, coverage, marts, prove)
+
+
+youtube_analytics()

@@ -1,0 +1,21 @@
+-- Mart: a channel on a day.
+CREATE OR REPLACE TABLE youtube.channel_days
+PARTITION BY day
+CLUSTER BY channel_id
+OPTIONS (description = 'Figures of a channel on a day.')
+AS
+SELECT
+  videos.channel_id,
+  days.day,
+  COUNT(*) AS videos,
+  SUM(days.views) AS views,
+  SUM(days.engaged_views) AS engaged_views,
+  SUM(days.minutes_watched) AS minutes_watched,
+  SUM(days.likes) AS likes,
+  SUM(days.comments) AS comments,
+  SUM(days.shares) AS shares,
+  SUM(days.subscribers_gained) - SUM(days.subscribers_lost) AS subscribers,
+  MAX(days._fetched_at) AS fetched_at
+FROM youtube.video_days AS days
+LEFT JOIN youtube.videos AS videos ON days.video_id = videos.video_id
+GROUP BY videos.channel_id, days.day

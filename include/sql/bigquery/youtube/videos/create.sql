@@ -1,0 +1,19 @@
+-- Videos, one row each: as the last run found them. YouTube's terms want them read again within 30 days, or deleted.
+-- Columns are those of windrow.sources.youtube.Videos.contract; a test compares the two.
+CREATE TABLE IF NOT EXISTS youtube.videos (
+  video_id STRING NOT NULL OPTIONS (description = 'Id of the video.'),
+  available BOOL NOT NULL OPTIONS (description = 'False if it is listed and cannot be had.'),
+  channel_id STRING OPTIONS (description = 'Id of the channel.'),
+  title STRING OPTIONS (description = 'Title of the video.'),
+  published_at TIMESTAMP OPTIONS (description = 'When it was published.'),
+  duration STRING OPTIONS (description = 'Length, in the notation of ISO 8601.'),
+  view_count INT64 OPTIONS (description = 'Views so far; null where hidden.'),
+  like_count INT64 OPTIONS (description = 'Likes so far; null where hidden.'),
+  comment_count INT64 OPTIONS (description = 'Comments so far; null where hidden.'),
+  _extra STRING OPTIONS (description = 'Fields of the answer that the contract does not know, as JSON.'),
+  _key STRING NOT NULL OPTIONS (description = 'Key of the query whose answer this record came from.'),
+  _fetched_at TIMESTAMP NOT NULL OPTIONS (description = 'When the answer arrived.'),
+  _run_id STRING NOT NULL OPTIONS (description = 'Airflow run that fetched it.')
+)
+CLUSTER BY channel_id
+OPTIONS (description = 'Videos, one row each.')

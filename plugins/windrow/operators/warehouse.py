@@ -1,0 +1,37 @@
+"""The steps from landed files to a merged table in BigQuery, the same for every stream."""
+
+from typing import Any
+
+from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
+from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
+from airflow.sdk import BaseOperator
+
+from windrow.operators.bigquery import LANDING, SqlFileOperator
+from windrow.operators.land import LandOperator
+from windrow.sources.base import Stream
+
+
+def load_and_merge(stream: type[Stream], land: LandOperator, *, bucket: str, sql: str) -> list[BaseOperator]:
+    """Make the tasks ``prepare_table``, ``load``, ``audit`` and ``merge``, to be chained in this order.
+
+    The records of a run are loaded into a landing table of its own, checked there, and merged into the final table.
+
+    :param land: the task that lands the files.
+    :param bucket: where they land, without ``gs://``.
+    :param sql: folder of the table's SQL files, like ``bigquery/titanic/passengers``.
+    """
+    load: dict[str, Any] = {
+        "bucket": bucket,
+        "source_objects": land.output["objects"],  # type: ignore[index]
+        "source_format": "PARQUET",
+        "destination_project_dataset_table": f"{LANDING}.{stream.dataset}_{{{{ run_id | slug }}}}",
+        "schema_fields": stream.contract.bigquery_fields,
+        "autodetect": False,
+        "write_disposition": "WRITE_TRUNCATE",
+    }
+    return [
+        SqlFileOperator(task_id="prepare_table", path=f"{sql}/create.sql"),
+        GCSToBigQueryOperator(task_id="load", **load),
+        BigQueryCheckOperator(task_id="audit", sql=f"{sql}/audit.sql", use_legacy_sql=False),
+        SqlFileOperator(task_id="merge", path=f"{sql}/merge.sql"),
+    ]
