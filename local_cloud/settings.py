@@ -14,6 +14,8 @@ PROJECT_ID = "windrow"
 BUCKET = "windrow-landing"
 TASKS_ACCOUNT = f"tasks@{PROJECT_ID}.iam.gserviceaccount.com"
 """The service account that the queue calls the Cloud Function with."""
+X_TOKEN = "AAAAwindrow-demo"  # noqa: S105 - it opens nothing but the fake
+"""The token of the app that reads the fake X API."""
 
 PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_AIRFLOW_PORT": 8080,

@@ -15,8 +15,7 @@ import pytest
 from pymongo import MongoClient
 
 from local_cloud.apis import testing as fake_api
-from local_cloud.apis.x.tokens import DEMO_TOKEN
-from local_cloud.settings import Settings
+from local_cloud.settings import X_TOKEN, Settings
 from local_cloud.testing import ROOT, running
 from tests.apis.x.bench import RULES, SIGNED, X
 from tests.local_cloud.conftest import eventually
@@ -70,7 +69,7 @@ class Desk:
             "MONGO_URL": self.mongo_url,
             "MONGO_DATABASE": self.database,
             "X_API_URL": self.x.api.url,
-            "X_BEARER_TOKEN": DEMO_TOKEN,
+            "X_BEARER_TOKEN": X_TOKEN,
             "X_RULES": self.rules,
             "X_PROJECT": "windrow",
             "X_TOPIC": self.bench.topic.rpartition("/")[2],
@@ -261,7 +260,7 @@ def test_what_costs_money_stops_it_with_what_to_do(desk: Desk, refuse: str, told
     assert process.wait(60) == 2
     assert "What to do:" in desk.log
     assert told in desk.log
-    assert DEMO_TOKEN not in desk.log
+    assert X_TOKEN not in desk.log
 
 
 def test_a_revoked_token_stops_it_with_what_to_do(desk: Desk) -> None:
@@ -271,7 +270,7 @@ def test_a_revoked_token_stops_it_with_what_to_do(desk: Desk) -> None:
         assert process.wait(60) == 2
 
     assert "X_BEARER_TOKEN" in desk.log
-    assert DEMO_TOKEN not in desk.log
+    assert X_TOKEN not in desk.log
 
 
 def test_rules_that_vanish_are_set_again(desk: Desk) -> None:

@@ -7,17 +7,15 @@ from aiohttp import BasicAuth, web
 from local_cloud.apis.endpoint import json_response
 from local_cloud.apis.tokens import Client
 from local_cloud.apis.x.problems import refuse
-
-DEMO_TOKEN = "AAAAwindrow-demo"  # noqa: S105 - it opens nothing but this fake
-"""Good from the start, as if it had been made in the developer console."""
+from local_cloud.settings import X_TOKEN
 
 
 class AppToken:
-    """The token that is good now."""
+    """The token that is good now. The first one is known, as if it had been made in the developer console."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._token = DEMO_TOKEN
+        self._token = X_TOKEN
 
     def revoke(self) -> None:
         """Make the token bad; the next one is another."""
@@ -25,7 +23,7 @@ class AppToken:
 
     def restore(self) -> None:
         """Make the token of the start good again."""
-        self._token = DEMO_TOKEN
+        self._token = X_TOKEN
 
     def authorize(self, request: web.Request) -> web.Response | None:
         """Refuse a request without the token; None: it may pass."""

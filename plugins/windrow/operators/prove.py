@@ -55,7 +55,7 @@ class ProveOperator(HarvestStep):
         :raises CountsDisagree: it does not add up.
         """
         run = self.run_of(context)
-        warehouse = self._warehouse()
+        warehouse = count_in_warehouse(self.gcp_conn_id, self.sql)
         counts = {name: int(str(warehouse.pop(name))) for name in ("loaded", "merged", "total")}
         with staging(self.mongo_conn_id, self.dataset) as state:
             plan = state.plan(run)
@@ -85,9 +85,10 @@ class ProveOperator(HarvestStep):
             context["asset_state_store"][self.watermark].set(WATERMARK, reached)
             self.log.info("The watermark moves from %s to %s.", before or "nowhere", reached)
 
-    def _warehouse(self) -> Figures:
-        """Run the counting query."""
-        hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False)
-        client = hook.get_client(project_id=hook.project_id, location=hook.location)
-        (row,) = client.query_and_wait(self.sql)
-        return dict(row.items())
+
+def count_in_warehouse(gcp_conn_id: str, sql: str) -> Figures:
+    """Run a query for BigQuery that gives one row, and return it."""
+    hook = BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False)
+    client = hook.get_client(project_id=hook.project_id, location=hook.location)
+    (row,) = client.query_and_wait(sql)
+    return dict(row.items())

@@ -13,6 +13,7 @@ from typing import Any
 from windrow.answer import Rejected
 from windrow.client import Client, StreamRefused
 from windrow.errors import ApiUnreachable, Misconfigured, Unreadable, WindrowError
+from windrow.message import to_message
 from windrow.plan import Run
 from windrow.publisher.gap import fill
 from windrow.publisher.outlet import Outlet
@@ -20,7 +21,7 @@ from windrow.publisher.reconnect import Pauses, Reconnect
 from windrow.publisher.rules import keep_in_step
 from windrow.publisher.watermark import Watermark
 from windrow.query import Query
-from windrow.sources.x import SEARCH_LAG_S, STREAM_PATH, Posts, stream, to_message
+from windrow.sources.x import SEARCH_LAG_S, STREAM_PATH, Posts, stream
 from windrow.staging import Staging
 
 log = logging.getLogger(__name__)

@@ -9,14 +9,14 @@ whatever was asked for; `tweet.fields` is what is sent.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
 from windrow.answer import Answer
-from windrow.contract import LINEAGE, Column, Contract, Kind
+from windrow.contract import Column, Contract, Kind
 from windrow.errors import BadParameter, Unreadable
 from windrow.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.query import Query
@@ -183,34 +183,6 @@ def search(query: str, since_id: int, until: datetime, *, now: datetime, usernam
 def stream(*, usernames: bool = False) -> Query:
     """Make the query that opens the stream."""
     return Query.of(STREAM_PATH, {"tweet.fields": FIELDS} | (USERNAMES if usernames else {}))
-
-
-# --- messages --------------------------------------------------------------------------------------
-
-_MESSAGE = Contract(tuple(replace(column, field=column.name) for column in (*Posts.contract.columns, *LINEAGE)))
-
-
-def to_message(record: Mapping[str, object]) -> bytes:
-    """Write a record with its lineage as JSON, by the names of the columns; empty ones are left out."""
-    return orjson.dumps({name: value for name, value in record.items() if value is not None})
-
-
-def from_message(data: bytes) -> dict[str, object]:
-    """Read a record with its lineage out of a message.
-
-    :raises Unreadable: it is none, or has fields that the table does not have.
-    """
-    try:
-        fields = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise Unreadable(f"no JSON: {error}") from None
-    if not isinstance(fields, Mapping):
-        raise Unreadable("a message should be a JSON object")
-    unknown = sorted(fields.keys() - {column.name for column in _MESSAGE.columns})
-    if unknown:
-        raise Unreadable(f"the message has fields that the table has not: {unknown}")
-    extra = fields.get("_extra")
-    return _MESSAGE.record(fields) | {"_extra": extra}
 
 
 # --- reading ---------------------------------------------------------------------------------------

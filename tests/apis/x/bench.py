@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from local_cloud.apis.testing import FakeApi, Reply
-from local_cloud.apis.x.tokens import DEMO_TOKEN
+from local_cloud.settings import X_TOKEN
 
-SIGNED = {"Authorization": f"Bearer {DEMO_TOKEN}"}
+SIGNED = {"Authorization": f"Bearer {X_TOKEN}"}
 STREAM, RULES = "/2/tweets/search/stream", "/2/tweets/search/stream/rules"
 SEARCH = "/2/tweets/search/recent"
 

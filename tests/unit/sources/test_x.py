@@ -33,7 +33,6 @@ NEW = {
     {"edit_history_tweet_ids": "edit_history_post_ids", "referenced_tweets": "referenced_posts"}.get(name, name): value
     for name, value in OLD.items()
 }
-LINEAGE = {"_key": "stream", "_fetched_at": NOON, "_run_id": "publisher"}
 
 
 def line(said: object) -> x.Line:
@@ -245,33 +244,3 @@ def test_a_complaint_is_understood(status: int, body: str, headers: dict[str, st
 
     assert verdict.action is action
     assert bool(verdict.wait_s) is waits
-
-
-# --- messages ----------------------------------------------------------------------------------
-
-
-def test_a_record_survives_its_trip_as_a_message():
-    record = dict(line({"data": OLD}).record) | LINEAGE
-
-    assert x.from_message(x.to_message(record)) == record
-
-
-def test_a_message_has_the_columns_of_the_table_and_no_others():
-    record = dict(line({"data": OLD}).record) | LINEAGE
-    columns = {field["name"] for field in POSTS.contract.bigquery_fields}
-
-    assert set(orjson.loads(x.to_message(record))) <= columns
-
-
-@pytest.mark.parametrize(
-    ("message", "why"),
-    [
-        (b"\xff", "no JSON"),
-        (b"[]", "JSON object"),
-        (b"{}", "'post_id' is missing"),
-        (b'{"post_id": "1", "surprise": 1}', "surprise"),
-    ],
-)
-def test_a_message_that_is_none_is_refused(message: bytes, why: str):
-    with pytest.raises(Unreadable, match=why):
-        x.from_message(message)
