@@ -138,6 +138,15 @@ def _google_emulators(settings: Settings) -> dict[str, str]:
 
 
 def _connections(settings: Settings) -> dict[str, str]:
+    youtube = {
+        "conn_type": "http",
+        "schema": "http",
+        "host": LOOPBACK,
+        "port": settings.api_port,
+        "login": "windrow-demo",
+        "password": "windrow-demo-secret",
+        "extra": {"token_path": "/token", "refresh_token": "windrow-demo-refresh-token"},
+    }
     connections = {
         GOOGLE_CONNECTION: {
             "conn_type": "google_cloud_platform",
@@ -176,5 +185,7 @@ def _connections(settings: Settings) -> dict[str, str]:
             "password": "windrow-demo-secret",
             "extra": {"token_path": "/oauth/token"},
         },
+        "AIRFLOW_CONN_YOUTUBE": youtube,
+        "AIRFLOW_CONN_YOUTUBE_ANALYTICS": youtube,
     }
     return {name: json.dumps(connection) for name, connection in connections.items()}

@@ -21,8 +21,8 @@ def free_settings(var: Path, **overrides: Any) -> Settings:  # whatever the fiel
 
 
 @contextlib.contextmanager
-def running(services: Collection[str], var: Path, **overrides: Any) -> Iterator[Settings]:
-    """Run these services until the block ends, then stop them and make sure that nothing is left.
+def running(services: Collection[str] | None, var: Path, **overrides: Any) -> Iterator[Settings]:
+    """Run these services (None: all) until the block ends, then stop them and make sure that nothing is left.
 
     `var` must be an empty or new folder, or one of an earlier run: its data is found again.
     Raises what LocalCloud.up and LocalCloud.down raise, and ValueError for an unknown service.

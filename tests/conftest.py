@@ -73,6 +73,7 @@ def api_server() -> Iterator[fake_api.FakeApi]:
 def api(api_server: fake_api.FakeApi) -> fake_api.FakeApi:
     """The fake APIs, without faults and with counters at zero."""
     api_server.heal()
+    api_server.reset_youtube()
     api_server.revoke_tokens()
     api_server.reset()
     return api_server

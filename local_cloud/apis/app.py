@@ -12,21 +12,25 @@ from local_cloud.apis.passengers import Passenger
 from local_cloud.apis.titanic import TitanicApi
 from local_cloud.apis.tokens import Client, TokenEndpoint, TokenStore
 from local_cloud.apis.x.api import XApi
+from local_cloud.apis.youtube.api import YoutubeApi
 
 
 def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) -> web.Application:
-    """Compose the fake APIs. A new API is one module with `endpoints()`, and one line here."""
+    """Compose the fake APIs. A new API is a module with `endpoints()`, and a line here."""
     switch = FaultSwitch(faults)
     counters = Counters()
-    tokens = TokenStore(switch)
+    tokens, google_tokens = TokenStore(switch), TokenStore(switch)
+    youtube = YoutubeApi(client, google_tokens, counters)
     middleware = Middleware(switch, counters)
     x = XApi(client)
     app = web.Application()
     app.cleanup_ctx.append(x.lifespan)
-    app.add_routes([*Admin(switch, counters, tokens).routes(), *x.admin_routes()])
+    app.add_routes(Admin(switch, counters, (tokens, google_tokens)).routes())
+    app.add_routes([*youtube.admin_routes(), *x.admin_routes()])
     for endpoint in (
         TokenEndpoint(client, tokens, counters).endpoint(),
         *TitanicApi(passengers, tokens).endpoints(),
+        *youtube.endpoints(),
         *x.endpoints(),
     ):
         app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from local_cloud.apis.tokens import DEMO_CLIENT, Client
+from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 30.0
@@ -76,6 +77,19 @@ class FakeApi:
         """Get an access token; it counts in `tokens_issued`. Raises ValueError when it is refused."""
         form = {"grant_type": "client_credentials"} | dataclasses.asdict(self.client)
         return str(_checked(self.post("/oauth/token", form))["access_token"])
+
+    def google_token(self) -> str:
+        """Get an access token of YouTube; it counts in `tokens_issued`. Raises ValueError when it is refused."""
+        form = {"grant_type": "refresh_token", "refresh_token": DEMO_REFRESH_TOKEN} | dataclasses.asdict(self.client)
+        return str(_checked(self.post("/token", form))["access_token"])
+
+    def youtube(self, **settings: Any) -> dict[str, Any]:
+        """Change these settings of YouTube and no others; give all, and the units used. Raises ValueError."""
+        return dict(self._admin("PUT", "/_admin/youtube", json.dumps(settings)))
+
+    def reset_youtube(self) -> None:
+        """Put YouTube's settings back, and all its units."""
+        self._admin("DELETE", "/_admin/youtube")
 
     def get(self, path: str, token: str | None = None, **query: str) -> Reply:
         """Call an API, on a connection of its own."""

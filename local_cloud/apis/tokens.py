@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from aiohttp import BasicAuth, web
 
@@ -28,20 +28,24 @@ DEMO_CLIENT = Client("windrow-demo", "windrow-demo-secret")
 
 
 class TokenStore:
-    """The access tokens issued so far, and when each ends."""
+    """The access tokens issued so far for one family of APIs, and when each ends."""
 
     def __init__(self, switch: FaultSwitch) -> None:
         self._switch = switch
         self._ends: dict[str, float] = {}
 
-    def issue(self) -> tuple[str, float]:
-        """Make a token; give it and its lifetime in seconds."""
+    def grant(self) -> dict[str, Any]:
+        """Make a token; give it as RFC 6749 section 5.1 has it, with its lifetime in seconds."""
         lifetime = self._switch.current.token_lifetime_s
         if self._switch.current.single_token:
             self._ends.clear()
         token = secrets.token_urlsafe(24)
         self._ends[token] = time.monotonic() + lifetime
-        return token, lifetime
+        return {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": int(lifetime) if lifetime == int(lifetime) else lifetime,
+        }
 
     def state(self, token: str) -> Literal["good", "expired", "unknown"]:
         """Say whether a token is good. An expired one is remembered, a revoked one is unknown."""
@@ -56,11 +60,17 @@ class TokenStore:
 
     def authorize(self, request: web.Request) -> web.Response | None:
         """Refuse a request without a good bearer token, as RFC 6750 has it; None: it may pass."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        token = bearer_token(request)
+        if not token:
             return unauthorized("the request carries no bearer token", challenge=f'Bearer realm="{REALM}"')
         state = self.state(token)
         return None if state == "good" else unauthorized(f"the access token is {state}")
+
+
+def bearer_token(request: web.Request) -> str:
+    """Give the bearer token of a request; empty when it has none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else ""
 
 
 def unauthorized(message: str, challenge: str | None = None) -> web.Response:
@@ -84,7 +94,7 @@ class TokenEndpoint:
             method="POST",
             path="/oauth/token",
             answer=self.answer,
-            refuse=lambda status, message: _refused(status, "server_error", message),
+            refuse=lambda status, message: token_refused(status, "server_error", message),
             issues_tokens=True,
         )
 
@@ -93,26 +103,18 @@ class TokenEndpoint:
         form = {name: str(value) for name, value in (await request.post()).items()}
         grant = form.get("grant_type")
         if not grant:
-            return _refused(400, "invalid_request", "the form field grant_type is missing")
+            return token_refused(400, "invalid_request", "the form field grant_type is missing")
         if grant != "client_credentials":
-            return _refused(400, "unsupported_grant_type", "grant_type must be client_credentials")
+            return token_refused(400, "unsupported_grant_type", "grant_type must be client_credentials")
         header = request.headers.get("Authorization")
-        if _claimed(header, form) != self._client:
+        if claimed_client(header, form) != self._client:
             challenge = {"WWW-Authenticate": f'Basic realm="{REALM}"'} if header else {}
-            return _refused(401, "invalid_client", "the client id or its secret is wrong", challenge)
-        token, lifetime = self._store.issue()
+            return token_refused(401, "invalid_client", "the client id or its secret is wrong", challenge)
         self._counters.tokens_issued += 1
-        return json_response(
-            {
-                "access_token": token,
-                "token_type": "Bearer",
-                "expires_in": int(lifetime) if lifetime == int(lifetime) else lifetime,
-            },
-            headers={"Cache-Control": "no-store"},
-        )
+        return json_response(self._store.grant(), headers={"Cache-Control": "no-store"})
 
 
-def _claimed(header: str | None, form: Mapping[str, str]) -> Client | None:
+def claimed_client(header: str | None, form: Mapping[str, str]) -> Client | None:
     """Say who a request claims to be, by HTTP Basic or else by the form; None: it doesn't say."""
     if header is None:
         return Client(form.get("client_id", ""), form.get("client_secret", ""))
@@ -123,6 +125,7 @@ def _claimed(header: str | None, form: Mapping[str, str]) -> Client | None:
     return Client(basic.login, basic.password)
 
 
-def _refused(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+def token_refused(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    """Refuse at a token endpoint, as RFC 6749 section 5.2 has it."""
     payload = {"error": error, "error_description": message}
     return json_response(payload, status, {"Cache-Control": "no-store"} | (headers or {}))

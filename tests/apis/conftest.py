@@ -16,6 +16,7 @@ def server() -> Iterator[FakeApi]:
 @pytest.fixture
 def api(server: FakeApi) -> FakeApi:
     server.heal()
+    server.reset_youtube()
     server.reset()
     return server
 

@@ -22,6 +22,7 @@ from windrow.client import Client
 from windrow.hooks.api import ApiHook
 from windrow.hooks.queue import Endpoint
 from windrow.sources.titanic import Passengers
+from windrow.sources.youtube import VideoDays
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -158,7 +159,7 @@ def of_type(conn_type: str) -> list[str]:
 def test_there_are_examples_of_all_connections() -> None:
     counts = [len(of_type(conn_type)) for conn_type in ("google_cloud_platform", "mongo", "http")]
 
-    assert counts == [5, 3, 3]
+    assert counts == [5, 3, 7]
     assert sum(counts) == len(list(examples()))
 
 
@@ -177,7 +178,8 @@ def test_a_connection_of_a_function_makes_an_endpoint(example: str, monkeypatch:
 def test_an_api_connection_makes_a_client(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TITANIC", example)
 
-    assert isinstance(ApiHook("titanic").client(Passengers(), MemoryBook()), Client)
+    stream = VideoDays() if "youtube" in example else Passengers()
+    assert isinstance(ApiHook("titanic").client(stream, MemoryBook()), Client)
 
 
 @pytest.mark.parametrize("example", of_type("mongo"))

@@ -1,0 +1,106 @@
+"""The whole local cloud with a real Airflow, driven as a user drives it: over its API."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from google.cloud import bigquery, storage
+
+from local_cloud.airflow_api import AirflowApi
+from local_cloud.settings import Settings
+
+LIMIT_S = 240
+
+
+@dataclass
+class System:
+    """A running local cloud, and the ways to look into it."""
+
+    settings: Settings
+    airflow: AirflowApi
+    warehouse: bigquery.Client
+    bucket: storage.Bucket
+
+    def faults(self, **changes: Any) -> None:
+        """Have these faults of the APIs and no others."""
+        self.admin("DELETE", "faults")
+        self.admin("PUT", "faults", changes)
+
+    def reset(self) -> None:
+        """Count from zero, without faults."""
+        self.faults()
+        self.admin("POST", "reset")
+
+    def asked(self, route: str) -> dict[str, Any]:
+        """What a route of the APIs was asked since the last `reset`."""
+        return dict(self.admin("GET", "counters")["routes"].get(route) or {"requests": 0})
+
+    def admin(self, method: str, path: str, body: Any = None) -> Any:
+        """Call an admin route of the fake APIs."""
+        answer = requests.request(method, f"{self.settings.api_url}/_admin/{path}", json=body, timeout=10)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """Ask BigQuery."""
+        return [dict(row) for row in self.warehouse.query_and_wait(sql)]
+
+
+@dataclass
+class Dag:
+    """One DAG of the system."""
+
+    system: System
+    dag_id: str
+
+    def run(self, **conf: Any) -> tuple[str, str]:
+        """Trigger a run and wait for its end: its id and state."""
+        run_id = self.trigger(**conf)
+        return run_id, self.wait(run_id)
+
+    def trigger(self, **conf: Any) -> str:
+        return self.system.airflow.trigger(self.dag_id, conf)
+
+    def wait(self, run_id: str) -> str:
+        return self.system.airflow.wait(self.dag_id, run_id, limit_s=LIMIT_S)
+
+    def clear(self, run_id: str, task_id: str) -> str:
+        """Clear a task with all downstream, wait for the end of the run, and return its state."""
+        self.system.airflow.clear(self.dag_id, run_id, task_id)
+        return self.wait(run_id)
+
+    def tasks(self, run_id: str) -> dict[str, dict[str, Any]]:
+        return self.system.airflow.tasks(self.dag_id, run_id)
+
+    def failed(self, run_id: str) -> list[str]:
+        return [name for name, task in self.tasks(run_id).items() if task["state"] == "failed"]
+
+    def receipt(self, run_id: str, task_id: str = "prove") -> dict[str, Any]:
+        return dict(self.returned(run_id, task_id))
+
+    def returned(self, run_id: str, task_id: str) -> Any:
+        """What a task returned."""
+        path = f"/dags/{self.dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value?deserialize=true"
+        return self.system.airflow.call("GET", path)["value"]
+
+    def lines(self, run_id: str, task_id: str) -> list[str]:
+        """The log of the last try of a task."""
+        attempt = self.tasks(run_id)[task_id]["try_number"]
+        return [str(line.get("event")) for line in self.system.airflow.log(self.dag_id, run_id, task_id, attempt)]
+
+    def said(self, run_id: str, task_id: str) -> str:
+        """The line that explains why a task failed; empty if there is none."""
+        return next((line for line in self.lines(run_id, task_id) if line.startswith("FAILED: ")), "")
+
+
+def until(condition: Callable[[], Any], limit_s: float = 60) -> Any:
+    """Wait for a condition to hold, and return what it gave."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise TimeoutError(f"not within {limit_s} s: {condition}")
