@@ -1,108 +1,100 @@
-"""x_posts on the local cloud with a real Airflow: from the stream to the marts, woken by the queue."""
+"""x_posts on the whole local cloud with a real Airflow: from the stream to the marts, woken by the queue."""
 
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import requests
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery
 
-from local_cloud import airflow_env
-from local_cloud.airflow_api import AirflowApi
-from local_cloud.apis import testing as fake_api
-from local_cloud.settings import PROJECT_ID, Settings
-from local_cloud.testing import running
+from local_cloud.apis.testing import FakeApi
 from tests.apis.x.bench import X
-from tests.local_cloud.conftest import eventually, pid_of
+from tests.e2e.system import Dag, System, until
+from tests.local_cloud.conftest import pid_of
 
 DAG_ID = "x_posts"
-SERVICES = frozenset({
-    *("mongo", "gcs", "bigquery", "apis", "pubsub", "x-publisher"),
-    *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
-})
 SUBSCRIPTION = "projects/windrow/subscriptions/x-posts"
 
 
-@dataclass
-class System:
-    settings: Settings
-    airflow: AirflowApi
-    warehouse: bigquery.Client
-    x: X
+class Posts(Dag):
+    """The DAG, its stream, its queue and its table."""
+
+    @property
+    def x(self) -> X:
+        return X(FakeApi(self.system.settings.api_url, None))  # type: ignore[arg-type]  # its process is supervised
+
+    def sent(self) -> list[str]:
+        """Name the posts that went out on the stream."""
+        return list(self.x.admin("GET", "/posts?sent=1")["ids"])
 
     def ids(self) -> list[str]:
-        sql = "SELECT post_id FROM x.posts ORDER BY post_id"
-        return [row["post_id"] for row in self.warehouse.query_and_wait(sql)]
+        return [row["post_id"] for row in self.system.rows("SELECT post_id FROM x.posts ORDER BY post_id")]
 
     def waiting(self) -> int:
-        report = requests.get(f"{self.settings.pubsub_url}/subscriptions", timeout=10).json()[SUBSCRIPTION]
+        """How many messages are not acknowledged."""
+        url = f"{self.system.settings.pubsub_url}/subscriptions"
+        report = requests.get(url, timeout=10).json()[SUBSCRIPTION]
         return int(report["waiting"]) + int(report["leased"])
 
-    def run(self) -> tuple[str, str]:
-        """Trigger a run and wait for its end: its id and state."""
-        run_id = self.airflow.trigger(DAG_ID, {"max_seconds": 10})
-        return run_id, self.airflow.wait(DAG_ID, run_id, limit_s=240)
-
     def runs(self) -> list[dict[str, Any]]:
-        return list(self.airflow.call("GET", f"/dags/{DAG_ID}/dagRuns?limit=50")["dag_runs"])
+        return list(self.system.airflow.call("GET", f"/dags/{DAG_ID}/dagRuns?limit=50")["dag_runs"])
+
+    def pause(self, is_paused: bool) -> None:
+        self.system.airflow.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": is_paused})
+
+    def rest(self) -> None:
+        """Wait until no run is under way."""
+        until(lambda: all(run["state"] in {"success", "failed"} for run in self.runs()), 240)
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with running(SERVICES, tmp_path_factory.mktemp("x") / "var") as settings:
-        options = {"api_endpoint": settings.bigquery_url}
-        api = fake_api.FakeApi(settings.api_url, None)  # type: ignore[arg-type]  # its process is supervised
-        yield System(
-            settings,
-            AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password),
-            bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options=options),
-            X(api),
-        )
+def posts(system: System) -> Iterator[Posts]:
+    system.reset()
+    dag = Posts(system, DAG_ID)
+    until(lambda: dag.x.admin("GET")["connected"])
+    dag.x.scene(rate_per_s=0)
+    yield dag
+    dag.rest()
+    dag.pause(True)
 
 
-def test_a_switched_on_dag_is_woken_by_the_queue_and_merges_what_came(system: System) -> None:
-    eventually(lambda: system.x.admin("GET")["connected"], "the publisher reads the stream", 60)
-    system.x.scene(rate_per_s=0)
-    system.x.make(300)
-    system.airflow.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
+def test_a_switched_on_dag_is_woken_by_the_queue_and_merges_what_came(posts: Posts) -> None:
+    posts.x.make(300)
+    posts.pause(False)
 
-    eventually(
-        lambda: any(run["run_type"] == "asset_triggered" and run["state"] == "success" for run in system.runs()),
-        "a run that the queue woke has succeeded",
-        240,
-    )
-    eventually(lambda: system.waiting() == 0, "all is acknowledged", 60)
+    until(lambda: any(run["run_type"] == "asset_triggered" and run["state"] == "success" for run in posts.runs()), 240)
+    posts.rest()
+    if posts.waiting():  # a run by time began before all was published
+        posts.run(max_seconds=10)
 
-    sent = system.x.api.request("GET", "/_admin/x/posts?sent=1").json()["ids"]
+    sent = posts.sent()
     assert len(sent) >= 250
-    assert system.ids() == sent
-    (row,) = system.warehouse.query_and_wait("SELECT SUM(posts) AS posts FROM x.by_minute")
+    assert posts.ids() == sent
+    assert posts.waiting() == 0
+    (row,) = posts.system.rows("SELECT SUM(posts) AS posts FROM x.by_minute")
     assert 0 < row["posts"] <= len(sent)  # less the replaced versions
 
 
-def test_a_run_without_messages_is_skipped(system: System) -> None:
-    eventually(lambda: all(run["state"] in {"success", "failed"} for run in system.runs()), "all runs have ended", 120)
-    run_id, state = system.run()
+def test_a_run_without_messages_is_skipped(posts: Posts) -> None:
+    posts.rest()
+    run_id, state = posts.run(max_seconds=10)
 
-    tasks = system.airflow.tasks(DAG_ID, run_id)
     assert state == "success"
-    assert {task["state"] for task in tasks.values()} == {"skipped"}
+    assert {task["state"] for task in posts.tasks(run_id).values()} == {"skipped"}
 
 
-def test_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(system: System) -> None:
-    before = set(system.ids())
-    system.x.make(300)
-    sent = system.x.api.request("GET", "/_admin/x/posts?sent=1").json()["ids"]
-    eventually(lambda: system.waiting() >= len(sent) - len(before), "all is published", 60)
-    run_id = system.airflow.trigger(DAG_ID, {"max_seconds": 10})
-    eventually(lambda: system.airflow.tasks(DAG_ID, run_id)["load"]["state"] == "running", "it loads", 120)
+def test_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(posts: Posts) -> None:
+    before = len(posts.ids())
+    posts.x.make(300)
+    sent = posts.sent()
+    until(lambda: posts.waiting() >= len(sent) - before)
+    run_id = posts.trigger(max_seconds=10)
+    until(lambda: posts.tasks(run_id)["load"]["state"] == "running", 240)
 
-    os.kill(pid_of(system.settings.var, "airflow scheduler"), signal.SIGKILL)
+    os.kill(pid_of(posts.system.settings.var, "airflow scheduler"), signal.SIGKILL)
 
-    assert system.airflow.wait(DAG_ID, run_id, limit_s=300) == "success"
-    eventually(lambda: system.waiting() == 0, "all is acknowledged", 60)
-    assert system.ids() == sent
+    assert posts.wait(run_id) == "success"
+    posts.rest()
+    assert posts.waiting() == 0
+    assert posts.ids() == sent
