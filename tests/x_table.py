@@ -16,10 +16,10 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 MARTS = ("by_minute", "by_hour", "hashtags", "accounts")
 
 
-def run(warehouse: bigquery.Client, file: str, run_id: str = "one") -> list[dict[str, Any]]:
+def run(warehouse: bigquery.Client, file: str, run_id: str = "one", **context: str) -> list[dict[str, Any]]:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - SQL, no HTML
     environment.filters["slug"] = slug
-    text = environment.from_string((SQL / file).read_text()).render(run_id=run_id)
+    text = environment.from_string((SQL / file).read_text()).render(run_id=run_id, **context)
     return [dict(row) for row in warehouse.query_and_wait(text)]
 
 

@@ -1,8 +1,10 @@
 -- The landed records of one run into the final table, one row a post. Done twice, it changes nothing. Of a post that
 -- is there several times the last record counts, and a deletion for ever: what comes late does not undo it.
 --
--- The source may be any table with these columns: a BigQuery subscription of Pub/Sub ("use table schema") or the
--- Storage Write API can fill it instead of a load job; docs/x-posts.md says when.
+-- The source may be any table with these columns: the Cloud Function posts_to_bigquery, a BigQuery subscription of
+-- Pub/Sub ("use table schema") or the Storage Write API can fill it instead of a load job. `source` then names it;
+-- docs/x-posts.md says when.
+{%- set source = source | default('windrow_landing.x_posts_' ~ (run_id | slug)) %}
 MERGE x.posts AS final
 USING (
   SELECT * EXCEPT (place)
@@ -12,7 +14,7 @@ USING (
       ROW_NUMBER() OVER (
         PARTITION BY post_id ORDER BY CASE WHEN deleted_at IS NULL THEN 1 ELSE 0 END, _fetched_at DESC
       ) AS place
-    FROM `windrow_landing.x_posts_{{ run_id | slug }}`
+    FROM `{{ source }}`
   )
   WHERE place = 1
 ) AS landed
