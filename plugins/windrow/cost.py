@@ -58,4 +58,5 @@ def _wait_s(quota: Quota, units: int) -> float:
 
 
 def _hours(hours: float) -> str:
-    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:,.1f} min"
+    seconds = hours * 3600
+    return f"{hours:,.1f} h" if hours >= 1 else f"{seconds / 60:,.1f} min" if seconds >= 60 else f"{seconds:,.1f} s"

@@ -13,7 +13,7 @@ Chosen, as Google's pages leave it open:
 * the one metric of money lags three days behind, and so shortens a report that asks for it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 
@@ -47,7 +47,7 @@ class Report:
     last: date
     metrics: Sequence[Metric]
     dimensions: Sequence[str]
-    video_ids: Sequence[str] | None
+    video_ids: Set[str] | None
     sort: Sequence[str]
     start: int
     rows: int | None
@@ -102,7 +102,7 @@ class AnalyticsApi:
 def read_report(params: Params) -> Report:
     """Read what a call asks for; raises Refusal."""
     for name in ("ids", "startDate", "endDate", "metrics"):
-        if not params.text(name):
+        if not params.names(name):
             raise invalid(name, "Required", "required")
     channel = _channel(params.text("ids"))
     first, last = params.day("startDate"), params.day("endDate")
@@ -159,7 +159,7 @@ def _channel(ids: str) -> Channel:
     return CHANNELS[channel_id]
 
 
-def _filtered(filters: str) -> list[str] | None:
+def _filtered(filters: str) -> Set[str] | None:
     """Read the ids of the one filter there is: `video==ID,ID`."""
     if not filters:
         return None
@@ -167,7 +167,7 @@ def _filtered(filters: str) -> list[str] | None:
     listed = ids.split(",")
     if name != "video" or not all(listed) or len(listed) > MAX_FILTERED_VIDEOS or ";" in ids:
         raise _unsupported()
-    return listed
+    return frozenset(listed)
 
 
 def _totals(videos: Sequence[Video], report: Report, today: date) -> list[Row]:

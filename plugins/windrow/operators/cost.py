@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.bases.xcom import BaseXCom
 
 from windrow import sources
 from windrow.cost import cost
@@ -54,6 +55,7 @@ class CostOperator(BaseOperator, SkipMixin):
             found.append(asdict(costs))
         if self.plan_only == "True":
             self.log.info("Only the plan was asked for: none of these calls is made.")
+            context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=found)  # skipping is an exception
             later = context["task"].get_flat_relatives(upstream=False)
             self.skip(ti=context["ti"], tasks=list(later))
         return found

@@ -1,0 +1,258 @@
+"""youtube_analytics on the whole local cloud with a real Airflow, over simulated days.
+
+The tests run in the order of this file: each goes on with the table that those before it have left.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from local_cloud import airflow_env
+from local_cloud.apis.youtube import figures
+from local_cloud.apis.youtube.catalog import CHANNELS, VIDEOS
+from local_cloud.apis.youtube.pacific import pacific_day
+from tests.e2e.system import Dag, System, until
+from windrow.quota import Window
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime.now(UTC)
+"""Where the simulated clock of YouTube begins. Airflow's is the real one: what a run asks for is taken from the run."""
+REPORTS, LISTS = "GET /v2/reports", "GET /youtube/v3/playlistItems"
+OWN, SMALL, EMPTY = CHANNELS
+DAY = timedelta(days=1)
+
+
+class Youtube(Dag):
+    """The DAG, what its APIs were asked, and what stands in its tables."""
+
+    def simulate(self, **settings: Any) -> None:
+        """Change settings of the fake YouTube."""
+        self.system.admin("PUT", "youtube", settings)
+
+    def reports(self) -> int:
+        return int(self.system.asked(REPORTS)["requests"])
+
+    def days(self) -> dict[tuple[str, date], int]:
+        """The views in the final table."""
+        rows = self.system.rows("SELECT video_id, day, views FROM youtube.video_days")
+        found = {(row["video_id"], row["day"]): row["views"] for row in rows}
+        assert len(found) == len(rows), "a video has a day twice"
+        return found
+
+    def span(self, run_id: str) -> tuple[date, date]:
+        """The first and the last day that a run asked for."""
+        planned = self.returned(run_id, "plan_days")
+        return date.fromisoformat(planned["first"]), date.fromisoformat(planned["last"])
+
+    def yesterday(self, run_id: str) -> date:
+        """The last day that had ended in California when a run was triggered."""
+        run = self.system.airflow.call("GET", f"/dags/{self.dag_id}/dagRuns/{run_id}")
+        return pacific_day(datetime.fromisoformat(run["run_after"])) - DAY
+
+
+def known(first: date, last: date, today: date, channel: str = OWN) -> dict[tuple[str, date], int]:
+    """What YouTube tells of the views of a channel's videos on these days."""
+    found = {}
+    for video in CHANNELS[channel].videos:
+        for day in figures.days(first, min(last, today - timedelta(days=figures.LAG_DAYS))):
+            if (told := figures.known(video, day, today)) is not None:
+                found[video.id, day] = told.views
+    return found
+
+
+@pytest.fixture(scope="module")
+def youtube(system: System) -> Iterator[Youtube]:
+    system.reset()
+    dag = Youtube(system, "youtube_analytics")
+    dag.simulate(now=NOW.isoformat())
+    yield dag
+    system.admin("DELETE", "youtube")
+    system.reset()
+
+
+def test_only_the_plan_makes_no_report(youtube):
+    run_id, state = youtube.run(start_date="2024-11-20", granularity="day", plan_only=True)
+    states = {name: task["state"] for name, task in youtube.tasks(run_id).items()}
+    assert state == "success"
+    assert {name for name, task in states.items() if task == "success"} == {"plan_videos", "plan_days", "cost"}
+    assert set(states.values()) == {"success", "skipped"}
+    _, days = youtube.returned(run_id, "cost")
+    first, last = youtube.span(run_id)
+    assert (first, last) == (date(2024, 11, 20), youtube.yesterday(run_id))
+    calls = 200 * ((last - first).days + 1)
+    assert (days["calls"], days["units"]) == (calls, {"youtube.analytics": calls})
+    assert days["hours_one_at_a_time"] > 10
+    assert (youtube.reports(), youtube.system.asked("GET /youtube/v3/videos")["requests"]) == (0, 0)
+    assert youtube.system.asked(LISTS)["requests"] == 4, "the second plan finds the listing of the first"
+
+
+def test_the_week_is_harvested_and_is_what_youtube_tells(youtube):
+    youtube.system.reset()
+    run_id, state = youtube.run()
+    assert state == "success"
+    first, last = youtube.span(run_id)
+    assert (first, last) == (last - 6 * DAY, youtube.yesterday(run_id))
+    told = known(first, last, pacific_day(NOW))
+    assert youtube.days() == told
+    receipt = youtube.receipt(run_id)
+    counts = {receipt[name] for name in ("exported", "loaded", "merged", "table", "expected_days", "returned_days")}
+    assert counts == {len(told)}
+    assert (receipt["agrees"], receipt["planned"], receipt["staged"], receipt["videos"]) == (True, 200, 200, 200)
+    assert receipt["watermark"] == max(day for _, day in told).isoformat()
+    assert youtube.reports() == 200, "one report a video, whatever the number of days"
+    landed = [blob.name for blob in youtube.system.bucket.list_blobs(prefix="youtube/video_days/")]
+    folders = {name.split("/")[3] for name in landed if name.endswith(".parquet")}
+    assert folders == {f"dt={day}" for _, day in told}
+
+
+def test_late_figures_fill_in_through_the_trailing_week(youtube):
+    before = youtube.days()
+    mark = max(day for _, day in before)
+    later = NOW + 2 * DAY
+    youtube.simulate(now=later.isoformat())
+    run_id, state = youtube.run()
+    assert state == "success"
+    after = youtube.days()
+    assert after.keys() > before.keys(), "the days that were not there yet have come"
+    assert {key for key in before if after[key] != before[key]}, "no figure filled in"
+    first, last = youtube.span(run_id)
+    assert (first, last) == (mark - 6 * DAY, youtube.yesterday(run_id)), "the week up to the last day that had come"
+    assert after == before | known(first, last, pacific_day(later))
+    assert youtube.receipt(run_id)["watermark"] == max(day for _, day in after).isoformat()
+
+
+def test_two_years_are_200_reports_and_their_marts_add_up(youtube):
+    youtube.system.reset()
+    first = date(2024, 11, 20)
+    run_id, state = youtube.run(start_date=first.isoformat())
+    assert state == "success"
+    told = known(*youtube.span(run_id), pacific_day(NOW + 2 * DAY))
+    assert youtube.days() == told
+    assert len(told) > 100_000
+    assert youtube.reports() == 200
+    channel = youtube.system.rows("SELECT SUM(views) AS views, COUNT(*) AS days FROM youtube.channel_days")
+    assert channel == [{"views": sum(told.values()), "days": len({day for _, day in told})}]
+    (curve,) = youtube.system.rows(
+        "SELECT COUNT(*) AS days, MIN(age_days) AS youngest, MAX(share_so_far) AS all_of_it FROM youtube.lifetime_curve"
+    )
+    assert curve == {"days": len(told), "youngest": 0, "all_of_it": 1.0}
+    movers = youtube.system.rows("SELECT * FROM youtube.top_movers ORDER BY place")
+    changes = [abs(row["change"]) for row in movers]
+    assert (len(movers), changes) == (20, sorted(changes, reverse=True))
+
+
+def test_day_by_day_gives_the_same_rows(youtube):
+    before = youtube.days()
+    youtube.system.reset()
+    first = pacific_day(NOW) - 5 * DAY
+    run_id, state = youtube.run(start_date=first.isoformat(), end_date=(first + DAY).isoformat(), granularity="day")
+    assert state == "success"
+    assert youtube.reports() == 2 * 200
+    assert youtube.days() == before
+    assert youtube.receipt(run_id)["planned"] == 2 * 200
+
+
+def test_a_video_that_vanished_and_days_that_are_missing_are_told(youtube):
+    gone = CHANNELS[OWN].videos[7].id
+    youtube.simulate(vanished=[gone])
+    run_id, state = youtube.run()
+    youtube.simulate(vanished=[])
+    assert state == "success"
+    receipt = youtube.receipt(run_id)
+    assert receipt["videos_with_missing_days"] == 1
+    assert f"{gone} 0 of {receipt['expected_days'] - receipt['returned_days']}" in receipt["most_missing"]
+    assert youtube.receipt(run_id, "videos.prove")["vanished"] == 1
+    (row,) = youtube.system.rows(f"SELECT available, title FROM youtube.videos WHERE video_id = '{gone}'")  # noqa: S608
+    assert (row["available"], row["title"]) == (False, VIDEOS[gone].title), "what was known of it is kept"
+
+
+def test_a_used_up_quota_defers_and_the_rest_is_asked_when_it_is_filled(youtube):
+    youtube.system.reset()
+    used = youtube.system.admin("GET", "youtube")["used"]["analytics"]
+    youtube.simulate(analytics_units=used + 120)
+    run_id = youtube.trigger()
+    until(lambda: youtube.tasks(run_id)["days.harvest"]["state"] == "deferred", 120)
+    task = youtube.tasks(run_id)["days.harvest"]
+    asked = youtube.reports()
+    assert youtube.system.asked(REPORTS)["ok"] == 120
+    assert task["try_number"] == 1, "no retry is used up"
+    _, midnight = Window.PACIFIC_DAY.bounds(datetime.now(UTC))
+    said = [line for line in youtube.lines(run_id, "days.harvest") if "asks to wait" in line]
+    assert said
+    assert f"until {midnight:%Y-%m-%d %H:%M}" in said[0]
+    assert "quotaExceeded" in said[0], "in the words of the API"
+
+    # what docs/operations.md says: the API has been given more units, and the task shall not wait until midnight
+    youtube.simulate(analytics_units=None)
+    with MongoClient(youtube.system.settings.mongo_url) as mongo:
+        quotas = mongo["windrow"]["windrow_quotas"]
+        for document in list(quotas.find({"holder": "spent"})):
+            quotas.delete_one({"_id": document["_id"]})
+    assert youtube.clear(run_id, "days.harvest") == "success"
+    assert youtube.reports() - asked == 80, "only the rest is asked for"
+    assert youtube.receipt(run_id)["agrees"]
+
+
+def test_a_revoked_consent_fails_at_once_and_tells_no_secret(youtube):
+    youtube.simulate(consent=False)
+    run_id, state = youtube.run()
+    youtube.simulate(consent=True)
+    assert (state, youtube.failed(run_id)) == ("failed", ["plan_videos"])
+    said = youtube.said(run_id, "plan_videos")
+    assert "consent was revoked" in said
+    assert "'youtube'" in said
+    assert youtube.tasks(run_id)["plan_videos"]["try_number"] == 1, "a retry would not help"
+    logs = youtube.system.settings.var / "airflow" / "logs"
+    secrets = ("windrow-demo-refresh-token", "windrow-demo-secret", "ya29.")
+    told = [path for path in logs.rglob("*.log") for secret in secrets if secret in path.read_text(errors="replace")]
+    assert told == []
+    assert youtube.clear(run_id, "plan_videos") == "success"
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"start_date": "2026-11-02", "end_date": "2026-11-01"}, "comes after end_date"),
+        ({"end_date": (NOW + 30 * DAY).date().isoformat()}, "has not ended in California"),
+    ],
+)
+def test_days_that_cannot_be_meant_fail_before_the_first_call(youtube, params, words):
+    youtube.system.reset()
+    run_id, state = youtube.run(**params)
+    assert (state, youtube.failed(run_id)) == ("failed", ["plan_videos"])
+    assert words in youtube.said(run_id, "plan_videos")
+    assert youtube.system.admin("GET", "counters")["totals"]["requests"] == 0
+
+
+def test_a_channel_without_videos_is_told(youtube):
+    run_id, state = youtube.run(channel=EMPTY)
+    assert (state, youtube.failed(run_id)) == ("failed", ["plan_videos"])
+    assert "lists nothing" in youtube.said(run_id, "plan_videos")
+
+
+def test_a_backfill_makes_its_runs_and_leaves_the_watermark(youtube):
+    before = youtube.days()
+    settings = youtube.system.settings
+    environment = airflow_env.airflow_environment(settings, os.environ)
+    days = [NOW.date() - back * DAY for back in (6, 5)]
+    made = subprocess.run(
+        [sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", youtube.dag_id,
+         "--from-date", f"{days[0]}T00:00:00+00:00", "--to-date", f"{days[1]}T23:59:59+00:00"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    path = f"/dags/{youtube.dag_id}/dagRuns?run_type=backfill"
+    runs = until(lambda: youtube.system.airflow.call("GET", path)["dag_runs"], 60)
+    assert len(runs) == 2
+    assert [youtube.wait(run["dag_run_id"]) for run in runs] == ["success", "success"]
+    assert sorted(youtube.span(run["dag_run_id"]) for run in runs) == [(day - 7 * DAY, day - DAY) for day in days]
+    assert youtube.days() == before, "days that are known already stay as they are"
+    run_id, _ = youtube.run(plan_only=True)
+    assert youtube.span(run_id)[0] == max(day for _, day in before) - 6 * DAY, "the watermark is where it was"
