@@ -192,7 +192,8 @@ def test_a_batch_ends_at_its_bounds(bench, task):
     assert gather(queue, Bounds(seconds=0.5)) == []
 
 
-def test_a_second_try_leaves_nothing_of_the_first(bench, task):
+def test_a_second_try_leaves_nothing_of_the_first(bench, task, monkeypatch):
+    monkeypatch.setattr("windrow.batch.PART_RECORDS", 1)
     bench.publish(*messages(71, 72))
     task.pull()
     before = task.manifest
