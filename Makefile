@@ -83,14 +83,15 @@ clean: down ## stop, and delete the data and logs of the local cloud (environmen
 # --- what is deployed ----------------------------------------------------------------------------
 
 .PHONY: function
-function: setup ## package the Cloud Function into build/fetch_passenger and a zip
+function: setup ## package the Cloud Functions into build/, each as a folder and a zip
 	@$(AIRFLOW_PYTHON) include/functions/package.py fetch_passenger
+	@$(AIRFLOW_PYTHON) include/functions/package.py posts_to_bigquery
 
 # --- measuring ---------------------------------------------------------------------------------
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-memory bench-dispatch
+.PHONY: bench bench-memory bench-dispatch bench-stream
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
@@ -99,6 +100,9 @@ bench-memory: setup .venv-bench/.ready ## the engine's memory at 10,000 and at 2
 
 bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: about five minutes
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch
+
+bench-stream: setup ## x_posts at 250 posts a second for ten minutes: about a quarter of an hour
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.stream
 
 # --- checks ------------------------------------------------------------------------------------
 

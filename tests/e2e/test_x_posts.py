@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 
+from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from tests.apis.x.bench import X
 from tests.e2e.system import Dag, System, until
@@ -98,3 +99,19 @@ def test_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(posts: 
     posts.rest()
     assert posts.waiting() == 0
     assert posts.ids() == sent
+
+
+def test_the_board_is_for_who_is_signed_in_and_draws_what_is_there(posts: Posts) -> None:
+    board = f"{posts.system.settings.airflow_url}/windrow/boards/x_posts"
+    for path in ("/", "/board", "/data"):
+        assert requests.get(f"{board}{path}", timeout=30).status_code == 401, path
+    login = {"username": airflow_env.USER, "password": posts.system.settings.admin_password}
+    url = f"{posts.system.settings.airflow_url}/auth/token"
+    signed = {"Authorization": f"Bearer {requests.post(url, json=login, timeout=30).json()['access_token']}"}
+
+    assert "vega" in requests.get(f"{board}/", headers=signed, timeout=30).text
+    data = requests.get(f"{board}/data", headers=signed, timeout=60).json()
+
+    assert data["state"] == "ready", data
+    (row,) = posts.system.rows("SELECT SUM(posts) AS posts FROM x.by_hour")
+    assert data["rows"]["totals"][0]["posts_month"] == row["posts"]
