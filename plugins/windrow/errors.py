@@ -16,6 +16,7 @@
     │   ├── GivenUp                   calls that a queue has stopped trying: never retried by waiting again
     │   ├── Unanswered                calls that stayed without an answer after all attempts: retried
     │   └── Unreadable                an answer that cannot be read: quarantined, never raised out of a harvest
+    ├── BrokerUnavailable         Redis cannot be reached, or has lost a stream: the run goes on from MongoDB
     ├── StagingUnavailable        MongoDB cannot be reached, or refuses: retried
     ├── Interrupted               the task was asked to stop: what was answered is staged
     ├── PlanMissing               a run without a whole plan: the task 'plan' has to run first
@@ -76,6 +77,10 @@ class CountsDisagree(WindrowError):
 
 class StagingUnavailable(WindrowError):
     """MongoDB cannot be reached, or refuses an operation."""
+
+
+class BrokerUnavailable(WindrowError):
+    """Redis cannot be reached, or does not hold the stream of a run any more."""
 
 
 class Interrupted(WindrowError):

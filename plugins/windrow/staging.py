@@ -8,6 +8,7 @@ nothing, so a task that is killed is simply run again.
 collection             one document is                                ``_id``; indexed field
 =====================  =============================================  ==============================
 ``<dataset>``          a settled query with its answer                run_id|key; ``chunk``
+``windrow_kept``       an answer that may still hold, of any run      api|key; none
 ``windrow_listings``   what a plan was made from: a list's answer     run_id|api|key; none
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
 ``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
@@ -19,6 +20,7 @@ collection             one document is                                ``_id``; i
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -32,13 +34,14 @@ from windrow.answer import Answer, Outcome, Rejected
 from windrow.errors import PlanMissing, StagingUnavailable
 from windrow.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.query import Query
+from windrow.revisits import Kept
 
 T = TypeVar("T")
 Document = dict[str, Any]
 Figures = dict[str, Any]
 """What a step counted: numbers and short texts by name."""
 
-_LISTINGS, _PLANS = "windrow_listings", "windrow_plans"
+_KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
 _SELECTION_MS = 10_000
 """How long the driver looks for a server."""
@@ -164,6 +167,7 @@ class Staging:
                     "status": one.status,
                     "reason": one.reason,
                     "fetched_at": one.fetched_at.isoformat(),
+                    "incomplete": one.incomplete,
                     "body": one.body,
                 }
                 for number, one in rejected
@@ -180,6 +184,7 @@ class Staging:
                 body=document["body"],
                 reason=document["reason"],
                 fetched_at=datetime.fromisoformat(document["fetched_at"]),
+                incomplete=document.get("incomplete", False),
             )
             found.append((document["chunk"], one))
         return sorted(found, key=lambda entry: entry[1].query.key)
@@ -204,6 +209,18 @@ class Staging:
         """Return what the steps of a run counted, by step."""
         found = self._find(_FIGURES, {"run": str(run)})
         return {document["step"]: document["figures"] for document in found}
+
+    # --- answers that may still hold -----------------------------------------------------------
+
+    def kept(self, api: str, key: str) -> Kept | None:
+        """Return the last answer of an API to the query of this key, of whichever run."""
+        for document in self._find(_KEPT, {"_id": f"{api}|{key}"}):
+            return Kept(**{field: document[field] for field in Kept.__slots__})
+        return None
+
+    def keep(self, api: str, key: str, kept: Kept) -> None:
+        """Keep an answer, in place of the one before."""
+        self._replace(_KEPT, [{"_id": f"{api}|{key}", **asdict(kept)}])
 
     # --- quotas --------------------------------------------------------------------------------
 
@@ -271,15 +288,18 @@ class PlanWriter:
         self._listed = 0
         self._chunks = 0
 
-    def add(self, queries: Iterable[Query]) -> None:
-        """Add queries; whole chunks are written at once."""
+    def add(self, queries: Iterable[Query]) -> list[tuple[int, Query]]:
+        """Add queries, and return those that are new, each with the number of its chunk. Whole chunks are written."""
+        added = []
         for query in queries:
             self._listed += 1
             if query.key not in self._seen:
                 self._seen.add(query.key)
+                added.append((self._chunks, query))
                 self._rest.append(query)
                 if len(self._rest) == CHUNK:
                     self._cut()
+        return added
 
     def close(self) -> Plan:
         """Write what is left, and the size: from now on the plan is whole."""

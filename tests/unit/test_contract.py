@@ -1,7 +1,7 @@
 """The contract: what is converted, what is kept, what is refused, and that nothing is lost in silence."""
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import orjson
@@ -150,6 +150,7 @@ def test_every_kind_can_be_filled_by_an_api(kind: Kind):
         Kind.FLOAT: (1.5, 1.5),
         Kind.BOOLEAN: (True, True),
         Kind.TIMESTAMP: ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        Kind.DATE: ("2026-01-02", date(2026, 1, 2)),
     }
     value, read = written[kind]
     contract = Contract((Column("a", "A", kind, "Anything."),))
@@ -184,6 +185,44 @@ def test_an_instant_stays_the_same_instant(moment: datetime):
 def test_what_is_no_instant_is_refused(wrong: object):
     with pytest.raises(Unreadable, match="'A' should be TIMESTAMP"):
         INSTANTS.record({"A": wrong})
+
+
+DAYS = Contract((Column("a", "A", Kind.DATE, "A day."),))
+
+
+@given(st.dates())
+@example(date.min)
+@example(date.max)
+@example(date(2024, 2, 29))
+def test_a_day_stays_the_same_day(day: date):
+    read = DAYS.record({"A": day.isoformat()})["a"]
+    assert read == day
+    assert type(read) is date, "an instant would be another day in another zone"
+    assert pa.array([read], Kind.DATE.arrow).to_pylist() == [day]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "2026-02-29",
+        "2026-13-01",
+        "2026-00-01",
+        "2026-1-2",
+        "20260102",
+        "2026-W01-1",  # ISO 8601 has it, and it is ten characters long as well
+        "2026-01-02T00:00:00Z",
+        "2026-01-02 ",
+        "02.01.2026",
+        "２０２６-01-02",  # noqa: RUF001 - digits of another alphabet
+        "",
+        20_260_102,
+        1_767_323_045,
+        True,
+    ],
+)
+def test_what_is_no_day_is_refused(wrong: object):
+    with pytest.raises(Unreadable, match="'A' should be DATE"):
+        DAYS.record({"A": wrong})
 
 
 # --- missing, null, unknown --------------------------------------------------------------------
@@ -274,12 +313,14 @@ def test_parquet_and_bigquery_are_told_the_same():
         "FLOAT": pa.float64(),
         "BOOLEAN": pa.bool_(),
         "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+        "DATE": pa.date32(),
     }
+    contract = Contract(tuple(Column(kind.name.lower(), "A", kind, "Anything.") for kind in Kind))
     told = [
         pa.field(field["name"], arrow[field["type"]], nullable=field["mode"] == "NULLABLE")
-        for field in CONTRACT.bigquery_fields
+        for field in contract.bigquery_fields
     ]
-    assert CONTRACT.arrow_schema == pa.schema(told)
+    assert contract.arrow_schema == pa.schema(told)
 
 
 def test_the_schema_is_the_columns_in_order_then_the_lineage():

@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from windrow.auth import FixedToken
+from windrow.auth import StaticToken
 from windrow.client import Client, Limits
 from windrow.errors import Misconfigured, WindrowError
 from windrow.publisher.outlet import Outlet
@@ -35,8 +35,9 @@ async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
     outlet = Outlet(settings.project, settings.topic)
     if settings.subscription:
         await asyncio.to_thread(outlet.prepare, settings.subscription)
-    token = FixedToken(settings.bearer_token, name="X_BEARER_TOKEN")
-    client = Client(settings.api_url, token, name="x", policy=POLICY, limits=Limits(connections=2))
+    client = Client(
+        settings.api_url, StaticToken(settings.bearer_token), name="x", policy=POLICY, limits=Limits(connections=2)
+    )
     with opened(settings.mongo_url, settings.mongo_database) as staging:
         async with client:
             publisher = Publisher(

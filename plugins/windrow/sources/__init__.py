@@ -6,6 +6,8 @@ from windrow.errors import BadParameter
 from windrow.sources.base import Stream
 
 STREAMS = {
+    "github_memberships": "windrow.sources.github:Memberships",
+    "github_users": "windrow.sources.github:Users",
     "titanic_passengers": "windrow.sources.titanic:Passengers",
     "x_posts": "windrow.sources.x:Posts",
     "youtube_videos": "windrow.sources.youtube:Videos",
