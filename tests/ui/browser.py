@@ -87,7 +87,8 @@ class Page:
 @contextmanager
 def _chromium() -> Iterator[Path]:
     """Run a Chromium until the block ends; return its profile."""
-    with tempfile.TemporaryDirectory() as profile:
+    # its children may still write when it has ended
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         command += ["--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
         process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
