@@ -90,8 +90,9 @@ clean: down ## stop, and delete the data and logs of the local cloud (environmen
 # --- what is deployed ----------------------------------------------------------------------------
 
 .PHONY: function
-function: setup ## package the Cloud Function into build/fetch_passenger and a zip
+function: setup ## package the Cloud Functions into build/, each as a folder and a zip
 	@$(AIRFLOW_PYTHON) include/functions/package.py fetch_passenger
+	@$(AIRFLOW_PYTHON) include/functions/package.py posts_to_bigquery
 
 .PHONY: lambda lambda-ask
 lambda: setup ## package the Lambda function top_tracks into a zip with all it needs
@@ -104,7 +105,7 @@ lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask A
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-memory bench-dispatch bench-youtube
+.PHONY: bench bench-memory bench-dispatch bench-stream bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
@@ -116,6 +117,9 @@ bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill,
 
 bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: about five minutes
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch
+
+bench-stream: setup ## x_posts at 250 posts a second for ten minutes: about a quarter of an hour
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.stream
 
 # --- checks ------------------------------------------------------------------------------------
 

@@ -138,6 +138,7 @@ def _google_emulators(settings: Settings) -> dict[str, str]:
         "STORAGE_EMULATOR_HOST": settings.gcs_url,
         "BIGQUERY_EMULATOR_HOST": settings.bigquery_url,
         "CLOUD_TASKS_EMULATOR_HOST": settings.cloud_tasks_address,
+        "PUBSUB_EMULATOR_HOST": settings.pubsub_address,
         "GOOGLE_CLOUD_PROJECT": PROJECT_ID,
         # otherwise gcsfs opens a gRPC channel with TLS to the emulator, and hangs
         "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",

@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
@@ -65,6 +66,18 @@ def mongo_ping(port: int) -> Probe:
             with MongoClient(LOOPBACK, port, serverSelectionTimeoutMS=500, directConnection=True) as client:
                 return bool(client.admin.command("ping").get("ok"))
         except PyMongoError:
+            return False
+
+    return probe
+
+
+def touched(path: Path) -> Probe:
+    """Healthy when a file was written to since the start: the service touches it while all is well."""
+
+    def probe(started: datetime.datetime) -> bool:
+        try:
+            return path.stat().st_mtime > started.timestamp()
+        except OSError:
             return False
 
     return probe

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from local_cloud import airflow_env, probes
-from local_cloud.settings import LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, Settings
+from local_cloud.settings import LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, X_TOKEN, Settings
 
 CLOUD = "cloud"
 """Stage of the emulators: started first, stopped last."""
@@ -48,7 +48,12 @@ class Service:
 
 def table(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:
     """Return every service, in start order. `environ` is the user's environment."""
-    return (*_emulators(settings, environ), _function(settings, environ), *_airflow(settings, environ))
+    return (
+        *_emulators(settings, environ),
+        _function(settings, environ),
+        _publisher(settings, environ),
+        *_airflow(settings, environ),
+    )
 
 
 def select(services: Collection[Service], names: Collection[str]) -> tuple[Service, ...]:
@@ -176,6 +181,23 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
             ports=(Port(settings.athena_port, "WINDROW_ATHENA_PORT"),),
         ),
         Service(
+            name="pubsub",
+            stage=CLOUD,
+            argv=(
+                # Airflow's environment has the messages of the API already, with its Google provider
+                *(str(settings.airflow_python), "-m", "local_cloud.emulators.pubsub", "--host", LOOPBACK),
+                *("--port", str(settings.pubsub_port), "--http-port", str(settings.pubsub_http_port)),
+                *("--data-dir", str(settings.var / "pubsub")),
+            ),
+            environment=plain,
+            healthy=probes.http_ok(settings.pubsub_http_port, "/health"),
+            address=settings.pubsub_address,
+            ports=(
+                Port(settings.pubsub_port, "WINDROW_PUBSUB_PORT"),
+                Port(settings.pubsub_http_port, "WINDROW_PUBSUB_HTTP_PORT"),
+            ),
+        ),
+        Service(
             name="apis",
             stage=CLOUD,
             argv=(
@@ -216,6 +238,28 @@ def _function(settings: Settings, environ: Mapping[str, str]) -> Service:
         healthy=probes.http_ok(port, "/", status=HTTPStatus.METHOD_NOT_ALLOWED),  # it takes POST only
         address=settings.function_url,
         ports=(Port(port, "WINDROW_FUNCTION_PORT"),),
+    )
+
+
+def _publisher(settings: Settings, environ: Mapping[str, str]) -> Service:
+    """The publisher of X: of the fake API, or of the real one when X_BEARER_TOKEN is set."""
+    given = {**settings.dotenv, **environ}
+    real = {name: value for name, value in given.items() if name.startswith("X_")}
+    fake = {"X_API_URL": settings.api_url, "X_BEARER_TOKEN": X_TOKEN, "X_RULES": "tesla", "X_USERNAMES": "1"}
+    beat = settings.run / "x-publisher.beat"
+    return Service(
+        name="x-publisher",
+        stage=CLOUD,
+        argv=(str(settings.airflow_python), "-m", "windrow.publisher", "--beat", str(beat)),
+        environment={
+            **_plain(environ, settings.var / "home"),
+            "PYTHONPATH": str(settings.root / "plugins"),
+            "PUBSUB_EMULATOR_HOST": settings.pubsub_address,
+            "MONGO_URL": settings.mongo_url,
+            "X_PROJECT": PROJECT_ID,
+            **(real if given.get("X_BEARER_TOKEN") else fake),
+        },
+        healthy=probes.touched(beat),
     )
 
 

@@ -21,6 +21,8 @@ ARTIST_QUEUE = "windrow-artists"
 """The queue of SQS that asks for artists; `-dead` behind it is the one for messages that nobody can read."""
 AWS_KEY = "test"
 """Access key and secret of the AWS emulators, which take any."""
+X_TOKEN = "AAAAwindrow-demo"  # noqa: S105 - it opens nothing but the fake
+"""The token of the app that reads the fake X API."""
 
 PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_AIRFLOW_PORT": 8080,
@@ -33,6 +35,8 @@ PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_CLOUD_TASKS_PORT": 28406,
     "WINDROW_CLOUD_TASKS_HTTP_PORT": 28407,
     "WINDROW_FUNCTION_PORT": 28408,
+    "WINDROW_PUBSUB_PORT": 28409,
+    "WINDROW_PUBSUB_HTTP_PORT": 28420,
     "WINDROW_AWS_PORT": 28410,
     "WINDROW_ATHENA_PORT": 28411,
 }
@@ -57,6 +61,8 @@ class Settings:
     cloud_tasks_port: int = PORT_DEFAULTS["WINDROW_CLOUD_TASKS_PORT"]
     cloud_tasks_http_port: int = PORT_DEFAULTS["WINDROW_CLOUD_TASKS_HTTP_PORT"]
     function_port: int = PORT_DEFAULTS["WINDROW_FUNCTION_PORT"]
+    pubsub_port: int = PORT_DEFAULTS["WINDROW_PUBSUB_PORT"]
+    pubsub_http_port: int = PORT_DEFAULTS["WINDROW_PUBSUB_HTTP_PORT"]
     aws_port: int = PORT_DEFAULTS["WINDROW_AWS_PORT"]
     athena_port: int = PORT_DEFAULTS["WINDROW_ATHENA_PORT"]
     passengers_csv: Path | None = None
@@ -150,6 +156,16 @@ class Settings:
     def cloud_tasks_url(self) -> str:
         """Address of the Cloud Tasks emulator's HTTP side: /certs of its tokens, /queues."""
         return f"http://{LOOPBACK}:{self.cloud_tasks_http_port}"
+
+    @property
+    def pubsub_address(self) -> str:
+        """Host and port of the Pub/Sub emulator (gRPC)."""
+        return f"{LOOPBACK}:{self.pubsub_port}"
+
+    @property
+    def pubsub_url(self) -> str:
+        """Address of the Pub/Sub emulator's HTTP side: /certs of its tokens, /subscriptions."""
+        return f"http://{LOOPBACK}:{self.pubsub_http_port}"
 
     @property
     def function_url(self) -> str:

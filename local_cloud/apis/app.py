@@ -14,6 +14,7 @@ from local_cloud.apis.spotify.catalogue import Catalogue
 from local_cloud.apis.spotify.routes import SpotifyApi
 from local_cloud.apis.titanic import TitanicApi
 from local_cloud.apis.tokens import Client, TokenEndpoint, TokenStore
+from local_cloud.apis.x.api import XApi
 from local_cloud.apis.youtube.api import YoutubeApi
 
 
@@ -25,18 +26,20 @@ def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) ->
     youtube = YoutubeApi(client, google_tokens, counters)
     spotify = SpotifyApi(client, spotify_tokens, counters, Catalogue())
     middleware = Middleware(switch, counters)
+    x = XApi(client)
     github = Github(counters)
     app = web.Application()
+    app.cleanup_ctx.append(x.lifespan)
     app.add_routes(Admin(switch, counters, (tokens, google_tokens, spotify_tokens)).routes())
-    app.add_routes(youtube.admin_routes())
-    app.add_routes(github.admin_routes())
-    app.add_routes(spotify.admin_routes())
+    for api in (youtube, github, spotify, x):
+        app.add_routes(api.admin_routes())
     for endpoint in (
         TokenEndpoint(client, tokens, counters).endpoint(),
         *TitanicApi(passengers, tokens).endpoints(),
         *youtube.endpoints(),
         *github.endpoints(),
         *spotify.endpoints(),
+        *x.endpoints(),
     ):
         app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))
     return app

@@ -19,6 +19,17 @@ def json_bytes(body: bytes, status: int = 200, headers: dict[str, str] | None = 
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
+class Endless(web.StreamResponse):
+    """An answer that ``feed`` writes, bit by bit, until it returns. A ConnectionError of it breaks the connection.
+
+    It is sent with status 200; the faults of a body do not touch it.
+    """
+
+    def __init__(self, feed: Callable[[web.StreamResponse], Awaitable[None]], headers: dict[str, str]) -> None:
+        super().__init__(headers=headers)
+        self.feed = feed
+
+
 def no_key(_request: web.Request) -> str | None:
     """Key a route that is asked for one thing only."""
     return ""
@@ -36,7 +47,8 @@ def no_crowd(_request: web.Request) -> AbstractContextManager[web.Response | Non
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Endpoint:
-    """One route of one fake API. With status 200 it answers with a JSON object, or an array of objects.
+    """One route of one fake API. With status 200 it answers with a JSON object, an array of objects, or a stream
+    without an end (`Endless`).
 
     `answer` does the API's work. `key` names what a request asks for (None: it names nothing), so that
     asking twice is counted as such. `refuse` puts a status and a sentence into the API's own shape of an
@@ -48,7 +60,7 @@ class Endpoint:
     api: str
     method: str
     path: str
-    answer: Callable[[web.Request], Awaitable[web.Response]]
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
     refuse: Callable[[int, str], web.Response]
     key: Callable[[web.Request], str | None] = no_key
     authorize: Callable[[web.Request], web.Response | None] = open_to_all

@@ -13,7 +13,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from local_cloud.apis.counters import Counters, Flaw
-from local_cloud.apis.endpoint import Endpoint
+from local_cloud.apis.endpoint import Endless, Endpoint
 from local_cloud.apis.faults import Fate, Faults, FaultSwitch, fate
 
 NOT_JSON = b"<html><body><h1>Service temporarily unavailable</h1></body></html>"
@@ -96,6 +96,9 @@ class Middleware:
             await call.request.read()
             return self._cut(call, web.Response())
         response = refusal(call) or await call.endpoint.answer(call.request)
+        if isinstance(response, Endless):
+            return await self._stream(call, response)
+        assert isinstance(response, web.Response)  # noqa: S101 - the two kinds of answers that there are
         if call.fate.cut and not _body(response):  # without a body there is no middle: 204, 304
             return self._cut(call, web.Response())
         if call.fate.cut == "middle":
@@ -107,6 +110,19 @@ class Middleware:
         await response.prepare(call.request)
         await response.write_eof()
         self._counters.of(call.endpoint).answered(call.key, response.status, flaw)
+        return response
+
+    async def _stream(self, call: Call, response: Endless) -> web.StreamResponse:
+        """Send an answer for as long as it goes on."""
+        await response.prepare(call.request)
+        try:
+            await response.feed(response)
+        except ConnectionError:
+            if call.request.transport is None or call.request.transport.is_closing():
+                raise  # the client is gone
+            return self._cut(call, response)
+        await response.write_eof()
+        self._counters.of(call.endpoint).answered(call.key, response.status, None)
         return response
 
     def _cut(self, call: Call, unfinished: web.StreamResponse) -> web.StreamResponse:

@@ -118,7 +118,7 @@ class FakeApi:
     ) -> Reply:
         """Send any request; raises http.client's errors when the connection breaks."""
         with closing(HTTPConnection(*self.address, timeout=10)) as connection:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body.encode() if body else None, headers or {})
             response = connection.getresponse()
             return Reply(response.status, response.headers, response.read())
 

@@ -14,10 +14,10 @@ from aiohttp import web
 from local_cloud.emulators.cloud_tasks_server.acceptance import SHORTEST_DEADLINE
 from local_cloud.emulators.cloud_tasks_server.admin import Admin
 from local_cloud.emulators.cloud_tasks_server.delivery import KEEPALIVE_SECONDS, Courier
-from local_cloud.emulators.cloud_tasks_server.identity import Identity, load_key
 from local_cloud.emulators.cloud_tasks_server.registry import Registry
-from local_cloud.emulators.cloud_tasks_server.service import CloudTasks, Handlers
+from local_cloud.emulators.cloud_tasks_server.service import CloudTasks, handlers
 from local_cloud.emulators.cloud_tasks_server.store import Store
+from local_cloud.emulators.identity import Identity, load_key
 
 GRACE_SECONDS = 3.0
 """How long attempts in flight may take to end when the server stops. Those cut off are sent again."""
@@ -61,7 +61,7 @@ async def _listen(
     # without so_reuseport=0, two servers could share a port, and each would have half of the calls
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     service = CloudTasks(registry, store, shortest_deadline=options.shortest_deadline)
-    server.add_generic_rpc_handlers([Handlers(service)])
+    server.add_generic_rpc_handlers([handlers(service)])
     server.add_insecure_port(f"{options.host}:{options.port}")
     runner = web.AppRunner(Admin(registry, store, identity).application(), access_log=None)
     await runner.setup()

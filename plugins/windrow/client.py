@@ -6,9 +6,10 @@ What an answer means is decided by the `ResponsePolicy`, never here.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +19,7 @@ from yarl import URL
 
 from windrow.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.auth import Auth
-from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
+from windrow.errors import ApiError, ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
 from windrow.pacing import Pace
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.query import Query
@@ -161,6 +162,35 @@ class Client:
                 raise self._given_up(query, action, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is worth trying at once
                 await asyncio.sleep(pause_s)
+
+    async def lines(self, query: Query, *, silence_s: float, opened: Callable[[], None]) -> AsyncIterator[bytes]:
+        """Open a stream, once, and yield its lines as they come, for as long as it lasts.
+
+        :param silence_s: the longest time without a byte before the stream counts as dead.
+        :param opened: called when the API has accepted the call, before the first line.
+        :raises StreamRefused: the API answered with something else than a stream.
+        :raises ApiUnreachable: no answer, a broken connection, or silence for too long.
+        """
+        signature = await self._auth.signature(self._exchange, query)
+        self.events["sent"] += 1
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.limits.timeout_s, sock_read=silence_s)
+        try:
+            async with self._session.get(
+                query.path.lstrip("/"), params=query.params, headers=signature, timeout=timeout
+            ) as got:
+                self.events[f"http_{got.status}"] += 1
+                if got.status != HTTPStatus.OK:
+                    response = Response(got.status, await got.read(), got.headers, signature=signature)
+                    raise StreamRefused(self.name, response, self._policy.judge(response))
+                opened()
+                async for line in _lines(got.content):
+                    yield line
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.events["no_answer"] += 1
+            raise ApiUnreachable(
+                f"The stream of '{self.name}' at {self.base_url} broke: {_describe(error)}",
+                advice="Nothing: it is opened again. If it stays, check that the service runs.",
+            ) from error
 
     async def _attempt(self, query: Query, kept: Kept | None, *, first: bool) -> Response:
         """Send the query once, newly signed."""
@@ -310,6 +340,27 @@ class Client:
             key=query.key,
             status=response.status,
         )
+
+
+class StreamRefused(ApiError):
+    """The API does not open the stream. ``verdict`` is what the policy makes of its answer."""
+
+    def __init__(self, name: str, response: Response, verdict: Verdict) -> None:
+        super().__init__(
+            f"The API '{name}' does not open the stream: {response.summary}",
+            advice="Do what the API says.",
+            status=response.status,
+        )
+        self.verdict = verdict
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Cut a body into lines of any length, without their ends."""
+    rest = b""
+    async for data in content.iter_any():
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r")
 
 
 class _Throttled:

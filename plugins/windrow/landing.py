@@ -114,7 +114,7 @@ class Landing:
         if self._manifest in before:
             self._store.delete(self._manifest)
         count = _Count(quarantined=self._staging.quarantined_keys(plan.run))
-        parts = [self._write(name, table) for name, table in self._files(plan, count)]
+        parts = [write_part(self._store, f"{self._prefix}/{name}", table) for name, table in self._files(plan, count)]
         manifest = Manifest(
             dataset=plan.run.dataset,
             run_id=plan.run.run_id,
@@ -174,15 +174,16 @@ class Landing:
         lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": run.run_id}
         return [record | lineage for record in records]
 
-    def _write(self, file: str, table: pa.Table) -> Part:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="snappy")
-        data = buffer.getvalue()
-        name = f"{self._prefix}/{file}"
-        self._store.put(name, data)
-        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        log.info("landed %s: %s records, %s bytes", name, f"{table.num_rows:,}", f"{len(data):,}")
-        return Part(name, table.num_rows, len(data), digest)
+
+def write_part(store: ObjectStore, name: str, table: pa.Table) -> Part:
+    """Write records as a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="snappy")
+    data = buffer.getvalue()
+    store.put(name, data)
+    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    log.info("landed %s: %s records, %s bytes", name, f"{table.num_rows:,}", f"{len(data):,}")
+    return Part(name, table.num_rows, len(data), digest)
 
 
 @dataclass(slots=True)

@@ -27,8 +27,8 @@ from windrow.query import Query
 log = logging.getLogger(__name__)
 
 SPENT = "spent"
-"""Stands in the book in the place of a holder when the API itself said that a window is used up. Its units are 0, or
-the second of the epoch at which the API opens it again."""
+"""Stands in the book in the place of a holder when the API itself said that a window is used up. Its units are 0; of a
+quota whose size nobody knows, the second of the epoch at which the API opens it again."""
 _PACIFIC = "America/Los_Angeles"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK = 100
@@ -159,15 +159,17 @@ class Ledger:
         Shortly after a window began the API may still speak of the one before: the call was sent in it, or its clock
         and ours differ. That is waited for, and nothing is written down, lest a whole day be given away.
 
-        :param wait_s: for how long, where the API says so; 0 for until the window ends.
+        :param wait_s: for how long, where the API says so; counts for a quota whose size is not known. 0 for until the
+            window ends.
         :returns: the seconds until the call may be made again; 0 when no quota is known for this query.
         """
         account = self._of(query)
         if account is None:
             return 0.0
-        if wait_s:
+        if wait_s and account.quota.units is None:
             account.not_before = self._clock() + timedelta(seconds=wait_s)
-            await asyncio.to_thread(self._close_until, account)
+            until = math.ceil(account.not_before.timestamp())
+            await asyncio.to_thread(self._book.reserve, self._closing(account), SPENT, until)
             return wait_s
         sure_at = account.starts_at + min(_UNSURE, (account.ends_at - account.starts_at) / 12)
         if self._clock() < sure_at:
@@ -189,13 +191,9 @@ class Ledger:
                 if account.reserved > account.used and account.quota.units is not None:
                     await self._give_back(account)
 
-    def _close_until(self, account: _Account) -> None:
-        """Write down, in each window that it reaches into, until when the API has closed a quota. In a thread."""
-        until = math.ceil(account.not_before.timestamp())
-        start = account.starts_at
-        while start < account.not_before:
-            self._book.reserve(self._window(account, start), SPENT, until)
-            _, start = account.quota.window.bounds(start)
+    def _closing(self, account: _Account) -> str:
+        """Name the place in the book that says until when the API has closed a quota of unknown size."""
+        return f"{self._account}|{account.quota.name}|closed"
 
     def _window(self, account: _Account, start: datetime) -> str:
         return f"{self._account}|{account.quota.name}|{start.isoformat()}"
@@ -217,6 +215,9 @@ class Ledger:
             account.window = self._window(account, account.starts_at)
             account.reserved = account.used = 0
             account.spent = False
+            if quota.units is None:
+                closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
+                account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
         if account.spent or account.covers(query.cost):
             return
         if quota.units is not None and query.cost > quota.units:
@@ -245,9 +246,7 @@ class Ledger:
             if attempt:
                 time.sleep(random.uniform(0, _PAUSE_S * 2**attempt))  # noqa: S311 - spreads clients, guards nothing
             reserved = self._book.reservations(account.window)
-            if until := reserved.get(SPENT, 0):
-                account.not_before = datetime.fromtimestamp(until, UTC)
-            elif SPENT in reserved:
+            if SPENT in reserved:
                 return None
             if units is None:
                 return account.used + 1_000_000  # only to look at the book again now and then
@@ -262,7 +261,7 @@ class Ledger:
         return mine
 
     def _of_others(self, reserved: Mapping[str, int]) -> int:
-        return sum(units for holder, units in reserved.items() if holder not in {self._holder, SPENT})
+        return sum(units for holder, units in reserved.items() if holder != self._holder)
 
     async def _give_back(self, account: _Account) -> None:
         """Reserve no more than is used. Where that cannot be written down, a block stays unused, and no more."""

@@ -18,7 +18,8 @@ collection             one document is                                ``_id``; i
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -42,6 +43,8 @@ Figures = dict[str, Any]
 
 _KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
+_SELECTION_MS = 10_000
+"""How long the driver looks for a server."""
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
@@ -267,6 +270,17 @@ class Staging:
             return operation()
         except PyMongoError as error:
             raise _unavailable(error) from error
+
+
+@contextmanager
+def opened(url: str, database: str) -> Iterator[Staging]:
+    """Open the staging at a MongoDB address, for programs that run outside of Airflow, and close it at the end.
+
+    Its methods raise `StagingUnavailable` when there is no such server, or it refuses.
+    """
+    client: MongoClient[Document]
+    with MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS) as client:
+        yield Staging(client, database)
 
 
 class PlanWriter:

@@ -153,11 +153,13 @@ def environment(unpacked: Path, **settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(unpacked: Path, issuer: Issuer, settings: Mapping[str, str]) -> Iterator[Function]:
-    """Serve the function until the block ends."""
+def serving(
+    unpacked: Path, issuer: Issuer, settings: Mapping[str, str], target: str = "fetch_passenger"
+) -> Iterator[Function]:
+    """Serve a function until the block ends."""
     (port,) = ports.find_free(1)
     log = unpacked.parent / f"{uuid.uuid4().hex}.log"
-    command = [str(PYTHON), "-m", "functions_framework", "--target", "fetch_passenger"]
+    command = [str(PYTHON), "-m", "functions_framework", "--target", target]
     command += ["--source", str(unpacked / "main.py"), "--host", "127.0.0.1", "--port", str(port)]
     with (
         log.open("w") as output,

@@ -7,9 +7,10 @@ import uuid
 
 from yarl import URL
 
-from local_cloud.emulators.cloud_tasks_server.errors import invalid, unsupported
+from local_cloud.emulators.cloud_tasks_server.errors import unsupported
 from local_cloud.emulators.cloud_tasks_server.messages import RUNNING, HttpMethod, Queue, Task
 from local_cloud.emulators.cloud_tasks_server.retries import LONGEST_PAUSE, UNLIMITED, seconds
+from local_cloud.emulators.rpc import invalid
 
 MOST_PER_SECOND = 500
 MOST_CONCURRENT = 5_000

@@ -7,10 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
-from local_cloud.emulators.cloud_tasks_server.identity import Identity
 from local_cloud.emulators.cloud_tasks_server.messages import PAUSED
 from local_cloud.emulators.cloud_tasks_server.registry import Registry
 from local_cloud.emulators.cloud_tasks_server.store import GivenUp, Store
+from local_cloud.emulators.identity import Identity
 
 
 class Admin:

@@ -10,10 +10,10 @@ import aiohttp
 from google.rpc import code_pb2
 from multidict import CIMultiDict
 
-from local_cloud.emulators.cloud_tasks_server.identity import Identity
 from local_cloud.emulators.cloud_tasks_server.messages import HttpMethod
 from local_cloud.emulators.cloud_tasks_server.retries import seconds
 from local_cloud.emulators.cloud_tasks_server.store import StoredTask
+from local_cloud.emulators.identity import Identity
 
 KEEPALIVE_SECONDS = 1.0
 """How long a connection is kept for the next task; servers keep theirs longer, so none breaks in use."""

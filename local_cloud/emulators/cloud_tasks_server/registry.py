@@ -2,9 +2,9 @@
 
 from local_cloud.emulators.cloud_tasks_server.delivery import Courier
 from local_cloud.emulators.cloud_tasks_server.dispatcher import Dispatcher, Spawn
-from local_cloud.emulators.cloud_tasks_server.errors import exists, missing
 from local_cloud.emulators.cloud_tasks_server.messages import Queue
 from local_cloud.emulators.cloud_tasks_server.store import Store
+from local_cloud.emulators.rpc import exists, missing
 
 
 class Registry:

@@ -1,26 +1,22 @@
 """The gRPC service google.cloud.tasks.v2.CloudTasks: what each method asks for, and what it answers."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-import grpc
 from google.cloud.tasks_v2.types import cloudtasks
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from local_cloud.emulators.cloud_tasks_server import acceptance
 from local_cloud.emulators.cloud_tasks_server.dispatcher import Dispatcher
-from local_cloud.emulators.cloud_tasks_server.errors import Refused, exists, invalid, missing, unsupported
+from local_cloud.emulators.cloud_tasks_server.errors import unsupported
 from local_cloud.emulators.cloud_tasks_server.messages import Queue, Task, View
 from local_cloud.emulators.cloud_tasks_server.registry import Registry
 from local_cloud.emulators.cloud_tasks_server.store import Store, StoredTask
+from local_cloud.emulators.rpc import Handlers, Request, exists, invalid, missing, unary
 
 SERVICE = "google.cloud.tasks.v2.CloudTasks"
 LARGEST_PAGE = 1000
-
-Request = Any
-"""A message of the API; which one, the name of the method tells."""
 
 ListQueuesResponse = cloudtasks.ListQueuesResponse.pb()
 ListTasksResponse = cloudtasks.ListTasksResponse.pb()
@@ -184,39 +180,15 @@ def _shown(task: Task, view: int) -> Task:
     return shown
 
 
-METHODS: Mapping[str, type[Message]] = {
-    f"/{SERVICE}/{name}": getattr(cloudtasks, f"{name}Request").pb()
-    for name in vars(CloudTasks)
-    if not name.startswith("_")
+REQUESTS: Mapping[str, type[Message]] = {
+    name: getattr(cloudtasks, f"{name}Request").pb() for name in vars(CloudTasks) if not name.startswith("_")
 }
-"""The path of each method, and the message it takes."""
+"""The message that each method takes."""
 
 
-class Handlers(grpc.GenericRpcHandler):
-    """Finds the method of a call; for any other there is a clear answer too."""
-
-    def __init__(self, service: CloudTasks) -> None:
-        self._service = service
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """Return what answers a call."""
-        path = handler_call_details.method
-        if path in METHODS:
-            return _handler(getattr(self._service, path.rpartition("/")[2]), METHODS[path].FromString)
-
-        def refuse(_: bytes) -> Message:
-            raise unsupported(f"the method {path}")
-
-        return _handler(refuse, None)
-
-
-def _handler(call: Callable[[Any], Message], deserializer: Callable[[bytes], Any] | None) -> grpc.RpcMethodHandler:
-    async def answer(request: Any, context: grpc.aio.ServicerContext) -> Message:
-        try:
-            return call(request)
-        except Refused as error:
-            await context.abort(error.code, str(error))
-
-    return grpc.unary_unary_rpc_method_handler(
-        answer, request_deserializer=deserializer, response_serializer=lambda message: message.SerializeToString()
+def handlers(service: CloudTasks) -> Handlers:
+    """Return what answers the calls of the API."""
+    return Handlers(
+        "Cloud Tasks",
+        {f"/{SERVICE}/{name}": unary(getattr(service, name), request) for name, request in REQUESTS.items()},
     )

@@ -22,6 +22,9 @@ ADVICE = {
     "enqueue": "A task has the name of its query, so enqueueing twice adds nothing. Clear this task with all tasks "
     "downstream.",
     "drain": "All answers so far are in MongoDB; the queue goes on meanwhile. Clear this task to wait again.",
+    "pull": "Nothing is acknowledged yet: the messages come again. Clear this task with all tasks downstream.",
+    "acknowledge": "The final table is merged; messages that are not acknowledged come again, and are merged by their "
+    "key. Clear this task.",
     "land": "All answers are in MongoDB. Clear this task with all tasks downstream; no call is made again.",
     "prepare": "The landed files stay. Clear this task with all tasks downstream once BigQuery lets it.",
     "load": "The landed files stay, and a load replaces its table whole. Clear this task with all tasks downstream "

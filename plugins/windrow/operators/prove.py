@@ -95,7 +95,12 @@ class ProveOperator(HarvestStep):
 
     def warehouse(self) -> Figures:
         """Run the counting query."""
-        hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False)
-        client = hook.get_client(project_id=hook.project_id, location=hook.location)
-        (row,) = client.query_and_wait(self.sql)
-        return dict(row.items())
+        return count_in_warehouse(self.gcp_conn_id, self.sql)
+
+
+def count_in_warehouse(gcp_conn_id: str, sql: str) -> Figures:
+    """Run a query for BigQuery that gives one row, and return it."""
+    hook = BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False)
+    client = hook.get_client(project_id=hook.project_id, location=hook.location)
+    (row,) = client.query_and_wait(sql)
+    return dict(row.items())

@@ -7,16 +7,15 @@ from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQue
 from airflow.sdk import BaseOperator
 
 from windrow.operators.bigquery import LANDING, SqlFileOperator
-from windrow.operators.land import LandOperator
 from windrow.sources.base import Stream
 
 
-def load_and_merge(stream: type[Stream], land: LandOperator, *, bucket: str, sql: str) -> list[BaseOperator]:
+def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql: str) -> list[BaseOperator]:
     """Make the tasks ``prepare_table``, ``load``, ``audit`` and ``merge``, to be chained in this order.
 
     The records of a run are loaded into a landing table of its own, checked there, and merged into the final table.
 
-    :param land: the task that lands the files.
+    :param land: the task that lands the files, and returns their names as ``objects``.
     :param bucket: where they land, without ``gs://``.
     :param sql: folder of the table's SQL files, like ``bigquery/titanic/passengers``.
     """

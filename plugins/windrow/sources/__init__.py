@@ -13,6 +13,7 @@ STREAMS = {
     "spotify_audio_features": "windrow.sources.spotify:AudioFeatures",
     "spotify_top_tracks": "windrow.sources.spotify:TopTracks",
     "titanic_passengers": "windrow.sources.titanic:Passengers",
+    "x_posts": "windrow.sources.x:Posts",
     "youtube_videos": "windrow.sources.youtube:Videos",
     "youtube_video_days": "windrow.sources.youtube:VideoDays",
 }

@@ -73,6 +73,8 @@ def test_a_failure_is_an_error_and_a_retry_a_warning(caplog: pytest.LogCaptureFi
 
 def test_the_advice_says_of_every_step_what_is_safe():
     steps = {
+        "pull",
+        "acknowledge",
         "plan",
         "estimate",
         "discover",

@@ -1,0 +1,76 @@
+"""### Posts of X with a keyword, out of Pub/Sub
+
+A process of its own, the publisher, reads the stream and publishes each post. This DAG takes what has come since, in
+batches, and keeps `x` in BigQuery up to date. It is woken when messages wait, and looks every ten minutes anyway.
+
+| task | does | safe to clear |
+|---|---|---|
+| `pull` | up to so many messages, or for so long, to Parquet in the bucket; skips when there are none | yes |
+| `prepare_*`, `load`, `audit` | a landing table of this run alone, checked before anything is merged | yes |
+| `merge` | one row a post: the last version, and a deletion for ever | yes |
+| `acknowledge` | counts landed = loaded, distinct = merged; only then lets the messages go | yes |
+| `mart_*` | posts by minute and hour, hashtags, accounts: what the page Posts under Browse shows | yes |
+
+A message that is not acknowledged comes again after ten minutes, so a crash at any point loses nothing; what comes
+twice is merged by its id. Runs on a real cloud cost money, so this DAG waits to be switched on.
+"""
+
+from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain, dag
+
+from windrow.operators.acknowledge import AcknowledgeOperator
+from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.operators.pull import PullOperator
+from windrow.operators.warehouse import load_and_merge
+from windrow.plan import slug
+from windrow.sources.x import Posts
+from windrow.triggers.waiting import MessagesWaiting
+
+DATASET = Posts.dataset
+BUCKET = "{{ var.value.windrow_bucket }}"
+SUBSCRIPTION = "x-posts"
+PREFIX = "x/posts/dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"
+BATCH = {"dataset": DATASET, "subscription": SUBSCRIPTION, "to": f"gs://{BUCKET}", "prefix": PREFIX}
+SQL = "bigquery/x"
+WAITING = Asset(
+    "x_posts_waiting", watchers=[AssetWatcher(name="x_posts", trigger=MessagesWaiting(subscription=SUBSCRIPTION))]
+)
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC"), assets=[WAITING]),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=True,
+    tags=["stream", "x", "bigquery"],
+    doc_md=__doc__,
+    default_args=TASK_DEFAULTS,
+    params={
+        "max_messages": Param(
+            50_000, type="integer", minimum=1, maximum=500_000, title="Messages",
+            description="The most messages of this batch.",
+        ),
+        "max_seconds": Param(
+            45, type="integer", minimum=1, maximum=300, title="Seconds",
+            description="How long messages are gathered at most. They come again ten minutes after they were pulled.",
+        ),
+    },
+    template_searchpath=SQL_FOLDER,
+    user_defined_filters={"slug": slug},
+)  # fmt: skip
+def x_posts() -> None:  # noqa: D103 - the module's text is the DAG's
+    pull = PullOperator(
+        task_id="pull", **BATCH, max_messages="{{ params.max_messages }}", max_seconds="{{ params.max_seconds }}"
+    )
+    acknowledge = AcknowledgeOperator(
+        task_id="acknowledge", **BATCH, sql=f"{SQL}/posts/prove.sql", outlets=[Asset(DATASET)]
+    )
+    marts = [
+        SqlFileOperator(task_id=f"mart_{mart}", path=f"{SQL}/{mart}/query.sql")
+        for mart in ("by_minute", "by_hour", "hashtags", "accounts")
+    ]
+    merged = load_and_merge(Posts, pull, bucket=BUCKET, sql=f"{SQL}/posts")
+    chain(pull, prepare_datasets("x"), *merged, acknowledge, marts)
+
+
+x_posts()

@@ -1,0 +1,129 @@
+"""posts_to_bigquery: the Cloud Function that a push subscription of Pub/Sub calls, a message each.
+
+Pub/Sub is done with a message when it is answered with 200 to 204, and delivers it again after any other answer; a
+subscription with a dead letter topic moves it there after some tries. So the status says whether to come again:
+
+==================================================  ======  ===================================================
+what happened                                       status  what it leaves
+==================================================  ======  ===================================================
+the row is in the table                             204     the row; with a repeated delivery perhaps twice
+the message cannot be read, or the table refuses it 422     an error in the log; the dead letter topic gets it
+BigQuery gives no answer, or an error               503     a warning in the log; Pub/Sub comes again
+the body is no push of Pub/Sub                      400     a warning in the log
+no token, or none that is good for this function    401     a warning in the log; nothing is done
+a good token of somebody else                       403     a warning in the log; nothing is done
+no certificates to check a token with               503     an error in the log; nothing is done
+not a POST                                          405     nothing
+==================================================  ======  ===================================================
+
+The table is a landing: posts may be there twice. merge.sql of x.posts makes one row a post of it.
+"""
+
+import base64
+import binascii
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import functions_framework.aio
+import jsonlog
+import orjson
+from caller import CallerRefused, Callers, CertificatesUnavailable
+from environment import Environment
+from starlette.requests import Request
+from starlette.responses import Response
+from writer import NotWritten, Writer
+
+from windrow.errors import Unreadable
+from windrow.message import from_message
+from windrow.sources.x import Posts
+
+log = logging.getLogger("posts_to_bigquery")
+SOURCE = "push"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a push, and the line about it in the log."""
+
+    status: int
+    outcome: str
+    reason: str = ""
+    level: int = logging.INFO
+    message_id: str = ""
+
+
+class Function:
+    """What is shared by all requests of one process."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._writer = Writer(environment)
+        self._callers: Callers | None = None
+        if environment.oidc_audience:
+            self._callers = Callers(
+                environment.oidc_audience, environment.oidc_service_account, environment.oidc_certs_url
+            )
+
+    async def reply(self, request: Request) -> Reply:
+        """Do what a request asks for, if it may."""
+        if request.method != "POST":
+            return Reply(405, "not a POST", request.method)
+        try:
+            if self._callers is not None:
+                await self._callers.check(request.headers.get("Authorization"))
+        except CallerRefused as refused:
+            return Reply(refused.status, "caller refused", f"{refused}", logging.WARNING)
+        except CertificatesUnavailable as error:
+            return Reply(503, "caller unknown", f"{error}", logging.ERROR)
+        try:
+            message_id, data = _pushed(await request.body())
+        except ValueError as error:
+            return Reply(400, "no push", f"{error}", logging.WARNING)
+        return await self._write(message_id, data)
+
+    async def _write(self, message_id: str, data: bytes) -> Reply:
+        try:
+            record = from_message(data, Posts.contract) | {"_run_id": SOURCE}
+            row = orjson.loads(orjson.dumps(record))
+            await self._writer.write(f"{record['post_id']}/{record['deleted_at'] is not None}", row)
+        except Unreadable as error:
+            return Reply(422, "unreadable", error.reason, logging.ERROR, message_id)
+        except NotWritten as error:
+            if error.final:
+                return Reply(422, "refused", f"{error}", logging.ERROR, message_id)
+            return Reply(503, "not written", f"{error}", logging.WARNING, message_id)
+        return Reply(204, "written", message_id=message_id)
+
+
+def _pushed(body: bytes) -> tuple[str, bytes]:
+    """Return the id and the content of a pushed message.
+
+    :raises ValueError: this is no push.
+    """
+    try:
+        pushed: Any = orjson.loads(body)
+        message: Mapping[str, Any] = pushed["message"]
+        return str(message["messageId"]), base64.b64decode(message.get("data", ""), validate=True)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+        raise ValueError(f"the body is no push of Pub/Sub: {type(error).__name__}") from error
+
+
+jsonlog.configure()
+_function = Function(Environment.read(os.environ))
+
+
+@functions_framework.aio.http
+async def posts_to_bigquery(request: Request) -> Response:
+    """Answer one request, and log one line about it."""
+    began = time.monotonic()
+    reply = await _function.reply(request)
+    fields: dict[str, object] = {"outcome": reply.outcome, "status": reply.status, "message_id": reply.message_id}
+    if reply.reason:
+        fields["reason"] = reply.reason
+    fields["ms"] = round((time.monotonic() - began) * 1000, 1)
+    log.log(reply.level, "%s: %s", reply.outcome, reply.message_id or reply.reason, extra={"fields": fields})
+    headers = {405: {"Allow": "POST"}, 401: {"WWW-Authenticate": "Bearer"}}.get(reply.status, {})
+    return Response(status_code=reply.status, headers=headers)

@@ -1,0 +1,15 @@
+-- Mart: posts by minute and language, of the last two days. Deleted posts and replaced versions do not count.
+CREATE OR REPLACE TABLE x.by_minute
+OPTIONS (description = 'Posts by minute and language, of the last two days.')
+AS
+SELECT
+  TIMESTAMP_TRUNC(created_at, MINUTE) AS minute,
+  COALESCE(lang, 'und') AS lang,
+  COUNT(*) AS posts,
+  COUNTIF(repost_of IS NOT NULL) AS reposts,
+  COUNT(DISTINCT author_id) AS authors
+FROM x.posts
+WHERE deleted_at IS NULL
+  AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 2 DAY)
+  AND post_id NOT IN (SELECT edit_of FROM x.posts WHERE edit_of IS NOT NULL)
+GROUP BY minute, lang

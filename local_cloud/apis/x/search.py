@@ -1,0 +1,93 @@
+"""`GET /2/tweets/search/recent`: the last seven days, the newest first, in pages, and without reposts."""
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from aiohttp import web
+
+from local_cloud.apis.endpoint import json_response
+from local_cloud.apis.x.limits import Window
+from local_cloud.apis.x.posts import EPOCH_MS, Post
+from local_cloud.apis.x.problems import problem, refusal, refuse
+from local_cloud.apis.x.rules import BadQuery, Test, compile_query
+from local_cloud.apis.x.scene import Stage
+from local_cloud.apis.x.stream import shown
+from local_cloud.apis.x.timeline import Timeline
+
+DAYS_S = 7 * 24 * 3600
+LONGEST_QUERY = 512
+KNOWN = frozenset({
+    *("query", "since_id", "until_id", "start_time", "end_time", "max_results", "next_token", "sort_order"),
+    *("tweet.fields", "post.fields", "user.fields", "expansions"),
+})
+
+
+class Search:
+    """The route."""
+
+    def __init__(self, stage: Stage, timeline: Timeline, limit: int = 450) -> None:
+        self._stage = stage
+        self._timeline = timeline
+        self.window = Window(limit)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer with a page of posts."""
+        scene = self._stage.scene
+        if not self.window.take():
+            response = refuse(429, "")
+        elif scene.refuse in {"credits", "spend_cap", "usage_cap", "unavailable"}:
+            response = refusal(str(scene.refuse))
+        else:
+            try:
+                response = self._page(request.query)
+            except (BadQuery, ValueError) as error:
+                response = problem(
+                    400, "Invalid Request", f"One or more parameters is invalid: {error}", "invalid-request"
+                )
+        self.window.describe(response)
+        return response
+
+    def _page(self, query: Mapping[str, str]) -> web.Response:
+        unknown = sorted(set(query) - KNOWN)
+        if unknown:
+            raise BadQuery(f"unknown parameters {unknown}")
+        value, most = query.get("query", ""), int(query.get("max_results", 10))
+        if not 0 < len(value) <= LONGEST_QUERY:
+            raise BadQuery(f"query must have 1 to {LONGEST_QUERY} characters")
+        if not 10 <= most <= 100:
+            raise BadQuery("max_results must be 10 to 100")
+        since = int(query.get("since_id", 0))
+        oldest = (int((time.time() - DAYS_S) * 1000) - EPOCH_MS) << 22
+        if since and since < oldest:
+            raise BadQuery(
+                f"'since_id' must be a tweet id created in the last 7 days. Please use one larger than {oldest}"
+            )
+        until = int(query.get("next_token") or query.get("until_id") or 2**63)
+        found = list(islice(self._matching(compile_query(value), query, since, until), most + 1))
+        page = found[:most]
+        meta: dict[str, Any] = {"result_count": len(page)}
+        if page:
+            meta |= {"newest_id": page[0].id, "oldest_id": page[-1].id}
+        if len(found) > most:
+            meta["next_token"] = page[-1].id
+        body: dict[str, Any] = {"meta": meta}
+        if page:
+            body |= shown(page, self._stage.scene, expand="author_id" in query.get("expansions", ""))
+        return json_response(body)
+
+    def _matching(self, test: Test, query: Mapping[str, str], since: int, until: int) -> Iterator[Post]:
+        begin, end = (_moment(query.get(name)) for name in ("start_time", "end_time"))
+        newest = datetime.fromtimestamp(time.time() - self._stage.scene.search_lag_s, UTC)
+        end = min(end or newest, newest)
+        for post in self._timeline.newest_first():
+            if int(post.id) <= since or (begin and post.created_at < begin):
+                return
+            if int(post.id) < until and post.created_at <= end and post.repost_of is None and test(post):
+                yield post
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

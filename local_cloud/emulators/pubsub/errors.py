@@ -1,0 +1,8 @@
+"""What Pub/Sub can do and this server cannot."""
+
+from local_cloud.emulators import rpc
+
+
+def unsupported(what: str) -> rpc.Refused:
+    """Return the error for it."""
+    return rpc.unsupported("Pub/Sub", what)

@@ -1,0 +1,88 @@
+"""Run the publisher: `python -m windrow.publisher`. The settings are in the environment; .env.example explains them.
+
+It ends with code 0 on SIGTERM or SIGINT, with 2 when a person has to change something, and with 1 when starting it
+again may help: everything is published once more then, from the watermark on.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from windrow.auth import StaticToken
+from windrow.client import Client, Limits
+from windrow.errors import Misconfigured, WindrowError
+from windrow.publisher.outlet import Outlet
+from windrow.publisher.publisher import Publisher, Tempo
+from windrow.publisher.settings import Settings
+from windrow.sources.x import POLICY
+from windrow.staging import opened
+
+log = logging.getLogger("windrow.publisher")
+
+AGAIN, FINAL = 1, 2
+
+
+async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
+    """Publish until SIGTERM or SIGINT.
+
+    :param beat: touched whenever the state was written down, for whoever watches that this process lives.
+    """
+    outlet = Outlet(settings.project, settings.topic)
+    if settings.subscription:
+        await asyncio.to_thread(outlet.prepare, settings.subscription)
+    client = Client(
+        settings.api_url, StaticToken(settings.bearer_token), name="x", policy=POLICY, limits=Limits(connections=2)
+    )
+    with opened(settings.mongo_url, settings.mongo_database) as staging:
+        async with client:
+            publisher = Publisher(
+                client,
+                outlet,
+                staging,
+                settings.rules,
+                usernames=settings.usernames,
+                tempo=tempo,
+                noted=beat.touch if beat else lambda: None,
+            )
+            running = asyncio.create_task(publisher.run())
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(signum, running.cancel)
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+
+def main() -> int:
+    """Run it; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m windrow.publisher", description="Publish the posts of X to Pub/Sub."
+    )
+    parser.add_argument(
+        "--beat", type=Path, metavar="FILE", help="touch this file every few seconds, while all is well"
+    )
+    parser.add_argument(
+        "--search-lag",
+        type=float,
+        metavar="SECONDS",
+        default=Tempo.search_lag,
+        help="how long after the stream began again its gap is filled (%(default)s)",
+    )
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        asyncio.run(serve(Settings.read(os.environ), Tempo(search_lag=options.search_lag), options.beat))
+    except Misconfigured as error:
+        log.error("%s", error)
+        return FINAL
+    except WindrowError as error:
+        log.error("%s", error)
+        return AGAIN
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Pages in the Airflow UI: boards that draw marts. The plugin registers them: plugins/windrow_plugin.py."""

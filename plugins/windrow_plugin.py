@@ -1,0 +1,31 @@
+"""Windrow's pages in the Airflow UI."""
+
+import sys
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+def _apps() -> list[dict[str, Any]]:
+    """Make the web app in the API server only: Airflow loads plugins in its other components, too."""
+    if "airflow.api_fastapi.app" not in sys.modules:
+        return []
+    from windrow.ui.app import PREFIX, app  # noqa: PLC0415
+
+    return [{"app": app, "url_prefix": PREFIX, "name": "Windrow"}]
+
+
+class WindrowPlugin(AirflowPlugin):
+    """Registers the pages, nothing else."""
+
+    name = "windrow"
+    fastapi_apps = _apps()
+    external_views = [  # noqa: RUF012 - Airflow declares it so
+        {
+            "name": "Posts",
+            "href": "/windrow/boards/x_posts/",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "x-posts-board",
+        },
+    ]

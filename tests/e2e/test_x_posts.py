@@ -1,0 +1,117 @@
+"""x_posts on the whole local cloud with a real Airflow: from the stream to the marts, woken by the queue."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from local_cloud import airflow_env
+from local_cloud.apis.testing import FakeApi
+from tests.apis.x.bench import X
+from tests.e2e.system import Dag, System, until
+from tests.local_cloud.conftest import pid_of
+
+DAG_ID = "x_posts"
+SUBSCRIPTION = "projects/windrow/subscriptions/x-posts"
+
+
+class Posts(Dag):
+    """The DAG, its stream, its queue and its table."""
+
+    @property
+    def x(self) -> X:
+        return X(FakeApi(self.system.settings.api_url, None))  # type: ignore[arg-type]  # its process is supervised
+
+    def sent(self) -> list[str]:
+        """Name the posts that went out on the stream."""
+        return list(self.x.admin("GET", "/posts?sent=1")["ids"])
+
+    def ids(self) -> list[str]:
+        return [row["post_id"] for row in self.system.rows("SELECT post_id FROM x.posts ORDER BY post_id")]
+
+    def waiting(self) -> int:
+        """How many messages are not acknowledged."""
+        url = f"{self.system.settings.pubsub_url}/subscriptions"
+        report = requests.get(url, timeout=10).json()[SUBSCRIPTION]
+        return int(report["waiting"]) + int(report["leased"])
+
+    def runs(self) -> list[dict[str, Any]]:
+        return list(self.system.airflow.call("GET", f"/dags/{DAG_ID}/dagRuns?limit=50")["dag_runs"])
+
+    def pause(self, is_paused: bool) -> None:
+        self.system.airflow.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": is_paused})
+
+    def rest(self) -> None:
+        """Wait until no run is under way."""
+        until(lambda: all(run["state"] in {"success", "failed"} for run in self.runs()), 240)
+
+
+@pytest.fixture(scope="module")
+def posts(system: System) -> Iterator[Posts]:
+    system.reset()
+    dag = Posts(system, DAG_ID)
+    until(lambda: dag.x.admin("GET")["connected"])
+    dag.x.scene(rate_per_s=0)
+    yield dag
+    dag.rest()
+    dag.pause(True)
+
+
+def test_a_switched_on_dag_is_woken_by_the_queue_and_merges_what_came(posts: Posts) -> None:
+    posts.x.make(300)
+    posts.pause(False)
+
+    until(lambda: any(run["run_type"] == "asset_triggered" and run["state"] == "success" for run in posts.runs()), 240)
+    posts.rest()
+    if posts.waiting():  # a run by time began before all was published
+        posts.run(max_seconds=10)
+
+    sent = posts.sent()
+    assert len(sent) >= 250
+    assert posts.ids() == sent
+    assert posts.waiting() == 0
+    (row,) = posts.system.rows("SELECT SUM(posts) AS posts FROM x.by_minute")
+    assert 0 < row["posts"] <= len(sent)  # less the replaced versions
+
+
+def test_a_run_without_messages_is_skipped(posts: Posts) -> None:
+    posts.rest()
+    run_id, state = posts.run(max_seconds=10)
+
+    assert state == "success"
+    assert {task["state"] for task in posts.tasks(run_id).values()} == {"skipped"}
+
+
+def test_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(posts: Posts) -> None:
+    before = len(posts.ids())
+    posts.x.make(300)
+    sent = posts.sent()
+    until(lambda: posts.waiting() >= len(sent) - before)
+    run_id = posts.trigger(max_seconds=10)
+    until(lambda: posts.tasks(run_id)["load"]["state"] == "running", 240)
+
+    os.kill(pid_of(posts.system.settings.var, "airflow scheduler"), signal.SIGKILL)
+
+    assert posts.wait(run_id) == "success"
+    posts.rest()
+    assert posts.waiting() == 0
+    assert posts.ids() == sent
+
+
+def test_the_board_is_for_who_is_signed_in_and_draws_what_is_there(posts: Posts) -> None:
+    board = f"{posts.system.settings.airflow_url}/windrow/boards/x_posts"
+    for path in ("/", "/board", "/data"):
+        assert requests.get(f"{board}{path}", timeout=30).status_code == 401, path
+    login = {"username": airflow_env.USER, "password": posts.system.settings.admin_password}
+    url = f"{posts.system.settings.airflow_url}/auth/token"
+    signed = {"Authorization": f"Bearer {requests.post(url, json=login, timeout=30).json()['access_token']}"}
+
+    assert "vega" in requests.get(f"{board}/", headers=signed, timeout=30).text
+    data = requests.get(f"{board}/data", headers=signed, timeout=60).json()
+
+    assert data["state"] == "ready", data
+    (row,) = posts.system.rows("SELECT SUM(posts) AS posts FROM x.by_hour")
+    assert data["rows"]["totals"][0]["posts_month"] == row["posts"]

@@ -1,0 +1,314 @@
+"""The publisher between the fake X API, Pub/Sub and MongoDB: as a process that is killed, and what stops it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from local_cloud.apis import testing as fake_api
+from local_cloud.settings import X_TOKEN, Settings
+from local_cloud.testing import ROOT, running
+from tests.apis.x.bench import RULES, SIGNED, X
+from tests.local_cloud.conftest import eventually
+from tests.local_cloud.pubsub.bench import Bench, launched
+from windrow.publisher.publisher import RUN, STEP
+from windrow.staging import Staging
+
+
+@pytest.fixture(scope="session")
+def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with running({"pubsub"}, tmp_path_factory.mktemp("pubsub") / "var") as settings:
+        yield settings
+
+
+@pytest.fixture
+def x(api: fake_api.FakeApi) -> X:
+    made = X(api)
+    made.admin("DELETE")
+    made.scene(search_lag_s=0, duplicate_share=0, repost_share=0, heartbeat_s=0.2)
+    return made
+
+
+@dataclass
+class Desk:
+    """Where one publisher works: its API, its topic, its state."""
+
+    x: X
+    bench: Bench
+    staging: Staging
+    mongo_url: str
+    database: str
+    folder: Path
+    rules: str = "tesla"
+    starts: int = 0
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.staging.notes(RUN).get(STEP, {})
+
+    @property
+    def log(self) -> str:
+        return (self.folder / f"log-{self.starts}").read_text()
+
+    def start(self, **environment: str) -> "subprocess.Popen[bytes]":
+        """Start the process; it notes its state often."""
+        self.starts += 1
+        variables = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("X_")},
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")]),
+            "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{self.bench.port}",
+            "MONGO_URL": self.mongo_url,
+            "MONGO_DATABASE": self.database,
+            "X_API_URL": self.x.api.url,
+            "X_BEARER_TOKEN": X_TOKEN,
+            "X_RULES": self.rules,
+            "X_PROJECT": "windrow",
+            "X_TOPIC": self.bench.topic.rpartition("/")[2],
+            "X_SUBSCRIPTION": self.bench.name.rpartition("/")[2],
+            **environment,
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "windrow.publisher",
+            "--search-lag",
+            "0.5",
+            "--beat",
+            str(self.folder / "beat"),
+        ]
+        with (self.folder / f"log-{self.starts}").open("wb") as log:
+            return subprocess.Popen(command, env=variables, cwd=ROOT, stderr=log)
+
+    @contextmanager
+    def publishing(self, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run the process until the block ends; on entry the stream is open."""
+        process = self.start(**environment)
+        try:
+            eventually(lambda: self.connected(process), "the stream is open", 40)
+            yield process
+        finally:
+            process.kill()
+            process.wait(10)
+
+    def connected(self, process: "subprocess.Popen[bytes]") -> bool:
+        assert process.poll() is None, self.log
+        return bool(self.x.admin("GET")["connected"])
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Take all that is published, once it is."""
+        found: list[dict[str, Any]] = []
+        while received := self.bench.pull(wait=False):
+            found += [json.loads(message.message.data) for message in received]
+            self.bench.acknowledge(received)
+        return found
+
+    def published(self, ids: set[str]) -> list[dict[str, Any]]:
+        """Wait until these posts are published; return all messages."""
+        found: list[dict[str, Any]] = []
+
+        def complete() -> bool:
+            found.extend(self.messages())
+            return ids <= {message["post_id"] for message in found}
+
+        eventually(complete, f"{len(ids)} posts are published", 60)
+        return found
+
+
+@pytest.fixture
+def desk(x: X, pubsub: Settings, staging: Staging, mongo: MongoClient, tmp_path: Path) -> Desk:
+    host, port = mongo.address or ("", 0)
+    bench = Bench(pubsub.pubsub_port, pubsub.pubsub_http_port)
+    url = os.environ.get("MONGO_URL") or f"mongodb://{host}:{port}"
+    return Desk(x, bench, staging, url, staging._database.name, tmp_path)
+
+
+def ids(x: X, query: str = "tesla") -> set[str]:
+    return set(x.ids(query))
+
+
+# --- what it publishes -------------------------------------------------------------------------
+
+
+def test_each_post_that_matches_is_published_once_with_its_id(desk: Desk) -> None:
+    before = ids(desk.x)
+    desk.x.scene(duplicate_share=0.5)
+    with desk.publishing(X_USERNAMES="1"):
+        desk.x.make(300)
+        wanted = ids(desk.x) - before
+        messages = desk.published(wanted)
+        received_ids = [message["post_id"] for message in messages]
+
+    assert sorted(received_ids) == sorted(wanted), "none twice, none besides"
+    assert {"text", "author_id", "username", "lang", "created_at", "_fetched_at", "_key"} <= set(messages[0])
+    assert {message["_key"] for message in messages} == {"stream"}
+
+
+def test_the_post_id_is_an_attribute_of_the_message(desk: Desk) -> None:
+    with desk.publishing():
+        desk.x.make(30)
+        received = desk.bench.pull()
+
+    message = received[0].message
+    assert message.attributes["post_id"] == json.loads(message.data)["post_id"]
+    assert message.attributes["kind"] == "post"
+
+
+def test_lines_of_every_kind_have_a_clear_outcome(desk: Desk) -> None:
+    good = '{"data": {"id": "1800000000000000001", "text": "\U0001f697\U0001f44d"}}'
+    long = json.dumps({"data": {"id": "1800000000000000002", "text": "x" * 65_536}})
+    lines = (
+        *(good, good, long, '{"data": {"id": "1800000000000000003"}}', '{"data": {"id"'),
+        '{"delete": {"post": {"id": "1800000000000000001"}}}',
+        '{"data": {"id": "1800000000000000004", "text": "b", "edit_history_post_ids": ["17", "1800000000000000004"]}}',
+    )
+    with desk.publishing():
+        desk.x.send(*lines)
+        messages = desk.published({"1800000000000000001", "1800000000000000002", "1800000000000000004"})
+        eventually(lambda: desk.state.get("unreadable") == 2, "it is counted", 20)
+        state = desk.state
+
+    assert [(m["post_id"][-1], "deleted_at" in m) for m in messages] == [
+        ("1", False),
+        ("2", False),
+        ("1", True),
+        ("4", False),
+    ]
+    assert messages[1]["text"] == "x" * 65_536
+    assert messages[3]["edit_of"] == "17"
+    assert (state["posts"], state["deletions"], state["repeated"]) == (3, 1, 1)
+    reasons = [rejected.reason for _, rejected in desk.staging.quarantined(RUN)]
+    assert sorted(reasons)[0] == "field 'text' is missing"
+    assert sorted(reasons)[1].startswith("no JSON")
+
+
+def test_rules_are_kept_in_step_with_the_settings(desk: Desk) -> None:
+    desk.x.add_rules("tesla", "bicycle", tag="old")
+    desk.rules = '{"cars": "tesla", "de": "tesla lang:de"}'
+
+    with desk.publishing():
+        found = desk.x.api.request("GET", RULES, headers=SIGNED).json()["data"]
+
+    assert sorted((rule["tag"], rule["value"]) for rule in found) == [("cars", "tesla"), ("de", "tesla lang:de")]
+
+
+# --- breaks ------------------------------------------------------------------------------------
+
+
+def killed(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+
+
+def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
+    before = ids(desk.x)
+    with desk.publishing() as process:
+        eventually(lambda: "through" in desk.state, "its state is there", 20)
+        desk.x.scene(rate_per_s=100)
+        eventually(lambda: len(ids(desk.x) - before) > 200, "posts are made", 20)
+        killed(process)
+    eventually(lambda: not desk.x.admin("GET")["connected"], "the stream is closed", 20)
+    made_in_the_gap = ids(desk.x)
+    desk.x.make(150)
+    made_in_the_gap = ids(desk.x) - made_in_the_gap
+    assert len(made_in_the_gap) > 100
+
+    with desk.publishing():
+        count = len(ids(desk.x))
+        eventually(lambda: len(ids(desk.x)) > count + 50, "the stream goes on")
+        desk.x.scene(rate_per_s=0)
+        wanted = ids(desk.x) - before
+        messages = desk.published(wanted)
+
+    assert made_in_the_gap <= {m["post_id"] for m in messages if m["_key"] != "stream"}, "the search brought them"
+    assert "filled the gap" in desk.log
+    assert "no reposts and no deletions" in desk.log
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda x: x.admin("POST", "/cut"),
+        lambda x: x.admin("POST", "/end?kind=UpstreamOperationalDisconnect"),
+    ],
+    ids=["cut", "ended"],
+)
+def test_a_stream_that_breaks_is_opened_again_at_once(desk: Desk, break_it: Callable[[X], object]) -> None:
+    before = ids(desk.x)
+    with desk.publishing() as process:
+        desk.x.make(50)
+        break_it(desk.x)
+        eventually(lambda: desk.x.api.counters()["routes"]["GET /2/tweets/search/stream"]["requests"] == 2, "again")
+        eventually(lambda: desk.connected(process), "it is open again")
+        desk.x.make(50)
+        desk.published(ids(desk.x) - before)
+
+
+@pytest.mark.parametrize(("refuse", "told"), [("credits", "credits"), ("spend_cap", "cap"), ("usage_cap", "cap")])
+def test_what_costs_money_stops_it_with_what_to_do(desk: Desk, refuse: str, told: str) -> None:
+    desk.x.scene(refuse=refuse)
+    process = desk.start()
+
+    assert process.wait(60) == 2
+    assert "What to do:" in desk.log
+    assert told in desk.log
+    assert X_TOKEN not in desk.log
+
+
+def test_a_revoked_token_stops_it_with_what_to_do(desk: Desk) -> None:
+    with desk.publishing() as process:
+        desk.x.admin("DELETE", "/token")
+        desk.x.admin("POST", "/cut")
+        assert process.wait(60) == 2
+
+    assert "X_BEARER_TOKEN" in desk.log
+    assert X_TOKEN not in desk.log
+
+
+def test_rules_that_vanish_are_set_again(desk: Desk) -> None:
+    with desk.publishing():
+        rules = desk.x.api.request("GET", RULES, headers=SIGNED).json()["data"]
+        desk.x.api.request("POST", RULES, json.dumps({"delete": {"ids": [rule["id"] for rule in rules]}}), SIGNED)
+        desk.x.admin("POST", "/cut")
+
+        eventually(lambda: len(desk.x.admin("GET")["rules"]) == 1, "the rule is there again", 30)
+
+
+def test_a_sigterm_ends_it_in_order_and_what_was_read_is_published(desk: Desk) -> None:
+    before = ids(desk.x)
+    with desk.publishing() as process:
+        desk.x.make(200)
+        eventually(lambda: desk.state.get("posts", 0) > 0, "it reads", 20)
+        process.terminate()
+        assert process.wait(30) == 0
+        assert desk.state["on_the_way"] == 0
+        assert len(desk.messages()) == desk.state["acknowledged"] > 0
+    assert ids(desk.x) - before
+
+
+def test_a_full_pubsub_holds_the_stream_back_and_nothing_is_lost(desk: Desk, tmp_path: Path) -> None:
+    before = ids(desk.x)
+    with launched(tmp_path / "full", "--most-waiting", "50") as bench:
+        desk.bench = bench
+        with desk.publishing():
+            desk.x.make(400)
+            wanted = ids(desk.x) - before
+            eventually(lambda: bench.report()["waiting"] >= 50, "it is full")
+            messages = desk.published(wanted)
+
+    assert sorted(message["post_id"] for message in messages) == sorted(wanted)
+
+
+def test_without_settings_it_says_which(desk: Desk) -> None:
+    process = desk.start(X_RULES="", X_PROJECT="")
+
+    assert process.wait(30) == 2
+    assert "X_RULES, X_PROJECT" in desk.log

@@ -1,0 +1,238 @@
+"""pull and acknowledge over real connections: Pub/Sub, GCS, MongoDB, BigQuery. How they run in a DAG: tests/e2e."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from local_cloud.settings import BUCKET, PROJECT_ID, Settings
+from local_cloud.testing import running
+from tests.local_cloud.pubsub.bench import Bench, texts
+from tests.x_table import SQL, land, post, run
+from windrow.batch import ACKS, Bounds, gather
+from windrow.errors import ConnectionUnusable, CountsDisagree, ManifestMissing
+from windrow.hooks.pubsub import Subscription
+from windrow.hooks.staging import staging
+from windrow.hooks.stores import open_store
+from windrow.landing import Manifest
+from windrow.operators.acknowledge import AcknowledgeOperator
+from windrow.operators.pull import PullOperator
+from windrow.plan import Run, slug
+from windrow.triggers.waiting import MessagesWaiting
+
+GCP = "google_cloud_default"
+
+
+@pytest.fixture(scope="module")
+def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with running({"pubsub"}, tmp_path_factory.mktemp("pubsub") / "var") as settings:
+        yield settings
+
+
+@pytest.fixture
+def bench(pubsub: Settings, cloud: Settings, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A topic with its subscription, and Airflow's connections to it."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.pubsub_address)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.gcs_url)
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", cloud.bigquery_url)
+    extra = {"is_anonymous": True, "project": PROJECT_ID, "use_legacy_sql": False}
+    google = {"conn_type": "google_cloud_platform", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
+    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": "pull"}
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
+    made = Bench(pubsub.pubsub_port, pubsub.pubsub_http_port)
+    made.make(ack_deadline_seconds=600)
+    return made
+
+
+@pytest.fixture(scope="module")
+def warehouse(cloud: Settings) -> Iterator[bigquery.Client]:
+    options = {"api_endpoint": cloud.bigquery_url}
+    with bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options=options) as client:
+        for dataset in ("x", "windrow_landing"):
+            client.create_dataset(dataset, exists_ok=True)
+        run(client, "posts/create.sql")
+        yield client
+
+
+class Task:
+    """The two tasks of one run."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.run_id = f"test__{uuid.uuid4().hex}"
+        self.prefix = f"x/{self.run_id}"
+        self.batch = {
+            "dataset": "x_posts",
+            "subscription": bench.name.rpartition("/")[2],
+            "to": f"gs://{BUCKET}",
+            "prefix": self.prefix,
+        }
+        self.context: Any = {"run_id": self.run_id, "dag_run": SimpleNamespace(conf={}), "outlet_events": {}}
+
+    def pull(self, **bounds: Any) -> dict[str, Any]:
+        return PullOperator(task_id="pull", **self.batch, **{"max_seconds": 5, **bounds}).execute(self.context)
+
+    def acknowledge(self) -> dict[str, Any]:
+        sql = (SQL / "posts/prove.sql").read_text().replace("{{ run_id | slug }}", slug(self.run_id))
+        return AcknowledgeOperator(task_id="acknowledge", **self.batch, sql=sql).execute(self.context)
+
+    @property
+    def manifest(self) -> Manifest:
+        return Manifest.read(open_store(f"gs://{BUCKET}", GCP), self.prefix)
+
+    def quarantine(self) -> list[str]:
+        with staging("mongo_default", "x_posts") as state:
+            return [rejected.reason for _, rejected in state.quarantined(Run("x_posts", self.run_id))]
+
+
+@pytest.fixture
+def task(bench: Bench) -> Task:
+    return Task(bench)
+
+
+def messages(*numbers: int) -> list[str]:
+    return [json.dumps({name: value for name, value in post(n).items() if value is not None}) for n in numbers]
+
+
+def merged(warehouse: bigquery.Client, task: Task, *numbers: int) -> None:
+    land(warehouse, *(post(number) | {"_run_id": task.run_id} for number in numbers), run_id=task.run_id)
+    run(warehouse, "posts/merge.sql", task.run_id)
+
+
+def test_a_batch_is_landed_and_acknowledged_only_when_it_is_merged(bench, task, warehouse):
+    bench.publish(*messages(1, 2, 3))
+
+    returned = task.pull()
+
+    assert returned["records"] == 3
+    assert returned["objects"] == [f"{task.prefix}/part-00000.parquet"]
+    assert bench.report()["leased"] == 3
+    assert bench.report()["acknowledged"] == 0
+
+    merged(warehouse, task, 1, 2, 3)
+    receipt = task.acknowledge()
+
+    assert (receipt["agrees"], receipt["exported"], receipt["merged"], receipt["acknowledged"]) == (True, 3, 3, 3)
+    assert bench.report()["acknowledged"] == 3
+    assert bench.report()["leased"] == 0
+
+
+def test_nothing_is_acknowledged_when_the_warehouse_lacks_a_record(bench, task, warehouse):
+    bench.publish(*messages(11, 12))
+    task.pull()
+    merged(warehouse, task, 11)
+
+    with pytest.raises(CountsDisagree, match=r"2 records are landed and 1 loaded"):
+        task.acknowledge()
+
+    assert bench.report()["acknowledged"] == 0
+
+
+def test_a_crash_before_the_acknowledgement_brings_the_messages_again(bench, task, warehouse):
+    bench.publish(*messages(21, 22))
+    task.pull()
+    merged(warehouse, task, 21, 22)
+    bench.lease(bench_leased(task), 0)  # as ten minutes after the crash
+
+    again = Task(bench)
+    assert again.pull()["records"] == 2
+    merged(warehouse, again, 21, 22)
+    again.acknowledge()
+
+    assert bench.report()["acknowledged"] == 2
+    found = warehouse.query_and_wait("SELECT COUNT(*) AS n FROM x.posts WHERE text IN ('tesla 21', 'tesla 22')")
+    assert [row["n"] for row in found] == [2]
+
+
+def bench_leased(task: Task) -> list[Any]:
+    data = open_store(f"gs://{BUCKET}", GCP).get(f"{task.prefix}/{ACKS}")
+    return [SimpleNamespace(ack_id=ack_id) for ack_id in orjson.loads(data or b"[]")]
+
+
+def test_a_message_that_cannot_be_read_goes_to_the_quarantine_and_is_let_go(bench, task, warehouse):
+    bench.publish("no json", *messages(31), '{"post_id": "1"}')
+
+    assert task.pull()["records"] == 1
+    merged(warehouse, task, 31)
+    receipt = task.acknowledge()
+
+    assert (receipt["exported"], receipt["unreadable"], receipt["acknowledged"]) == (1, 2, 3)
+    assert len(task.quarantine()) == 2
+
+
+def test_a_batch_of_nothing_that_can_be_read_is_skipped_and_let_go(bench, task):
+    bench.publish("no json")
+
+    with pytest.raises(AirflowSkipException, match="none can be read"):
+        task.pull()
+
+    assert bench.report()["acknowledged"] == 1
+    assert len(task.quarantine()) == 1
+
+
+def test_without_messages_the_task_is_skipped(task):
+    with pytest.raises(AirflowSkipException, match="has no messages"):
+        task.pull(max_seconds=1)
+
+
+def test_a_batch_ends_at_its_bounds(bench, task):
+    bench.publish(*messages(*range(40, 60)))
+
+    assert task.pull(max_messages=7)["records"] == 7
+    queue = Subscription(GCP, bench.name.rpartition("/")[2])
+    assert len(gather(queue, Bounds(bytes=1))) == 13, "a pull is not cut"
+    assert gather(queue, Bounds(seconds=0.5)) == []
+
+
+def test_a_second_try_leaves_nothing_of_the_first(bench, task, monkeypatch):
+    monkeypatch.setattr("windrow.batch.PART_RECORDS", 1)
+    bench.publish(*messages(71, 72))
+    task.pull()
+    before = task.manifest
+    bench.publish(*messages(73))
+
+    task.pull()
+
+    assert before.records == 2
+    assert task.manifest.records == 1
+    names = open_store(f"gs://{BUCKET}", GCP).names(f"{task.prefix}/")
+    assert len(names) == 3, "a part, the ids, the manifest"
+
+
+def test_what_is_not_there_is_named(bench, task):
+    with pytest.raises(ManifestMissing):
+        task.acknowledge()
+    task.batch["subscription"] = "never-made"
+    with pytest.raises(ConnectionUnusable, match="subscriptions/never-made"):
+        task.pull()
+
+
+def test_the_trigger_wakes_and_takes_nothing(bench):
+    trigger = MessagesWaiting(subscription=bench.name.rpartition("/")[2], quiet_s=3600)
+    classpath, arguments = trigger.serialize()
+    assert classpath == "windrow.triggers.waiting.MessagesWaiting"
+    bench.publish(*messages(81))
+
+    async def first() -> Any:
+        return (await anext(MessagesWaiting(**arguments).run())).payload
+
+    assert asyncio.run(asyncio.wait_for(first(), 30)) == {"subscription": bench.name.rpartition("/")[2]}
+    assert len(texts(bench.pull())) == 1
+
+
+def test_the_trigger_waits_while_there_is_nothing(bench):
+    trigger = MessagesWaiting(subscription=bench.name.rpartition("/")[2])
+
+    async def first() -> Any:
+        return await asyncio.wait_for(anext(trigger.run()), 2)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(first())

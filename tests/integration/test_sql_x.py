@@ -1,0 +1,151 @@
+"""The SQL files of x, run on BigQuery as the DAG runs them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from local_cloud.settings import PROJECT_ID, Settings
+from tests.x_table import MARTS, NOW, SQL, deletion, land, merge, post, run
+from windrow.sources.x import Posts
+
+
+@pytest.fixture(scope="module")
+def warehouse(cloud: Settings) -> Iterator[bigquery.Client]:
+    options = {"api_endpoint": cloud.bigquery_url}
+    with bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options=options) as client:
+        client.create_dataset("x", exists_ok=True)
+        client.create_dataset("windrow_landing", exists_ok=True)
+        yield client
+
+
+@pytest.fixture
+def final(warehouse: bigquery.Client) -> bigquery.Client:
+    """The warehouse with an empty final table."""
+    warehouse.delete_table("x.posts", not_found_ok=True)
+    run(warehouse, "posts/create.sql")
+    return warehouse
+
+
+def table(warehouse: bigquery.Client) -> list[dict[str, Any]]:
+    return [dict(row) for row in warehouse.query_and_wait("SELECT * FROM x.posts ORDER BY post_id")]
+
+
+def test_the_final_table_has_the_columns_of_the_contract(final):
+    columns = final.get_table("x.posts").schema
+    declared = Posts.contract.bigquery_fields
+    assert [(column.name, column.field_type, column.mode) for column in columns] == [
+        (field["name"], field["type"], field["mode"]) for field in declared
+    ]
+    described = (SQL / "posts" / "create.sql").read_text()
+    for field in declared:
+        assert f"'{field['description']}'" in described, f"{field['name']} is described otherwise in create.sql"
+
+
+def test_merging_twice_changes_nothing_and_a_post_that_came_twice_is_one_row(final):
+    merge(final, post(1), post(1, NOW + timedelta(seconds=1), lang="de"), post(2))
+    once = table(final)
+    run(final, "posts/merge.sql")
+
+    assert [(row["text"], row["lang"]) for row in once] == [("tesla 1", "de"), ("tesla 2", "en")]
+    assert table(final) == once
+
+
+def test_every_column_of_a_newer_record_replaces_the_older(final):
+    merge(final, post(1))
+    other = {
+        "text": "other", "author_id": "2", "username": "ada", "lang": "fr", "hashtags": "a b", "repost_of": "3",
+        "quote_of": "4", "reply_to": "5", "edit_of": "6", "_extra": "{}", "_key": "k", "_run_id": "two",
+    }  # fmt: skip
+    changed = post(1, NOW + timedelta(hours=1), **other)
+    merge(final, changed, run_id="two")
+    (row,) = table(final)
+
+    wanted = changed | {"_fetched_at": NOW + timedelta(hours=1), "created_at": NOW}
+    assert row == wanted
+
+
+def test_an_older_record_does_not_turn_the_table_back_and_still_counts_as_merged(final):
+    merge(final, post(1, NOW + timedelta(hours=1), lang="de"), run_id="new")
+    merge(final, post(1, lang="en"), run_id="old")
+
+    assert [row["lang"] for row in table(final)] == ["de"]
+    assert run(final, "posts/prove.sql", "old") == [{"loaded": 1, "distinct": 1, "merged": 1, "total": 1}]
+
+
+@pytest.mark.parametrize("later", [timedelta(hours=1), timedelta(hours=-1)], ids=["late post", "early post"])
+def test_a_deletion_takes_the_text_and_no_post_brings_it_back(final, later):
+    merge(final, post(1), run_id="a")
+    merge(final, deletion(1), run_id="b")
+    merge(final, post(1, NOW + later), run_id="c")
+    (row,) = table(final)
+
+    assert (row["text"], row["author_id"], row["deleted_at"]) == (None, None, NOW)
+    assert run(final, "posts/prove.sql", "c")[0]["merged"] == 1
+
+
+def test_a_deletion_in_the_same_batch_wins(final):
+    merge(final, deletion(1), post(1, NOW + timedelta(minutes=1)))
+
+    assert [row["deleted_at"] for row in table(final)] == [NOW]
+
+
+def test_proof_sees_a_post_that_was_not_merged(final):
+    merge(final, post(1), post(2), post(2))
+    final.query_and_wait("DELETE FROM x.posts WHERE text = 'tesla 2'")
+
+    assert run(final, "posts/prove.sql") == [{"loaded": 3, "distinct": 2, "merged": 1, "total": 1}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "failed"),
+    [
+        ([post(1), deletion(2), post(1)], set()),
+        ([post(1, text=None)], {"only_deleted_posts_lack_a_text"}),
+        ([post(1, created_at=(NOW + timedelta(hours=2)).isoformat())], {"no_post_is_of_the_future"}),
+    ],
+)
+def test_the_audit_finds_what_should_not_be_merged(final, rows, failed):
+    land(final, *rows)
+    (verdict,) = run(final, "posts/audit.sql")
+    assert {name for name, holds in verdict.items() if not holds} == failed
+
+
+def test_marts_count_what_is_there_now(final):
+    old = post(9)
+    merge(
+        final,
+        post(1, hashtags="ev tesla"),
+        post(2, hashtags="ev", author_id="2", repost_of="1"),
+        post(3, author_id="2", username="ada", lang=None, age=timedelta(hours=3)),
+        post(4, age=timedelta(days=3), hashtags="late"),
+        deletion(5),
+        old,
+        post(10, edit_of=old["post_id"], lang="de", hashtags="ev"),
+    )
+    for mart in MARTS:
+        run(final, f"{mart}/query.sql")
+
+    def rows(mart: str, columns: str) -> list[tuple[Any, ...]]:
+        found = final.query_and_wait(f"SELECT {columns} FROM x.{mart} ORDER BY {columns}")  # noqa: S608
+        return [tuple(row.values()) for row in found]
+
+    minute, hour = NOW.replace(second=0), NOW.replace(minute=0, second=0)
+    early = NOW - timedelta(hours=3)
+    assert rows("by_minute", "minute, lang, posts, reposts, authors") == [
+        (early.replace(second=0), "und", 1, 0, 1),
+        (minute, "de", 1, 0, 1),
+        (minute, "en", 2, 1, 2),
+    ]
+    assert [row[:3] for row in rows("by_hour", "hour, lang, posts")][-2:] == [(hour, "de", 1), (hour, "en", 2)]
+    assert rows("hashtags", "hashtag, posts, reposts, authors") == [("ev", 3, 1, 2), ("tesla", 1, 0, 1)]
+    assert rows("accounts", "author_id, account, posts, reposts") == [("1", "1", 2, 0), ("2", "ada", 2, 1)]
+
+
+def test_marts_of_an_empty_table_are_empty(final):
+    for mart in MARTS:
+        run(final, f"{mart}/query.sql")
+        assert list(final.query_and_wait(f"SELECT * FROM x.{mart}")) == []  # noqa: S608

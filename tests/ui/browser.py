@@ -1,0 +1,120 @@
+"""A headless Chromium, driven over its own protocol: no more of it than looking at a page needs."""
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LIMIT_S = 30
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._number = 0
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self.errors: list[str] = []
+        """What the page's scripts complained of."""
+        self._hearing = asyncio.create_task(self._hear())
+
+    async def _hear(self) -> None:
+        async for message in self._socket:
+            said = json.loads(message.data)
+            if "id" in said:
+                self._answers.pop(said["id"]).set_result(said)
+            elif said["method"] == "Runtime.exceptionThrown":
+                self.errors.append(str(said["params"]["exceptionDetails"]))
+            elif said["method"] == "Runtime.consoleAPICalled" and said["params"]["type"] == "error":
+                self.errors.append(str(said["params"]["args"]))
+
+    async def call(self, method: str, **params: Any) -> Any:
+        self._number += 1
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[self._number] = answer
+        await self._socket.send_json({"id": self._number, "method": method, "params": params})
+        said = await asyncio.wait_for(answer, LIMIT_S)
+        assert "error" not in said, said["error"]
+        return said["result"]
+
+    async def dress(self, width: int, height: int, scheme: str) -> None:
+        """Have a screen of this size, in the scheme light or dark."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    async def open(self, url: str) -> None:
+        """Go to a page."""
+        await self.call("Page.navigate", url=url)
+
+    async def value(self, script: str) -> Any:
+        """Return what a script gives."""
+        result = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        return result["result"].get("value")
+
+    async def until(self, script: str) -> None:
+        """Wait until a script gives something true."""
+        async with asyncio.timeout(LIMIT_S):
+            while not await self.value(script):  # noqa: ASYNC110 - what it waits for is in another process
+                await asyncio.sleep(0.05)
+
+    async def screenshot(self) -> bytes:
+        """Return a picture of the whole page, as PNG."""
+        picture = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        return base64.b64decode(picture["data"])
+
+    async def __aenter__(self) -> Self:
+        for domain in ("Page", "Runtime", "Network"):
+            await self.call(f"{domain}.enable")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._hearing.cancel()
+        await self._socket.close()
+
+
+@contextmanager
+def _chromium() -> Iterator[Path]:
+    """Run a Chromium until the block ends; return its profile."""
+    # its children may still write when it has ended
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+        command += ["--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
+        process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield Path(profile)
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@asynccontextmanager
+async def page() -> AsyncIterator[Page]:
+    """Run a Chromium with one tab, until the block ends."""
+    with _chromium() as profile:
+        port = profile / "DevToolsActivePort"
+        async with asyncio.timeout(LIMIT_S):
+            while not _read(port):  # noqa: ASYNC110 - what it waits for is another process
+                await asyncio.sleep(0.05)
+        address = f"http://127.0.0.1:{_read(port).splitlines()[0]}"
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{address}/json/list") as answer:
+                (tab,) = [one for one in await answer.json() if one["type"] == "page"]
+            socket = await session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0)
+            async with Page(socket) as opened:
+                yield opened
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
