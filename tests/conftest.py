@@ -36,6 +36,8 @@ from pymongo import MongoClient  # noqa: E402
 from local_cloud.apis import testing as fake_api  # noqa: E402
 from local_cloud.settings import Settings  # noqa: E402
 from local_cloud.testing import running  # noqa: E402
+from tests import scripted_api  # noqa: E402
+from tests.scripted_api import ScriptedApi  # noqa: E402
 from windrow.staging import Staging  # noqa: E402
 
 
@@ -77,3 +79,18 @@ def api(api_server: fake_api.FakeApi) -> fake_api.FakeApi:
     api_server.revoke_tokens()
     api_server.reset()
     return api_server
+
+
+@pytest.fixture(scope="session")
+def scripted_server() -> Iterator[ScriptedApi]:
+    """A server whose answers a test writes down, one for all tests."""
+    with scripted_api.running() as api:
+        yield api
+
+
+@pytest.fixture
+def scripted(scripted_server: ScriptedApi) -> ScriptedApi:
+    """The same, with nothing asked yet, and `{}` as its answer to everything."""
+    scripted_server.asked.clear()
+    scripted_server.answers(scripted_api.Reply())
+    return scripted_server

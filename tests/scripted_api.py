@@ -35,9 +35,13 @@ class Reply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str | bytes:
+        """The body as it is sent."""
+        return self.body if isinstance(self.body, str | bytes) else json.dumps(self.body, ensure_ascii=False)
+
     def response(self) -> web.Response:
-        body = self.body if isinstance(self.body, str | bytes) else json.dumps(self.body)
-        return web.Response(body=body, status=self.status, headers=dict(self.headers))
+        return web.Response(body=self.text, status=self.status, headers=dict(self.headers))
 
 
 Script = Callable[[Asked], Reply]

@@ -22,7 +22,7 @@ async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextP
     first = await client.ask(query, read)
     if not isinstance(first, Answer) or first.outcome is Outcome.GAP:
         return first
-    pages, keys, size = [first], {query.key}, _size(first)
+    pages, keys, size = [first], {query.key}, 1 + _size(first)
     while True:
         try:
             following = next_page(pages[-1].query, pages[-1])
@@ -56,5 +56,5 @@ def _joined(pages: Sequence[Answer | Rejected]) -> str:
 
 
 def _size(page: Answer) -> int:
-    """Return the bytes of a page in the array, with its comma or a bracket."""
+    """Return the bytes of a page in the array, with the comma or the bracket behind it."""
     return len(page.body.encode()) + 1

@@ -24,17 +24,9 @@ QUICK = Backoff(base_s=0.001, cap_s=0.002, attempts=3)
 QUERY = Query.of("/items", {"page": "1"})
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ScriptedApi]:
-    with scripted_api.running() as api:
-        yield api
-
-
 @pytest.fixture
-def api(server: ScriptedApi) -> ScriptedApi:
-    server.asked.clear()
-    server.answers(Reply())
-    return server
+def api(scripted: ScriptedApi) -> ScriptedApi:
+    return scripted
 
 
 @pytest.fixture(scope="module")

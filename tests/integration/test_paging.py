@@ -1,0 +1,295 @@
+"""Answers of several pages: whole or not at all, in the client, in the engine, in the quarantine."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.faults.harvest_process import QUICK
+from tests.scripted_api import Reply, ScriptedApi
+from windrow.answer import LARGEST, Answer, Outcome, Rejected
+from windrow.auth import NoAuth
+from windrow.client import Client, Limits, Reader
+from windrow.contract import Column, Contract, Kind
+from windrow.engine import Harvester, Tally
+from windrow.errors import RateLimited, Unreadable
+from windrow.feeds import PlanFeed
+from windrow.paging import NextPage, ask_whole
+from windrow.plan import Run
+from windrow.query import Query
+from windrow.replay import replay
+from windrow.sources.base import Conversation, Request, Stream
+from windrow.staging import Staging
+
+RUN = Run("shop_items", "daily")
+SHELF = Query.of("/shelf", {"name": "a"})
+
+
+class Shelf(Stream):
+    """Items of a shelf, in pages that the Link header or a field ``next`` leads to."""
+
+    dataset = "shop_items"
+    contract = Contract((Column("id", "id", Kind.INTEGER, "Number of the item.", required=True),))
+
+    def plan(self, request: Request) -> Conversation:
+        yield from ()
+
+    def next_page(self, query: Query, answer: Answer) -> Query | None:
+        if answer.next_link:
+            return query.following(answer.next_link)
+        page: Any = answer.parsed
+        if not isinstance(page, dict):
+            return None
+        if "next" not in page:
+            return None
+        if not isinstance(page["next"], int):
+            raise Unreadable(f"next is {page['next']!r}")
+        return Query.of("/shelf", dict(SHELF.params) | {"page": str(page["next"])})
+
+    def records(self, query: Query, answer: Any) -> Sequence[dict[str, object]]:
+        pages = answer if isinstance(answer, list) else [answer]
+        if not all(isinstance(page, dict) and isinstance(page.get("items"), list) for page in pages):
+            raise Unreadable("no items")
+        return [self.contract.record(item) for page in pages for item in page["items"]]
+
+
+STREAM = Shelf()
+
+
+def page(*ids: int, link: int | None = None, **fields: Any) -> Reply:
+    headers = {"Link": f'</shelf?name=a&page={link}>; rel="next"'} if link else {}
+    return Reply({"items": [{"id": one} for one in ids], **fields}, headers=headers)
+
+
+def asked(api: ScriptedApi, read: Reader = STREAM.records, next_page: NextPage = STREAM.next_page) -> Any:
+    async def ask() -> Answer | Rejected:
+        async with Client(api.url, NoAuth(), name="shop", limits=Limits(backoff=QUICK, patience_s=0.2)) as client:
+            return await ask_whole(client, SHELF, read, next_page)
+
+    return asyncio.run(ask())
+
+
+def ids(answer: Answer) -> list[object]:
+    return [record["id"] for record in STREAM.records(SHELF, answer.parsed)]
+
+
+# --- whole answers -----------------------------------------------------------------------------
+
+
+def test_one_page_stays_as_it_is(scripted: ScriptedApi):
+    scripted.answers(Reply('{"items":  [ {"id": 1} ]}'))
+    assert asked(scripted).body == '{"items":  [ {"id": 1} ]}'
+
+
+def test_pages_are_joined_in_their_order_word_for_word(scripted: ScriptedApi):
+    first, second, third = '{"items": [{"id": 1}],  "next": 2}', '{"next":3,"items":[{"id":2}]}', '{"items": [ ]}'
+    scripted.answers(Reply(first), Reply(second), Reply(third))
+    began = datetime.now(UTC)
+    whole = asked(scripted)
+    assert (whole.query, whole.outcome, whole.status, whole.next_link) == (SHELF, Outcome.ANSWERED, 200, "")
+    assert whole.body == f"[{first},{second},{third}]"
+    assert ids(whole) == [1, 2]
+    assert began <= whole.fetched_at <= datetime.now(UTC)
+    assert scripted.paths == ["/shelf?name=a", "/shelf?name=a&page=2", "/shelf?name=a&page=3"]
+
+
+def test_pages_that_links_lead_to_are_joined_and_the_link_is_gone(scripted: ScriptedApi):
+    scripted.answers(page(1, link=2), page(2, link=3), page(3))
+    whole = asked(scripted)
+    assert (ids(whole), whole.next_link) == ([1, 2, 3], "")
+    assert scripted.paths[1:] == ["/shelf?name=a&page=2", "/shelf?name=a&page=3"]
+
+
+def test_each_page_is_read_with_its_own_query(scripted: ScriptedApi):
+    seen: list[tuple[str, object]] = []
+    scripted.answers(page(1, link=2), page(2))
+    asked(scripted, lambda query, answer: seen.append((query.key, answer)))
+    assert seen == [("shelf?name=a", {"items": [{"id": 1}]}), ("shelf?name=a&page=2", {"items": [{"id": 2}]})]
+
+
+def test_a_page_without_content_is_null_among_the_others(scripted: ScriptedApi):
+    scripted.answers(page(1, link=2), Reply("", 204))
+    assert asked(scripted, lambda query, answer: None).parsed == [{"items": [{"id": 1}]}, None]
+
+
+def test_a_gap_has_no_pages(scripted: ScriptedApi):
+    scripted.answers(Reply({"next": 2}, 404))
+    assert asked(scripted).outcome is Outcome.GAP
+    assert len(scripted.asked) == 1
+
+
+def test_what_is_refused_at_its_first_page_is_refused_as_it_is(scripted: ScriptedApi):
+    scripted.answers(Reply({"error": "no"}, 400))
+    refused = asked(scripted)
+    assert (refused.status, refused.body) == (400, '{"error": "no"}')
+    assert refused.reason.startswith("the API refuses the query")
+
+
+# --- answers that are not whole ----------------------------------------------------------------
+
+GONE = Reply({"error": "gone"}, 404)
+GARBLED = Reply('{"items": [{"id": 2}')
+SECOND = r"page 2 (shelf?name=a&page=2): "
+
+
+@pytest.mark.parametrize(
+    ("second", "status", "reason"),
+    [
+        (GONE, 404, "the API knows no such page"),
+        (GARBLED, 200, "no JSON"),
+        (Reply({"itmes": []}), 200, "no items"),
+        (Reply({"error": "no"}, 400), 400, "the API refuses the query"),
+        (page(2, next="three"), 200, "next is 'three'"),
+        (page(2, link=2), 200, "its next page is 'shelf?name=a&page=2', which was there before"),
+        (page(2, next=2), 200, "its next page is 'shelf?name=a&page=2', which was there before"),
+    ],
+)
+def test_a_page_that_cannot_be_had_rejects_the_whole_query_and_is_named(
+    scripted: ScriptedApi, second: Reply, status: int, reason: str
+):
+    scripted.answers(page(1, link=2), second)
+    whole = asked(scripted)
+    assert isinstance(whole, Rejected)
+    assert (whole.query, whole.status, whole.incomplete) == (SHELF, status, True)
+    assert whole.reason.startswith(SECOND + reason)
+    assert whole.body.startswith('[{"items": [{"id": 1}]},')
+
+
+def test_a_first_page_whose_next_one_cannot_be_found_is_rejected(scripted: ScriptedApi):
+    scripted.answers(page(1, next="two"))
+    whole = asked(scripted)
+    assert whole.reason == "page 1 (shelf?name=a): next is 'two'"
+
+
+def test_pages_that_lead_back_to_the_first_end(scripted: ScriptedApi):
+    link = {"Link": '</shelf?name=a>; rel="next"'}
+    scripted.answers(page(1, link=2), Reply({"items": []}, headers=link))
+    assert "'shelf?name=a', which was there before" in asked(scripted).reason
+    assert len(scripted.asked) == 2
+
+
+def test_trouble_in_the_middle_is_raised_and_no_page_counts(scripted: ScriptedApi):
+    scripted.answers(page(1, link=2), Reply(status=429, headers={"Retry-After": "3600"}))
+    with pytest.raises(RateLimited):
+        asked(scripted)
+
+
+def test_pages_that_are_too_much_together_are_rejected_without_asking_for_more(scripted: ScriptedApi):
+    scripted.answers(page(1, link=2, pad="x" * 8_000_000), page(2, link=3, pad="é" * 3_500_000), page(3))
+    whole = asked(scripted)
+    assert isinstance(whole, Rejected)
+    assert len(scripted.asked) == 2
+    assert "bytes, more than MongoDB keeps in a document" in whole.reason
+    assert whole.incomplete
+    assert len(whole.body.encode()) <= LARGEST
+
+
+def test_pages_of_15_mb_together_are_not_too_much(scripted: ScriptedApi):
+    first, second = page(next=2, pad="x" * 8_000_000), page(pad="")
+    pad = LARGEST - sum(len(one.text) for one in (first, second)) - len("[,]")
+    replies = [first, page(pad="x" * pad)]
+    scripted.answers(*replies)
+    whole = asked(scripted)
+    assert isinstance(whole, Answer), whole.reason
+    assert len(whole.body) == LARGEST
+
+
+# --- in the engine and the quarantine ----------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(staging: Staging) -> Staging:
+    staging.save_plan(RUN, [SHELF])
+    return staging
+
+
+def harvest(api: ScriptedApi, staging: Staging, stream: Stream = STREAM) -> Tally:
+    async def run() -> Tally:
+        async with Client(api.url, NoAuth(), name="shop", limits=Limits(backoff=QUICK, patience_s=0.2)) as client:
+            feed = PlanFeed(staging, staging.plan(RUN))
+            return await Harvester(client, staging, feed, stream.records, next_page=stream.next_page).run()
+
+    return asyncio.run(run())
+
+
+def staged(staging: Staging) -> list[Answer]:
+    return staging.answers(staging.chunk(RUN, 0))
+
+
+def test_the_engine_stages_all_pages_as_one(scripted: ScriptedApi, shelf: Staging):
+    scripted.answers(page(1, link=2), page(2))
+    tally = harvest(scripted, shelf)
+    assert (tally.answered, tally.rejected) == (1, 0)
+    assert [ids(one) for one in staged(shelf)] == [[1, 2]]
+
+
+@pytest.mark.parametrize("second", [GONE, GARBLED, page(2, next="three")])
+def test_what_is_incomplete_is_kept_and_asked_again_whole(scripted: ScriptedApi, shelf: Staging, second: Reply):
+    scripted.answers(page(1, link=2), second)
+    assert harvest(scripted, shelf).rejected == 1
+    [(_, kept)] = shelf.quarantined(RUN)
+    assert (kept.query, kept.incomplete) == (SHELF, True)
+    assert staged(shelf) == []
+
+    scripted.answers(page(1, link=2), page(2))
+    assert harvest(scripted, shelf).answered == 1
+    assert [ids(one) for one in staged(shelf)] == [[1, 2]]
+    assert shelf.quarantined(RUN) == []
+
+
+class Strict(Shelf):
+    """A reader with a mistake: it takes no item beyond the first."""
+
+    def records(self, query: Query, answer: Any) -> Sequence[dict[str, object]]:
+        records = super().records(query, answer)
+        if any(record["id"] != 1 for record in records):
+            raise Unreadable("an item beyond the first")
+        return records
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param([page(1, link=2), page(2, link=3), page(3)], id="the second of three"),
+        pytest.param([page(2, link=2), page(3)], id="the first, and a link told of the second"),
+        pytest.param([page(2, next=2), page(3)], id="the first, and its body told of the second"),
+    ],
+)
+def test_pages_that_a_mended_reader_can_read_are_no_whole_answer(
+    scripted: ScriptedApi, shelf: Staging, pages: list[Reply]
+):
+    by_page = {str(number): reply for number, reply in enumerate(pages, 1)}
+    scripted.script = lambda asked: by_page[dict(asked.params).get("page", "1")]
+    assert harvest(scripted, shelf, Strict()).rejected == 1
+    assert replay(shelf, RUN, STREAM) == 0
+    assert staged(shelf) == []
+    assert len(shelf.quarantined(RUN)) == 1
+
+
+def test_a_single_page_that_a_mended_reader_can_read_is_whole(scripted: ScriptedApi, shelf: Staging):
+    scripted.answers(page(2))
+    assert harvest(scripted, shelf, Strict()).rejected == 1
+    assert replay(shelf, RUN, STREAM) == 1
+    assert [ids(one) for one in staged(shelf)] == [[2]]
+
+
+def test_a_part_never_takes_the_place_of_the_whole(scripted: ScriptedApi, shelf: Staging):
+    """The whole answer was staged, and the process was killed before the part left the quarantine."""
+    part = Rejected(SHELF, 200, '{"items": [{"id": 2}]}', "an item beyond the first", datetime.now(UTC))
+    scripted.answers(page(1, link=2), page(2))
+    harvest(scripted, shelf)
+    shelf.reject(RUN, [(0, part)])
+
+    assert replay(shelf, RUN, STREAM) == 0
+
+    assert [ids(one) for one in staged(shelf)] == [[1, 2]]
+    assert shelf.quarantined(RUN) == []
+
+
+def test_pages_that_are_too_much_together_are_one_query_in_trouble(scripted: ScriptedApi, shelf: Staging):
+    scripted.answers(page(1, link=2, pad="x" * 9_000_000), page(2, pad="x" * 9_000_000))
+    assert harvest(scripted, shelf).rejected == 1
+    [(_, kept)] = shelf.quarantined(RUN)
+    assert "more than MongoDB keeps" in kept.reason
