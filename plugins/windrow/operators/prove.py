@@ -86,8 +86,8 @@ class ProveOperator(HarvestStep):
             self.log.info("The watermark moves from %s to %s.", before or "nowhere", reached)
 
     def _warehouse(self) -> Figures:
-        """Run the counting query."""
+        """Run the counting query. What it has no value for, such as a first example of nothing, is left out."""
         hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False)
         client = hook.get_client(project_id=hook.project_id, location=hook.location)
         (row,) = client.query_and_wait(self.sql)
-        return dict(row.items())
+        return {name: value for name, value in row.items() if value is not None}
