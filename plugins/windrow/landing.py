@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "_manifest.json"
 PART_RECORDS = 50_000
-"""Records in a part, about: a part ends with the chunk of the plan that fills it."""
+"""Records in a part, about: a part ends with the answer that fills it."""
 APART = 4
 """Parts' worth of records that are taken apart by day at a time, lest two years become thousands of files."""
 
@@ -144,15 +144,18 @@ class Landing:
             number += 1
 
     def _tables(self, plan: Plan, count: "_Count") -> Iterator[pa.Table]:
-        """Read the answers chunk by chunk, and gather their records into tables of a part's size."""
+        """Read the answers chunk by chunk, and gather their records into tables of a part's size.
+
+        A chunk of reports about two years is half a million records, so its end cannot be waited for.
+        """
         schema = self._stream.contract.arrow_schema
         records: list[dict[str, object]] = []
         for number in range(plan.chunks):
             for answer in self._staging.answers(self._staging.chunk(plan.run, number)):
                 records += self._records(plan.run, number, answer, count)
-            if len(records) >= self._part_records:
-                yield pa.Table.from_pylist(records, schema)
-                records = []
+                if len(records) >= self._part_records:
+                    yield pa.Table.from_pylist(records, schema)
+                    records = []
         if records:
             yield pa.Table.from_pylist(records, schema)
 

@@ -1,7 +1,11 @@
 """Every DAG: imports, holds to the house rules, and touches nothing while it is parsed."""
 
 import ast
+import contextlib
+import itertools
+import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +99,157 @@ def test_a_cleared_sql_task_runs_again(dagbag):
     jobs = [task for dag in dags(dagbag) for task in dag.tasks if isinstance(task, BigQueryInsertJobOperator)]
     assert jobs
     assert [task.task_id for task in jobs if task.durable] == []
+
+
+def test_every_task_says_what_is_safe_when_it_is_red(dagbag):
+    from windrow.operators.failure import ADVICE, explain_failure
+
+    def said(task) -> str:
+        with capture_logs(explain_failure.__module__) as lines:
+            explain_failure({"task_instance": task, "run_id": "any", "exception": KeyError("x")})
+        return lines[0]
+
+    told = {task.task_id: said(task) for dag in dags(dagbag) for task in dag.tasks}
+    assert [task_id for task_id, line in told.items() if not line.endswith(tuple(ADVICE.values()))] == []
+    unused = [advice for advice in ADVICE.values() if not any(line.endswith(advice) for line in told.values())]
+    assert unused == [], "no task has such a name"
+
+
+@contextlib.contextmanager
+def capture_logs(name: str):
+    """The messages that a logger is given meanwhile."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger(name)
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+
+
+# --- the steps of a harvest ----------------------------------------------------------------------
+
+
+def steps(dagbag, kind):
+    """Every task of a kind, with its DAG."""
+    found = [(dag, task) for dag in dags(dagbag) for task in dag.tasks if isinstance(task, kind)]
+    assert found, f"no DAG has a {kind.__name__}, so nothing was checked"
+    return found
+
+
+def before(task) -> list:
+    return list(task.get_flat_relatives(upstream=True))
+
+
+SQL = ROOT / "include" / "sql"
+TEXTS = {file.read_text(): file.relative_to(SQL).as_posix() for file in SQL.rglob("*.sql")}
+"""The files by what they hold: a file that is named in a field ``sql`` is read when its DAG is."""
+
+
+def sql_of(task) -> str:
+    """The SQL file that a task runs; empty if it runs none."""
+    text = getattr(task, "sql", None)
+    assert not str(text).endswith(".sql"), f"{task}: there is no {text}"
+    return getattr(task, "path", "") or TEXTS.get(text, "")
+
+
+def test_runs_of_a_backfill_take_turns_at_the_api_and_at_the_tables_they_share(dagbag):
+    """Airflow starts several runs of a backfill at once, whatever max_active_runs of the DAG says."""
+    from windrow.operators.bigquery import SqlFileOperator
+    from windrow.operators.harvest import HarvestOperator
+
+    for kind in (HarvestOperator, SqlFileOperator):
+        for _, task in steps(dagbag, kind):
+            assert task.max_active_tis_per_dag == 1, task
+
+
+def test_only_what_was_planned_is_harvested_and_only_what_was_harvested_is_landed(dagbag):
+    from windrow.operators.harvest import HarvestOperator
+    from windrow.operators.land import LandOperator
+    from windrow.operators.plan import PlanOperator
+    from windrow.operators.prove import ProveOperator
+
+    chain = (PlanOperator, HarvestOperator, LandOperator, ProveOperator)
+    for earlier, later in itertools.pairwise(chain):
+        for _, task in steps(dagbag, later):
+            of_it = [one for one in before(task) if isinstance(one, earlier) and one.dataset == task.dataset]
+            assert len(of_it) == 1, f"{task} should come after one {earlier.__name__} of {task.dataset}"
+    for _, task in steps(dagbag, ProveOperator):
+        (land,) = (one for one in before(task) if isinstance(one, LandOperator) and one.dataset == task.dataset)
+        assert (task.to, task.prefix) == (land.to, land.prefix), f"{task} should look where {land} lands"
+
+
+def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_check(dagbag):
+    from windrow.operators.bigquery import SqlFileOperator
+
+    for dag, task in steps(dagbag, SqlFileOperator):
+        folder, file = task.path.rsplit("/", 1)
+        done = {sql_of(one) for one in before(task)}
+        if file == "merge.sql":
+            assert {f"{folder}/create.sql", f"{folder}/audit.sql"} <= done, task
+        elif file == "query.sql":
+            merges = {sql_of(one) for one in dag.tasks if sql_of(one).endswith("/merge.sql")}
+            assert merges <= done, f"{task} should come after all that is merged"
+            assert "check" in {one.task_id for one in before(task)}, task
+        else:
+            assert file == "create.sql", f"{task}: what is {file}?"
+
+
+def test_the_watermark_moves_when_all_else_is_done(dagbag):
+    from windrow.operators.plan import PlanOperator
+    from windrow.operators.prove import ProveOperator
+
+    reading = [(dag, task) for dag, task in steps(dagbag, PlanOperator) if task.watermark]
+    assert reading
+    for dag, plan in reading:
+        moving = [one for one in dag.tasks if isinstance(one, ProveOperator) and one.watermark == plan.watermark]
+        assert [one.dataset for one in moving] == [plan.dataset], f"{dag.dag_id}: who moves what {plan} reads?"
+        assert set(before(moving[0])) | {moving[0]} == set(dag.tasks), f"{moving[0]} should come last"
+
+
+def test_with_plan_only_no_call_is_made_beyond_the_plan(dagbag):
+    from windrow.operators.cost import CostOperator
+    from windrow.operators.harvest import HarvestOperator
+    from windrow.operators.plan import PlanOperator
+
+    for dag, cost in steps(dagbag, CostOperator):
+        assert "plan_only" in dag.params
+        plans = {one.dataset: one for one in dag.tasks if isinstance(one, PlanOperator)}
+        assert set(cost.plans) == set(plans)
+        assert set(plans.values()) <= set(before(cost))
+        for task in dag.tasks:
+            assert task is cost or task in before(cost) or cost in before(task), f"{task} would run all the same"
+        harvests = {one.dataset: one.conn_id for one in dag.tasks if isinstance(one, HarvestOperator)}
+        assert cost.plans == harvests, "the limits that count are those of the connection that makes the calls"
+
+
+# --- SQL -----------------------------------------------------------------------------------------
+
+
+class PulledBy:
+    """Stands in for a task instance, as templates see it: what a plan before the task returns can be pulled."""
+
+    def __init__(self, task) -> None:
+        self.plans = {one.task_id: one for one in before(task) if hasattr(one, "stream")}
+
+    def xcom_pull(self, task_id: str) -> dict[str, str]:
+        from windrow.sources.base import Request
+
+        return dict(self.plans[task_id].stream.scope(Request()))
+
+
+def test_every_sql_file_is_there_and_can_be_rendered_by_its_task(dagbag):
+    rendered = {}
+    for dag in dags(dagbag):
+        environment = dag.get_template_env()
+        for task in filter(sql_of, dag.tasks):
+            context = {"run_id": "manual__2026-11-20T12:00:00+00:00", "ti": PulledBy(task)}
+            rendered[sql_of(task)] = environment.get_template(sql_of(task)).render(context)
+    for file, text in rendered.items():
+        assert not re.search(r"{[{%#]|[%#}]}|\bNone\b|Undefined", text), file
+    assert set(TEXTS.values()) == set(rendered), "none is unused"
 
 
 def test_no_cycle_and_serializable(dagbag):

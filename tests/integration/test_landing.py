@@ -6,14 +6,13 @@ import json
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from http.client import HTTPConnection
 
 import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery
 
 from local_cloud.apis.voyage import make_passengers
-from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
+from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from tests.integration.warehouse import Warehouse, columns, declared
 from windrow import sources
 from windrow.answer import Answer, Outcome
@@ -32,21 +31,6 @@ PASSENGERS = [dict(each) for each in make_passengers(250)]
 CHUNK = 100
 
 Row = dict[str, object]
-
-
-@pytest.fixture
-def store(cloud: Settings, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
-    """The bucket, which is made if it is not there."""
-    connection = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": PROJECT_ID}}
-    monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", json.dumps(connection))
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.gcs_url)
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT_ID)
-    http = HTTPConnection(LOOPBACK, cloud.gcs_port, timeout=10)
-    headers = {"Content-Type": "application/json"}
-    http.request("POST", f"/storage/v1/b?project={PROJECT_ID}", json.dumps({"name": BUCKET}), headers)
-    assert http.getresponse().status in {200, 409}  # 409: it is there
-    http.close()
-    return GcsStore(BUCKET, CONNECTION)
 
 
 @pytest.fixture
@@ -138,12 +122,14 @@ def test_the_manifest_vouches_for_the_files(store: GcsStore, prefix: str, stagin
         assert part.records == pq.read_metadata(io.BytesIO(data)).num_rows
 
 
-def test_a_part_ends_with_the_chunk_that_fills_it(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
-    manifest = Landing(staging, STREAM, store, prefix, part_records=150).land(plan)
+def test_a_part_ends_with_the_answer_that_fills_it(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
+    manifest = Landing(staging, STREAM, store, prefix, part_records=80).land(plan)
 
     assert [(part.name, part.records) for part in manifest.parts] == [
-        (f"{prefix}/part-00000.parquet", 200),
-        (f"{prefix}/part-00001.parquet", 50),
+        (f"{prefix}/part-00000.parquet", 80),
+        (f"{prefix}/part-00001.parquet", 80),
+        (f"{prefix}/part-00002.parquet", 80),
+        (f"{prefix}/part-00003.parquet", 10),
     ]
     assert [row["name"] for row in rows(store, manifest)] == [each["Name"] for each in PASSENGERS]
 
@@ -351,8 +337,8 @@ def test_days_are_landed_apart_in_the_order_of_the_plan(
 def test_a_day_of_a_large_landing_has_several_files_and_each_record_is_in_one(
     store: GcsStore, prefix: str, staging: Staging, reports: Plan
 ) -> None:
-    """Of 6 tables, 4 are taken apart at first and then 2."""
-    manifest = Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+    """Of 6 tables, 4 are taken apart at first and then 2. Each is of 4 reports, the one that fills it included."""
+    manifest = Landing(staging, DAYS, store, prefix, part_records=18).land(reports)
 
     files = by_file(store, prefix)
     first, second = EACH[: APART + REPORTED - 1], EACH[APART:]

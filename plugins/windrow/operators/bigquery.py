@@ -37,6 +37,9 @@ class SqlFileOperator(BigQueryInsertJobOperator):
     job when a task is cleared, and the cleared task would end green without doing anything. Files run here are
     written so that doing them twice changes nothing.
 
+    One run at a time: a backfill has several runs at once, and BigQuery breaks off one of two jobs that change the
+    same table.
+
     :param path: like ``bigquery/titanic/passengers/merge.sql``.
     """
 
@@ -44,6 +47,6 @@ class SqlFileOperator(BigQueryInsertJobOperator):
         super().__init__(
             configuration={"query": {"query": f"{{% include '{path}' %}}", "useLegacySql": False}},
             durable=False,
-            **kwargs,
+            **{"max_active_tis_per_dag": 1, **kwargs},
         )
         self.path = path

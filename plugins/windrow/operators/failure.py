@@ -8,11 +8,15 @@ from windrow.errors import WindrowError
 
 log = logging.getLogger(__name__)
 
+_NOTHING_YET = "Nothing was fetched yet. Clear this task with all tasks downstream once the cause is gone."
+_MERGED = "The final table is merged. Clear this task with all tasks downstream."
 ADVICE = {
-    "plan": "Nothing was fetched yet. Clear this task with all tasks downstream once the cause is gone.",
+    "plan": _NOTHING_YET,
+    "cost": _NOTHING_YET,
+    "dispatch": _NOTHING_YET,
     "harvest": "All answers so far are in MongoDB. Clear this task with all tasks downstream: only what is missing "
     "is asked again.",
-    "estimate": "Nothing was fetched yet. Clear this task with all tasks downstream once the cause is gone.",
+    "estimate": _NOTHING_YET,
     "discover": "Pages that were listed are in MongoDB. Clear this task with all tasks downstream: it goes on there.",
     "list": "Pages that were listed are in MongoDB. Clear this task with all tasks downstream: it goes on there.",
     "fetch": "All answers so far are in MongoDB. Clear this task with all tasks downstream: only what is missing is "
@@ -36,8 +40,9 @@ ADVICE = {
     "find": "Requests are in the table artist_requests. Clear this task: those that are open are taken up again.",
     "merge": "A merge takes effect whole or not at all. Clear this task with all tasks downstream.",
     "check": "The final table is merged, the marts are those of the last good run.",
-    "mart": "The final table is merged. Clear this task with all tasks downstream.",
-    "marts": "The final table is merged. Clear this task with all tasks downstream.",
+    "coverage": _MERGED,
+    "mart": _MERGED,
+    "marts": _MERGED,
     "prove": "The final table and the marts are written. Clear this task once the cause is gone.",
 }
 """By a word of a task's id: what is safe, and what to do."""

@@ -99,8 +99,8 @@ class ProveOperator(HarvestStep):
 
 
 def count_in_warehouse(gcp_conn_id: str, sql: str) -> Figures:
-    """Run a query for BigQuery that gives one row, and return it."""
+    """Run a query that gives one row. What it has no value for, such as a first example of nothing, is left out."""
     hook = BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False)
     client = hook.get_client(project_id=hook.project_id, location=hook.location)
     (row,) = client.query_and_wait(sql)
-    return dict(row.items())
+    return {name: value for name, value in row.items() if value is not None}

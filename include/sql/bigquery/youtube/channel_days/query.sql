@@ -5,7 +5,7 @@ CLUSTER BY channel_id
 OPTIONS (description = 'Figures of a channel on a day.')
 AS
 SELECT
-  videos.channel_id,
+  listed.channel_id,
   days.day,
   COUNT(*) AS videos,
   SUM(days.views) AS views,
@@ -17,5 +17,5 @@ SELECT
   SUM(days.subscribers_gained) - SUM(days.subscribers_lost) AS subscribers,
   MAX(days._fetched_at) AS fetched_at
 FROM youtube.video_days AS days
-LEFT JOIN youtube.videos AS videos ON days.video_id = videos.video_id
-GROUP BY videos.channel_id, days.day
+LEFT JOIN youtube.videos AS listed ON days.video_id = listed.video_id
+GROUP BY listed.channel_id, days.day

@@ -27,7 +27,9 @@ expected AS (
   SELECT
     video_id,
     GREATEST(
-      DATE '{{ ti.xcom_pull('plan_days')['first'] }}', COALESCE(DATE(published_at, 'America/Los_Angeles'), DATE '2005-02-14')
+      DATE '{{ ti.xcom_pull('plan_days')['first'] }}',
+      -- of one that has vanished nothing is known; no video is older than YouTube
+      COALESCE(DATE(published_at, 'America/Los_Angeles'), DATE '2005-02-14')
     ) AS first_day,
     (SELECT MAX(day) FROM `windrow_landing.youtube_video_days_{{ run_id | slug }}`) AS last_day
   FROM `windrow_landing.youtube_videos_{{ run_id | slug }}`

@@ -1,4 +1,5 @@
--- Mart: the life of a video. Age is in days since its publication in California; the share is of all its views so far.
+-- Mart: the life of a video. Age is in days since its publication, days being those of California. The share is of all
+-- views that the table has of the video: of its whole life so far, once a backfill has gone back to its first day.
 CREATE OR REPLACE TABLE youtube.lifetime_curve
 CLUSTER BY video_id
 OPTIONS (description = 'Views of a video by its age.')

@@ -29,4 +29,5 @@ SELECT
   ROUND(SAFE_DIVIDE(weeks.views - weeks.views_before, weeks.views_before), 3) AS change_rate
 FROM weeks
 LEFT JOIN youtube.videos AS videos ON weeks.video_id = videos.video_id
-QUALIFY place <= 20
+ORDER BY place
+LIMIT 20
