@@ -104,12 +104,15 @@ lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask A
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-memory bench-dispatch
+.PHONY: bench bench-memory bench-dispatch bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
 bench-memory: setup .venv-bench/.ready ## the engine's memory at 10,000 and at 200,000 calls: some minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --memory
+
+bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill, a loop and dlt beside: 12 minutes
+	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.youtube
 
 bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: about five minutes
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch

@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 
 ROOT = Path(__file__).parent.parent
 SERVER = ROOT / "benchmarks" / "server.mjs"
+AIRFLOW_PYTHON = ROOT / ".venv" / "bin" / "python"
 CLOUD_PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 DATABASE = "windrow_benchmark"
 _START_S = 30.0

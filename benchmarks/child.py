@@ -1,6 +1,7 @@
 """The process of one contender: run it, and print what it took as one line of JSON.
 
-Imports are left out of the times and included in the memory.
+Imports are left out of the times and included in the memory. The job is of the class that the module of the
+contender knows as ``Job``.
 
 ``python -m benchmarks.child <module of contenders> <function> <job as JSON>``
 """
@@ -13,14 +14,12 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.job import Job
-
 
 def main() -> None:
     """Measure the work named on the command line."""
     module, function, job_json = sys.argv[1:]
-    work = getattr(import_module(f"benchmarks.contenders.{module}"), function)
-    job = Job(**json.loads(job_json))
+    contender = import_module(f"benchmarks.contenders.{module}")
+    work, job = getattr(contender, function), contender.Job(**json.loads(job_json))
     cpu_s, began = time.process_time(), time.perf_counter()
     work(job)
     wall_s = time.perf_counter() - began

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import psutil
 
@@ -60,10 +61,13 @@ def job(api: Api, mongo: Mongo, calls: int, connections: int) -> Job:
 
 
 @contextmanager
-def child(module: str, function: str, work: Job) -> Iterator["subprocess.Popen[str]"]:
-    """Start the process of a contender. It finds the engine, and dlt is told to tell nobody of it."""
+def child(module: str, function: str, work: Any) -> Iterator["subprocess.Popen[str]"]:
+    """Start the process of a contender. It finds the engine, and dlt is told to tell nobody of it.
+
+    :param work: the job, a dataclass of plain values.
+    """
     argv = [sys.executable, "-m", "benchmarks.child", module, function, json.dumps(asdict(work))]
-    path = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "plugins"))
+    path = os.pathsep.join(map(str, filter(None, (ROOT, ROOT / "plugins", os.environ.get("PYTHONPATH")))))
     environment = {
         **os.environ,
         "PYTHONPATH": path,
@@ -98,7 +102,7 @@ def measure(contender: Contender, api: Api, mongo: Mongo, calls: int, connection
     """
     runs: list[Measurement] = []
     while len(runs) < _ATTEMPTS and (not runs or runs[-1].other_cores > QUIET_CORES):
-        _settle()
+        settle()
         runs.append(_run(contender, api, mongo, job(api, mongo, calls, connections)))
     return min(runs, key=lambda run: run.other_cores)
 
@@ -106,21 +110,21 @@ def measure(contender: Contender, api: Api, mongo: Mongo, calls: int, connection
 def _run(contender: Contender, api: Api, mongo: Mongo, work: Job) -> Measurement:
     mongo.clear()
     api.reset()
-    began, busy = time.perf_counter(), _busy(api, mongo)
+    began, before = time.perf_counter(), busy(api.process, mongo)
     with child(contender.module, contender.function, work) as process:
         cost = finished(process, contender.label)
     took_s = time.perf_counter() - began
-    busy = {name: after - busy[name] for name, after in _busy(api, mongo).items()}
+    used = {name: after - before[name] for name, after in busy(api.process, mongo).items()}
     verify(contender, api, mongo, work.calls)
-    known_s = busy["server"] + busy["mongo"] + busy["this"] + cost["process_cpu_s"]
+    known_s = used["server"] + used["mongo"] + used["this"] + cost["process_cpu_s"]
     return Measurement(
         calls=work.calls,
         wall_s=cost["wall_s"],
         cpu_s=cost["cpu_s"],
         peak_rss=int(cost["peak_rss"]),
-        server_cores=busy["server"] / cost["wall_s"],
-        mongo_cores=busy["mongo"] / cost["wall_s"],
-        other_cores=max(0.0, busy["machine"] - known_s) / took_s,
+        server_cores=used["server"] / cost["wall_s"],
+        mongo_cores=used["mongo"] / cost["wall_s"],
+        other_cores=max(0.0, used["machine"] - known_s) / took_s,
     )
 
 
@@ -138,18 +142,18 @@ def verify(contender: Contender, api: Api, mongo: Mongo, calls: int) -> None:
         )
 
 
-def _busy(api: Api, mongo: Mongo) -> dict[str, float]:
+def busy(server: psutil.Process, mongo: Mongo) -> dict[str, float]:
     """Return the CPU seconds used so far by the machine, and by those of its processes that we know."""
     times = psutil.cpu_times()
     return {
         "machine": sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0),
-        "server": cpu_s(api.process),
+        "server": cpu_s(server),
         "mongo": cpu_s(mongo.process),
         "this": time.process_time(),
     }
 
 
-def _settle() -> None:
+def settle() -> None:
     """Wait for a second in which the machine is quiet, for `_PATIENCE_S` at most."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:

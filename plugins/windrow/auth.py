@@ -9,7 +9,7 @@ import asyncio
 import base64
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import quote_plus
@@ -18,16 +18,22 @@ import orjson
 
 from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
+from windrow.query import Query
 from windrow.response import Response
 
 
-class PostForm(Protocol):
-    """Posts a form to an address, signed by nothing but ``headers``: the client lends it to the token flow."""
+class Exchange(Protocol):
+    """One call beside the harvest, without a signature of its own: the client lends it to the token flow."""
 
-    def __call__(
-        self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
-    ) -> Awaitable[Response]:
-        """Return what the address answers."""
+    async def __call__(
+        self,
+        url: str,
+        form: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+    ) -> Response:
+        """Send it, and return what came; ``trouble`` tells why nothing did."""
 
 
 _DEFAULT_LIFETIME_S = 3600.0
@@ -59,11 +65,15 @@ class Auth(ABC):
     """How many tokens were fetched."""
 
     @abstractmethod
-    async def signature(self, post: PostForm) -> Mapping[str, str]:
-        """Return the headers that sign one attempt."""
+    async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
+        """Return the headers that sign one attempt.
+
+        :param query: what is going to be asked; None for a call of the token flow itself.
+        :param prefer: the `identity` of the credential that would be best, where there are several.
+        """
 
     @abstractmethod
-    async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
+    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
         """Learn that the API answered 401 to this signature; return when signing anew can help.
 
         :raises CredentialsRejected: when it cannot.
@@ -76,19 +86,40 @@ class Auth(ABC):
         """Learn that the quota behind a signature is used up; say whether another one can sign in its place."""
         return False
 
+    def identity(self, signature: Mapping[str, str]) -> str:
+        """Tell the credential behind a signature from others, and nothing else of it; empty where there is but one."""
+        return ""
+
 
 class NoAuth(Auth):
     """For APIs that need no token."""
 
-    async def signature(self, post: PostForm) -> Mapping[str, str]:
+    async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
         """Return no headers."""
         return {}
 
-    async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
+    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
         """Raise: there is nothing to refresh."""
         raise CredentialsRejected(
             "The API answers 401, and its connection names no token endpoint.",
             advice="Set login, password and the extra field token_path of the Airflow connection.",
+        )
+
+
+class StaticToken(Auth):
+    """A bearer token that was made by hand, and lasts until somebody ends it."""
+
+    def __init__(self, token: str) -> None:
+        self._signature = {"Authorization": f"Bearer {token}"}
+
+    async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
+        """Return the Authorization header."""
+        return self._signature
+
+    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
+        """Raise: nothing can be refreshed."""
+        raise CredentialsRejected(
+            "The API turns the token down.", advice="Put a good one into the extra of the Airflow connection."
         )
 
 
@@ -100,14 +131,14 @@ class RefreshingToken(Auth):
         self._refresh: asyncio.Task[Token] | None = None
 
     @abstractmethod
-    async def grant(self, post: PostForm) -> Token:
+    async def grant(self, post: Exchange) -> Token:
         """Get a new token.
 
         :raises CredentialsRejected: when the token endpoint turns the credentials down.
         :raises ApiUnreachable: when it gives no usable answer.
         """
 
-    async def signature(self, post: PostForm) -> Mapping[str, str]:
+    async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
         """Return the Authorization header; wait for a refresh only when no living token is at hand."""
         token, now = self._token, time.monotonic()
         if token is None or now >= token.expires_at:
@@ -116,18 +147,18 @@ class RefreshingToken(Auth):
             self._start_refresh(post).add_done_callback(self._postpone_if_failed)
         return {"Authorization": f"Bearer {token.value}"}
 
-    async def rejected(self, signature: Mapping[str, str], post: PostForm) -> None:
+    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
         """Refresh, unless another call already did so since this signature was made."""
         if self._token is not None and signature["Authorization"] == f"Bearer {self._token.value}":
             self._token = None  # it signs no further call
         if self._token is None:
             await self._refreshed(post)
 
-    async def _refreshed(self, post: PostForm) -> Token:
+    async def _refreshed(self, post: Exchange) -> Token:
         # shield: a call that is cancelled must not take the refresh away from all the others.
         return await asyncio.shield(self._refresh or self._start_refresh(post))
 
-    def _start_refresh(self, post: PostForm) -> "asyncio.Task[Token]":
+    def _start_refresh(self, post: Exchange) -> "asyncio.Task[Token]":
         self._refresh = asyncio.create_task(self._replace(post))
         # Who waits for it learns how it ended; where nobody does any more, that is no error in itself.
         self._refresh.add_done_callback(lambda refresh: refresh.cancelled() or refresh.exception())
@@ -142,7 +173,7 @@ class RefreshingToken(Auth):
         if token is not None and (refresh.cancelled() or refresh.exception() is not None):
             self._token = replace(token, refresh_at=now + (token.expires_at - now) / 2)
 
-    async def _replace(self, post: PostForm) -> Token:
+    async def _replace(self, post: Exchange) -> Token:
         try:
             self._token = await self.grant(post)
             self.refreshes += 1
@@ -178,13 +209,13 @@ class TokenForm(RefreshingToken):
         self._token_url = token_url
         self._form = form
         self._headers = headers
-        self._secrets = [form[field] for field in secrets]
+        self._secrets = [written.encode() for field in secrets for written in (form[field], quote_plus(form[field]))]
         self._name = name
         self._patience_s = patience_s
         self._backoff = backoff or Backoff()
         self._policy = policy
 
-    async def grant(self, post: PostForm) -> Token:
+    async def grant(self, post: Exchange) -> Token:
         """Ask the token endpoint, as often as the backoff allows.
 
         :raises RateLimited: it wants more patience than ``patience_s``.
@@ -192,8 +223,8 @@ class TokenForm(RefreshingToken):
         failures = 0
         while True:
             asked_at = time.monotonic()  # the endpoint counts from some moment after this
-            response = await self._post(post)
-            token = _token_in(response, asked_at)
+            response = await self.request(post, self._token_url)
+            token = self.token_in(response, asked_at)
             if token is not None:
                 return token
             failures += 1
@@ -216,10 +247,15 @@ class TokenForm(RefreshingToken):
                 raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}' wants to be left alone")
             await asyncio.sleep(max(self._backoff.pause_s(failures), asked_s))
 
-    async def _post(self, post: PostForm) -> Response:
+    async def request(self, post: Exchange, token_url: str) -> Response:
+        """Ask the endpoint once."""
         if self._headers is None:
-            return await post(self._token_url, self._form)
-        return await post(self._token_url, self._form, self._headers)
+            return await post(token_url, self._form)
+        return await post(token_url, self._form, headers=self._headers)
+
+    def token_in(self, response: Response, asked_at: float) -> Token | None:
+        """Read RFC 6749 section 5.1, or None when this is no token."""
+        return _token_in(response, asked_at)
 
     def advice(self, response: Response) -> str:
         """Say what to do about credentials that were turned down."""
@@ -232,10 +268,10 @@ class TokenForm(RefreshingToken):
         """Say what the endpoint answered. A good status without a usable token may hold one all the same."""
         if response.status is not None and response.status < 400:
             return f"HTTP {response.status} without a usable token"
-        text = response.summary
+        body = response.body  # of which the summary shows the beginning: no secret may be cut in two
         for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+            body = body.replace(secret, b"***")
+        return replace(response, body=body).summary
 
 
 class ClientCredentials(TokenForm):
@@ -253,7 +289,7 @@ class BasicClientCredentials(TokenForm):
         signature = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()).decode()
         headers = {"Authorization": f"Basic {signature}"}
         super().__init__(token_url, {"grant_type": "client_credentials"}, secrets=[], headers=headers, **settings)
-        self._secrets = [client_secret, signature]
+        self._secrets = [client_secret.encode(), signature.encode()]
 
 
 class RefreshToken(TokenForm):

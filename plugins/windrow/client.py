@@ -4,19 +4,19 @@ What an answer means is decided by the `ResponsePolicy`, never here.
 """
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 import orjson
+from yarl import URL
 
-from windrow.answer import Answer, Outcome, Rejected
+from windrow.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.auth import Auth
 from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
 from windrow.pacing import Pace
@@ -24,14 +24,10 @@ from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.query import Query
 from windrow.quota import Ledger
 from windrow.response import Response
+from windrow.revisits import Kept, Revisits
 
 Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` when it is not what the API promises."""
-
-_NEXT = re.compile(r'<(?P<url>[^<>]*)>[^<]*;\s*rel="?next"?\s*(?:[,;]|$)')
-"""The target of ``rel=next`` in a Link header, RFC 8288."""
-_LARGEST = 15_000_000
-"""Bytes of an answer that can be kept: MongoDB takes documents of 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +54,7 @@ class Client:
     :param name: what messages call this API: the id of its Airflow connection.
     :param ledger: the quotas that calls are taken from, if there are any.
     :param headers: sent with every call.
+    :param revisits: what was answered before, for calls that ask only whether it has changed.
     """
 
     def __init__(
@@ -70,6 +67,7 @@ class Client:
         policy: ResponsePolicy = HTTP_POLICY,
         ledger: Ledger | None = None,
         headers: Mapping[str, str] | None = None,
+        revisits: Revisits | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -78,6 +76,7 @@ class Client:
         self._auth = auth
         self._policy = policy
         self._ledger = ledger
+        self._revisits = revisits
         self._headers = {"User-Agent": "windrow", "Accept": "application/json"} | dict(headers or {})
         self._pace = Pace(self.limits.rate_per_s)
         self._session: aiohttp.ClientSession
@@ -99,9 +98,11 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
-        if self._ledger is not None:
-            await self._ledger.close()
+        try:
+            await self._session.close()
+        finally:
+            if self._ledger is not None:
+                await self._ledger.close()
 
     @property
     def refreshes(self) -> int:
@@ -121,12 +122,14 @@ class Client:
         backoff = self.limits.backoff
         throttled = _Throttled(self.limits.patience_s)
         failures = 0
+        kept = await self._revisits.find(query) if self._revisits else None
         while True:
-            response = await self._attempt(query, first=failures + throttled.times == 0)
+            response = await self._attempt(query, kept, first=failures + throttled.times == 0)
             verdict = self._policy.judge(response)
             action, unreadable = verdict.action, ""
             try:
                 if settled := self._settle(query, response, action, read):
+                    await self._keep(settled, response)
                     return settled
             except Unreadable as error:
                 unreadable = error.reason
@@ -134,7 +137,7 @@ class Client:
             if action is Action.DENY:
                 raise self._denied(query, response)
             if action is Action.REFRESH:
-                await self._auth.rejected(response.signature, self._post_form)
+                await self._auth.rejected(response.signature, self._exchange)
             elif action is Action.SPENT and self._auth.spent(response.signature, verdict.wait_s):
                 throttled.times += 1
                 continue
@@ -159,17 +162,24 @@ class Client:
             if action is not Action.REFRESH or failures > 1:  # the first new token is worth trying at once
                 await asyncio.sleep(pause_s)
 
-    async def _attempt(self, query: Query, *, first: bool) -> Response:
+    async def _attempt(self, query: Query, kept: Kept | None, *, first: bool) -> Response:
         """Send the query once, newly signed."""
         await self._take_units(query)
         await self._pace.turn()
-        signature = await self._auth.signature(self._post_form)
+        signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
         if not first:
             self.events["retried"] += 1
-        response = await self._send(query, signature)
+        conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
+        response = await self._send(query, {**conditions, **signature} if conditions else signature)
         self._auth.learned(signature, response)
-        return response
+        response = replace(response, signature=signature)
+        return kept.answering(response) if kept and response.status == 304 else response
+
+    async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
+        """Keep an answer that the API tells how to ask for again."""
+        if self._revisits and isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
+            await self._revisits.keep(settled, response, self._auth.identity(response.signature))
 
     async def _take_units(self, query: Query) -> None:
         """Return when the quota lets one more call out.
@@ -183,8 +193,8 @@ class Client:
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, query: Query, signature: Mapping[str, str]) -> Response:
-        headers = {**dict(query.headers), **signature} if query.headers else signature
+    async def _send(self, query: Query, added: Mapping[str, str]) -> Response:
+        headers = {**dict(query.headers), **added} if query.headers else added
         if query.body:
             headers = {"Content-Type": "application/json", **headers}
         try:
@@ -198,14 +208,23 @@ class Client:
                 body = await got.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.events["no_answer"] += 1
-            return Response(trouble=_describe(error), signature=signature)
+            return Response(trouble=_describe(error))
         self.events[f"http_{got.status}"] += 1
-        return Response(got.status, body, got.headers, signature=signature)
+        return Response(got.status, body, got.headers)
 
-    async def _post_form(self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Response:
-        """Post a form, without our signature: what a token flow needs."""
+    async def _exchange(
+        self,
+        url: str,
+        form: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+    ) -> Response:
+        """Send a call that is no query: what a token flow needs. It has secrets, so no redirect takes it elsewhere."""
         try:
-            async with self._session.post(url.lstrip("/"), data=form, headers=headers) as got:
+            async with self._session.request(
+                method, url.lstrip("/"), data=form, headers=headers, allow_redirects=False
+            ) as got:
                 return Response(got.status, await got.read(), got.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Response(trouble=_describe(error))
@@ -222,6 +241,8 @@ class Client:
 
         :raises Unreadable: it should settle it, and cannot be read.
         """
+        if action is Action.ACCEPT and len(response.body) > LARGEST:  # it is as large whenever it is asked for
+            return _rejected(query, response, f"{len(response.body):,} bytes are more than MongoDB keeps in a document")
         if action is Action.ACCEPT:
             return self._read(query, response, read)
         if action is Action.GAP:
@@ -235,29 +256,29 @@ class Client:
 
         :raises Unreadable: it is no JSON, or not what the reader expects.
         """
-        if len(response.body) > _LARGEST:
-            raise Unreadable(f"{len(response.body):,} bytes are more than MongoDB keeps in a document", key=query.key)
         try:
             parsed = orjson.loads(response.body) if response.status != 204 else None
         except orjson.JSONDecodeError as error:
             raise Unreadable(f"no JSON: {error}", key=query.key) from None
         read(query, parsed)
-        return _settled(query, Outcome.ANSWERED, response, self._next_link(response))
+        return _settled(query, Outcome.ANSWERED, response, self._next_link(query, response))
 
-    def _next_link(self, response: Response) -> str:
-        """Return the path of the next page, if the answer names one.
+    def _next_link(self, query: Query, response: Response) -> str:
+        """Return the path of the next page, with its parameters, if the answer names one.
 
         :raises Unreadable: it is on another host, which must not be sent our signature.
         """
-        found = _NEXT.search(response.headers.get("Link", ""))
-        if found is None:
+        if not (link := response.next_link):
             return ""
-        link = found["url"]
-        if link.startswith("/"):
-            return link
-        if not link.startswith(f"{self.base_url}/"):
-            raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self.base_url}")
-        return link.removeprefix(self.base_url)
+        base = URL(f"{self.base_url}/")
+        try:
+            target = base.join(URL(query.path.lstrip("/"))).join(URL(link))
+            elsewhere = target.origin() != base.origin()
+        except ValueError:
+            elsewhere = True
+        if elsewhere:
+            raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self.base_url}", key=query.key)
+        return f"/{target.raw_path_qs.removeprefix(base.raw_path).lstrip('/')}"
 
     def _denied(self, query: Query, response: Response) -> CredentialsRejected:
         """Make the error for an account that may call nothing."""
@@ -304,11 +325,14 @@ class _Throttled:
 
 
 def _settled(query: Query, outcome: Outcome, response: Response, next_link: str = "") -> Answer:
-    return Answer(query, outcome, response.status or 0, _text(response.body), datetime.now(UTC), next_link)
+    return Answer(query, outcome, response.status or 0, kept(_text(response.body)), datetime.now(UTC), next_link)
 
 
 def _rejected(query: Query, response: Response, reason: str) -> Rejected:
-    return Rejected(query, response.status or 0, _text(response.body[:_LARGEST]), reason, datetime.now(UTC))
+    """Make what goes into the quarantine. A page that names a next one is a part of an answer; so is a cut body."""
+    body = kept(_text(response.body))
+    incomplete = bool(response.next_link) or len(response.body) > LARGEST
+    return Rejected(query, response.status or 0, body, reason, datetime.now(UTC), incomplete)
 
 
 def _text(body: bytes) -> str:

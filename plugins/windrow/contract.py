@@ -98,7 +98,8 @@ class Contract:
         answer keeps both as they were written.
 
         Conversions that lose nothing are made (an integer for a float column, ``3.0`` for an integer one, an
-        ISO 8601 text with a zone for a timestamp); all else that differs from the declaration is refused.
+        ISO 8601 text with a zone for a timestamp, ``2026-11-20`` for a date); all else that differs from the
+        declaration is refused.
 
         :raises Unreadable: naming the first field that breaks its promise.
         """
@@ -194,11 +195,12 @@ def _moment(text: str) -> datetime | None:
 
 
 def _day(text: str) -> date | None:
-    """Read an ISO 8601 day as in 2026-11-20; None where it is none. Its other notations are not taken."""
+    """Read a day as in 2026-11-20; None where it is none. ISO 8601's other notations, such as weeks, are not taken."""
     try:
-        return date.fromisoformat(text) if len(text) == 10 else None
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return day if day.isoformat() == text else None
 
 
 def _as_json(fields: Mapping[str, object]) -> str:

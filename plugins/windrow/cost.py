@@ -1,16 +1,16 @@
-"""What a plan costs before its first call: calls, units of the API's quotas, and hours."""
+"""What a plan costs before its first call: calls, units of the API's quotas, and hours. Pure: no I/O."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from windrow.plan import Plan
-from windrow.quota import Quota
-from windrow.staging import Staging
+from windrow.query import Query
+from windrow.quota import Quota, Window
 
 CALL_S = 0.3
 """How long a call takes, for want of a better number: an API far away, not a busy one."""
+_WINDOW_S = {Window.MINUTE: 60, Window.HOUR: 3_600, Window.PACIFIC_DAY: 86_400}
+"""How long windows are, in seconds. The two days a year of 23 and 25 hours make no difference here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +26,40 @@ class Cost:
     def __str__(self) -> str:
         units = ", ".join(f"{units:,} units of {name}" for name, units in self.units.items()) or "no units"
         return (
-            f"{self.dataset}: {self.calls:,} calls, {units}; about {_hours(self.hours)}, and "
-            f"{_hours(self.hours_one_at_a_time)} one call at a time, if a call takes {CALL_S} s"
+            f"{self.dataset}: {self.calls:,} calls, {units}; about {_told(self.hours)}, and "
+            f"{_told(self.hours_one_at_a_time)} one call at a time, if a call takes {CALL_S} s"
         )
 
 
-def cost(staging: Staging, plan: Plan, quotas: Sequence[Quota], *, connections: int, rate_per_s: float | None) -> Cost:
-    """Count what a plan's queries take, and how long that is when nothing fails.
+def cost(
+    dataset: str, queries: Iterable[Query], quotas: Sequence[Quota], *, connections: int, rate_per_s: float | None
+) -> Cost:
+    """Count what queries take, and how long that is when nothing fails and each answer has one page.
 
+    :param quotas: the first one whose paths a query is below is the one that its units are taken from.
     :param connections: calls in flight at once.
     :param rate_per_s: calls a second at most, None for no such limit.
     """
+    calls = 0
     units: dict[str, int] = {}
-    for number in range(plan.chunks):
-        for query in staging.chunk(plan.run, number).queries:
-            quota = next((quota for quota in quotas if query.path.startswith(quota.paths)), None)
-            if quota is not None:
-                units[quota.name] = units.get(quota.name, 0) + query.cost
-    busy_s = plan.planned * max(CALL_S / connections, 1 / rate_per_s if rate_per_s else 0.0)
+    for query in queries:
+        calls += 1
+        quota = next((quota for quota in quotas if query.path.startswith(quota.paths)), None)
+        if quota is not None:
+            units[quota.name] = units.get(quota.name, 0) + query.cost
+    busy_s = calls * max(CALL_S / connections, 1 / rate_per_s if rate_per_s else 0.0)
     waits_s = [_wait_s(quota, units.get(quota.name, 0)) for quota in quotas]
-    seconds = max([busy_s, *waits_s])
-    return Cost(plan.run.dataset, plan.planned, units, seconds / 3600, plan.planned * CALL_S / 3600)
+    return Cost(dataset, calls, units, max([busy_s, *waits_s]) / 3600, calls * CALL_S / 3600)
 
 
 def _wait_s(quota: Quota, units: int) -> float:
     """Return for how long units of a quota have to be waited for, when all of its present window is left."""
     if quota.units is None or not units:
         return 0.0
-    start, end = quota.window.bounds(datetime.now(UTC))
-    return (math.ceil(units / quota.units) - 1) * (end - start).total_seconds()
+    return (math.ceil(units / quota.units) - 1) * _WINDOW_S[quota.window]
 
 
-def _hours(hours: float) -> str:
-    seconds = hours * 3600
-    return f"{hours:,.1f} h" if hours >= 1 else f"{seconds / 60:,.1f} min" if seconds >= 60 else f"{seconds:,.1f} s"
+def _told(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:,.1f} h"
+    return f"{hours * 60:,.1f} min" if hours * 60 >= 1 else f"{hours * 3600:,.0f} s"

@@ -1,36 +1,56 @@
 """Find out what to ask for: lead a source's conversation with its API, and write the plan as it comes about.
 
-The answers are kept with the run. A plan that breaks off, because a quota is spent or the task is killed, goes on
+The answers are kept with the run. A query that was asked on the way and is planned too is settled by what was told:
+it is staged, and not asked again. A plan that breaks off, because a quota is spent or the task is killed, goes on
 with what it was told before; and a second dataset of the same run that lists the same things makes no call.
 """
 
 import asyncio
-import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
-from windrow.answer import Answer, Outcome
+from windrow.answer import Answer, Outcome, Rejected
 from windrow.client import Client
 from windrow.errors import QueryRefused
+from windrow.feeds import Item
 from windrow.plan import Plan, Run
 from windrow.query import Query
-from windrow.sources.base import Planned, Request, Stream
-from windrow.staging import Staging
+from windrow.sources.base import Planned, Request, Stream, Way
+from windrow.staging import PlanWriter, Staging
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
+Announce = Callable[[Sequence[Item]], None]
 
 
 class Discovery:
     """Makes the plan of a run.
 
     :param client: entered by the caller.
+    :param announce: is told of planned queries that have to be asked, as they come. Runs in a thread. When a plan
+        goes on after a break it is not told again of what followed from answers that are kept, but for the last.
     """
 
-    def __init__(self, client: Client, staging: Staging, run: Run, stream: Stream) -> None:
+    def __init__(
+        self,
+        client: Client,
+        staging: Staging,
+        run: Run,
+        stream: Stream,
+        *,
+        announce: Announce = lambda items: None,
+    ) -> None:
         self.asked = 0
         """Queries that were asked of the API, and not found kept."""
         self._client = client
         self._staging = staging
         self._run = run
         self._stream = stream
+        self._announce = announce
+        self._told: set[str] = set()
+        self._before: list[Item] = []
+        """What followed from the last of the kept answers."""
 
     async def plan(self, request: Request) -> Plan:
         """Lead the conversation to its end.
@@ -39,44 +59,92 @@ class Discovery:
         :raises WindrowError: what `Client.ask` and `Stream.plan` raise.
         """
         writer = self._staging.plan_writer(self._run)
-        conversation = self._stream.plan(request)
-        step = next(conversation, None)
-        while step is not None:
-            try:
-                if isinstance(step, Planned):
-                    await asyncio.to_thread(writer.add, step.queries)
-                    step = next(conversation, None)
-                    continue
-                try:
-                    answer = await self._listing(step)
-                except QueryRefused as refused:
-                    step = conversation.throw(refused)
-                else:
-                    step = conversation.send(answer)
-            except StopIteration:
-                break
+        await self._lead(self._stream.plan(request), writer)
+        await asyncio.to_thread(self._announce, self._before)
         return await asyncio.to_thread(writer.close)
 
-    async def _listing(self, query: Query) -> Answer:
-        """Return the answer to a query, asking only when it is not kept."""
-        kept = await asyncio.to_thread(self._kept, query)
-        if kept is None:
-            self.asked += 1
-            answer = await self._client.ask(query, lambda query, answer: None)
-            if not isinstance(answer, Answer):
-                raise _unlisted(query, answer.reason, answer.status)
-            await asyncio.to_thread(self._staging.keep_listing, self._run, self._client.name, answer)
-            kept = answer
-        if kept.outcome is Outcome.GAP:
-            raise _unlisted(query, "the API says there is no such thing", kept.status)
-        return kept
+    async def estimate(self, request: Request) -> Sequence[Way]:
+        """Ask what the stream needs to know to say what a plan would take. What is asked is kept for the plan.
 
-    def _kept(self, query: Query) -> Answer | None:
-        """Return what the API was told before in this run: by a list, or by the dataset that this one follows."""
-        kept = self._staging.listing(self._run, self._client.name, query)
-        if kept is None and self._stream.follows:
-            kept = self._staging.answer(Run(self._stream.follows, self._run.run_id), query)
-        return kept
+        :raises WindrowError: as `plan`.
+        """
+        return await self._lead(self._stream.estimate(request), None) or ()
+
+    async def _lead(self, conversation: Generator[Query | Planned, Any, T], writer: PlanWriter | None) -> T:
+        """Lead a conversation to its end, and return what it returns."""
+        with closing(conversation):
+            step = _next(conversation.send, None)
+            while not isinstance(step, _End):
+                if isinstance(step, Query):
+                    step = await self._reply(conversation, step)
+                else:
+                    if writer is not None:
+                        await asyncio.to_thread(self._write, writer, step)
+                    step = _next(conversation.send, None)
+        return cast("T", step.value)
+
+    def _write(self, writer: PlanWriter, planned: Planned) -> None:
+        """Write a part of the plan, and settle what was told on the way. Runs in a thread."""
+        added = writer.add(planned.queries)
+        told = [
+            (chunk, answer)
+            for chunk, query in added
+            if query.key in self._told and (answer := self._staging.listing(self._run, self._client.name, query))
+        ]
+        self._staging.stage(self._run, told)
+        items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
+        if self.asked:
+            self._announce(self._before + items)
+            self._before = []
+        else:
+            self._before = items or self._before
+
+    async def _reply(self, conversation: Generator[Query | Planned, Any, Any], query: Query) -> "_Step":
+        """Tell the source the answer to a query, asking only when it is not kept, and return what it says next.
+
+        An answer is kept once the source has taken it: what it cannot read is asked anew by the next try.
+        """
+        listing = await asyncio.to_thread(self._staging.listing, self._run, self._client.name, query)
+        if listing is not None:
+            self._told.add(query.key)
+            return _tell(conversation, listing)
+        if self._stream.follows:
+            followed = Run(self._stream.follows, self._run.run_id)
+            if told := await asyncio.to_thread(self._staging.answer, followed, query):
+                return _tell(conversation, told)
+        self.asked += 1
+        answer = await self._client.ask(query, lambda query, answer: None)
+        step = _tell(conversation, answer)
+        if isinstance(answer, Answer):
+            await asyncio.to_thread(self._staging.keep_listing, self._run, self._client.name, answer)
+            self._told.add(query.key)
+        return step
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A source has said all, and this is what it returns."""
+
+    value: object
+
+
+_Step = Query | Planned | _End
+
+
+def _tell(conversation: Generator[Query | Planned, Any, Any], answer: Answer | Rejected) -> _Step:
+    """Send an answer into the conversation, or throw the refusal that it is."""
+    if isinstance(answer, Rejected):
+        return _next(conversation.throw, _unlisted(answer.query, answer.reason, answer.status))
+    if answer.outcome is Outcome.GAP:
+        return _next(conversation.throw, _unlisted(answer.query, "the API says there is no such thing", answer.status))
+    return _next(conversation.send, answer)
+
+
+def _next(go_on: Callable[[Any], Query | Planned], said: object) -> _Step:
+    try:
+        return go_on(said)
+    except StopIteration as end:
+        return _End(end.value)
 
 
 def _unlisted(query: Query, reason: str, status: int) -> QueryRefused:

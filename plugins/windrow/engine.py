@@ -233,6 +233,7 @@ class Harvester:
             "sent": events["sent"],
             "retried": events["retried"],
             "throttled": events["throttled"],
+            "unchanged": events["http_304"],
             "tokens": self._client.refreshes,
             "seconds": round(seconds, 3),
             "stopped_by": type(self._stopped_by).__name__ if self._stopped_by else None,

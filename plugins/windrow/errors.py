@@ -21,6 +21,7 @@
     │   └── Unreadable                an answer that cannot be read: quarantined, never raised out of a harvest
     ├── StatementFailed           an SQL file that the warehouse cannot run: never retried
     ├── Unwritten                 a database took some items and not all: retried, items are replaced whole
+    ├── BrokerUnavailable         Redis cannot be reached, or has lost a stream: the run goes on from MongoDB
     ├── StagingUnavailable        MongoDB cannot be reached, or refuses: retried
     ├── Interrupted               the task was asked to stop: what was answered is staged
     ├── PlanMissing               a run without a whole plan: the task 'plan' has to run first
@@ -106,6 +107,10 @@ class Unwritten(WindrowError):
 
 class StagingUnavailable(WindrowError):
     """MongoDB cannot be reached, or refuses an operation."""
+
+
+class BrokerUnavailable(WindrowError):
+    """Redis cannot be reached, or does not hold the stream of a run any more."""
 
 
 class Interrupted(WindrowError):

@@ -79,6 +79,7 @@ class PlanFeed:
         """Drop the chunk that is being loaded."""
         if self._ahead is not None:
             self._ahead.cancel()
+            self._ahead = None
 
     def _look_ahead(self) -> None:
         if self._next_chunk < self._chunks:

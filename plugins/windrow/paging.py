@@ -1,10 +1,11 @@
 """A query whose answer has several pages: settled as one, or not at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from windrow.answer import Answer, Outcome, Rejected
+from windrow.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.client import Client, Reader
+from windrow.errors import Unreadable
 from windrow.query import Query
 
 NextPage = Callable[[Query, Answer], Query | None]
@@ -14,22 +15,46 @@ NextPage = Callable[[Query, Answer], Query | None]
 async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextPage) -> Answer | Rejected:
     """Ask for all pages of a query, and return one answer: a JSON array of the pages where there are several.
 
+    :returns: `Rejected`, with the page at fault named, when a page cannot be had or read, when the pages lead in a
+        circle, or when all together are more than can be kept.
     :raises WindrowError: what `Client.ask` raises; no page counts then.
     """
-    answer = await client.ask(query, read)
-    if not isinstance(answer, Answer) or answer.outcome is Outcome.GAP:
-        return answer
-    bodies = [answer.body]
-    page: Answer | Rejected = answer
-    asked = query
-    while isinstance(page, Answer) and page.outcome is Outcome.ANSWERED:
-        following = next_page(asked, page)
+    first = await client.ask(query, read)
+    if not isinstance(first, Answer) or first.outcome is Outcome.GAP:
+        return first
+    pages, keys, size = [first], {query.key}, _size(first)
+    while True:
+        try:
+            following = next_page(pages[-1].query, pages[-1])
+        except Unreadable as error:
+            return _rejected(pages, error.reason)
         if following is None:
-            return answer if len(bodies) == 1 else replace(answer, body=f"[{','.join(bodies)}]")
-        asked = following
-        page = await client.ask(asked, read)
-        bodies.append(page.body)
-    reason = page.reason if isinstance(page, Rejected) else "the API knows no such page"
-    return Rejected(
-        query, page.status, f"[{','.join(bodies)}]", f"page {len(bodies)} ({asked.key}): {reason}", page.fetched_at
-    )
+            return first if len(pages) == 1 else replace(first, body=_joined(pages), next_link="")
+        if following.key in keys:
+            return _rejected(pages, f"its next page is {following.key!r}, which was there before")
+        page = await client.ask(following, read)
+        if isinstance(page, Rejected):
+            return _rejected([*pages, page], page.reason)
+        if page.outcome is Outcome.GAP:
+            return _rejected([*pages, page], "the API knows no such page")
+        pages.append(page)
+        keys.add(following.key)
+        size += _size(page)
+        if size > LARGEST:
+            return _rejected(pages, f"so far there are {size:,} bytes, more than MongoDB keeps in a document")
+
+
+def _rejected(pages: Sequence[Answer | Rejected], reason: str) -> Rejected:
+    """Make one record for the quarantine of pages that are no whole answer. The last one is at fault."""
+    last = pages[-1]
+    told = f"page {len(pages)} ({last.query.key}): {reason}"
+    return Rejected(pages[0].query, last.status, kept(_joined(pages)), told, last.fetched_at, incomplete=True)
+
+
+def _joined(pages: Sequence[Answer | Rejected]) -> str:
+    return f"[{','.join(page.body or 'null' for page in pages)}]"
+
+
+def _size(page: Answer) -> int:
+    """Return the bytes of a page in the array, with its comma or a bracket."""
+    return len(page.body.encode()) + 1

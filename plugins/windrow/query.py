@@ -1,7 +1,7 @@
 """A query: one call to make, known by a key that is the same whenever the same call is planned."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -48,25 +48,15 @@ class Query:
 
         :raises BadParameter: a value is no text that can be sent (it holds half of a surrogate pair).
         """
-        params = params or {}
-        key = path.removeprefix("/")
-        if known_by or params:
-            told = sorted((known_by or params).items())
-            key += "?" + "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in told)
-        try:
-            encoded = key.encode()
-        except UnicodeEncodeError:
-            raise BadParameter(f"{key!r} holds half a character.", advice="Mend the list or the param.") from None
-        if len(encoded) > _KEY_LIMIT:
-            head = encoded[: _KEY_LIMIT - 33].decode("utf-8", "ignore")
-            key = f"{head}~{hashlib.sha256(encoded).hexdigest()[:32]}"
-        return cls(key, path, tuple(params.items()), cost, tuple((headers or {}).items()), body)
+        pairs = tuple((params or {}).items())
+        key = _key(path, known_by.items() if known_by else pairs)
+        return cls(key, path, pairs, cost, tuple((headers or {}).items()), body)
 
     def following(self, link: str) -> "Query":
         """Make the query for the path, with its parameters, that an answer to this one names as its next page."""
         parts = urlsplit(link)
-        params = dict(parse_qsl(parts.query, keep_blank_values=True))
-        return Query.of(parts.path, params, cost=self.cost, headers=dict(self.headers))
+        params = tuple(parse_qsl(parts.query, keep_blank_values=True))  # a name may be there more than once
+        return Query(_key(parts.path, params), parts.path, params, self.cost, self.headers)
 
     @property
     def row(self) -> tuple[object, ...]:
@@ -80,6 +70,24 @@ class Query:
         key, path, params, cost, *rest = row
         headers, body = rest or ((), "")
         return cls(key, path, _pairs(params), cost, _pairs(headers), body)
+
+
+def _key(path: str, told: Iterable[tuple[str, str]]) -> str:
+    """Make the key of a call from what it asks.
+
+    :raises BadParameter: half of a surrogate pair is in it.
+    """
+    key = path.removeprefix("/")
+    if asked := "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(told)):
+        key += f"?{asked}"
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError:
+        raise BadParameter(f"{key!r} holds half a character.", advice="Mend the list or the param.") from None
+    if len(encoded) > _KEY_LIMIT:
+        head = encoded[: _KEY_LIMIT - 33].decode("utf-8", "ignore")
+        key = f"{head}~{hashlib.sha256(encoded).hexdigest()[:32]}"
+    return key
 
 
 def _pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:

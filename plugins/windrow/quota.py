@@ -6,9 +6,12 @@ used, so a run that is killed leaves at most one block behind that nobody used.
 """
 
 import asyncio
+import logging
 import math
 import os
+import random
 import socket
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +21,23 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from windrow.errors import Misconfigured, StagingUnavailable
 from windrow.query import Query
+
+log = logging.getLogger(__name__)
 
 SPENT = "spent"
 """Stands in the book in the place of a holder when the API itself said that a window is used up."""
-_PACIFIC = ZoneInfo("America/Los_Angeles")
+_PACIFIC = "America/Los_Angeles"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK = 100
 """Units reserved at a time, at most."""
+_TRIES = 6
+"""How often a client that met others at the book tries to reserve."""
+_PAUSE_S = 0.005
+"""The longest pause before the second try; it doubles with each further one."""
+_UNSURE = timedelta(minutes=5)
+"""For how long, at most, a window is too young to be called used up: see `Ledger.exhaust`."""
 
 
 class Window(StrEnum):
@@ -39,8 +51,9 @@ class Window(StrEnum):
     def bounds(self, now: datetime) -> tuple[datetime, datetime]:
         """Return the beginning and the end, in UTC, of the window that an instant is in."""
         if self is Window.PACIFIC_DAY:
-            day = now.astimezone(_PACIFIC).date()
-            midnights = [datetime(on.year, on.month, on.day, tzinfo=_PACIFIC) for on in (day, day + timedelta(days=1))]
+            zone = ZoneInfo(_PACIFIC)
+            day = now.astimezone(zone).date()
+            midnights = [datetime(on.year, on.month, on.day, tzinfo=zone) for on in (day, day + timedelta(days=1))]
             return midnights[0].astimezone(UTC), midnights[1].astimezone(UTC)
         length = timedelta(minutes=1) if self is Window.MINUTE else timedelta(hours=1)
         start = datetime.fromtimestamp(now.timestamp() // length.total_seconds() * length.total_seconds(), UTC)
@@ -81,13 +94,21 @@ class _Account:
 
     quota: Quota
     window: str = ""
+    starts_at: datetime = _LONG_AGO
     ends_at: datetime = _LONG_AGO
     reserved: int = 0
     used: int = 0
     spent: bool = False
     not_before: datetime = _LONG_AGO
     """When the API opens it again, as it said itself."""
+    refusals: int = 0
+    refused_cost: int = 0
+    """Of the last time when no more could be reserved."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def covers(self, cost: int) -> bool:
+        """Say whether so many units are reserved and not used."""
+        return self.used + cost <= self.reserved
 
 
 def _now() -> datetime:
@@ -114,43 +135,48 @@ class Ledger:
         """Take the units of one attempt at a query.
 
         :returns: 0 when they are taken; otherwise nothing was, and these are the seconds until the next window.
+        :raises Misconfigured: no window has as many.
         """
         account = self._of(query)
         if account is None:
             return 0.0
-        now = self._clock()
-        if now >= account.ends_at or account.used + query.cost > account.reserved:
-            async with account.turn:
-                closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
-                account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
-                if now >= account.ends_at:
-                    await self._open(account, now)
-                if account.used + query.cost > account.reserved and not account.spent:
-                    await asyncio.to_thread(self._reserve, account, query.cost)
-        if now < account.not_before:
-            return max((account.not_before - now).total_seconds(), 0.001)
-        if account.spent or account.used + query.cost > account.reserved:
-            return max((account.ends_at - now).total_seconds(), 0.001)
+        if self._clock() >= account.ends_at or not (account.spent or account.covers(query.cost)):
+            refusals = account.refusals
+            async with account.turn:  # wakes its waiters in the order they came
+                if account.refusals == refusals or query.cost < account.refused_cost:  # no need to hear it twice
+                    await self._fill(account, query)
+        if self._clock() < account.not_before:
+            return self._seconds_until(account.not_before)
+        if account.spent or not account.covers(query.cost):
+            return self._seconds_until(account.ends_at)
         account.used += query.cost
         return 0.0
 
     async def exhaust(self, query: Query, wait_s: float = 0.0) -> float:
         """Learn from the API that the quota of a query is used up, and tell all runs.
 
-        :param wait_s: for how long, where the API says so; 0 for until the window ends.
-        :returns: the seconds until calls may be made again; 0 when no quota is known for this query.
+        Shortly after a window began the API may still speak of the one before: the call was sent in it, or its clock
+        and ours differ. That is waited for, and nothing is written down, lest a whole day be given away.
+
+        :param wait_s: for how long the API closes it, as it says itself; of a quota without units that is kept until
+            then, whatever its window. 0 for until the window ends.
+        :returns: the seconds until the call may be made again; 0 when no quota is known for this query.
         """
         account = self._of(query)
         if account is None:
             return 0.0
-        if wait_s:
+        if wait_s and account.quota.units is None:
             account.not_before = self._clock() + timedelta(seconds=wait_s)
             until = math.ceil(account.not_before.timestamp())
             await asyncio.to_thread(self._book.reserve, self._closing(account), SPENT, until)
             return wait_s
-        account.spent = True
-        await asyncio.to_thread(self._book.reserve, account.window, SPENT, 0)
-        return max((account.ends_at - self._clock()).total_seconds(), 0.001)
+        sure_at = account.starts_at + min(_UNSURE, (account.ends_at - account.starts_at) / 12)
+        if self._clock() < sure_at:
+            return self._seconds_until(sure_at)
+        if not account.spent:
+            account.spent = True
+            await asyncio.to_thread(self._book.reserve, account.window, SPENT, 0)
+        return self._seconds_until(account.ends_at)
 
     def name(self, query: Query) -> str:
         """Name the quota that a query draws on; empty when none is known."""
@@ -160,9 +186,15 @@ class Ledger:
     async def close(self) -> None:
         """Give back what was reserved and not used."""
         for account in self._accounts:
-            if account.reserved > account.used and account.quota.units is not None:
-                account.reserved = account.used
-                await asyncio.to_thread(self._book.reserve, account.window, self._holder, account.used)
+            async with account.turn:
+                if account.reserved > account.used and account.quota.units is not None:
+                    await self._give_back(account)
+
+    async def _look_whether_closed(self, account: _Account) -> None:
+        if account.quota.units is not None:
+            return
+        closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
+        account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
 
     def _closing(self, account: _Account) -> str:
         """Name the place in the book that says until when the API has closed a quota."""
@@ -174,36 +206,70 @@ class Ledger:
                 return account
         return None
 
-    async def _open(self, account: _Account, now: datetime) -> None:
-        """Begin a new window: what was reserved in the one before stays there as it was used."""
-        await self.close()
-        start, account.ends_at = account.quota.window.bounds(now)
-        account.window = f"{self._account}|{account.quota.name}|{start.isoformat()}"
-        account.reserved = account.used = 0
-        account.spent = False
+    def _seconds_until(self, instant: datetime) -> float:
+        return max((instant - self._clock()).total_seconds(), 0.001)
 
-    def _reserve(self, account: _Account, cost: int) -> None:
-        """Reserve a block if there is one: first write, then look, so that two at a time never get too much.
-
-        Runs in a thread. Two that look at once may both step back, and leave a few units unused.
-        """
-        reserved = dict(self._book.reservations(account.window))
-        if SPENT in reserved:
+    async def _fill(self, account: _Account, query: Query) -> None:
+        """Begin a new window if it is time, and reserve what a query costs if it is not reserved. One at a time."""
+        now, quota = self._clock(), account.quota
+        if now >= account.ends_at:
+            account.starts_at, account.ends_at = quota.window.bounds(now)
+            account.window = f"{self._account}|{quota.name}|{account.starts_at.isoformat()}"
+            account.reserved = account.used = 0
+            account.spent = False
+            await self._look_whether_closed(account)
+        if account.spent or account.covers(query.cost):
+            return
+        if quota.units is not None and query.cost > quota.units:
+            raise Misconfigured(
+                f"{query.key!r} costs {query.cost:,} units, and the quota '{quota.name}' has {quota.units:,} in all.",
+                advice="Put the right number into the field quota in the extra of the Airflow connection.",
+            )
+        reserved = await asyncio.to_thread(self._reserve, account, query.cost)
+        if reserved is None:
             account.spent = True
             return
-        if account.quota.units is None:
-            account.reserved = account.used + 1_000_000  # only to be asked again now and then
-            return
-        free = account.quota.units - sum(reserved.values())
-        if free < cost:
-            return
-        before = account.reserved
-        account.reserved += max(cost, min(_BLOCK, free // 10))
-        self._book.reserve(account.window, self._holder, account.reserved)
-        over = sum(self._book.reservations(account.window).values()) - account.quota.units
-        if over > 0:
-            account.reserved = max(before, account.reserved - over)
-            self._book.reserve(account.window, self._holder, account.reserved)
+        account.reserved = reserved
+        if not account.covers(query.cost):
+            account.refusals, account.refused_cost = account.refusals + 1, query.cost
+
+    def _reserve(self, account: _Account, cost: int) -> int | None:
+        """Reserve a block if there is one. Runs in a thread.
+
+        First write, then look: of two at a time at least one sees the other. Who sees that all together have too
+        much steps back, and tries again after a moment, so nobody ever counts on more than there is.
+
+        :returns: what is reserved then, or None when the API said that the window is used up.
+        """
+        units, mine = account.quota.units, account.reserved
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(random.uniform(0, _PAUSE_S * 2**attempt))  # noqa: S311 - spreads clients, guards nothing
+            reserved = self._book.reservations(account.window)
+            if SPENT in reserved:
+                return None
+            if units is None:
+                return account.used + 1_000_000  # only to look at the book again now and then
+            free = units - mine - self._of_others(reserved)
+            if free < cost:
+                continue  # perhaps somebody is about to step back
+            wanted = mine + max(cost, min(_BLOCK, free // 10))
+            self._book.reserve(account.window, self._holder, wanted)
+            if wanted + self._of_others(self._book.reservations(account.window)) <= units:
+                return wanted
+            self._book.reserve(account.window, self._holder, mine)
+        return mine
+
+    def _of_others(self, reserved: Mapping[str, int]) -> int:
+        return sum(units for holder, units in reserved.items() if holder != self._holder)
+
+    async def _give_back(self, account: _Account) -> None:
+        """Reserve no more than is used. Where that cannot be written down, a block stays unused, and no more."""
+        unused, account.reserved = account.reserved - account.used, account.used
+        try:
+            await asyncio.to_thread(self._book.reserve, account.window, self._holder, account.used)
+        except StagingUnavailable as error:
+            log.warning("%d units of the quota '%s' are lost for its window: %s", unused, account.quota.name, error)
 
 
 def restated(quotas: Sequence[Quota], given: Mapping[str, Mapping[str, object]]) -> list[Quota]:
@@ -222,7 +288,7 @@ def restated(quotas: Sequence[Quota], given: Mapping[str, Mapping[str, object]])
         if isinstance(units, bool) or not (units is None or (isinstance(units, int) and units > 0)):
             raise ValueError(f"the quota {name!r} has units {units!r:.40}, and should have a whole number above 0")
         per = changes.get("per", known[name].window)
-        if per not in set(Window):
+        if not isinstance(per, str) or per not in set(Window):
             raise ValueError(f"the quota {name!r} is per {per!r:.40}, and should be per one of {[*map(str, Window)]}")
         known[name] = Quota(name, Window(str(per)), units, known[name].paths)
     return [known[quota.name] for quota in quotas]

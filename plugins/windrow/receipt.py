@@ -107,7 +107,7 @@ class Receipt:
         :param notes: the figures of the run's steps. Harvests are summed, all tries together.
         """
         notes = notes or {}
-        total = {"sent": 0, "retried": 0, "throttled": 0, "tokens": 0}
+        total = {"sent": 0, "retried": 0, "throttled": 0, "unchanged": 0, "tokens": 0}
         seconds = 0.0
         for harvest in (note for step, note in notes.items() if step.startswith("harvest ")):
             seconds += harvest["seconds"]

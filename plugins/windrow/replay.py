@@ -12,11 +12,15 @@ from windrow.staging import Staging
 def replay(staging: Staging, run: Run, stream: Stream) -> int:
     """Stage every quarantined answer of a run that can be read now, and return how many.
 
-    An answer is staged before it leaves the quarantine, so it is always in one of the two.
+    An answer is staged before it leaves the quarantine, so it is always in one of the two. Where one is staged
+    already, it is the whole one, and stays.
     """
     replayed = 0
     for number, rejected in staging.quarantined(run):
-        if not 200 <= rejected.status <= 299:  # the API refused: there is no answer to read
+        if staging.is_settled(run, rejected.query.key):
+            staging.release(run, rejected.query.key)
+            continue
+        if rejected.incomplete or not 200 <= rejected.status <= 299:  # there is no whole answer to read
             continue
         answer = Answer(rejected.query, Outcome.ANSWERED, rejected.status, rejected.body, rejected.fetched_at)
         try:

@@ -1,5 +1,6 @@
 """What one attempt at a call brought."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,9 @@ _EXCERPT = 200
 _READ = 100_000
 """Bytes of a body that are looked at for it: more than a signature has, so that none is cut before it is seen."""
 _YEAR_S = 366 * 24 * 3600.0
+_LINK = re.compile(r'<(?P<target>[^<>]*)>(?P<params>(?:[^,"]|"[^"]*")*)')
+_LINK_PARAM = re.compile(r';\s*(?P<name>[^\s=;,"]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s;,"]*))')
+"""A link of a Link header and a parameter of it, RFC 8288 section 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +28,25 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     trouble: str = ""
+    revisited: bool = False
+    """The API said 304, and the body is the one that was kept."""
     signature: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def retry_after_s(self) -> float | None:
         """The seconds that the header Retry-After asks to wait; None without one."""
         return retry_after_s(self.headers.get("Retry-After"))
+
+    @property
+    def next_link(self) -> str:
+        """The target of ``rel=next`` in the Link headers, as it is written there; empty without one."""
+        lines = (value for name, value in self.headers.items() if name.lower() == "link")
+        for link in _LINK.finditer(", ".join(lines)):
+            for param in _LINK_PARAM.finditer(link["params"]):
+                told = param["bare"] if param["quoted"] is None else param["quoted"]
+                if param["name"].lower() == "rel" and "next" in told.lower().split():
+                    return link["target"]
+        return ""
 
     @property
     def excerpt(self) -> str:

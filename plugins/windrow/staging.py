@@ -8,6 +8,7 @@ nothing, so a task that is killed is simply run again.
 collection             one document is                                ``_id``; indexed field
 =====================  =============================================  ==============================
 ``<dataset>``          a settled query with its answer                run_id|key; ``chunk``
+``windrow_kept``       an answer that may still hold, of any run      api|key; none
 ``windrow_listings``   what a plan was made from: a list's answer     run_id|api|key; none
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
 ``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
@@ -18,6 +19,7 @@ collection             one document is                                ``_id``; i
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -31,13 +33,14 @@ from windrow.answer import Answer, Outcome, Rejected
 from windrow.errors import PlanMissing, StagingUnavailable
 from windrow.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.query import Query
+from windrow.revisits import Kept
 
 T = TypeVar("T")
 Document = dict[str, Any]
 Figures = dict[str, Any]
 """What a step counted: numbers and short texts by name."""
 
-_LISTINGS, _PLANS = "windrow_listings", "windrow_plans"
+_KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
@@ -167,6 +170,7 @@ class Staging:
                     "status": one.status,
                     "reason": one.reason,
                     "fetched_at": one.fetched_at.isoformat(),
+                    "incomplete": one.incomplete,
                     "body": one.body,
                 }
                 for number, one in rejected
@@ -183,6 +187,7 @@ class Staging:
                 body=document["body"],
                 reason=document["reason"],
                 fetched_at=datetime.fromisoformat(document["fetched_at"]),
+                incomplete=document.get("incomplete", False),
             )
             found.append((document["chunk"], one))
         return sorted(found, key=lambda entry: entry[1].query.key)
@@ -207,6 +212,18 @@ class Staging:
         """Return what the steps of a run counted, by step."""
         found = self._find(_FIGURES, {"run": str(run)})
         return {document["step"]: document["figures"] for document in found}
+
+    # --- answers that may still hold -----------------------------------------------------------
+
+    def kept(self, api: str, key: str) -> Kept | None:
+        """Return the last answer of an API to the query of this key, of whichever run."""
+        for document in self._find(_KEPT, {"_id": f"{api}|{key}"}):
+            return Kept(**{field: document[field] for field in Kept.__slots__})
+        return None
+
+    def keep(self, api: str, key: str, kept: Kept) -> None:
+        """Keep an answer, in place of the one before."""
+        self._replace(_KEPT, [{"_id": f"{api}|{key}", **asdict(kept)}])
 
     # --- quotas --------------------------------------------------------------------------------
 
@@ -263,15 +280,18 @@ class PlanWriter:
         self._listed = 0
         self._chunks = 0
 
-    def add(self, queries: Iterable[Query]) -> None:
-        """Add queries; whole chunks are written at once."""
+    def add(self, queries: Iterable[Query]) -> list[tuple[int, Query]]:
+        """Add queries, and return those that are new, each with the number of its chunk. Whole chunks are written."""
+        added = []
         for query in queries:
             self._listed += 1
             if query.key not in self._seen:
                 self._seen.add(query.key)
+                added.append((self._chunks, query))
                 self._rest.append(query)
                 if len(self._rest) == CHUNK:
                     self._cut()
+        return added
 
     def close(self) -> Plan:
         """Write what is left, and the size: from now on the plan is whole."""

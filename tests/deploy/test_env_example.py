@@ -18,9 +18,12 @@ from dotenv import dotenv_values
 from local_cloud import processes
 from local_cloud.settings import Settings
 from tests.unit.books import MemoryBook
+from windrow.broker import Broker
 from windrow.client import Client
 from windrow.hooks.api import ApiHook
+from windrow.hooks.broker import broker
 from windrow.hooks.queue import Endpoint
+from windrow.plan import Run
 from windrow.sources.titanic import Passengers
 from windrow.sources.youtube import VideoDays
 
@@ -157,9 +160,10 @@ def of_type(conn_type: str) -> list[str]:
 
 
 def test_there_are_examples_of_all_connections() -> None:
-    counts = [len(of_type(conn_type)) for conn_type in ("google_cloud_platform", "mongo", "http", "aws")]
+    types = ("google_cloud_platform", "mongo", "http", "redis", "aws")
+    counts = [len(of_type(conn_type)) for conn_type in types]
 
-    assert counts == [5, 3, 10, 2]
+    assert counts == [5, 3, 11, 2, 2]
     assert sum(counts) == len(list(examples()))
 
 
@@ -180,6 +184,14 @@ def test_an_api_connection_makes_a_client(example: str, monkeypatch: pytest.Monk
 
     stream = VideoDays() if "youtube" in example else Passengers()
     assert isinstance(ApiHook("titanic").client(stream, MemoryBook()), Client)
+
+
+@pytest.mark.parametrize("example", [*of_type("redis"), "redis://valkey:6379/?db=1"])
+def test_a_redis_connection_makes_a_broker(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", example)
+
+    with broker("redis_default", Run("github_users", "manual")) as made:
+        assert isinstance(made, Broker)
 
 
 @pytest.mark.parametrize("example", of_type("mongo"))

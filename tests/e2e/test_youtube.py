@@ -175,7 +175,7 @@ def test_a_video_that_vanished_and_days_that_are_missing_are_told(youtube):
 
 def test_a_used_up_quota_defers_and_the_rest_is_asked_when_it_is_filled(youtube):
     youtube.system.reset()
-    used = youtube.system.admin("GET", "youtube")["used"]["analytics"]
+    used = youtube.system.admin("GET", "youtube")["units"]["analytics"]["used"]
     youtube.simulate(analytics_units=used + 120)
     run_id = youtube.trigger()
     until(lambda: youtube.tasks(run_id)["days.harvest"]["state"] == "deferred", 120)

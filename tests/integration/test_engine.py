@@ -416,6 +416,7 @@ def test_the_figures_in_mongodb_are_those_of_the_server(
         "sent": totals(api)["requests"],
         "retried": 0,
         "throttled": 0,
+        "unchanged": 0,
         "tokens": 1,
         "stopped_by": None,
     }

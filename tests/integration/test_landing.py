@@ -4,20 +4,23 @@ import hashlib
 import io
 import json
 import uuid
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 from http.client import HTTPConnection
 
 import pyarrow.parquet as pq
 import pytest
+from google.cloud import bigquery
 
 from local_cloud.apis.voyage import make_passengers
 from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
+from tests.integration.warehouse import Warehouse, columns, declared
 from windrow import sources
 from windrow.answer import Answer, Outcome
 from windrow.errors import ConnectionUnusable, ManifestMissing
 from windrow.hooks.stores import GcsStore
-from windrow.landing import MANIFEST, Landing, Manifest
-from windrow.plan import Plan, Run
+from windrow.landing import APART, MANIFEST, Landing, Manifest
+from windrow.plan import Chunk, Plan, Run
 from windrow.query import Query
 from windrow.staging import Staging
 
@@ -276,6 +279,191 @@ def test_nothing_vouches_for_files_of_a_landing_that_broke_off(
 
     whole.land(plan)
     assert contents(store, prefix) == before
+
+
+# --- by day ------------------------------------------------------------------------------------
+
+DAYS = sources.stream("youtube_video_days")
+DAYS_RUN = Run(DAYS.dataset, RUN.run_id)
+FIRST = date(2026, 11, 1)
+VIDEOS = [f"video {number:02d}" for number in range(24)]
+REPORTED = 5
+"""Days in each report. Videos begin one after the other, each four on the next day."""
+FIGURES = (
+    "views", "engagedViews", "estimatedMinutesWatched", "likes", "comments", "shares", "subscribersGained",
+    "subscribersLost",
+)  # fmt: skip
+EACH = [FIRST + timedelta(days=number) for number in range(len(VIDEOS) // 4 + REPORTED - 1)]
+
+
+def days_of(video: str, number: int = REPORTED) -> list[date]:
+    begins = FIRST + timedelta(days=VIDEOS.index(video) // 4)
+    return [begins + timedelta(days=passed) for passed in range(number)]
+
+
+def about(video: str) -> Query:
+    params = {"filters": f"video=={video}", "startDate": "2026-11-01", "endDate": "2026-11-20"}
+    return Query.of("/v2/reports", params)
+
+
+def report(staging: Staging, video: str, days: Sequence[date]) -> None:
+    """Stage the report of a video."""
+    headers = [{"name": name} for name in ("day", *FIGURES)]
+    figures = [10 + VIDEOS.index(video)] * len(FIGURES)
+    body = json.dumps({"columnHeaders": headers, "rows": [[day.isoformat(), *figures] for day in days]})
+    answer = Answer(about(video), Outcome.ANSWERED, 200, body, MOMENT)
+    staging.stage(DAYS_RUN, [(VIDEOS.index(video) // 4, answer)])
+
+
+@pytest.fixture
+def reports(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A plan of 6 chunks, each of 4 videos with 20 records in all."""
+    monkeypatch.setattr("windrow.staging.CHUNK", 4)
+    plan = staging.save_plan(DAYS_RUN, [about(video) for video in VIDEOS])
+    for video in VIDEOS:
+        report(staging, video, days_of(video))
+    return plan
+
+
+def by_file(store: GcsStore, prefix: str) -> dict[str, list[tuple[date, str]]]:
+    """Day and video of each record, by the name of its file below the prefix."""
+    found = {}
+    for name, data in contents(store, prefix).items():
+        if name.endswith(".parquet"):
+            assert data is not None
+            read = pq.read_table(io.BytesIO(data)).to_pylist()
+            found[name.removeprefix(f"{prefix}/")] = [(row["day"], row["video_id"]) for row in read]
+    return found
+
+
+def test_days_are_landed_apart_in_the_order_of_the_plan(
+    store: GcsStore, prefix: str, staging: Staging, reports: Plan
+) -> None:
+    manifest = Landing(staging, DAYS, store, prefix).land(reports)
+
+    assert by_file(store, prefix) == {
+        f"dt={day}/part-00000.parquet": [(day, video) for video in VIDEOS if day in days_of(video)] for day in EACH
+    }
+    assert manifest == Manifest.read(store, prefix)
+    assert (manifest.answers, manifest.records, len(manifest.parts)) == (24, 24 * REPORTED, len(EACH))
+
+
+def test_a_day_of_a_large_landing_has_several_files_and_each_record_is_in_one(
+    store: GcsStore, prefix: str, staging: Staging, reports: Plan
+) -> None:
+    """Of 6 tables, 4 are taken apart at first and then 2."""
+    manifest = Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+
+    files = by_file(store, prefix)
+    first, second = EACH[: APART + REPORTED - 1], EACH[APART:]
+    assert [part.name for part in manifest.parts] == [
+        *(f"{prefix}/dt={day}/part-00000.parquet" for day in first),
+        *(f"{prefix}/dt={day}/part-00001.parquet" for day in second),
+    ]
+    for part in manifest.parts:
+        records = files[part.name.removeprefix(f"{prefix}/")]
+        assert len(records) == part.records > 0
+        assert records == sorted(records), "the order of the plan"
+        assert {f"dt={day}" for day, _ in records} == {part.name.split("/")[-2]}
+    landed = [record for records in files.values() for record in records]
+    assert sorted(landed) == sorted((day, video) for video in VIDEOS for day in days_of(video))
+
+
+class WatchedStaging(Staging):
+    """The staging, which counts the chunks whose answers have been read."""
+
+    chunks_read = 0
+
+    def answers(self, chunk: Chunk) -> list[Answer]:
+        self.chunks_read += 1
+        return super().answers(chunk)
+
+
+class WatchingStore(GcsStore):
+    """The bucket, which writes down how many chunks had been read when a file came."""
+
+    def __init__(self, staging: WatchedStaging) -> None:
+        super().__init__(BUCKET, CONNECTION)
+        self._staging = staging
+        self.seen: list[tuple[str, int]] = []
+
+    def put(self, name: str, data: bytes) -> None:
+        self.seen.append((name.rpartition("/")[2], self._staging.chunks_read))
+        super().put(name, data)
+
+
+@pytest.mark.usefixtures("store")
+def test_no_more_than_a_few_parts_are_in_memory_and_the_manifest_comes_last(
+    prefix: str, staging: Staging, reports: Plan
+) -> None:
+    staging.__class__ = WatchedStaging
+    store = WatchingStore(staging)
+
+    Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+
+    when = dict(store.seen)
+    assert when == {"part-00000.parquet": APART, "part-00001.parquet": 6, MANIFEST: 6}
+    assert [name for name, _ in store.seen].index(MANIFEST) == len(store.seen) - 1
+
+
+def test_days_that_a_new_landing_does_not_have_are_deleted(
+    store: GcsStore, prefix: str, staging: Staging, reports: Plan
+) -> None:
+    Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+    for video in VIDEOS:
+        report(staging, video, days_of(video, 1))
+
+    manifest = Landing(staging, DAYS, store, prefix).land(reports)
+
+    assert list(by_file(store, prefix)) == [f"dt={day}/part-00000.parquet" for day in EACH[:6]]
+    assert contents(store, prefix).keys() == {f"{prefix}/{MANIFEST}", *(part.name for part in manifest.parts)}
+
+
+def test_a_landing_by_day_made_twice_leaves_the_same_files(
+    store: GcsStore, prefix: str, staging: Staging, reports: Plan
+) -> None:
+    Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+    first = contents(store, prefix)
+
+    Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+
+    assert contents(store, prefix) == first
+
+
+def test_reports_without_rows_land_a_manifest_alone(
+    store: GcsStore, prefix: str, staging: Staging, reports: Plan
+) -> None:
+    for video in VIDEOS:
+        report(staging, video, [])
+
+    manifest = Landing(staging, DAYS, store, prefix).land(reports)
+
+    assert (manifest.answers, manifest.records, manifest.parts) == (24, 0, ())
+    assert list(contents(store, prefix)) == [f"{prefix}/{MANIFEST}"]
+
+
+def test_days_are_dates_in_the_files_and_in_the_warehouse(
+    cloud: Settings, store: GcsStore, prefix: str, staging: Staging, reports: Plan
+) -> None:
+    manifest = Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+    warehouse = Warehouse(cloud, "landed")
+    fields = [bigquery.SchemaField.from_api_repr(field) for field in DAYS.contract.bigquery_fields]
+    config = bigquery.LoadJobConfig(schema=fields, source_format="PARQUET", write_disposition="WRITE_TRUNCATE")
+    table = f"{PROJECT_ID}.landed.days"
+
+    uris = [f"gs://{BUCKET}/{part.name}" for part in manifest.parts]
+    warehouse.client.load_table_from_uri(uris, table, job_config=config).result()
+
+    data = store.get(manifest.parts[0].name)
+    assert data is not None
+    assert pq.read_schema(io.BytesIO(data)).equals(DAYS.contract.arrow_schema)
+    found = columns(warehouse.client.get_table(table))
+    assert [(name, kind) for name, kind, _ in found] == [(name, kind) for name, kind, _ in declared(DAYS.contract)]
+    loaded = warehouse.rows("days", "video_id, day")
+    assert [(row["video_id"], row["day"]) for row in loaded] == [
+        (video, day) for video in VIDEOS for day in days_of(video)
+    ]
+    assert loaded[0] == rows(store, manifest)[0]
 
 
 # --- the store ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from local_cloud.apis.testing import FakeApi
 from windrow.answer import Answer
-from windrow.auth import Auth, ClientCredentials, NoAuth, RefreshingToken, Token
+from windrow.auth import Auth, ClientCredentials, NoAuth, RefreshingToken, RefreshToken, Token, TokenForm
 from windrow.client import Client, Limits
 from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
 from windrow.policy import Backoff
@@ -24,6 +25,7 @@ from windrow.response import Response
 
 SECRET = "s3cr3t-of-the-client"
 TOKEN = "t0k3n-that-opens-doors"
+CONSENT = "1//0c0nsent of-an+owner/of=a-channel"
 QUICK = Backoff(base_s=0.001, cap_s=0.002, attempts=4)
 
 
@@ -428,14 +430,22 @@ def credentials(backoff: Backoff = QUICK) -> ClientCredentials:
     return ClientCredentials("/oauth/token", "me", SECRET, name="titanic", backoff=backoff)
 
 
+def consent(backoff: Backoff = QUICK) -> RefreshToken:
+    return RefreshToken("/oauth/token", "me", SECRET, CONSENT, name="titanic", backoff=backoff)
+
+
+FLOWS = pytest.mark.parametrize("flow", [credentials, consent])
+"""For what all flows with a form have in common."""
+
+
 def issued(**fields: object) -> Response:
     return Response(
         200, json.dumps({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 100} | fields).encode()
     )
 
 
-def granted(endpoint: Endpoint, backoff: Backoff = QUICK) -> Token:
-    return asyncio.run(credentials(backoff).grant(endpoint.post))
+def granted(endpoint: Endpoint, flow: Callable[[], TokenForm] = credentials) -> Token:
+    return asyncio.run(flow().grant(endpoint.post))
 
 
 def test_the_grant_is_asked_for_as_the_rfc_has_it():
@@ -445,9 +455,25 @@ def test_the_grant_is_asked_for_as_the_rfc_has_it():
     assert endpoint.asked == [("/oauth/token", form)]
 
 
-def test_the_signature_is_the_bearer_token():
+def test_a_consent_is_turned_into_a_token_as_the_rfc_has_it():
     endpoint = Endpoint(issued())
-    signed = asyncio.run(credentials().signature(endpoint.post))
+    assert granted(endpoint, consent).value == TOKEN
+    form = {"grant_type": "refresh_token", "client_id": "me", "client_secret": SECRET, "refresh_token": CONSENT}
+    assert endpoint.asked == [("/oauth/token", form)]
+
+
+def test_a_new_consent_in_the_answer_does_not_take_the_place_of_the_connections():
+    endpoint = Endpoint(issued(refresh_token="another"))
+    flow = consent()
+    for _ in range(2):
+        asyncio.run(flow.grant(endpoint.post))
+    assert [form["refresh_token"] for _, form in endpoint.asked] == [CONSENT, CONSENT]
+
+
+@FLOWS
+def test_the_signature_is_the_bearer_token(flow: Callable[[], TokenForm]):
+    endpoint = Endpoint(issued())
+    signed = asyncio.run(flow().signature(endpoint.post))
     assert signed == {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -499,27 +525,59 @@ def test_the_life_of_a_token_begins_before_it_arrives():
         Response(200, b'{"access_token": "t", "expires_in": [1]}'),
     ],
 )
-def test_an_answer_that_is_no_token_is_asked_again(trouble: Response):
+@FLOWS
+def test_an_answer_that_is_no_token_is_asked_again(flow: Callable[[], TokenForm], trouble: Response):
     endpoint = Endpoint(trouble, trouble, issued())
-    assert granted(endpoint).value == TOKEN
+    assert granted(endpoint, flow).value == TOKEN
     assert len(endpoint.asked) == 3
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_credentials_that_are_turned_down_are_not_sent_again(status: int):
+@FLOWS
+@pytest.mark.parametrize("status", [307, 400, 401, 403, 404])
+def test_credentials_that_are_turned_down_are_not_sent_again(flow: Callable[[], TokenForm], status: int):
     endpoint = Endpoint(Response(status, b'{"error":"invalid_client"}'))
     with pytest.raises(CredentialsRejected) as rejected:
-        granted(endpoint)
+        granted(endpoint, flow)
     assert len(endpoint.asked) == 1
-    for word in ("'titanic'", "/oauth/token", str(status), "invalid_client"):
+    for word in (
+        "'titanic'",
+        "/oauth/token",
+        str(status),
+        "invalid_client" if status >= 400 else "without a usable token",
+    ):
         assert word in rejected.value.what
     assert "password" in rejected.value.advice
 
 
-def test_after_the_last_attempt_the_endpoint_counts_as_unreachable():
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_consent_that_is_gone_fails_at_once_and_says_who_has_to_do_what(status: int):
+    """RFC 6749 section 5.2, as Google words it."""
+    body = {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
+    endpoint = Endpoint(Response(status, json.dumps(body).encode()))
+    with pytest.raises(CredentialsRejected, match=r"'titanic'.*expired or revoked") as rejected:
+        granted(endpoint, consent)
+    assert len(endpoint.asked) == 1
+    for word in ("consent again", "'titanic'", "docs/clouds.md", "clear this task"):
+        assert word in rejected.value.advice
+
+
+def test_a_consent_is_not_blamed_for_a_wrong_client():
+    with pytest.raises(CredentialsRejected) as rejected:
+        granted(Endpoint(Response(401, b'{"error":"invalid_client"}')), consent)
+    assert "consent" not in rejected.value.advice
+
+
+def test_client_credentials_speak_of_no_consent():
+    with pytest.raises(CredentialsRejected) as rejected:
+        granted(Endpoint(Response(400, b'{"error":"invalid_grant"}')))
+    assert "consent" not in rejected.value.advice
+
+
+@FLOWS
+def test_after_the_last_attempt_the_endpoint_counts_as_unreachable(flow: Callable[[], TokenForm]):
     endpoint = Endpoint(Response(503, b"busy"))
     with pytest.raises(ApiUnreachable, match=r"'titanic'.*4 attempts.*HTTP 503 busy"):
-        granted(endpoint)
+        granted(endpoint, flow)
     assert len(endpoint.asked) == 4
 
 
@@ -557,12 +615,14 @@ def test_a_wait_of_hours_is_not_waited_for_in_place():
 # --- secrets -----------------------------------------------------------------------------------
 
 
-def test_objects_do_not_show_what_they_keep():
-    auth = credentials()
+@FLOWS
+def test_objects_do_not_show_what_they_keep(flow: Callable[[], TokenForm]):
+    auth = flow()
     asyncio.run(auth.signature(Endpoint(issued()).post))
     for kept in (auth, Token.lasting(TOKEN, 100)):
         for shown in (repr(kept), str(kept), f"{kept}"):
             assert SECRET not in shown
+            assert CONSENT not in shown
             assert TOKEN not in shown
 
 
@@ -573,19 +633,26 @@ def test_objects_do_not_show_what_they_keep():
         Response(401, b'{"error":"invalid_client"}'),
         Response(400, json.dumps({"error": f"no client has the secret {SECRET}"}).encode()),
         Response(503, f"could not log me:{SECRET} in".encode()),
+        Response(400, json.dumps({"error": "invalid_grant", "given": CONSENT}).encode()),
+        Response(400, f"grant_type=refresh_token&{urlencode({'refresh_token': CONSENT})}".encode()),
+        Response(400, (json.dumps({"padding": "x" * 160, "secret": SECRET})).encode()),  # cut in its middle
+        Response(400, (json.dumps({"padding": "x" * 150, "refresh_token": CONSENT})).encode()),
         issued(expires_in="soon"),
         Response(201, issued().body),
         Response(200, issued().body[:-1]),
     ],
 )
-def test_errors_do_not_show_it_either(answer: Response):
+@FLOWS
+def test_errors_do_not_show_it_either(flow: Callable[[], TokenForm], answer: Response):
     with pytest.raises(WindrowError) as raised:
-        granted(Endpoint(answer))
+        granted(Endpoint(answer), flow)
     error = raised.value
     shown = [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
+    secrets = [SECRET[:12], TOKEN]
+    secrets += [CONSENT[:12], urlencode({"": CONSENT})[1:13]] if flow is consent else []
     for text in (*shown, pickle.dumps(error).decode("latin-1")):
-        assert SECRET not in text
-        assert TOKEN not in text
+        for secret in secrets:
+            assert secret not in text
 
 
 # --- over the wire -----------------------------------------------------------------------------

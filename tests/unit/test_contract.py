@@ -187,6 +187,44 @@ def test_what_is_no_instant_is_refused(wrong: object):
         INSTANTS.record({"A": wrong})
 
 
+DAYS = Contract((Column("a", "A", Kind.DATE, "A day."),))
+
+
+@given(st.dates())
+@example(date.min)
+@example(date.max)
+@example(date(2024, 2, 29))
+def test_a_day_stays_the_same_day(day: date):
+    read = DAYS.record({"A": day.isoformat()})["a"]
+    assert read == day
+    assert type(read) is date, "an instant would be another day in another zone"
+    assert pa.array([read], Kind.DATE.arrow).to_pylist() == [day]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "2026-02-29",
+        "2026-13-01",
+        "2026-00-01",
+        "2026-1-2",
+        "20260102",
+        "2026-W01-1",  # ISO 8601 has it, and it is ten characters long as well
+        "2026-01-02T00:00:00Z",
+        "2026-01-02 ",
+        "02.01.2026",
+        "２０２６-01-02",  # noqa: RUF001 - digits of another alphabet
+        "",
+        20_260_102,
+        1_767_323_045,
+        True,
+    ],
+)
+def test_what_is_no_day_is_refused(wrong: object):
+    with pytest.raises(Unreadable, match="'A' should be DATE"):
+        DAYS.record({"A": wrong})
+
+
 # --- missing, null, unknown --------------------------------------------------------------------
 
 
@@ -275,12 +313,14 @@ def test_parquet_and_bigquery_are_told_the_same():
         "FLOAT": pa.float64(),
         "BOOLEAN": pa.bool_(),
         "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+        "DATE": pa.date32(),
     }
+    contract = Contract(tuple(Column(kind.name.lower(), "A", kind, "Anything.") for kind in Kind))
     told = [
         pa.field(field["name"], arrow[field["type"]], nullable=field["mode"] == "NULLABLE")
-        for field in CONTRACT.bigquery_fields
+        for field in contract.bigquery_fields
     ]
-    assert CONTRACT.arrow_schema == pa.schema(told)
+    assert contract.arrow_schema == pa.schema(told)
 
 
 def test_the_schema_is_the_columns_in_order_then_the_lineage():

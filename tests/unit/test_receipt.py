@@ -162,15 +162,24 @@ def test_all_tries_of_the_harvest_are_added_up():
             "sent": 10,
             "retried": 2,
             "throttled": 1,
+            "unchanged": 7,
             "tokens": 1,
             "seconds": 1.25,
             "state": "interrupted",
         },
-        "harvest 2026-01-02": {"sent": 5, "retried": 0, "throttled": 0, "tokens": 1, "seconds": 0.5, "state": "ended"},
+        "harvest 2026-01-02": {
+            "sent": 5,
+            "retried": 0,
+            "throttled": 0,
+            "unchanged": 1,
+            "tokens": 1,
+            "seconds": 0.5,
+            "state": "ended",
+        },
         "receipt": {"sent": 99},
     }
     figures = receipt().figures(notes)
-    added = {"sent": 15, "retried": 2, "throttled": 1, "tokens": 2, "harvest_seconds": 1.75}
+    added = {"sent": 15, "retried": 2, "throttled": 1, "unchanged": 8, "tokens": 2, "harvest_seconds": 1.75}
     assert figures | added == figures
 
 

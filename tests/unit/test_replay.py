@@ -95,4 +95,6 @@ def test_killed_in_between_an_answer_is_in_both_places_and_not_in_none(staging: 
         replay(Killed(staging._client, staging._database.name), RUN, STREAM)
     assert staging.settled(RUN, 0) == {one.query.key: Outcome.ANSWERED}
     assert len(staging.quarantined(RUN)) == 1
-    assert replay(staging, RUN, STREAM) == 1, "the next try goes on"
+    assert replay(staging, RUN, STREAM) == 0, "it is staged"
+    assert staging.quarantined(RUN) == []
+    assert staging.settled(RUN, 0) == {one.query.key: Outcome.ANSWERED}

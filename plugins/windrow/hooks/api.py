@@ -8,6 +8,10 @@ Login, Password     client id and client secret, if the API wants tokens
 extra token_path    where they are turned into a token: a path of the API, or a whole URL
 extra token_auth    how id and secret are sent there: ``form`` (the default) or ``basic``
 extra refresh_token a consent that was given once; with it the refresh token grant of OAuth 2.0 is used
+extra tokens        a pool: tokens made by hand, each a text or ``{"token": "...", "owner": "..."}``. Tokens of one
+                    owner share its limits; without an owner a token has one of its own
+extra apps          a pool: GitHub Apps, each ``{"app_id": "...", "private_key": "...", "installation_id": 1}``
+extra points_per_minute  of a pool: calls of one owner in a minute (900, GitHub's secondary limit)
 extra quota         units of the API's quotas where the account's differ from the source's own, like
                     ``{"youtube.data": {"units": 50000, "per": "pacific_day"}}``
 extra connections   calls in flight at once (16)
@@ -19,26 +23,34 @@ extra patience_s    the longest pause that is waited for in place; for a longer 
 
 import json
 import math
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from windrow.auth import Auth, BasicClientCredentials, ClientCredentials, NoAuth, RefreshToken
+from windrow.app_token import InstallationToken
+from windrow.auth import Auth, BasicClientCredentials, ClientCredentials, NoAuth, RefreshToken, StaticToken
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
+from windrow.pool import Credential, TokenPool
 from windrow.quota import Book, Ledger, Quota, restated
+from windrow.revisits import Cupboard, Revisits
 from windrow.sources.base import Stream
 
 _LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
-_EXTRAS = {"token_path", "token_auth", "refresh_token", "quota", *_LIMITS}
+_POOL = ("tokens", "apps", "points_per_minute")
+_EXTRAS = {"token_path", "token_auth", "refresh_token", "quota", *_POOL, *_LIMITS}
 _GRANTS: dict[str, type[ClientCredentials | BasicClientCredentials]] = {
     "form": ClientCredentials,
     "basic": BasicClientCredentials,
 }
+
+
+class State(Book, Cupboard, Protocol):
+    """What clients of all runs share."""
 
 
 class ApiHook(BaseHook):
@@ -48,11 +60,14 @@ class ApiHook(BaseHook):
         super().__init__()
         self.conn_id = conn_id
 
-    def client(self, stream: Stream, book: Book, *, connections: int | None = None) -> Client:
+    def client(
+        self, stream: Stream, state: State, *, connections: int | None = None, share: tuple[int, int] = (0, 1)
+    ) -> Client:
         """Make a client for a stream of this API, not yet entered.
 
-        :param book: where all runs see what is left of the quotas.
+        :param state: where all runs see what is left of the quotas, and what was answered before.
         :param connections: overrides the connection's own number.
+        :param share: number of a worker, from 0, and how many there are: each gets tokens of the pool of its own.
         :raises ConnectionUnusable: the connection is not there, or lacks or garbles a field.
         """
         connection = self._connection()
@@ -61,15 +76,24 @@ class ApiHook(BaseHook):
             extra["connections"] = connections
         limits = self._limits(extra)
         quotas = self._quotas(extra, stream.quotas)
+        base_url = self._base_url(connection)
         return Client(
-            self._base_url(connection),
-            self._auth(connection, extra, limits),
+            base_url,
+            self._pool(extra, limits, share) or self._auth(connection, extra, limits),
             name=self.conn_id,
             limits=limits,
             policy=stream.policy,
-            ledger=Ledger(book, quotas, account=connection.login or self.conn_id) if quotas else None,
+            ledger=Ledger(state, quotas, account=connection.login or self.conn_id) if quotas else None,
             headers=stream.headers,
+            revisits=Revisits(state, base_url) if stream.revisits else None,
         )
+
+    def pool_size(self) -> int:
+        """Return how many credentials the pool of this connection has; 0 where it has no pool.
+
+        :raises ConnectionUnusable: as `client`.
+        """
+        return len(self._credentials(self._extra(self._connection()), Limits()))
 
     def cost(self, stream: Stream) -> tuple[Limits, list[Quota]]:
         """Return what bounds the speed of a harvest of this stream, without making a client.
@@ -120,6 +144,56 @@ class ApiHook(BaseHook):
             )
         netloc = url.netloc if port or not connection.port else f"{url.netloc}:{connection.port}"
         return f"{url.scheme}://{netloc}{url.path}"
+
+    def _pool(self, extra: dict[str, Any], limits: Limits, share: tuple[int, int]) -> TokenPool | None:
+        """Make the pool of a worker; None where the connection has none."""
+        credentials = self._credentials(extra, limits)
+        if not credentials:
+            return None
+        points = _positive(extra.get("points_per_minute", 900))
+        if points is None:
+            raise self._unusable(
+                f"has points_per_minute = {extra['points_per_minute']!r:.40}", "It should be a number above 0."
+            )
+        worker, workers = share
+        return TokenPool(
+            credentials[worker::workers], name=self.conn_id, points_per_minute=points, patience_s=limits.patience_s
+        )
+
+    def _credentials(self, extra: dict[str, Any], limits: Limits) -> list[Credential]:
+        tokens, apps = extra.get("tokens", []), extra.get("apps", [])
+        if not isinstance(tokens, list) or not isinstance(apps, list):
+            raise self._unusable("has tokens or apps that are no list", 'They should look like {"tokens": ["..."]}.')
+        places = [f"token {place} of {len(tokens)}" for place in range(1, len(tokens) + 1)]
+        made = [self._token(place, token) for place, token in zip(places, tokens, strict=True)]
+        return made + [self._app(place, app, limits) for place, app in enumerate(apps, 1)]
+
+    def _token(self, place: str, token: object) -> Credential:
+        """Read a token of the pool. No message may show any of it."""
+        given = token if isinstance(token, dict) else {"token": token}
+        text, owner = given.get("token"), given.get("owner", "")
+        if not isinstance(text, str) or not text.strip() or not isinstance(owner, str) or len(given) > 2:
+            raise self._unusable(f"has a {place} that is none", 'It should be a text, or {"token": "", "owner": ""}.')
+        return Credential(StaticToken(text.strip()), f"{place} ({owner})" if owner else place, owner)
+
+    def _app(self, place: int, app: object, limits: Limits) -> Credential:
+        try:
+            given = app if isinstance(app, dict) else {}
+            number = int(given["installation_id"])
+            auth = InstallationToken(
+                str(given["app_id"]),
+                str(given["private_key"]),
+                number,
+                name=self.conn_id,
+                patience_s=limits.patience_s,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)[:80]
+            raise self._unusable(
+                f"has an app {place} that cannot be used: {reason}",
+                "It should have app_id, private_key (PEM) and installation_id.",
+            ) from None
+        return Credential(auth, f"installation {number} of app {given['app_id']}", f"installation {number}")
 
     def _auth(self, connection: Connection, extra: dict[str, Any], limits: Limits) -> Auth:
         token_path, refresh_token = extra.get("token_path"), extra.get("refresh_token")

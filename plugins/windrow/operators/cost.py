@@ -43,19 +43,23 @@ class CostOperator(BaseOperator, SkipMixin):
         self.mongo_conn_id = mongo_conn_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Count, and go on or not."""
+        """Count, and go on or not.
+
+        :raises DownstreamTasksSkipped: only the plan was asked for.
+        """
         found = []
         for dataset, conn_id in self.plans.items():
             limits, quotas = ApiHook(conn_id).cost(sources.stream(dataset))
             connections = int(self.connections) if self.connections.isdigit() else limits.connections
             with staging(self.mongo_conn_id, dataset) as state:
                 plan = state.plan(Run(dataset, context["run_id"]))
-                costs = cost(state, plan, quotas, connections=connections, rate_per_s=limits.rate_per_s)
+                queries = (query for number in range(plan.chunks) for query in state.chunk(plan.run, number).queries)
+                costs = cost(dataset, queries, quotas, connections=connections, rate_per_s=limits.rate_per_s)
             self.log.info("%s", costs)
             found.append(asdict(costs))
         if self.plan_only == "True":
             self.log.info("Only the plan was asked for: none of these calls is made.")
-            context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=found)  # skipping is an exception
-            later = context["task"].get_flat_relatives(upstream=False)
-            self.skip(ti=context["ti"], tasks=list(later))
+            # to skip is to raise: what this task has found would be lost
+            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)
+            self.skip(ti=context["ti"], tasks=list(self.get_flat_relatives(upstream=False)))
         return found

@@ -12,6 +12,13 @@ ADVICE = {
     "plan": "Nothing was fetched yet. Clear this task with all tasks downstream once the cause is gone.",
     "harvest": "All answers so far are in MongoDB. Clear this task with all tasks downstream: only what is missing "
     "is asked again.",
+    "estimate": "Nothing was fetched yet. Clear this task with all tasks downstream once the cause is gone.",
+    "discover": "Pages that were listed are in MongoDB. Clear this task with all tasks downstream: it goes on there.",
+    "list": "Pages that were listed are in MongoDB. Clear this task with all tasks downstream: it goes on there.",
+    "fetch": "All answers so far are in MongoDB. Clear this task with all tasks downstream: only what is missing is "
+    "asked again.",
+    "sweep": "All answers so far are in MongoDB. Clear this task with all tasks downstream: only what is missing is "
+    "asked again.",
     "enqueue": "A task has the name of its query, so enqueueing twice adds nothing. Clear this task with all tasks "
     "downstream.",
     "drain": "All answers so far are in MongoDB; the queue goes on meanwhile. Clear this task to wait again.",
@@ -26,6 +33,7 @@ ADVICE = {
     "find": "Requests are in the table artist_requests. Clear this task: those that are open are taken up again.",
     "merge": "A merge takes effect whole or not at all. Clear this task with all tasks downstream.",
     "check": "The final table is merged, the marts are those of the last good run.",
+    "mart": "The final table is merged. Clear this task with all tasks downstream.",
     "marts": "The final table is merged. Clear this task with all tasks downstream.",
     "prove": "The final table and the marts are written. Clear this task once the cause is gone.",
 }

@@ -35,21 +35,25 @@ class HarvestOperator(HarvestStep):
         self.connections = connections
         self._harvester: Harvester | None = None
 
-    def execute(self, context: Context) -> Figures:
+    def execute(self, context: Context) -> Figures | None:
         """Harvest, or go on with it.
 
         :raises WindrowError: see `Harvester.run`.
         """
-        connections = None if self.connections in {None, "", "None"} else int(str(self.connections))
         stream = self.stream
         with staging(self.mongo_conn_id, self.dataset) as state:
-            client = ApiHook(self.conn_id).client(stream, state, connections=connections)
+            client = ApiHook(self.conn_id).client(stream, state, connections=self.connections_or_none)
             feed = PlanFeed(state, state.plan(self.run_of(context)))
             self._harvester = Harvester(client, state, feed, stream.records, next_page=stream.next_page)
             try:
-                return asyncio.run(_harvest(client, self._harvester))
+                return asyncio.run(harvest(client, self._harvester))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
+
+    @property
+    def connections_or_none(self) -> int | None:
+        """The number of calls in flight, after rendering."""
+        return None if self.connections in {None, "", "None"} else int(str(self.connections))
 
     def on_kill(self) -> None:
         """Let the calls under way end and be staged, when Airflow asks the task to stop."""
@@ -57,7 +61,8 @@ class HarvestOperator(HarvestStep):
             self._harvester.stop()
 
 
-async def _harvest(client: Client, harvester: Harvester) -> Figures:
+async def harvest(client: Client, harvester: Harvester) -> Figures:
+    """Run a harvester with its client, to the end."""
     async with client:
         await harvester.run()
     return harvester.figures("ended")

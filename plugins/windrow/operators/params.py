@@ -15,10 +15,10 @@ def connections() -> Param:
     )
 
 
-def max_gaps() -> Param:
+def max_gaps(default: int = 0) -> Param:
     """How many gaps a run accepts, for `ProveOperator`."""
     return Param(
-        0,
+        default,
         type="integer",
         minimum=0,
         title="Accepted gaps",

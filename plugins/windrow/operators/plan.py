@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+import orjson
 from airflow.sdk import Asset, Context
 
 from windrow.client import Client
@@ -13,8 +14,9 @@ from windrow.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimi
 from windrow.hooks.api import ApiHook
 from windrow.hooks.staging import staging
 from windrow.operators.base import HarvestStep
-from windrow.plan import Plan
+from windrow.plan import Plan, Run
 from windrow.sources.base import Request
+from windrow.staging import Staging
 
 
 class PlanOperator(HarvestStep):
@@ -24,16 +26,26 @@ class PlanOperator(HarvestStep):
     tasks keep counting against the same number.
 
     :param conn_id: the Airflow connection of the API that is asked what there is.
+    :param defaults: JSON texts for params that are left empty, by name: templates, for an Airflow variable.
     :param given: what tasks before found out, as a mapping: added to the run's params, for the source.
     :param watermark: the asset whose state says how far the runs before have come; None where a stream has none.
     :returns: ``listed``, ``planned`` and ``chunks``, and what the run is about, as the stream says (`Stream.scope`).
     """
 
-    template_fields = (*HarvestStep.template_fields, "conn_id", "given")
+    template_fields = (*HarvestStep.template_fields, "conn_id", "defaults", "given")
 
-    def __init__(self, *, conn_id: str, given: Any = None, watermark: Asset | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        defaults: Mapping[str, str] | None = None,
+        given: Any = None,
+        watermark: Asset | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(inlets=[watermark] if watermark else None, **kwargs)
         self.conn_id = conn_id
+        self.defaults = defaults
         self.given = given
         self.watermark = watermark
 
@@ -43,8 +55,10 @@ class PlanOperator(HarvestStep):
         :raises BadParameter: a param is unknown or cannot be meant; no call was made.
         :raises NothingToHarvest: the API lists nothing.
         """
-        # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
-        _refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
+        return self.make_plan(context)
+
+    def make_plan(self, context: Context) -> dict[str, int | str]:
+        """Make the plan; see `execute`."""
         run, request = self.run_of(context), self.request_of(context)
         scope = self.stream.scope(request)
         if scope:
@@ -55,7 +69,7 @@ class PlanOperator(HarvestStep):
                 self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
             except PlanMissing:
                 client = ApiHook(self.conn_id).client(self.stream, state)
-                discovery = Discovery(client, state, run, self.stream)
+                discovery = self.discovery(client, state, run)
                 try:
                     plan = asyncio.run(_plan(client, discovery, request))
                 except RateLimited as limit:
@@ -75,12 +89,33 @@ class PlanOperator(HarvestStep):
             )
         return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks, **scope}
 
+    def discovery(self, client: Client, state: Staging, run: Run) -> Discovery:
+        """Make what leads the conversation."""
+        return Discovery(client, state, run, self.stream)
+
     def request_of(self, context: Context) -> Request:
-        """Say what the run is asked for."""
-        dag_run = context["dag_run"]
+        """Say what the run is asked for.
+
+        :raises BadParameter: a param is unknown, or a default is no JSON.
+        """
+        dag_run, params = context["dag_run"], dict(context["params"])
+        # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
+        _refuse_unknown(dag_run.conf or {}, self.dag.params)
+        for name, text in (self.defaults or {}).items():
+            if params.get(name) in (None, [], ""):
+                params[name] = _default(name, text)
         mark = self.watermark_of(context, self.watermark) if self.watermark else ""
-        params = dict(context["params"]) | (self.given or {})
-        return Request(params, dag_run.logical_date or dag_run.run_after, mark)
+        return Request(params | (self.given or {}), dag_run.logical_date or dag_run.run_after, mark)
+
+
+def _default(name: str, text: str) -> object:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadParameter(
+            f"The default of the param {name!r} is no JSON: {error}.",
+            advice="Mend the Airflow variable that it comes from, or give the param.",
+        ) from None
 
 
 async def _plan(client: Client, discovery: Discovery, request: Request) -> Plan:

@@ -10,6 +10,8 @@ STREAMS = {
     "spotify_artists": "windrow.sources.spotify:Artists",
     "spotify_audio_features": "windrow.sources.spotify:AudioFeatures",
     "spotify_top_tracks": "windrow.sources.spotify:TopTracks",
+    "github_memberships": "windrow.sources.github:Memberships",
+    "github_users": "windrow.sources.github:Users",
     "titanic_passengers": "windrow.sources.titanic:Passengers",
     "youtube_videos": "windrow.sources.youtube:Videos",
     "youtube_video_days": "windrow.sources.youtube:VideoDays",

@@ -41,6 +41,18 @@ generator; `QueryRefused` is thrown into it where the API refuses or knows no su
 written down, and None is sent back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to harvest, and what it takes at most: units an hour are by the resource they are taken from."""
+
+    name: str
+    calls: int
+    units: Mapping[str, int]
+    hourly: int
+    """Units that one owner of a token has in an hour, of each resource."""
+    remark: str = ""
+
+
 class Stream(ABC):
     """One kind of record of an API: how to list the calls, and how to read the answers. Pure: no I/O, no Airflow.
 
@@ -59,6 +71,8 @@ class Stream(ABC):
     """Sent with every call."""
     follows: ClassVar[str] = ""
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
+    revisits: ClassVar[bool] = False
+    """True where the API tells cheaply that an answer still holds, see `windrow.revisits`."""
     partition: ClassVar[str] = ""
     """Column of kind DATE by which files are landed apart; empty for none."""
 
@@ -69,6 +83,14 @@ class Stream(ABC):
         :raises Unreadable: an answer is not what the API promises.
         :raises BadParameter: a parameter cannot be meant. Raised before the first query.
         """
+
+    def estimate(self, request: Request) -> Generator[Query, Any, Sequence[Way]]:
+        """Find out what a plan would take, where that can be told before all is listed; a conversation as `plan`.
+
+        :raises BadParameter: as `plan`.
+        """
+        yield from ()
+        return ()
 
     def scope(self, request: Request) -> Mapping[str, str]:
         """Say what a run is about, such as its first and last day: for the log, and for SQL files by these names.

@@ -13,6 +13,7 @@ from windrow.auth import ClientCredentials, NoAuth
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks.api import ApiHook
+from windrow.pool import TokenPool
 from windrow.query import Query
 from windrow.sources.titanic import Passengers
 
@@ -255,3 +256,56 @@ def test_errors_do_not_show_the_password(connect: Any, text: str, caplog: pytest
     shown = "".join(traceback.format_exception(refused.value)) + str(vars(refused.value))
     assert SECRET not in shown
     assert SECRET not in caplog.text
+
+
+# --- pools -------------------------------------------------------------------------------------
+
+POOLED = "ghp_secret-of-the-pool"
+
+
+def test_a_pool_is_shared_out_among_workers(connect: Any):
+    hook = connect(host="api.example", extra={"tokens": [f"{POOLED}{n}" for n in range(5)]})
+    assert hook.pool_size() == 5
+    shares = [[member.label for member in hook.client(STREAM, MemoryBook(), share=(n, 2))._auth._members]
+              for n in range(2)]  # fmt: skip
+    assert shares == [
+        ["token 1 of 5", "token 3 of 5", "token 5 of 5"],
+        ["token 2 of 5", "token 4 of 5"],
+    ]
+
+
+def test_tokens_of_one_owner_share_an_account(connect: Any):
+    tokens = [{"token": f"{POOLED}1", "owner": "ada"}, {"token": f"{POOLED}2", "owner": "ada"}, f"{POOLED}3"]
+    pool = connect(host="api.example", extra={"tokens": tokens}).client(STREAM, MemoryBook())._auth
+    assert isinstance(pool, TokenPool)
+    one, two, three = pool._members
+    assert one.account is two.account is not three.account
+    assert two.label == "token 2 of 3 (ada)"
+
+
+def test_a_connection_without_tokens_has_no_pool(connect: Any):
+    hook = connect(host="api.example", extra={"tokens": []})
+    assert hook.pool_size() == 0
+    assert isinstance(hook.client(STREAM, MemoryBook())._auth, NoAuth)
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"tokens": POOLED}, "no list"),
+        ({"tokens": [POOLED, 7]}, "token 2 of 2 that is none"),
+        ({"tokens": [POOLED, " "]}, "token 2 of 2 that is none"),
+        ({"tokens": [{"token": POOLED, "owner": 7}]}, "token 1 of 1 that is none"),
+        ({"tokens": [{"token": POOLED, "owner": "a", "more": 1}]}, "token 1 of 1 that is none"),
+        ({"apps": [{"app_id": "1"}]}, "app 1 .*lacks 'installation_id'"),
+        ({"apps": ["x"]}, "app 1 .*lacks"),
+        ({"apps": [{"app_id": "1", "private_key": POOLED, "installation_id": 7}]}, "private_key cannot sign"),
+        ({"apps": [{"app_id": "1", "private_key": POOLED, "installation_id": "x"}]}, "app 1"),
+        ({"tokens": [POOLED], "points_per_minute": 0}, "points_per_minute = 0"),
+    ],
+)
+def test_a_pool_that_cannot_be_used(connect: Any, extra: dict[str, Any], words: str):
+    hook = connect(host="api.example", extra=extra)
+    with pytest.raises(ConnectionUnusable, match=words) as unusable:
+        hook.client(STREAM, MemoryBook())
+    assert POOLED not in "".join(traceback.format_exception(unusable.value))

@@ -74,6 +74,11 @@ def test_a_failure_is_an_error_and_a_retry_a_warning(caplog: pytest.LogCaptureFi
 def test_the_advice_says_of_every_step_what_is_safe():
     steps = {
         "plan",
+        "estimate",
+        "discover",
+        "list",
+        "fetch",
+        "sweep",
         "harvest",
         "enqueue",
         "drain",
@@ -83,6 +88,7 @@ def test_the_advice_says_of_every_step_what_is_safe():
         "audit",
         "merge",
         "check",
+        "mart",
         "marts",
         "prove",
         "find",

@@ -1,0 +1,60 @@
+"""Windrow itself, as the two tasks of the DAG use it: one process plans, another harvests."""
+
+import asyncio
+
+from pymongo import MongoClient
+
+from benchmarks.youtube.job import DATASET, TOKEN_PATH, Job
+from windrow import sources
+from windrow.auth import RefreshToken
+from windrow.client import Client, Limits
+from windrow.discovery import Discovery
+from windrow.engine import Harvester
+from windrow.feeds import PlanFeed
+from windrow.plan import Run
+from windrow.quota import Ledger
+from windrow.sources.base import Request
+from windrow.staging import Staging
+
+RUN = Run(DATASET, "benchmark")
+_STREAM = sources.stream(DATASET)
+
+
+def plan(job: Job) -> None:
+    """Ask which videos there are, and write one query a video and day."""
+    asyncio.run(_plan(job))
+
+
+def harvest(job: Job) -> None:
+    """Settle every query that is not settled yet."""
+    asyncio.run(_harvest(job))
+
+
+async def _plan(job: Job) -> None:
+    staging = _staging(job)
+    staging.prepare(DATASET)
+    span = {"start_date": job.first.isoformat(), "end_date": job.last.isoformat()}
+    async with _client(job, staging) as client:
+        await Discovery(client, staging, RUN, _STREAM).plan(Request({"granularity": "day", **span}, job.at))
+
+
+async def _harvest(job: Job) -> None:
+    staging = _staging(job)
+    async with _client(job, staging) as client:
+        feed = PlanFeed(staging, staging.plan(RUN))
+        await Harvester(client, staging, feed, _STREAM.records, next_page=_STREAM.next_page).run()
+
+
+def _client(job: Job, staging: Staging) -> Client:
+    return Client(
+        job.api_url,
+        RefreshToken(TOKEN_PATH, job.client_id, job.client_secret, job.refresh_token),
+        limits=Limits(connections=job.connections),
+        policy=_STREAM.policy,
+        ledger=Ledger(staging, _STREAM.quotas, account=job.client_id),
+        headers=_STREAM.headers,
+    )
+
+
+def _staging(job: Job) -> Staging:
+    return Staging(MongoClient(job.mongo_url), job.database)

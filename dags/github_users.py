@@ -1,0 +1,114 @@
+"""### GitHub: who contributes to, stars and forks chosen repositories
+
+Lists contributors, stargazers and forks, asks for each user once, and keeps `github` in BigQuery up to date.
+
+| task | does | safe to clear |
+|---|---|---|
+| `estimate` | finds the repositories, says calls and hours by both APIs; with `plan_only` that is all | yes |
+| `discover` | lists page by page; writes the plan to MongoDB, and hands it out through Redis meanwhile | yes |
+| `workers`, `fetch` | tasks with tokens of their own ask for the users that Redis brings | yes |
+| `sweep` | asks for what is in the plan and not settled: nothing, unless Redis was lost | yes; asks for no user twice |
+| `list_members` | the plan of the members: the same pages, none of them asked for again | yes |
+| `users.*`, `members.*` | Parquet in the bucket; a landing table of this run, checked, merged, counted again | yes |
+| `check`, marts | no user or member twice; companies and places, overlap, growth of stars | yes |
+
+When the hour of all tokens is used up a task *defers*, and goes on by itself. Deleted users are gaps, up to
+`max_gaps`; so are pages that GitHub does not give, up to `max_missing_pages`. Clear a task *with all tasks
+downstream*. When a task is red, the last line of its log says what to do.
+"""
+
+from datetime import timedelta
+
+from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
+from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, dag, task
+
+from windrow.operators import params
+from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.operators.discover import DiscoverOperator
+from windrow.operators.estimate import EstimateOperator
+from windrow.operators.fetch import FetchOperator
+from windrow.operators.harvest import HarvestOperator
+from windrow.operators.land import LandOperator
+from windrow.operators.plan import PlanOperator
+from windrow.operators.prove import ProveOperator
+from windrow.operators.warehouse import load_and_merge
+from windrow.plan import slug
+from windrow.sources.github import LISTS, Memberships, Users
+
+BUCKET = "{{ var.value.windrow_bucket }}"
+RUN = "dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"
+SQL = "bigquery/github"
+GITHUB = {"conn_id": "github", "connections": "{{ params.connections }}"}
+ASK = {"conn_id": "github", "defaults": {"repositories": "{{ var.value.get('windrow_github_repositories', '[]') }}"}}
+
+
+@dag(
+    # without a start date, and with no past run wanted, a DAG that is switched on waits for its next Monday
+    schedule=CronTriggerTimetable("0 3 * * 1", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    tags=["harvest", "github", "bigquery"],
+    doc_md=__doc__,
+    default_args=TASK_DEFAULTS,
+    params={
+        "repositories": Param(None, type=["null", "array"], items={"type": "string"}, title="Repositories",
+                              description="owner/name, one a line. Empty: those of windrow_github_repositories."),
+        "lists": Param(list(LISTS), type="array", items={"enum": list(LISTS)}, title="Lists",
+                       description="Whose members are asked for."),
+        "api": Param("rest", type="string", enum=["rest", "graphql"], title="Stargazers by",
+                     description="graphql: with their details, a point for a hundred; without their counts."),
+        "workers": Param(2, type="integer", minimum=1, maximum=32, title="Workers",
+                         description="Tasks that ask for users; no more of them work than there are tokens."),
+        "plan_only": params.plan_only(),
+        "connections": params.connections(),
+        "max_gaps": params.max_gaps(100),
+        "max_missing_pages": Param(0, type="integer", minimum=0, title="Accepted missing pages",
+                                   description="Pages of lists, too deep or too large, that GitHub may not give."),
+    },
+    template_searchpath=SQL_FOLDER,
+    user_defined_filters={"slug": slug},
+)  # fmt: skip
+def github_users() -> None:  # noqa: D103 - the module's text is the DAG's
+    estimate = EstimateOperator(task_id="estimate", dataset=Users.dataset, **ASK)
+    discover = DiscoverOperator(task_id="discover", dataset=Users.dataset, **ASK)
+    numbers = task(task_id="workers")(_workers)()
+    fetch = FetchOperator.partial(
+        task_id="fetch", dataset=Users.dataset, workers="{{ params.workers }}", discover="discover", **GITHUB
+    ).expand(worker=numbers)
+    sweep = HarvestOperator(task_id="sweep", dataset=Users.dataset, **GITHUB)
+    list_members = PlanOperator(task_id="list_members", dataset=Memberships.dataset, **ASK)
+    chain(estimate, [discover, numbers])
+    chain([discover, fetch], sweep)
+    prepare = prepare_datasets("github")
+    chain(discover, list_members, prepare)
+
+    merged = []
+    for group, stream, accepted in (("users", Users, "max_gaps"), ("members", Memberships, "max_missing_pages")):
+        table = f"{SQL}/{stream.dataset.removeprefix('github_')}"
+        with TaskGroup(group) as part:
+            landed = {"dataset": stream.dataset, "to": f"gs://{BUCKET}", "prefix": f"github/{group}/{RUN}"}
+            land = LandOperator(task_id="land", **landed)
+            prove = ProveOperator(
+                task_id="prove", sql=f"{table}/prove.sql", max_gaps=f"{{{{ params.{accepted} }}}}",
+                outlets=[Asset(stream.dataset)], **landed,
+            )  # fmt: skip
+            chain(land, *load_and_merge(stream, land, bucket=BUCKET, sql=table), prove)
+        chain(prepare, part)
+        merged.append(part)
+    chain(sweep, merged[0])
+
+    check = BigQueryCheckOperator(task_id="check", sql=f"{SQL}/memberships/check.sql", use_legacy_sql=False)
+    marts = [
+        SqlFileOperator(task_id=f"mart_{mart}", path=f"{SQL}/{mart}/query.sql")
+        for mart in ("companies", "overlap", "stars_by_week")
+    ]
+    chain(merged, check, marts)
+
+
+def _workers(params: dict[str, int]) -> list[int]:
+    """Number the workers."""
+    return list(range(params["workers"]))
+
+
+github_users()

@@ -1,0 +1,28 @@
+-- Users, one row each: as the last run found them.
+-- Columns are those of windrow.sources.github.Users.contract; a test compares the two.
+CREATE TABLE IF NOT EXISTS github.users (
+  user_id INT64 NOT NULL OPTIONS (description = 'Number of the account; it stays when the login changes.'),
+  login STRING NOT NULL OPTIONS (description = 'Present login.'),
+  type STRING NOT NULL OPTIONS (description = 'User, Bot or Organization.'),
+  name STRING OPTIONS (description = 'Name, as the user writes it.'),
+  company STRING OPTIONS (description = 'Company, as the user writes it.'),
+  blog STRING OPTIONS (description = 'Link, as the user writes it.'),
+  location STRING OPTIONS (description = 'Place, as the user writes it.'),
+  email STRING OPTIONS (description = 'Address that the user shows to all.'),
+  hireable BOOL OPTIONS (description = 'True where the user says so.'),
+  bio STRING OPTIONS (description = 'What the user says of himself.'),
+  twitter_username STRING OPTIONS (description = 'Name on X.'),
+  site_admin BOOL OPTIONS (description = 'Works for GitHub.'),
+  public_repos INT64 OPTIONS (description = 'Public repositories; null from GraphQL.'),
+  public_gists INT64 OPTIONS (description = 'Public gists; null from GraphQL.'),
+  followers INT64 OPTIONS (description = 'Followers; null from GraphQL.'),
+  following INT64 OPTIONS (description = 'Followed accounts; null from GraphQL.'),
+  created_at TIMESTAMP NOT NULL OPTIONS (description = 'When the account was made.'),
+  updated_at TIMESTAMP NOT NULL OPTIONS (description = 'When the profile was last changed.'),
+  _extra STRING OPTIONS (description = 'Fields of the answer that the contract does not know, as JSON.'),
+  _key STRING NOT NULL OPTIONS (description = 'Key of the query whose answer this record came from.'),
+  _fetched_at TIMESTAMP NOT NULL OPTIONS (description = 'When the answer arrived.'),
+  _run_id STRING NOT NULL OPTIONS (description = 'Airflow run that fetched it.')
+)
+CLUSTER BY user_id
+OPTIONS (description = 'Users of GitHub, one row each.')

@@ -1,0 +1,64 @@
+"""Tokens of a GitHub App's installation: for an hour each, in exchange for a JWT that the App signs.
+
+The tokens are some 520 characters long and hold dots; nothing here looks into them.
+"""
+
+import time
+from datetime import UTC, datetime
+
+import jwt
+import orjson
+
+from windrow.auth import Exchange, Token, TokenForm
+from windrow.response import Response
+
+_JWT_LIFE_S = 540
+"""GitHub takes ten minutes at most, and counts by its own clock."""
+_SKEW_S = 60
+
+
+class InstallationToken(TokenForm):
+    """A token of one installation. An installation is an owner of limits of its own.
+
+    :param app_id: id of the App, or its client id.
+    :param private_key: as PEM.
+    :raises ValueError: the private key is none.
+    """
+
+    def __init__(self, app_id: str, private_key: str, installation_id: int, *, name: str, patience_s: float) -> None:
+        super().__init__(
+            f"/app/installations/{installation_id}/access_tokens", {}, secrets=[], name=name, patience_s=patience_s
+        )
+        self._app_id = app_id
+        self._private_key = private_key
+        try:
+            self._jwt()
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise ValueError(f"its private_key cannot sign ({type(error).__name__})") from None
+
+    async def request(self, post: Exchange, token_url: str) -> Response:
+        """Ask for a token, as the App."""
+        return await post(token_url, headers={"Authorization": f"Bearer {self._jwt()}"})
+
+    def token_in(self, response: Response, asked_at: float) -> Token | None:
+        """Read the token and when it ends."""
+        if response.status != 201:
+            return None
+        try:
+            fields = orjson.loads(response.body)
+            ends = datetime.fromisoformat(fields["expires_at"])
+            return Token.lasting(str(fields["token"]), (ends - datetime.now(UTC)).total_seconds(), asked_at)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return None
+
+    def advice(self, response: Response) -> str:
+        """Say what to do about an App that was turned down."""
+        return (
+            f"Check app_id, private_key and installation_id in the extra of the Airflow connection '{self._name}', and "
+            "that the App is still installed there."
+        )
+
+    def _jwt(self) -> str:
+        now = int(time.time())
+        claims = {"iat": now - _SKEW_S, "exp": now + _JWT_LIFE_S, "iss": self._app_id}
+        return jwt.encode(claims, self._private_key, algorithm="RS256")

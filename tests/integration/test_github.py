@@ -1,0 +1,566 @@
+"""github_users up to the landing, over real connections: a pool of tokens, Redis, MongoDB, and the fake GitHub."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferred
+from redis import Redis
+
+from local_cloud.apis.github.demo_tokens import BAD_TOKEN, DEMO_TOKENS, NO_SCOPE_TOKEN, POOL
+from local_cloud.apis.github.world import LISTS, ORDINARY, World, make_world
+from local_cloud.apis.testing import FakeApi
+from local_cloud.ports import find_free
+from local_cloud.settings import Settings
+from local_cloud.testing import running
+from windrow.answer import Answer, Outcome
+from windrow.broker import Broker
+from windrow.errors import BadParameter, CredentialsRejected, PlanMissing
+from windrow.feeds import Item
+from windrow.hooks.broker import broker
+from windrow.hooks.staging import staging
+from windrow.operators.discover import DiscoverOperator
+from windrow.operators.fetch import FetchOperator
+from windrow.operators.harvest import HarvestOperator
+from windrow.operators.plan import PlanOperator
+from windrow.plan import Plan, Run
+from windrow.query import Query
+from windrow.sources.github import Memberships, Users
+
+USERS, MEMBERSHIPS = Users.dataset, Memberships.dataset
+SMALL = ["globex/sluice", "tiny/one", "tiny/exact.hundred"]
+NAMES = [f"{owner}/{name}" for owner, name, *_ in ORDINARY]
+QUICK = {"points_per_minute": 1_000_000, "patience_s": 0.5, "connections": 8}
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return make_world()
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, api: FakeApi):
+    """Set the Airflow connections; changes are fields of the extra of GitHub's."""
+    api.reset_github()
+
+    def set_connections(**changes: Any) -> None:
+        tokens = [{"token": token, "owner": DEMO_TOKENS[token]} for token in POOL]
+        github = {"conn_type": "http", "host": f"{api.url}/github", "extra": {"tokens": tokens} | QUICK | changes}
+        monkeypatch.setenv("AIRFLOW_CONN_GITHUB", json.dumps(github))
+        database = f"github_{uuid.uuid4().hex}"
+        mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": database}
+        monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
+        redis = {"conn_type": "redis", "host": "127.0.0.1", "port": cloud.redis_port}
+        monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", json.dumps(redis))
+
+    set_connections()
+    return set_connections
+
+
+@pytest.fixture
+def queue(cloud: Settings) -> Iterator[Redis]:
+    with Redis(port=cloud.redis_port) as client:
+        yield client
+
+
+class Job:
+    """One DAG run: its tasks, executed here, one after the other."""
+
+    def __init__(self, **params: Any) -> None:
+        self.params = {"repositories": SMALL, "lists": None, "api": "rest", "connections": None} | params
+        self.run_id = f"test__{uuid.uuid4().hex}"
+        self.discovery = "running"
+
+    @property
+    def context(self) -> dict[str, Any]:
+        states = {self.run_id: {"discover": self.discovery}}
+        return {
+            "run_id": self.run_id,
+            "params": self.params,
+            "dag_run": SimpleNamespace(conf={}, logical_date=None, run_after=datetime.now(UTC), dag_id="github"),
+            "ti": SimpleNamespace(get_task_states=lambda **_: states),
+        }
+
+    def execute(self, operator: type, dataset: str = USERS, **arguments: Any) -> Any:
+        with DAG("github", schedule=None, params=self.params):
+            task = operator(task_id="task", dataset=dataset, conn_id="github", **arguments)
+        return task.execute(self.context)
+
+    def fetch(self, worker: int = 0, workers: int = 1, **arguments: Any) -> Any:
+        quick = {"idle_s": 0.2, "pause_s": 1, "claim_after_s": 60} | arguments
+        return self.execute(FetchOperator, worker=worker, workers=workers, **quick)
+
+    def run_through(self) -> "Job":
+        self.execute(DiscoverOperator)
+        self.fetch()
+        return self
+
+    def queries(self) -> list[Query]:
+        with staging("mongo_default", USERS) as state:
+            plan = self.plan()
+            return [query for number in range(plan.chunks) for query in state.chunk(plan.run, number).queries]
+
+    def answers(self, dataset: str = USERS) -> list[Answer]:
+        with staging("mongo_default", dataset) as state:
+            plan = self.plan(dataset)
+            return [answer for number in range(plan.chunks) for answer in state.answers(state.chunk(plan.run, number))]
+
+    def plan(self, dataset: str = USERS) -> Plan:
+        with staging("mongo_default", dataset) as state:
+            return state.plan(Run(dataset, self.run_id))
+
+    def users(self) -> dict[int, Mapping[str, Any]]:
+        """Read the users that are staged, by number."""
+        stream = Users()
+        records = [
+            record
+            for answer in self.answers()
+            if answer.outcome is Outcome.ANSWERED
+            for record in stream.records(answer.query, answer.parsed)
+        ]
+        return {record["user_id"]: record for record in records}
+
+    def members(self) -> list[dict[str, object]]:
+        stream = Memberships()
+        answers = [answer for answer in self.answers(MEMBERSHIPS) if answer.outcome is Outcome.ANSWERED]
+        return [record for answer in answers for record in stream.records(answer.query, answer.parsed)]
+
+
+def broker_of(job: Job) -> AbstractContextManager[Broker]:
+    return broker("redis_default", Run(USERS, job.run_id))
+
+
+def assert_complete(job: Job, world: World, names: list[str], lists: tuple[str, ...] = LISTS) -> None:
+    """Every user of these lists is staged once: with details, or as a gap if deleted."""
+    ids = world.member_ids(names, lists)
+    expected = world.details(ids)
+    found = job.users()
+    assert found.keys() == expected.keys()
+    for user_id, user in found.items():
+        for column in Users.contract.columns[:16]:
+            assert user[column.name] == expected[user_id][column.field], (user_id, column.name)
+    assert [answer.status for answer in job.answers() if answer.outcome is Outcome.GAP] == [404] * (
+        len(ids) - len(expected)
+    )
+    assert len(job.answers()) == job.plan().planned == len(ids)
+
+
+# --- the way through ---------------------------------------------------------------------------
+
+
+def test_users_go_from_the_lists_through_redis_to_mongodb(connect, api, world, queue):
+    job = Job(repositories=NAMES)
+    listed = job.execute(DiscoverOperator)
+    ids = world.member_ids(NAMES)
+    assert listed["planned"] == len(ids)
+    stream = f"windrow:{USERS}|{job.run_id}"
+    assert queue.xlen(stream) == len(ids)
+    figures = job.fetch()
+
+    assert (figures["answered"] + figures["gaps"], figures["sent"]) == (len(ids), len(ids))
+    assert_complete(job, world, NAMES)
+    assert queue.xlen(stream) == 0
+    assert 0 < queue.ttl(stream) <= 7 * 24 * 3600
+    asked = api.counters()["routes"]["GET /github/user/{id}"]
+    assert (asked["requests"], asked["unique"]) == (len(ids), len(ids))
+    assert job.execute(HarvestOperator)["sent"] == 0, "the sweep has nothing to do"
+    limits = api.github()
+    assert (limits["primary_refusals"], limits["secondary_refusals"]) == (0, 0)
+    spent = [window["used"] for owner in limits["windows"].values() for window in owner["core"]]
+    assert max(spent) - min(spent) <= 10, "each call took the token with the most left"
+
+
+def test_memberships_are_settled_by_what_the_lists_told(connect, api, world):
+    job = Job(repositories=SMALL)
+    job.execute(DiscoverOperator)
+    api.reset()
+
+    job.execute(PlanOperator, MEMBERSHIPS)
+
+    assert api.counters()["totals"]["requests"] == 0
+    assert len(job.answers(MEMBERSHIPS)) == job.plan(MEMBERSHIPS).planned
+    members = job.members()
+    for name in SMALL:
+        repository = world.repository(name)
+        mine = [member for member in members if member["repository"] == name]
+        assert {member["repository_id"] for member in mine} == {repository.id}
+        for listing in LISTS:
+            found = [member["user_id"] for member in mine if member["list"] == listing and member["user_id"]]
+            assert found == repository.member_ids(listing)
+        stars = {star.user.id: star.starred_at for star in repository.stargazers}
+        assert {m["user_id"]: m["since"] for m in mine if m["list"] == "stargazers"} == stars
+
+
+def test_authors_without_an_account_are_members_and_no_users(connect, world):
+    job = Job(repositories=["acme/windmill"], lists=["contributors"])
+    assert job.execute(DiscoverOperator)["planned"] == 240
+    job.execute(PlanOperator, MEMBERSHIPS)
+    anonymous = [member for member in job.members() if member["user_id"] is None]
+    assert len({member["member_key"] for member in anonymous}) == len(anonymous) == 35
+    assert all(member["contributions"] >= 1 for member in anonymous)
+    assert "@" not in str(anonymous), "their addresses are not kept"
+
+
+def test_graphql_brings_stargazers_with_their_details(connect, api, world):
+    job = Job(repositories=["acme/windmill", "globex/sluice"], api="graphql")
+    job.execute(DiscoverOperator)
+    points = sum(owner["graphql"][0]["used"] for owner in api.github()["windows"].values() if "graphql" in owner)
+    assert points == 12 + 4
+    job.fetch()
+    job.execute(PlanOperator, MEMBERSHIPS)
+
+    repositories = [world.repository(name) for name in job.params["repositories"]]
+    starred = {star.user.id for repository in repositories for star in repository.stargazers if not star.user.deleted}
+    others = world.member_ids(job.params["repositories"], ["contributors", "forks"]) - starred
+    asked = api.counters()["routes"]["GET /github/user/{id}"]
+    assert asked["requests"] == asked["unique"] == len(others)
+    users, expected = job.users(), world.details(starred | others)
+    assert users.keys() == expected.keys()
+    same = ("login", "name", "company", "location", "email", "bio", "type", "site_admin", "hireable")
+    for user_id, user in users.items():
+        assert {name: user[name] for name in same} == {name: expected[user_id][name] for name in same}
+    found = {m["user_id"] for m in job.members() if m["list"] == "stargazers"}
+    assert found == starred
+    assert job.execute(HarvestOperator)["sent"] == 0
+
+
+def test_a_second_run_asks_only_what_has_changed(connect, api, world):
+    first = Job().run_through()
+    api.reset_github()
+    again = Job().run_through()
+    assert_complete(again, world, SMALL)
+    assert again.users() == first.users()
+    limits = api.github()
+    alive = len(world.details(world.member_ids(SMALL)))
+    lists_with_a_next_page = 3
+    assert limits["not_modified"] == alive + len(SMALL) + lists_with_a_next_page
+    used = sum(window["used"] for owner in limits["windows"].values() for window in owner["core"])
+    assert used == api.counters()["totals"]["requests"] // 2 - limits["not_modified"] - 8
+
+
+# --- limits ------------------------------------------------------------------------------------
+
+
+def resumed(job: Job, deferred: TaskDeferred, **arguments: Any) -> None:
+    """Wait as the triggerer would."""
+    moment = deferred.trigger.moment
+    time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+
+
+def test_windows_are_used_up_and_never_overdrawn(connect, api, world):
+    """An hour of 3 s, and 120 calls in it for each of four owners; between windows the task is deferred."""
+    limit = 120
+    api.github(hour_s=3, limit=limit)
+    job, pauses = Job(repositories=NAMES), 0
+    for run in (lambda: job.execute(DiscoverOperator), job.fetch):
+        while True:
+            try:
+                run()
+                break
+            except TaskDeferred as deferred:
+                pauses += 1
+                resumed(job, deferred)
+    assert_complete(job, world, NAMES)
+    counts = api.github()
+    assert counts["primary_refusals"] == 0
+    assert len(counts["windows"]) == 4
+    for owner in counts["windows"].values():
+        *full, _last = owner["core"]
+        assert len(full) >= 3
+        assert all(0.98 * limit <= window["used"] <= limit for window in full), owner
+    assert pauses >= 3
+
+
+def test_workers_do_not_share_tokens(connect, api, world):
+    api.github(limit=60)
+    job = Job(repositories=["acme/windmill"])
+    job.execute(DiscoverOperator)
+    with pytest.raises(TaskDeferred):
+        job.fetch(0, 2)
+    used = {owner: windows["core"][0]["used"] for owner, windows in api.github()["windows"].items()}
+    assert used["octo-ada"] == used["octo-cyd"] == 59
+    assert used["octo-ben"] + used["octo-dee"] < 20, "discovery alone has used them"
+    with pytest.raises(TaskDeferred):
+        job.fetch(1, 2)
+    assert {windows["core"][0]["used"] for windows in api.github()["windows"].values()} == {59}
+    assert api.github()["primary_refusals"] == 0
+    assert job.fetch(7, 8) is None, "there is no eighth token"
+
+
+def test_a_secondary_limit_is_waited_for_and_loses_nothing(connect, api, world):
+    connect(patience_s=5)
+    api.github(hour_s=60, points_per_minute=40)
+    job = Job().run_through()
+    assert_complete(job, world, SMALL)
+    assert api.github()["secondary_refusals"] > 0
+    assert api.github()["primary_refusals"] == 0
+
+
+@pytest.mark.parametrize("shape", ["retry_after", "abuse", "message_only"])
+def test_a_secondary_limit_that_lasts_gives_the_slot_back(connect, api, shape):
+    job = Job(repositories=["tiny/exact.hundred"])
+    job.execute(DiscoverOperator)
+    api.github(points_per_minute=5, secondary_shape=shape)
+    with pytest.raises(TaskDeferred) as deferred:
+        job.fetch()
+    wait = deferred.value.trigger.moment - datetime.now(UTC)
+    assert timedelta(0) < wait <= timedelta(seconds=62)
+
+
+def test_points_are_paced_below_the_secondary_limit(connect, api, world):
+    """A minute of 1 s and 60 points: the pool sends 54 a second and owner at most, after a burst of six."""
+    connect(points_per_minute=60 * 60)
+    api.github(hour_s=60, points_per_minute=420)
+    began = time.monotonic()
+    job = Job(repositories=["acme/gristmill"]).run_through()
+    assert_complete(job, world, ["acme/gristmill"])
+    assert api.github()["secondary_refusals"] == 0
+    assert time.monotonic() - began > 0
+
+
+# --- bad tokens --------------------------------------------------------------------------------
+
+
+def test_bad_tokens_leave_the_pool_with_a_warning(connect, api, world, caplog):
+    connect(tokens=[BAD_TOKEN, {"token": POOL[0], "owner": "octo-ada"}, {"token": BAD_TOKEN, "owner": "octo-bad"}])
+    job = Job().run_through()
+    assert_complete(job, world, SMALL)
+    warnings = [record.getMessage() for record in caplog.records if "leaves the pool" in record.getMessage()]
+    assert len(warnings) == 4, "two of them, in discover and in fetch"
+    assert any("token 1 of 3 of 'github'" in warning for warning in warnings)
+    assert any("token 3 of 3 (octo-bad)" in warning for warning in warnings)
+    assert BAD_TOKEN not in caplog.text
+    assert POOL[0] not in caplog.text
+
+
+def test_a_token_that_goes_bad_on_the_way_leaves_the_pool(connect, api, world, caplog):
+    job = Job()
+    job.execute(DiscoverOperator)
+    api.faults(latency_ms=5)
+    api.github(bad_tokens=[POOL[1], POOL[3]])
+    job.fetch()
+    assert_complete(job, world, SMALL)
+    assert "token 2 of 4 (octo-ben)" in caplog.text
+
+
+def test_a_token_without_rights_leaves_the_pool(connect, api, world, caplog):
+    connect(tokens=[NO_SCOPE_TOKEN, POOL[0]])
+    job = Job().run_through()
+    assert_complete(job, world, SMALL)
+    assert "token 1 of 2" in caplog.text
+
+
+@pytest.mark.parametrize("tokens", [[BAD_TOKEN, BAD_TOKEN], [NO_SCOPE_TOKEN]])
+def test_when_all_tokens_are_bad_nothing_is_tried_for_long(connect, api, tokens):
+    connect(tokens=tokens)
+    with pytest.raises(CredentialsRejected, match="every token of the pool") as rejected:
+        Job().execute(DiscoverOperator)
+    assert not any(token in str(rejected.value) for token in tokens)
+    assert api.counters()["totals"]["requests"] <= 4
+
+
+def test_an_app_is_a_member_of_the_pool(connect, api, world):
+    app = api.github_app()
+    installed = [{**app, "installation_id": number} for number in app.pop("installations")]
+    connect(tokens=[], apps=installed)
+    api.github(hour_s=10)
+    job = Job().run_through()
+    assert_complete(job, world, SMALL)
+    assert sorted(api.github()["windows"]) == ["installation-7001", "installation-7002"]
+    assert api.counters()["tokens_issued"] >= 4
+
+
+def test_no_store_holds_a_token(connect, api, mongo, queue):
+    app = api.github_app()
+    connect(apps=[{**app, "installation_id": app.pop("installations")[0]}])
+    database = json.loads(os.environ["AIRFLOW_CONN_MONGO_DEFAULT"])["schema"]
+    job = Job(repositories=["tiny/exact.hundred"])
+    job.execute(DiscoverOperator)
+    messages = queue.xrange(f"windrow:{USERS}|{job.run_id}")
+    job.fetch()
+    collections = mongo[database].list_collection_names()
+    assert {USERS, "windrow_kept", "windrow_listings", "windrow_plans", "windrow_figures"} <= set(collections)
+    stored = str([list(mongo[database][name].find()) for name in collections]) + str(messages)
+    assert len(stored) > 100_000
+    assert not any(secret in stored for secret in (*POOL, "ghs_", "PRIVATE KEY"))
+
+
+# --- faults ------------------------------------------------------------------------------------
+
+
+def test_faults_on_the_way_cost_no_user(connect, api, world):
+    api.faults(
+        error_share=0.05, error_status=502, cut_share=0.05, malformed_share=0.05, throttle_share=0.03, retry_after=0.05,
+        unknown_fields=True, latency_ms=5,
+    )  # fmt: skip
+    job = Job().run_through()
+    job.execute(PlanOperator, MEMBERSHIPS)
+    totals = api.counters()["totals"]
+    api.heal()
+    assert min(totals["by_status"]["502"], totals["cut"], totals["malformed"], totals["by_status"]["429"]) > 0
+    assert_complete(job, world, SMALL)
+    stars = [member["user_id"] for member in job.members() if member["list"] == "stargazers"]
+    assert sorted(stars) == sorted(each for name in SMALL for each in world.repository(name).member_ids("stargazers"))
+
+
+# --- Redis -------------------------------------------------------------------------------------
+
+
+def test_a_worker_with_nothing_to_do_gives_its_slot_back(connect, api):
+    job = Job()
+    with pytest.raises(TaskDeferred) as deferred:
+        job.fetch()
+    assert deferred.value.method_name == "go_on"
+    job.discovery = "failed"
+    assert job.fetch()["sent"] == 0
+
+
+def test_what_a_dead_worker_took_is_claimed(connect, world):
+    job = Job()
+    job.execute(DiscoverOperator)
+    with broker_of(job) as queue:
+        dead = queue.take("worker-1")
+        assert len(dead) == 32
+        with pytest.raises(TaskDeferred):
+            job.fetch(0, 2)
+        assert queue.left() == 32, "they may still come"
+        job.fetch(0, 2, claim_after_s=0.1)
+        assert queue.left() == 0
+    assert_complete(job, world, SMALL)
+
+
+def test_a_worker_that_starts_again_finds_what_it_had_taken(connect, world):
+    job = Job()
+    job.execute(DiscoverOperator)
+    with broker_of(job) as queue:
+        queue.take("worker-0")
+    job.fetch()
+    assert_complete(job, world, SMALL)
+
+
+def test_a_message_that_comes_twice_is_asked_once(connect, api, world):
+    job = Job()
+    job.execute(DiscoverOperator)
+    with broker_of(job) as queue:
+        queue.push([Item(query, 0) for query in job.queries()])
+    job.fetch()
+    assert_complete(job, world, SMALL)
+    asked = api.counters()["routes"]["GET /github/user/{id}"]
+    assert asked["requests"] == asked["unique"]
+
+
+def test_without_redis_the_sweep_does_all(connect, world, monkeypatch, caplog):
+    (port,) = find_free(1)
+    redis = {"conn_type": "redis", "host": "127.0.0.1", "port": port}
+    monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", json.dumps(redis))
+    job = Job()
+    job.execute(DiscoverOperator)
+    assert job.fetch()["sent"] == 0
+    assert "Redis does not do its part" in caplog.text
+    assert job.execute(HarvestOperator)["answered"] > 0
+    assert_complete(job, world, SMALL)
+
+
+def test_redis_lost_in_the_middle_costs_no_answer(connect, api, world, monkeypatch, tmp_path, caplog):
+    job = Job(repositories=["acme/gristmill"])
+    with running({"redis"}, tmp_path / "redis") as lost:
+        redis = {"conn_type": "redis", "host": "127.0.0.1", "port": lost.redis_port}
+        monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", json.dumps(redis))
+        job.execute(DiscoverOperator)
+        api.reset_github()
+        api.github(limit=60)
+        with pytest.raises(TaskDeferred):
+            job.fetch()
+    api.reset_github()
+    staged = len(job.answers())
+    assert staged > 50
+
+    assert job.fetch()["sent"] == 0
+    assert "Redis does not do its part" in caplog.text
+    swept = job.execute(HarvestOperator)
+
+    assert swept["settled_before"] == staged
+    assert_complete(job, world, ["acme/gristmill"])
+    asked = api.counters()["routes"]["GET /github/user/{id}"]
+    assert asked["repeated_ok"] == 0
+
+
+def test_a_stream_that_vanishes_is_not_waited_for(connect, world, queue):
+    job = Job()
+    job.execute(DiscoverOperator)
+    queue.delete(f"windrow:{USERS}|{job.run_id}")
+    job.fetch()
+    assert job.execute(HarvestOperator)["answered"] > 0
+    assert_complete(job, world, SMALL)
+
+
+# --- discovery that breaks off, and lists that are not given -----------------------------------
+
+
+def test_discovery_goes_on_where_it_was(connect, api, world):
+    api.github(limit=4)
+    job = Job(repositories=["acme/windmill"])
+    with pytest.raises(TaskDeferred):
+        job.execute(DiscoverOperator)
+    listed = api.counters()["totals"]["requests"]
+    with pytest.raises(PlanMissing):
+        job.plan()
+    api.reset_github()
+    with broker_of(job) as queue:
+        before = queue.left()
+    planned = job.execute(DiscoverOperator)["planned"]
+    assert 200 < before < queue.left() <= planned + 100, "a page may come twice, and no more"
+    repository = world.repository("acme/windmill")
+    pages = sum(-(-count // 100) for count in (275, len(repository.stargazers), len(repository.forks)))
+    assert api.counters()["totals"]["requests"] - 8 == pages + 1 > listed - 4
+    job.fetch()
+    assert_complete(job, world, ["acme/windmill"])
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["acme/no-such"], "'acme/no-such'"),
+        (["tiny/one", "acme/secret", "x/y"], "'acme/secret', 'x/y'"),
+        (["acme"], "'acme' is no name"),
+        (["acme/wind mill"], "is no name"),
+        (["../rate_limit"], "is no name"),
+        ([], "not empty"),
+        (None, "must be a list"),
+    ],
+)
+def test_repositories_that_cannot_be_meant(connect, names, words):
+    with pytest.raises(BadParameter, match=words):
+        Job(repositories=names).execute(DiscoverOperator)
+
+
+def test_a_repository_that_is_named_twice_is_listed_once(connect, api, world):
+    job = Job(repositories=["globex/sluice", "gone-org/sluice", "GLOBEX/Sluice", "acme/empty"])
+    job.execute(DiscoverOperator)
+    routes = api.counters()["routes"]
+    assert routes["GET /github/repos/{owner}/{name}/forks"]["requests"] == 2
+    job.fetch()
+    assert_complete(job, world, ["globex/sluice"])
+
+
+def test_lists_that_github_does_not_give_are_gaps(connect, api, world):
+    api.github(page_cap=3)
+    job = Job(repositories=["acme/monolith", "acme/windmill"], lists=["contributors", "stargazers"])
+    job.execute(DiscoverOperator)
+    job.execute(PlanOperator, MEMBERSHIPS)
+    gaps = {answer.query.key: answer.status for answer in job.answers(MEMBERSHIPS) if answer.outcome is Outcome.GAP}
+    assert sorted(gaps.values()) == [403, 422]
+    keys = {status: key for key, status in gaps.items()}
+    assert keys[403].startswith("repos/acme/monolith/contributors?")
+    assert "page=4" in keys[422]
+    repository = world.repository("acme/windmill")
+    stars = [member["user_id"] for member in job.members() if member["list"] == "stargazers"]
+    assert set(repository.member_ids("stargazers")[:300]) <= set(stars)

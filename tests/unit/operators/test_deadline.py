@@ -1,0 +1,57 @@
+"""What is told of a run that is late, through Airflow's own trigger for such calls."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.api_fastapi.core_api.datamodels.dag_run import DAGRunResponse
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.triggers.callback import CallbackTrigger
+
+from windrow.operators.deadline import ends_within
+
+MOMENT = datetime(2026, 11, 20, 14, tzinfo=UTC)
+ALERT = ends_within(timedelta(hours=30), what="Look at 100% of its {tasks}: %s.")
+
+
+def run_in(state: str) -> dict[str, Any]:
+    """A run as the scheduler describes it to callbacks."""
+    fields = dict.fromkeys(DAGRunResponse.model_fields) | {
+        "run_id": "scheduled__2026-11-20T14:00:00+00:00", "dag_id": "youtube_analytics", "run_after": MOMENT,
+        "run_type": "scheduled", "state": state, "dag_versions": [],
+        "dag_model": SimpleNamespace(dag_display_name="youtube_analytics"),
+    }  # fmt: skip
+    return DAGRunResponse.model_validate(SimpleNamespace(**fields), from_attributes=True).model_dump(mode="json")
+
+
+def fire(alert: DeadlineAlert, state: str) -> list[dict[str, Any]]:
+    """Do what the triggerer does when the deadline is missed: the payloads of its events."""
+    context = {"dag_run": run_in(state), "deadline": {"id": "1", "deadline_time": MOMENT}}
+    trigger = CallbackTrigger(alert.callback.path, alert.callback.kwargs | {"context": context})
+
+    async def events() -> list[dict[str, Any]]:
+        return [event.payload async for event in trigger.run()]
+
+    return asyncio.run(events())
+
+
+@pytest.mark.parametrize("state", ["running", "queued", "failed"])
+def test_a_late_run_is_told_as_an_error_with_its_state_and_what_to_do(state: str, caplog: pytest.LogCaptureFixture):
+    events = fire(ALERT, state)
+    (record,) = [record for record in caplog.records if record.name == "windrow.operators.deadline"]
+    line = record.getMessage()
+    assert record.levelno == logging.ERROR
+    assert line == (
+        f"LATE: run 'scheduled__2026-11-20T14:00:00+00:00' of youtube_analytics is {state}, 1 day, 6:00:00 after it "
+        "was queued. Look at 100% of its {tasks}: %s."
+    )
+    assert [event["state"] for event in events] == ["running", "success"]
+    assert events[-1]["body"] == line, "what Airflow keeps of it"
+
+
+def test_the_time_runs_from_the_queueing_so_that_a_run_started_by_hand_has_one_too():
+    assert ALERT.reference == DeadlineReference.DAGRUN_QUEUED_AT
+    assert ALERT.interval == timedelta(hours=30)

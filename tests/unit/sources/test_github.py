@@ -1,0 +1,273 @@
+"""The source of GitHub: what its answers mean, the conversation, and the readers."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.conversation import lead
+from windrow.errors import BadParameter, QueryRefused, Unreadable
+from windrow.policy import Action
+from windrow.query import Query
+from windrow.response import Response
+from windrow.sources.base import Request
+from windrow.sources.github import LISTS, POLICY, Memberships, Users, complaint
+
+REPOSITORY = {"id": 7, "full_name": "acme/mill", "stargazers_count": 250, "forks_count": 3}
+KNOWN = "id=7&repository=acme/mill"
+SECONDARY = b'{"message":"You have exceeded a secondary rate limit. Please wait"}'
+ABUSE = b'{"message":"You have triggered an abuse detection mechanism."}'
+
+
+def request(**params: Any) -> Request:
+    return Request({"repositories": ["acme/mill"], "lists": list(LISTS), "api": "rest"} | params)
+
+
+def user(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": number, "login": f"l{number}", "type": "User", "name": None, "company": "@acme", "blog": "",
+        "location": None, "email": None, "hireable": None, "bio": None, "twitter_username": None,
+        "public_repos": 1, "public_gists": 0, "followers": 2, "following": 3, "site_admin": False,
+        "created_at": "2020-01-01T00:00:00Z", "updated_at": "2021-01-01T00:00:00Z", "node_id": "x",
+        "url": "https://api.github.com/users/l", "followers_url": "https://x", "gravatar_id": "",
+    } | changes  # fmt: skip
+
+
+def stars(*numbers: int, after: str | None = None) -> dict[str, Any]:
+    """A page of GraphQL."""
+    edges = [
+        {
+            "starredAt": "2026-01-01T00:00:00Z",
+            "node": {
+                "databaseId": number, "login": f"l{number}", "email": "", "isHireable": False, "isSiteAdmin": False,
+                "createdAt": "2020-01-01T00:00:00Z", "updatedAt": "2021-01-01T00:00:00Z",
+            },
+        }
+        for number in numbers
+    ]  # fmt: skip
+    info = {"hasNextPage": after is not None, "endCursor": after}
+    return {"data": {"repository": {"stargazers": {"pageInfo": info, "edges": edges}}}}
+
+
+def refused(status: int) -> QueryRefused:
+    return QueryRefused("no", advice="none", status=status)
+
+
+# --- what answers mean -------------------------------------------------------------------------
+
+
+def reset_in(seconds: int) -> dict[str, str]:
+    """Headers of a window that is used up; the test makes an instant of the seconds."""
+    return {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"in {seconds}"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "action", "wait_s"),
+    [
+        (200, {}, b"[]", Action.ACCEPT, None),
+        (204, {}, b"", Action.ACCEPT, None),
+        (403, {"Retry-After": "60"} | reset_in(900), ABUSE, Action.SPENT, 60),
+        (429, {"Retry-After": "7"}, b"", Action.SPENT, 7),
+        (403, reset_in(900), b"{}", Action.SPENT, 901),
+        (429, reset_in(900), b"{}", Action.SPENT, 901),
+        (403, reset_in(-900), b"{}", Action.SPENT, 1),
+        (403, {"X-RateLimit-Remaining": "0"}, b"{}", Action.SPENT, 60),
+        (403, {"X-RateLimit-Remaining": "17"}, SECONDARY, Action.SPENT, 60),
+        (403, {}, ABUSE, Action.SPENT, 60),
+        (403, {}, b'{"message":"Must have admin rights"}', Action.REFUSE, None),
+        (403, {}, b'{"message":"Resource not accessible by integration"}', Action.REFRESH, None),
+        (403, {}, b'{"message":"The history is too large to list contributors"}', Action.GAP, None),
+        (422, {}, b'{"message":"In order to keep the API fast, pagination is limited"}', Action.GAP, None),
+        (422, {}, b'{"message":"Validation failed"}', Action.REFUSE, None),
+        (429, {}, b"", Action.THROTTLE, None),
+        (401, {}, b"", Action.REFRESH, None),
+        (404, {}, b"", Action.GAP, None),
+        (451, {}, b"", Action.GAP, None),
+        (502, {}, b"", Action.RETRY, None),
+        (200, reset_in(900), b'{"errors":[{"type":"RATE_LIMITED","message":"m"}]}', Action.SPENT, 901),
+        (200, {}, b'{"errors":[{"message":"You have exceeded a secondary rate limit"}]}', Action.SPENT, 60),
+        (200, {}, b'{"data":null,"errors":[{"message":"Something went wrong"}]}', Action.RETRY, None),
+        (200, {}, b'{"data":{"repository":{"bio":"RATE_LIMITED"}}}', Action.ACCEPT, None),
+        (200, {}, b'{"errors": cut', Action.ACCEPT, None),
+    ],
+)
+def test_one_status_means_several_things(
+    status: int, headers: dict[str, str], body: bytes, action: Action, wait_s: float | None
+) -> None:
+    reset = headers.get("X-RateLimit-Reset", "").removeprefix("in ")
+    instant = {"X-RateLimit-Reset": str(int(time.time()) + int(reset))} if reset else {}
+    verdict = POLICY.judge(Response(status, body, headers | instant))
+    assert verdict.action is action
+    assert verdict.wait_s == (wait_s if wait_s is None else pytest.approx(wait_s, abs=2))
+
+
+@given(st.sampled_from([200, 403, 422, 429]), st.binary(max_size=200))
+def test_no_body_can_break_the_reading_of_a_complaint(status: int, body: bytes) -> None:
+    complaint(Response(status, body))
+    complaint(Response(status, b'{"data"' + body))
+
+
+# --- the conversation --------------------------------------------------------------------------
+
+
+def test_users_are_planned_once_by_number() -> None:
+    contributors = [user(1) | {"contributions": 5}, {"type": "Anonymous", "email": "a@b", "name": "A"}, user(2)]
+    starred = [{"starred_at": "2026-01-01T00:00:00Z", "user": user(2)}, {"starred_at": "x", "user": None}]
+    forks = [{"owner": user(3), "created_at": "2026-01-01T00:00:00Z"}, {"owner": None}]
+    asked, planned = lead(Users(), request(), [REPOSITORY, contributors, starred, forks])
+    assert [query.key for query in asked] == [
+        "repos/acme/mill",
+        f"repos/acme/mill/contributors?anon=1&{KNOWN[:5]}per_page=100&{KNOWN[5:]}".replace("id=7&", "id=7&"),
+        f"repos/acme/mill/stargazers?{KNOWN[:5]}per_page=100&{KNOWN[5:]}",
+        f"repos/acme/mill/forks?{KNOWN[:5]}per_page=100&{KNOWN[5:]}&sort=oldest",
+    ]
+    assert dict(asked[2].headers) == {"Accept": "application/vnd.github.star+json"}
+    assert dict(asked[3].params) == {"per_page": "100", "sort": "oldest"}
+    assert [query.path for query in planned] == ["/user/1", "/user/2", "/user/2", "/user/3"]
+
+
+def test_graphql_comes_first_and_brings_its_users_with_it() -> None:
+    replies = [REPOSITORY, stars(1, 2, after="c1"), stars(3), [user(1), user(4)], []]
+    asked, planned = lead(Users(), request(api="graphql"), replies)
+    bodies = [json.loads(query.body)["variables"] for query in asked if query.body]
+    assert bodies == [
+        {"owner": "acme", "name": "mill", "after": None},
+        {"owner": "acme", "name": "mill", "after": "c1"},
+    ]
+    assert [query.key for query in planned] == [
+        f"graphql?after=&{KNOWN[:5]}list=stargazers&{KNOWN[5:]}",
+        f"graphql?after=c1&{KNOWN[:5]}list=stargazers&{KNOWN[5:]}",
+        "user/4",
+    ]
+
+
+def test_memberships_plan_what_they_ask() -> None:
+    asked, planned = lead(Memberships(), request(), [REPOSITORY, None, [], []])
+    assert planned == asked[1:]
+
+
+def test_lists_that_are_not_given_end_there() -> None:
+    replies = [REPOSITORY, refused(403), refused(422), []]
+    asked, planned = lead(Memberships(), request(), replies)
+    assert planned == asked[1:], "the gaps belong to the plan"
+    _, planned = lead(Users(), request(), replies)
+    assert planned == []
+    with pytest.raises(QueryRefused):
+        lead(Users(), request(), [REPOSITORY, refused(400)])
+
+
+def test_a_repository_under_two_names_is_listed_once() -> None:
+    both = request(repositories=["acme/mill", "acme/old-mill", "ACME/Mill "], lists=["forks"])
+    asked, _ = lead(Memberships(), both, [REPOSITORY, REPOSITORY, []])
+    assert [query.path for query in asked] == ["/repos/ACME/Mill", "/repos/acme/old-mill", "/repos/acme/mill/forks"]
+
+
+def test_all_repositories_that_are_not_there_are_named() -> None:
+    three = request(repositories=["a/one", "b/two", "c/three"])
+    with pytest.raises(BadParameter, match="'a/one', 'c/three'"):
+        lead(Users(), three, [refused(404), REPOSITORY, refused(451)])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"repositories": None},
+        {"repositories": []},
+        {"repositories": "acme/mill"},
+        {"repositories": ["acme"]},
+        {"repositories": ["acme/mill/forks"]},
+        {"repositories": ["acme/mill?x=1"]},
+        {"repositories": ["https://github.com/acme/mill"]},
+        {"repositories": [7]},
+        {"lists": ["watchers"]},
+        {"lists": "forks"},
+        {"api": "soap"},
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_any_call(params: dict[str, Any]) -> None:
+    with pytest.raises(BadParameter):
+        next(Users().plan(request(**params)))
+
+
+# --- readers -----------------------------------------------------------------------------------
+
+
+def test_a_user_is_read_without_what_follows_from_the_rest() -> None:
+    (record,) = Users().records(Query.of("/user/5"), user(5, plan="pro"))
+    assert (record["user_id"], record["company"], record["followers"]) == (5, "@acme", 2)
+    assert record["_extra"] == '{"plan":"pro"}'
+
+
+def test_another_user_than_was_asked_for_is_refused() -> None:
+    with pytest.raises(Unreadable, match="asked for /user/6"):
+        Users().records(Query.of("/user/6"), user(5))
+
+
+def test_a_page_of_graphql_is_read_as_users_and_as_members() -> None:
+    query = lead(Memberships(), request(api="graphql", lists=["stargazers"]), [REPOSITORY, stars(1)])[1][0]
+    (record,) = Users().records(query, stars(1))
+    assert (record["user_id"], record["type"], record["email"], record["hireable"]) == (1, "User", None, None)
+    (member,) = Memberships().records(query, stars(1))
+    assert (member["member_key"], member["repository_id"], member["repository"]) == ("u1", 7, "acme/mill")
+
+
+def test_authors_without_an_account_are_told_apart_by_a_digest() -> None:
+    query = lead(Memberships(), request(lists=["contributors"]), [REPOSITORY, []])[1][0]
+    rows = [{"type": "Anonymous", "email": f"{name}@x", "name": name, "contributions": 1} for name in "ab"]
+    records = Memberships().records(query, rows)
+    assert len({record["member_key"] for record in records}) == 2
+    assert all(record["user_id"] is None and record["_extra"] is None for record in records)
+    assert "@x" not in str(records)
+
+
+@pytest.mark.parametrize(
+    ("listing", "page"),
+    [
+        ("contributors", {"message": "x"}),
+        ("contributors", [1]),
+        ("contributors", [{"type": "User", "contributions": 1}]),
+        ("contributors", [{"id": "1", "contributions": 1}]),
+        ("stargazers", [{"user": {"id": True}}]),
+        ("stargazers", [{"user": user(1)}]),
+        ("forks", [{"owner": {"login": "x"}}]),
+        ("forks", [{"owner": user(1)}]),
+    ],
+)
+def test_pages_that_are_not_what_was_promised(listing: str, page: Any) -> None:
+    query = lead(Memberships(), request(lists=[listing]), [REPOSITORY, []])[1][0]
+    with pytest.raises(Unreadable):
+        Memberships().records(query, page)
+
+
+@pytest.mark.parametrize("page", [[], {"data": None}, {"data": {"repository": {"stargazers": {"edges": {}}}}}])
+def test_pages_of_graphql_that_are_not_what_was_promised(page: Any) -> None:
+    query = Query.of("/graphql", body="{}", known_by={"id": "7", "repository": "a/b"})
+    for stream in (Users(), Memberships()):
+        with pytest.raises(Unreadable):
+            stream.records(query, page)
+
+
+# --- estimate ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stargazers", "rest", "points"), [(250, 1 + 250 + 3 + 3 + 1, 3), (0, 1 + 1 + 3 + 1, 1), (100, 1 + 100 + 1 + 4, 1)]
+)
+def test_both_ways_are_counted(stargazers: int, rest: int, points: int) -> None:
+    conversation = Users().estimate(request())
+    query = next(conversation)
+    assert query.path == "/repos/acme/mill"
+
+    from datetime import UTC, datetime
+
+    from windrow.answer import Answer, Outcome
+
+    body = json.dumps(REPOSITORY | {"stargazers_count": stargazers})
+    with pytest.raises(StopIteration) as end:
+        conversation.send(Answer(query, Outcome.ANSWERED, 200, body, datetime.now(UTC)))
+    by_rest, by_graphql = end.value.value
+    assert by_rest.units == {"core": rest}
+    assert by_graphql.units == {"core": 1 + 3 + 1, "graphql": points}

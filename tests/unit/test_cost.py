@@ -1,0 +1,116 @@
+"""What a plan costs: units and hours, for two years of 200 videos and for less."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.unit.conversation import lead
+from windrow.cost import Cost, cost
+from windrow.query import Query
+from windrow.quota import Quota, Window
+from windrow.sources.base import Request, Stream
+from windrow.sources.youtube import QUOTAS, VideoDays, Videos
+
+AT = datetime(2026, 11, 21, 14, tzinfo=UTC)
+TWO_YEARS = {"start_date": "2024-11-21", "end_date": "2026-11-20"}
+
+
+def planned(stream: Stream, **params: object) -> list[Query]:
+    """What is planned for 200 videos over 730 days."""
+    channel = {"items": [{"contentDetails": {"relatedPlaylists": {"uploads": "UUa"}}}]}
+    uploads = {"items": [{"contentDetails": {"videoId": f"v{number:03d}"}} for number in range(200)]}
+    return lead(stream, Request(TWO_YEARS | params, AT), [channel, uploads])[1]
+
+
+@pytest.fixture(scope="module")
+def by_day() -> list[Query]:
+    """A call for each video and day."""
+    return planned(VideoDays(), granularity="day")
+
+
+def test_a_call_a_video_and_day(by_day: list[Query]):
+    found = cost("youtube_video_days", by_day, QUOTAS, connections=16, rate_per_s=None)
+    assert (found.dataset, found.calls, found.units) == ("youtube_video_days", 146_000, {"youtube.analytics": 146_000})
+    assert found.hours == pytest.approx(146_000 * 0.3 / 16 / 3600)
+    assert found.hours_one_at_a_time == pytest.approx(146_000 * 0.3 / 3600)
+    assert str(found) == (
+        "youtube_video_days: 146,000 calls, 146,000 units of youtube.analytics; about 45.6 min, and 12.2 h one call "
+        "at a time, if a call takes 0.3 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("connections", "rate_per_s", "hours"),
+    [
+        (1, None, 146_000 * 0.3 / 3600),
+        (16, 10.0, 146_000 / 10 / 3600),  # the rate is the narrower bound
+        (16, 1_000.0, 146_000 * 0.3 / 16 / 3600),  # and here it is not
+        (16, 0.5, 146_000 * 2 / 3600),
+    ],
+)
+def test_the_narrower_of_connections_and_rate_bounds_the_speed(
+    by_day: list[Query], connections: int, rate_per_s: float | None, hours: float
+):
+    found = cost("any", by_day, QUOTAS, connections=connections, rate_per_s=rate_per_s)
+    assert found.hours == pytest.approx(hours)
+    assert found.hours_one_at_a_time == pytest.approx(146_000 * 0.3 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("units", "days"), [(10_000, 14), (73_000, 1), (72_999, 2), (146_000, 0), (145_999, 1), (None, 0)]
+)
+def test_a_quota_is_waited_for_once_its_first_window_is_used_up(by_day: list[Query], units: int | None, days: int):
+    quotas = [Quota("a", Window.PACIFIC_DAY, units, ("/v2/reports",))]
+    found = cost("any", by_day, quotas, connections=16, rate_per_s=None)
+    assert found.hours == pytest.approx(days * 24 or 146_000 * 0.3 / 16 / 3600)
+
+
+def test_a_call_a_video_over_all_days_costs_seconds():
+    found = cost("any", planned(VideoDays()), QUOTAS, connections=16, rate_per_s=None)
+    assert (found.calls, found.units) == (200, {"youtube.analytics": 200})
+    assert "about 4 s, and 1.0 min one call at a time" in str(found)
+
+
+def test_videos_cost_a_unit_for_fifty():
+    found = cost("any", planned(Videos()), QUOTAS, connections=16, rate_per_s=None)
+    assert (found.calls, found.units) == (4, {"youtube.data": 4})
+
+
+def test_units_are_those_of_the_queries_and_go_to_the_first_quota_that_holds():
+    queries = [
+        Query.of("/youtube/v3/search", {"q": "1"}, cost=100),
+        Query.of("/youtube/v3/videos", {"id": "1"}, cost=3),
+        Query.of("/youtube/v3/videos", {"id": "2"}, cost=4),
+        Query.of("/elsewhere"),
+    ]
+    found = cost("any", queries, QUOTAS, connections=1, rate_per_s=None)
+    assert (found.calls, found.units) == (4, {"youtube.search": 100, "youtube.data": 7})
+
+
+@pytest.mark.parametrize(("window", "seconds"), [(Window.MINUTE, 120), (Window.HOUR, 7_200)])
+def test_the_slowest_quota_decides(window: Window, seconds: int):
+    quotas = [Quota("fast", Window.MINUTE, 1_000, ("/b", "/c")), Quota("slow", window, 10, ("/a",))]
+    found = cost("any", [Query.of("/a")] * 30, quotas, connections=1, rate_per_s=None)
+    assert found.hours * 3600 == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("window", Window)
+def test_every_window_can_be_waited_for(window: Window):
+    found = cost("any", [Query.of("/a")] * 1_000, [Quota("a", window, 1, ("/a",))], connections=16, rate_per_s=None)
+    now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    start, end = window.bounds(now)
+    assert found.hours * 3600 == pytest.approx(999 * (end - start).total_seconds())
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [(1.0, "1.0 h"), (0.999, "59.9 min"), (1 / 60, "1.0 min"), (59 / 3600, "59 s"), (5_000, "5,000.0 h")],
+)
+def test_times_are_told_in_the_unit_that_fits(hours: float, told: str):
+    assert str(Cost("any", 2, {}, hours, 1)) == (
+        f"any: 2 calls, no units; about {told}, and 1.0 h one call at a time, if a call takes 0.3 s"
+    )
+
+
+def test_a_plan_of_nothing_costs_nothing():
+    assert cost("any", [], QUOTAS, connections=16, rate_per_s=1.0) == Cost("any", 0, {}, 0.0, 0.0)

@@ -1,0 +1,219 @@
+"""The pool: which token signs, what is learned from answers, and when all are used up."""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windrow.auth import StaticToken
+from windrow.errors import CredentialsRejected, RateLimited
+from windrow.pool import CORE, GRAPHQL, Account, Allowance, Credential, TokenPool, Window, identity, resource_of
+from windrow.query import Query
+from windrow.response import Response
+
+LATER = 3_600
+
+
+class Limits:
+    """Answers /rate_limit: what is left by token, or a status."""
+
+    def __init__(self, **left: int) -> None:
+        self.left = left
+        self.asked: list[str] = []
+
+    async def __call__(
+        self, url: str, form: Any = None, *, headers: Mapping[str, str] | None = None, method: str = "POST"
+    ) -> Response:
+        token = (headers or {})["Authorization"].split()[-1]
+        self.asked.append(token)
+        left = self.left[token]
+        if left < 0:
+            return Response(-left)
+        each = {"limit": 1_000, "remaining": left, "reset": int(time.time()) + LATER}
+        return Response(200, orjson.dumps({"resources": {CORE: each, GRAPHQL: each, "search": {}}}))
+
+
+def pool(*tokens: str, owners: Mapping[str, str] | None = None, **settings: Any) -> TokenPool:
+    credentials = [Credential(StaticToken(token), f"token {token}", (owners or {}).get(token, "")) for token in tokens]
+    return TokenPool(credentials, name="github", **{"points_per_minute": 1e9, "patience_s": 0.05} | settings)
+
+
+def told(remaining: int, reset_s: float = LATER, resource: str = CORE, status: int = 200) -> Response:
+    """An answer with the headers of the limits."""
+    return Response(status, b"", {
+        "X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(int(time.time() + reset_s)), "X-RateLimit-Resource": resource,
+    })  # fmt: skip
+
+
+async def sign(auth: TokenPool, post: Limits, times: int = 1, prefer: str = "") -> list[str]:
+    """Sign calls that are not answered, and return the tokens."""
+    return [(await auth.signature(post, prefer=prefer))["Authorization"].split()[-1] for _ in range(times)]
+
+
+def header(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_each_call_takes_the_token_with_the_most_left() -> None:
+    async def check() -> None:
+        auth, limits = pool("a", "b", "c"), Limits(a=100, b=103, c=0)
+        assert await sign(auth, limits, 5) == ["b", "b", "b", "a", "b"]
+        assert sorted(limits.asked) == ["a", "b", "c"], "each was asked once"
+        auth.learned(header("b"), told(40))
+        assert await sign(auth, limits, 2) == ["a", "a"]
+
+    asyncio.run(check())
+
+
+def test_tokens_of_one_owner_are_one_account() -> None:
+    async def check() -> None:
+        auth = pool("a", "b", "c", owners={"a": "ada", "b": "ada"})
+        limits = Limits(a=20, b=20, c=16)
+        assert await sign(auth, limits, 6) == ["a", "a", "a", "a", "a", "c"]
+
+    asyncio.run(check())
+
+
+def test_calls_under_way_are_waited_for_before_a_window_counts_as_used_up() -> None:
+    async def check() -> None:
+        auth, limits = pool("a"), Limits(a=12)
+        assert await sign(auth, limits, 2) == ["a", "a"]  # and ten are the margin
+        third = asyncio.create_task(auth.signature(limits))
+        await asyncio.sleep(0.02)
+        assert not third.done()
+        auth.learned(header("a"), Response(trouble="cut"))  # it may not have been counted, as it was not
+        assert await asyncio.wait_for(third, 1) == header("a")
+        for _ in range(2):
+            auth.learned(header("a"), told(10))
+        with pytest.raises(RateLimited, match="1 tokens of 'github' are used up") as limited:
+            await auth.signature(limits)
+        assert abs(limited.value.retry_at.timestamp() - time.time() - LATER) < 3
+
+    asyncio.run(check())
+
+
+def test_a_window_that_has_ended_is_full_again() -> None:
+    async def check() -> None:
+        auth, limits = pool("a", patience_s=5), Limits(a=500)
+        assert await sign(auth, limits) == ["a"]
+        auth.learned(header("a"), told(499))
+        auth._members[0].account.windows[CORE] = Window(1_000, 0, time.time() - 0.8)
+        began = time.time()
+        assert await sign(auth, limits, 3) == ["a"] * 3
+        assert 0.1 < time.time() - began < 1
+
+    asyncio.run(check())
+
+
+def test_a_refusal_holds_its_owner_back_and_no_other() -> None:
+    async def check() -> None:
+        auth, limits = pool("a", "b"), Limits(a=900, b=100)
+        assert await sign(auth, limits) == ["a"]
+        auth.learned(header("a"), Response(403))
+        assert auth.spent(header("a"), 600.0)
+        assert await sign(auth, limits, 3) == ["b"] * 3
+        for _ in range(3):
+            auth.learned(header("b"), told(97))
+        auth.spent(header("b"), None)
+        with pytest.raises(RateLimited) as limited:
+            await auth.signature(limits)
+        assert 50 < limited.value.retry_at.timestamp() - time.time() <= 60, "the earlier of the two"
+
+    asyncio.run(check())
+
+
+def test_bad_tokens_leave_and_the_last_one_takes_all_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        auth, limits = pool("aaa-secret", "b", "c"), Limits(**{"aaa-secret": -401, "b": 50, "c": -500})
+        assert await sign(auth, limits) == ["b"], "c is tried only when there is nothing better"
+        with pytest.raises(CredentialsRejected):
+            await pool("aaa-secret").signature(limits)
+        await auth.rejected(header("b"), limits)
+        assert await sign(auth, limits) == ["c"]
+        with pytest.raises(CredentialsRejected, match="turns down every token of the pool"):
+            await auth.rejected(header("c"), limits)
+
+    asyncio.run(check())
+    assert "token aaa-secret of 'github' leaves" in caplog.text, "its label is named"
+
+
+def test_headers_of_a_401_are_about_nobody() -> None:
+    async def check() -> None:
+        auth, limits = pool("a", "b"), Limits(a=900, b=800)
+        assert await sign(auth, limits) == ["a"]
+        auth.learned(header("a"), told(59, status=401))
+        assert await sign(auth, limits) == ["a"]
+
+    asyncio.run(check())
+
+
+def test_a_server_without_limits_is_never_used_up() -> None:
+    async def check() -> None:
+        assert await sign(pool("a"), Limits(a=-404), 50) == ["a"] * 50
+
+    asyncio.run(check())
+
+
+def test_a_preferred_token_signs_while_it_has_anything_left() -> None:
+    async def check() -> None:
+        auth, limits = pool("a", "b"), Limits(a=900, b=12)
+        preferred = identity("Bearer b")
+        assert await sign(auth, limits, 3, prefer=preferred) == ["b", "b", "a"]
+        assert auth.identity(header("b")) == preferred
+        assert "b" not in preferred.split()
+
+    asyncio.run(check())
+
+
+def test_graphql_and_rest_are_counted_apart() -> None:
+    async def check() -> None:
+        auth, limits = pool("a", "b"), Limits(a=900, b=800)
+        query = Query.of("/graphql", body="{}", known_by={"page": "1"})
+        first = await auth.signature(limits, query)
+        auth.learned(first, told(10, resource=GRAPHQL))
+        assert (await auth.signature(limits, query)) == header("b")
+        assert (await auth.signature(limits, Query.of("/user/1"))) == header("a")
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("path", "resource"), [("/graphql", GRAPHQL), ("/user/1", CORE), ("/repos/x/graphql-y", CORE)])
+def test_the_resource_follows_from_the_path(path: str, resource: str) -> None:
+    assert resource_of(Query.of(path)) == resource
+    assert resource_of(None) == CORE
+
+
+# --- the parts ---------------------------------------------------------------------------------
+
+
+@given(st.permutations(range(90, 100)), st.floats(-1.5, 1.5))
+def test_answers_that_overtake_one_another_never_raise_what_is_left(order: list[int], jitter_s: float) -> None:
+    account = Account(Allowance(60))
+    for place, remaining in enumerate(order):
+        account.observe(CORE, Window(100, remaining, 5_000.0 + jitter_s * (place % 2)))
+        assert account.windows[CORE].remaining == min(order[: place + 1])
+    account.observe(CORE, Window(100, 100, 4_000.0))
+    assert account.windows[CORE].remaining == 90, "a late answer of the window before"
+    account.observe(CORE, Window(100, 99, 8_600.0))
+    assert account.windows[CORE].remaining == 99
+
+
+@given(st.lists(st.tuples(st.integers(0, 150), st.floats(0, 100)), max_size=5), st.sampled_from([60.0, 600.0]))
+def test_no_minute_has_more_points_than_allowed(spells: list[tuple[int, float]], per_minute: float) -> None:
+    """Somebody takes points as fast as may be, with pauses, and at last for two minutes."""
+    allowance, now, taken = Allowance(per_minute), 1_000.0, []
+    for points, pause_s in [*spells, (int(2 * per_minute), 0.0)]:
+        for _ in range(points):
+            now = max(now, allowance.ready_at(now))
+            allowance.take(now)
+            taken.append(now)
+        now += pause_s
+    for place, start in enumerate(taken):
+        assert bisect_left(taken, start + 59.999) - place <= per_minute
