@@ -163,7 +163,7 @@ def test_there_are_examples_of_all_connections() -> None:
     types = ("google_cloud_platform", "mongo", "http", "redis", "aws")
     counts = [len(of_type(conn_type)) for conn_type in types]
 
-    assert counts == [5, 3, 11, 2, 2]
+    assert counts == [5, 3, 12, 2, 2]
     assert sum(counts) == len(list(examples()))
 
 
