@@ -12,6 +12,8 @@ import sys
 import google_clients  # this folder is on sys.path, not a package
 
 PRELOADED = (
+    "airflow.providers.amazon.aws.hooks.s3",
+    "airflow.providers.amazon.aws.operators.athena",
     "airflow.providers.google.cloud.hooks.gcs",
     "airflow.providers.google.cloud.operators.bigquery",
     "airflow.providers.google.cloud.transfers.gcs_to_bigquery",

@@ -1,1 +1,2 @@
-"""Launchers of the emulators. They run in .venv-cloud, one process each; nothing else imports them."""
+"""Launchers of the emulators. They run in .venv-cloud, those of AWS in .venv-aws, one process
+each; nothing else imports them."""

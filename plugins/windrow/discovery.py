@@ -104,6 +104,10 @@ class Discovery:
         if listing is not None:
             self._told.add(query.key)
             return _tell(conversation, listing)
+        if self._stream.follows:
+            followed = Run(self._stream.follows, self._run.run_id)
+            if told := await asyncio.to_thread(self._staging.answer, followed, query):
+                return _tell(conversation, told)
         self.asked += 1
         answer = await self._client.ask(query, lambda query, answer: None)
         step = _tell(conversation, answer)

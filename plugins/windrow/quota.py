@@ -191,6 +191,12 @@ class Ledger:
                 if account.reserved > account.used and account.quota.units is not None:
                     await self._give_back(account)
 
+    async def _look_whether_closed(self, account: _Account) -> None:
+        if account.quota.units is not None:
+            return
+        closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
+        account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
+
     def _closing(self, account: _Account) -> str:
         """Name the place in the book that says until when the API has closed a quota of unknown size."""
         return f"{self._account}|{account.quota.name}|closed"
@@ -215,9 +221,7 @@ class Ledger:
             account.window = self._window(account, account.starts_at)
             account.reserved = account.used = 0
             account.spent = False
-            if quota.units is None:
-                closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
-                account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
+            await self._look_whether_closed(account)
         if account.spent or account.covers(query.cost):
             return
         if quota.units is not None and query.cost > quota.units:

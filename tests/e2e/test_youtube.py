@@ -187,7 +187,8 @@ def test_a_used_up_quota_defers_and_the_rest_is_asked_when_it_is_filled(youtube)
     said = [line for line in youtube.lines(run_id, "days.harvest") if "asks to wait" in line]
     assert said
     assert f"until {midnight:%Y-%m-%d %H:%M}" in said[0]
-    assert "quotaExceeded" in said[0], "in the words of the API"
+    assert "HTTP 403" in said[0]
+    assert "exceeded your" in said[0], "in the words of the API"
 
     # what docs/operations.md says: the API has been given more units, and the task shall not wait until midnight
     youtube.simulate(analytics_units=None)

@@ -92,6 +92,6 @@ def pins(path: Path) -> set[str]:
 def test_it_is_deployed_with_what_it_is_tested_with() -> None:
     deployed = pins(FUNCTION / "requirements.txt")
 
-    assert len(deployed) == 7
+    assert len(deployed) == 6
     assert deployed <= pins(ROOT / "requirements" / "cloud.txt")
     assert deployed - pins(ROOT / "requirements.txt") == {"functions-framework==3.10.2"}
