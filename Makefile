@@ -112,7 +112,7 @@ bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 bench-memory: setup .venv-bench/.ready ## the engine's memory at 10,000 and at 200,000 calls: some minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --memory
 
-bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill, a loop and dlt beside: 12 minutes
+bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill, a loop and dlt beside: ten minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.youtube
 
 bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: about five minutes

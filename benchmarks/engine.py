@@ -11,6 +11,7 @@ from benchmarks import memory, report
 from benchmarks.backends import Mongo, NotReady, api, mongo
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.measure import Measurement, Wrong, measure
+from benchmarks.options import positive
 
 
 def main() -> int:
@@ -50,20 +51,14 @@ def _rates(chosen: list[Contender], options: argparse.Namespace, store: Mongo) -
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--calls", type=_positive, default=10_000, help="calls of each contender (10000)")
-    parser.add_argument("--sample", type=_positive, default=300, help="calls of the serial loop (300)")
-    parser.add_argument("--connections", type=_positive, default=64, help="connections of the others (64)")
+    parser.add_argument("--calls", type=positive, default=10_000, help="calls of each contender (10000)")
+    parser.add_argument("--sample", type=positive, default=300, help="calls of the serial loop (300)")
+    parser.add_argument("--connections", type=positive, default=64, help="connections of the others (64)")
     parser.add_argument("--delay-ms", type=int, default=20, help="time the server takes for an answer (20)")
-    parser.add_argument("--rounds", type=_positive, default=3, help="runs of each contender (3)")
+    parser.add_argument("--rounds", type=positive, default=3, help="runs of each contender (3)")
     parser.add_argument("--only", type=_names, default=(), help="contenders by name, with commas between")
     parser.add_argument("--memory", action="store_true", help="measure the engine's memory instead: minutes")
     return parser.parse_args()
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} should be a number from 1")
-    return int(text)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import sys
 
 from benchmarks.backends import NotReady, mongo
 from benchmarks.measure import Wrong, settle
+from benchmarks.options import positive
 from benchmarks.youtube import report
 from benchmarks.youtube.job import VIDEOS
 from benchmarks.youtube.runs import Bench, Outcome, bench
@@ -46,18 +47,19 @@ def _run(name: str, ready: Bench, options: argparse.Namespace) -> Outcome:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.youtube", description=__doc__)
     parser.add_argument("--calls", type=_days, default=146_000, help="reports in all: 200 videos a day (146000)")
-    parser.add_argument("--latency-ms", type=float, default=250, help="time the API takes for an answer (250)")
-    parser.add_argument("--connections", type=int, default=128, help="connections of Windrow and of dlt (128)")
-    parser.add_argument("--loop-calls", type=int, default=300, help="calls of the serial loop (300)")
-    parser.add_argument("--dlt-calls", type=int, default=30_000, help="calls of dlt (30000)")
+    parser.add_argument("--latency-ms", type=positive, default=250, help="time the API takes for an answer (250)")
+    parser.add_argument("--connections", type=positive, default=128, help="connections of Windrow and of dlt (128)")
+    parser.add_argument("--loop-calls", type=positive, default=300, help="calls of the serial loop (300)")
+    parser.add_argument("--dlt-calls", type=positive, default=30_000, help="calls of dlt (30000)")
     parser.add_argument("--only", type=_names, default=(), help="contenders by name, with commas between")
     return parser.parse_args()
 
 
 def _days(text: str) -> int:
-    if not text.isdigit() or int(text) == 0 or int(text) % VIDEOS:
+    calls = positive(text)
+    if calls % VIDEOS:
         raise argparse.ArgumentTypeError(f"{text!r} should be a multiple of {VIDEOS}: so many calls make a day")
-    return int(text)
+    return calls
 
 
 def _names(text: str) -> tuple[str, ...]:
