@@ -2,12 +2,13 @@
 
 import ast
 import contextlib
-import itertools
 import logging
 import os
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -171,11 +172,15 @@ def test_only_what_was_planned_is_harvested_and_only_what_was_harvested_is_lande
     from windrow.operators.plan import PlanOperator
     from windrow.operators.prove import ProveOperator
 
-    chain = (PlanOperator, HarvestOperator, LandOperator, ProveOperator)
-    for earlier, later in itertools.pairwise(chain):
+    # what a listing has told of already is landed without a harvest
+    for earlier, later in (
+        ((PlanOperator,), HarvestOperator),
+        ((HarvestOperator, PlanOperator), LandOperator),
+        ((LandOperator,), ProveOperator),
+    ):
         for _, task in steps(dagbag, later):
             of_it = [one for one in before(task) if isinstance(one, earlier) and one.dataset == task.dataset]
-            assert len(of_it) == 1, f"{task} should come after one {earlier.__name__} of {task.dataset}"
+            assert of_it, f"{task} should come after one of {earlier} of {task.dataset}"
     for _, task in steps(dagbag, ProveOperator):
         (land,) = (one for one in before(task) if isinstance(one, LandOperator) and one.dataset == task.dataset)
         assert (task.to, task.prefix) == (land.to, land.prefix), f"{task} should look where {land} lands"
@@ -192,7 +197,7 @@ def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_c
         elif file == "query.sql":
             merges = {sql_of(one) for one in dag.tasks if sql_of(one).endswith("/merge.sql")}
             assert merges <= done, f"{task} should come after all that is merged"
-            assert "check" in {one.task_id for one in before(task)}, task
+            assert {"check", "acknowledge"} & {one.task_id for one in before(task)}, f"{task}: what checked the merge?"
         else:
             assert file == "create.sql", f"{task}: what is {file}?"
 
@@ -245,11 +250,18 @@ def test_every_sql_file_is_there_and_can_be_rendered_by_its_task(dagbag):
     for dag in dags(dagbag):
         environment = dag.get_template_env()
         for task in filter(sql_of, dag.tasks):
-            context = {"run_id": "manual__2026-11-20T12:00:00+00:00", "ti": PulledBy(task)}
+            variables = defaultdict(lambda: "a-variable", windrow_s3_bucket="a-bucket")
+            context = {
+                "run_id": "manual__2026-11-20T12:00:00+00:00",
+                "ti": PulledBy(task),
+                "var": {"value": variables},
+                "dag_run": {"run_after": datetime(2026, 11, 20, 12, tzinfo=UTC)},
+            }
             rendered[sql_of(task)] = environment.get_template(sql_of(task)).render(context)
     for file, text in rendered.items():
         assert not re.search(r"{[{%#]|[%#}]}|\bNone\b|Undefined", text), file
-    assert set(TEXTS.values()) == set(rendered), "none is unused"
+    unused = set(TEXTS.values()) - set(rendered)
+    assert {file for file in unused if not re.search(r"/board/|/metric\.sql$", file)} == set(), "who runs these?"
 
 
 def test_no_cycle_and_serializable(dagbag):

@@ -14,6 +14,10 @@ ADVICE = {
     "plan": _NOTHING_YET,
     "cost": _NOTHING_YET,
     "dispatch": _NOTHING_YET,
+    "known": _NOTHING_YET,
+    "may": _NOTHING_YET,
+    "choose": _NOTHING_YET,
+    "workers": _NOTHING_YET,
     "harvest": "All answers so far are in MongoDB. Clear this task with all tasks downstream: only what is missing "
     "is asked again.",
     "estimate": _NOTHING_YET,
@@ -30,12 +34,19 @@ ADVICE = {
     "acknowledge": "The final table is merged; messages that are not acknowledged come again, and are merged by their "
     "key. Clear this task.",
     "land": "All answers are in MongoDB. Clear this task with all tasks downstream; no call is made again.",
-    "prepare": "The landed files stay. Clear this task with all tasks downstream once BigQuery lets it.",
+    "prepare": "The landed files stay. Clear this task with all tasks downstream once the warehouse lets it.",
     "load": "The landed files stay, and a load replaces its table whole. Clear this task with all tasks downstream "
     "once BigQuery takes the files.",
     "audit": "The final table was not touched. Compare the failed check with the landing table it names.",
     "register": "The landed files stay. Clear this task with all tasks downstream once Athena takes the statement.",
     "build": "The table that others read was not touched. Clear this task with all tasks downstream.",
+    "crawl": "The landed files stay; nothing depends on what a crawler finds. Clear this task.",
+    "table": "A table is built beside the old one, which others read until it is swapped. Clear this group with all "
+    "tasks downstream.",
+    "export": "The table is built. Clear this task with all tasks downstream.",
+    "locate": "Nothing was changed: this only finds the files of a run. Clear this task with all tasks downstream.",
+    "copy": "Files are copied whole, under the same names. Clear this task with all tasks downstream.",
+    "agree": "Nothing was changed: the two warehouses hold what they held. Compare the metric that the log names.",
     "publish": "Items are replaced whole, and only by newer ones. Clear this task with all tasks downstream.",
     "find": "Requests are in the table artist_requests. Clear this task: those that are open are taken up again.",
     "merge": "A merge takes effect whole or not at all. Clear this task with all tasks downstream.",
@@ -72,5 +83,5 @@ def story(context: Context) -> str:
 
 def _advice(task_id: str) -> str:
     """Find what is safe under a task, for errors that bring no advice of their own."""
-    words = task_id.rpartition(".")[2].split("_")  # without the groups that the task is in
+    words = [word for part in reversed(task_id.split(".")) for word in part.split("_")]  # its groups come last
     return next((ADVICE[word] for word in words if word in ADVICE), "See docs/operations.md.")
