@@ -4,6 +4,7 @@ The tests run in the order of this file and share one cloud: each leaves a healt
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -119,9 +120,11 @@ def test_windows_are_used_up_and_the_slot_is_free_between_them(github: Github, w
     counts = github.system.admin("GET", "github")
     assert counts["primary_refusals"] == 0
     assert len(counts["windows"]) == 4
+    # A window begins with the first call in it. One of discovery's may end before a worker's task has started: here an
+    # hour lasts as long as that takes. The last window of an owner needs not be used up.
+    listed = datetime.fromisoformat(github.tasks(run_id)["discover"]["end_date"]).timestamp()
     for owner, windows in counts["windows"].items():
-        # the first began with `estimate`, some of its ten seconds before there was anything to fetch
-        _first, *full, _last = windows["core"]
+        full = [window for window in windows["core"][:-1] if window["reset"] - 11 >= listed]
         assert len(full) >= 2
         assert all(0.98 * limit <= window["used"] <= limit for window in full), (owner, windows)
     expected = world.details(world.member_ids(NAMES))
