@@ -1,6 +1,7 @@
 """A plan as a feed: every query that is not settled, once, in its order, for many workers."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -151,6 +152,28 @@ def test_a_stopped_feed_gives_what_it_has_and_then_ends(staging: Staging, plan: 
         return [first, *await fed(feed)]
 
     assert within(10, scenario()) == ORDER[:3]
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_feed_that_is_stopped_leaves_nothing_behind(staging: Staging, plan: Plan, loaded: bool):
+    """Its next chunk is missing, and nobody asks for it any more."""
+    unheard: list[str] = []
+
+    async def scenario() -> set[asyncio.Task[Any]]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
+        feed = PlanFeed(staging, Plan(RUN, listed=13, planned=13, chunks=5))
+        feed._next_chunk = 3
+        feed.start()
+        await feed.next()
+        if loaded:
+            await asyncio.wait({feed._ahead})
+        feed.stop()
+        await asyncio.sleep(0)
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    left = within(10, scenario())
+    gc.collect()
+    assert (left, unheard) == (set(), [])
 
 
 def test_a_feed_may_be_stopped_before_it_started(staging: Staging, plan: Plan):
