@@ -21,7 +21,7 @@ all tasks downstream*. When a task is red, the last line of its log says what to
 from datetime import timedelta
 
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
-from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, dag
+from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, cross_downstream, dag
 
 from windrow.operators import params
 from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
@@ -99,7 +99,9 @@ def youtube_analytics() -> None:  # noqa: D103 - the module's text is the DAG's
         watermark=DAYS, max_gaps="{{ params.max_gaps }}",
     )  # fmt: skip
 
-    chain(plan_videos, plan_days, cost, prepare_datasets("youtube"), [videos, days])
+    prepared = prepare_datasets("youtube")
+    chain(plan_videos, plan_days, cost, prepared)
+    cross_downstream(prepared, [videos, days])  # to chain two lists is to pair them
     chain([videos, days], check, coverage, marts, prove)
 
 

@@ -202,6 +202,16 @@ def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_c
             assert file == "create.sql", f"{task}: what is {file}?"
 
 
+def test_the_datasets_of_a_statement_are_made_before_it_runs(dagbag):
+    from airflow.providers.google.cloud.operators.bigquery import BigQueryCreateEmptyDatasetOperator
+
+    from windrow.operators.bigquery import LANDING, SqlFileOperator
+
+    for _, task in steps(dagbag, SqlFileOperator):
+        made = {one.dataset_id for one in before(task) if isinstance(one, BigQueryCreateEmptyDatasetOperator)}
+        assert {LANDING, task.path.split("/")[1]} <= made, task
+
+
 def test_the_watermark_moves_when_all_else_is_done(dagbag):
     from windrow.operators.plan import PlanOperator
     from windrow.operators.prove import ProveOperator
