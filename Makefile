@@ -66,7 +66,7 @@ lock: $(UV_READY) ## resolve requirements/*.in into pinned files again
 # --- the local cloud ---------------------------------------------------------------------------
 
 .PHONY: demo up down status logs clean airflow
-demo: setup ## start everything, harvest titanic_passengers, show the result
+demo: setup ## start everything, run every DAG, show the result
 	@$(LOCAL_CLOUD) demo
 
 up: setup ## start the local cloud and Airflow, and leave them running

@@ -1,4 +1,4 @@
-"""`make demo`: harvest titanic_passengers on the local cloud, and show what came of it.
+"""`make demo`: run every DAG on the local cloud, and show what came of it.
 
 `run` starts the local cloud. All else happens in a second process with Airflow's own environment, so that the
 demo reads its results through the connections that the DAG used.
@@ -8,18 +8,53 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from local_cloud import airflow_env, cli
 from local_cloud.airflow_api import AirflowApi
 from local_cloud.settings import Settings
 
-DAG_ID = "titanic_passengers"
-MART = (
-    "SELECT class, sex, passengers, survivors, survival_rate, mean_age, mean_fare FROM titanic.survival ORDER BY 1, 2"
-)
 LIMIT_S = 20 * 60
-"""A run takes a quarter of a minute; one that waits for a scheduled run before it, or retries, takes longer."""
+"""A run takes a quarter of a minute to two; one that waits for a scheduled run before it, or retries, longer."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """A DAG, and what of its result is shown: a query of BigQuery with its title, or none."""
+
+    dag_id: str
+    title: str = ""
+    sql: str = ""
+
+
+SHOWS = (
+    Show(
+        "titanic_passengers",
+        "Mart titanic.survival (BigQuery)",
+        "SELECT class, sex, passengers, survivors, survival_rate, mean_age, mean_fare FROM titanic.survival "
+        "ORDER BY 1, 2",
+    ),
+    Show(
+        "youtube_analytics",
+        "Mart youtube.top_movers (BigQuery), the first five",
+        "SELECT place, video_id, views, views_before, change, change_rate FROM youtube.top_movers "
+        "WHERE place <= 5 ORDER BY place",
+    ),
+    Show(
+        "github_users",
+        "Mart github.overlap (BigQuery), the first five",
+        "SELECT * FROM github.overlap ORDER BY 1, 2, 3 LIMIT 5",
+    ),
+    Show("spotify_artists"),
+    Show(
+        "x_posts",
+        "Mart x.hashtags (BigQuery), the first five",
+        "SELECT * FROM x.hashtags ORDER BY 2 DESC LIMIT 5",
+    ),
+)
+"""In the order in which they run: one after the other, so that a small machine shows each at its pace."""
 
 
 def run(settings: Settings) -> None:
@@ -37,19 +72,24 @@ def run(settings: Settings) -> None:
     cli.say(f"\nDone in {time.monotonic() - began:.0f} s. Stop it all: make down. Follow the logs: make logs.")
 
 
-def harvest_and_show(settings: Settings) -> None:
-    """Trigger the DAG, wait for its end, and print receipt, mart and where to look; exit with 1 if it failed."""
+def harvest_and_show(settings: Settings, dag_ids: Collection[str] = ()) -> None:
+    """Run each DAG, and print its receipts, a mart, and where to look; exit with 1 at the first that fails.
+
+    :param dag_ids: only these; all where none is named.
+    """
     api = AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password)
-    run_id = api.trigger(DAG_ID)
-    cli.say(f"\nTriggered {DAG_ID}, run {run_id}")
-    state = api.wait(DAG_ID, run_id, limit_s=LIMIT_S, watch=Progress())
-    print()
-    if state != "success":
-        _explain(settings, api, run_id)
-        sys.exit(1)
-    _show_receipt(run_id)
-    _show_mart()
-    cli.say(f"\nAirflow: {settings.airflow_url}/dags/{DAG_ID}/runs/{run_id}")
+    for show in (one for one in SHOWS if not dag_ids or one.dag_id in dag_ids):
+        run_id = api.trigger(show.dag_id)
+        cli.say(f"\nTriggered {show.dag_id}, run {run_id}")
+        state = api.wait(show.dag_id, run_id, limit_s=LIMIT_S, watch=Progress())
+        print()
+        if state != "success":
+            _explain(settings, api, show.dag_id, run_id)
+            sys.exit(1)
+        _show_receipts(run_id)
+        if show.sql:
+            _show_rows(show)
+        cli.say(f"\nAirflow: {settings.airflow_url}/dags/{show.dag_id}/runs/{run_id}")
     cli.say(f"         {login_hint(settings)}")
 
 
@@ -85,39 +125,45 @@ class Progress:
         self._last = text
 
 
-def _explain(settings: Settings, api: AirflowApi, run_id: str) -> None:
+def _explain(settings: Settings, api: AirflowApi, dag_id: str, run_id: str) -> None:
     """Say which task failed, what its log says, and where that log is."""
-    logs = settings.var / "airflow" / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
-    for task_id, task in api.tasks(DAG_ID, run_id).items():
+    logs = settings.var / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+    for task_id, task in api.tasks(dag_id, run_id).items():
         if task["state"] == "failed":
             attempt = task["try_number"]
             cli.say(f"Task '{task_id}' failed.")
-            for line in api.log(DAG_ID, run_id, task_id, attempt):
+            for line in api.log(dag_id, run_id, task_id, attempt):
                 if str(line.get("event", "")).startswith("FAILED: "):
                     cli.say(f"  {line['event']}")
             cli.say(f"  Log: {logs / f'task_id={task_id}' / f'attempt={attempt}.log'}")
-    cli.say(f"Airflow: {settings.airflow_url}/dags/{DAG_ID}/runs/{run_id}  ({login_hint(settings)})")
+    cli.say(f"Airflow: {settings.airflow_url}/dags/{dag_id}/runs/{run_id}  ({login_hint(settings)})")
 
 
-def _show_receipt(run_id: str) -> None:
+def _show_receipts(run_id: str) -> None:
+    """Print the receipt of each dataset of a run."""
     from windrow.hooks.staging import staging  # noqa: PLC0415  imports Airflow: only where its environment is set
     from windrow.plan import Run  # noqa: PLC0415
     from windrow.receipt import as_text  # noqa: PLC0415
+    from windrow.sources import STREAMS  # noqa: PLC0415
 
-    with staging("mongo_default", DAG_ID) as state:
-        receipt = state.notes(Run(DAG_ID, run_id))["receipt"]
-    cli.say("\nReceipt: what was planned, staged (MongoDB), exported (GCS), loaded and merged (BigQuery)")
-    cli.say(as_text(receipt))
+    for dataset in STREAMS:
+        with staging("mongo_default", dataset) as state:
+            receipt = state.notes(Run(dataset, run_id)).get("receipt")
+        if receipt:
+            cli.say(
+                f"\nReceipt of {dataset}: planned, staged (MongoDB), exported (bucket), loaded and merged (warehouse)"
+            )
+            cli.say(as_text(receipt))
 
 
-def _show_mart() -> None:
+def _show_rows(show: Show) -> None:
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415
 
     hook = BigQueryHook(use_legacy_sql=False)
-    rows = hook.get_client(project_id=hook.project_id).query_and_wait(MART)
-    cli.say("\nMart titanic.survival (BigQuery)")
+    rows = hook.get_client(project_id=hook.project_id).query_and_wait(show.sql)
+    cli.say(f"\n{show.title}")
     cli.say(rows.to_dataframe().to_string(index=False))
 
 
 if __name__ == "__main__":
-    harvest_and_show(Settings.load(cli.ROOT, os.environ))
+    harvest_and_show(Settings.load(cli.ROOT, os.environ), sys.argv[1:])

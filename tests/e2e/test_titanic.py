@@ -50,7 +50,7 @@ def first(system: System) -> str:
     environment["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "plugins"), environment["PYTHONPATH"]])
     system.reset()
     shown = subprocess.run(
-        [sys.executable, "-m", "local_cloud.demo"], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "local_cloud.demo", DAG_ID], env=environment, capture_output=True, text=True, check=False
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr
     for name in ("planned", "staged", "exported", "loaded", "merged"):
