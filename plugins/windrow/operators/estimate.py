@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import Context
+from airflow.sdk.bases.xcom import BaseXCom
 
 from windrow.client import Client
 from windrow.discovery import Discovery
@@ -35,6 +36,7 @@ class EstimateOperator(PlanOperator, SkipMixin):
         """Estimate, and go on or not.
 
         :raises BadParameter: a param is unknown or cannot be meant.
+        :raises DownstreamTasksSkipped: only the plan was asked for.
         """
         run, request, hook = self.run_of(context), self.request_of(context), ApiHook(self.conn_id)
         owners = max(1, hook.pool_size())
@@ -51,7 +53,9 @@ class EstimateOperator(PlanOperator, SkipMixin):
             self.log.info("%s", f"{told}; {way['remark']}" if way["remark"] else told)
         if self.plan_only == "True":
             self.log.info("Only the plan was asked for: none of these calls is made.")
-            self.skip(ti=context["ti"], tasks=list(context["task"].get_flat_relatives(upstream=False)))
+            # to skip is to raise: what this task has found would be lost
+            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)
+            self.skip(ti=context["ti"], tasks=list(self.get_flat_relatives(upstream=False)))
         return found
 
 
