@@ -8,7 +8,6 @@ from typing import Any
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import Context
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.bases.xcom import BaseXCom
 
 from windrow.client import Client
 from windrow.discovery import Discovery
@@ -56,7 +55,6 @@ class EstimateOperator(PlanOperator, SkipMixin):
             self.log.info("Only the plan was asked for: none of these calls is made.")
             # to skip is to raise: what this task has found would be lost
             context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)
-            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)  # to skip is to raise: it would be lost
             self.skip(ti=context["ti"], tasks=list(self.get_flat_relatives(upstream=False)))
         return found
 
