@@ -124,7 +124,7 @@ def test_windows_are_used_up_and_the_slot_is_free_between_them(github: Github, w
     # A window begins with the first call in it. One of discovery's may end before a worker's task has started: here an
     # hour lasts as long as that takes. The last window of an owner needs not be used up.
     listed = datetime.fromisoformat(github.tasks(run_id)["discover"]["end_date"]).timestamp()
-    for owner, windows in counts["windows"].items():
+    for windows in counts["windows"].values():
         full = [window for window in windows["core"][:-1] if window["reset"] - 11 >= listed]
         assert len(full) >= 2
         assert all(0.98 * limit <= window["used"] <= limit for window in full), (listed, json.dumps(counts["windows"]))
