@@ -86,6 +86,17 @@ def test_a_long_pause_is_waited_for_without_a_slot(connect, context, api):
     assert figures["gaps"] == 1
 
 
+def test_a_plan_that_has_to_wait_for_its_list_gives_its_slot_back_too(connect, context, api):
+    connect(extra={"token_path": "/oauth/token", "patience_s": 5})
+    api.faults(throttle_share=1.0, retry_after=3600)
+    with pytest.raises(TaskDeferred) as deferred:
+        in_dag(PlanOperator).execute(context)
+    assert abs(deferred.value.trigger.moment - datetime.now(UTC) - timedelta(hours=1)) < timedelta(seconds=30)
+    assert deferred.value.method_name == "go_on"
+    api.heal()
+    assert in_dag(PlanOperator).go_on(context, event=None)["planned"] == 891
+
+
 @pytest.mark.parametrize("conf", [{"nmaes": ["x"]}, {"max_gap": 3}])
 def test_an_unknown_param_is_refused_with_the_nearest_known(connect, context, api, conf):
     context["dag_run"].conf = conf

@@ -1,5 +1,6 @@
 """The contract of windrow.staging with a server of MongoDB's protocol: also run with a real one, see MONGO_URL."""
 
+import asyncio
 import threading
 import time
 import uuid
@@ -20,6 +21,7 @@ from windrow.answer import Answer, Outcome, Rejected
 from windrow.errors import PlanMissing, StagingUnavailable
 from windrow.plan import Plan, Run
 from windrow.query import Query
+from windrow.quota import Ledger, Quota, Window
 from windrow.staging import Staging
 
 RUN = Run("ships", "scheduled__2026-01-01T00:00:00+00:00")
@@ -129,6 +131,109 @@ def test_a_plan_that_was_not_written_to_its_end_is_none(staging: Staging) -> Non
 
     with pytest.raises(PlanMissing):
         staging.plan(RUN)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("parts", [["abcdefg"], ["ab", "cdef", "", "g"], [*"abcdefg"], ["abc", "def", "g"]])
+def test_a_plan_may_be_written_bit_by_bit(staging: Staging, parts: list[str]) -> None:
+    writer = staging.plan_writer(RUN)
+    for part in parts:
+        writer.add(ship(name) for name in part)
+
+    plan = writer.close()
+
+    assert plan == staging.plan(RUN) == Plan(RUN, listed=7, planned=7, chunks=3)
+    assert keys(staging, plan) == [[ship(name).key for name in part] for part in ("abc", "def", "g")]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_repetition_in_a_later_bit_is_planned_once(staging: Staging) -> None:
+    writer = staging.plan_writer(RUN)
+    for part in ("abcd", "dcba", "e"):
+        writer.add(ship(name) for name in part)
+
+    assert writer.close() == Plan(RUN, listed=9, planned=5, chunks=2)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_plan_of_whole_chunks_has_no_empty_one(staging: Staging) -> None:
+    writer = staging.plan_writer(RUN)
+    writer.add(ship(name) for name in "abcdef")
+
+    assert writer.close().chunks == 2
+    with pytest.raises(PlanMissing):
+        staging.chunk(RUN, 2)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_whole_chunks_are_written_at_once_and_a_plan_without_its_end_is_none(staging: Staging) -> None:
+    writer = staging.plan_writer(RUN)
+    writer.add(ship(name) for name in "abcdefgh")
+
+    assert [query.key for query in staging.chunk(RUN, 1).queries] == [ship(name).key for name in "def"]
+    with pytest.raises(PlanMissing):
+        staging.chunk(RUN, 2)
+    with pytest.raises(PlanMissing):
+        staging.plan(RUN)
+
+    again = staging.plan_writer(RUN)  # the process was killed, and the next one begins anew
+    again.add(ship(name) for name in "xbcd")
+    plan = again.close()
+    assert keys(staging, plan) == [[ship(name).key for name in part] for part in ("xbc", "d")]
+
+
+def test_a_query_with_headers_and_a_body_comes_back_as_it_was(staging: Staging) -> None:
+    queries = [
+        Query.of(
+            "/graphql", body='{"query": "{ ship(name: \\"a\\") }"}', known_by={"ship": "a"}, headers={"X-One": "é"}
+        ),
+        Query.of("/ship", {"name": "b"}, headers={"$set": "1", "a.b": "2"}, cost=3),
+        Query.of("/ship", {"name": "c"}, body="{}"),
+    ]
+    staging.save_plan(RUN, queries)
+    staging.reject(RUN, [(0, rejected(query)) for query in queries])
+
+    assert staging.chunk(RUN, 0).queries == tuple(queries)
+    assert {one.query for _, one in staging.quarantined(RUN)} == set(queries)
+
+
+# --- lists -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_a_list_comes_back_as_it_was_told(staging: Staging, name: str) -> None:
+    run = Run("ships", name)
+    told = Answer(ship(name), Outcome.ANSWERED, 200, f'{{"names": ["{name}"]}}', MOMENT, f"/ships?page={name}")
+
+    staging.keep_listing(run, name, told)
+
+    assert staging.listing(run, name, ship(name)) == told
+    assert staging.listing(run, name, ship(f"{name}x")) is None
+    assert staging.listing(run, f"{name}x", ship(name)) is None
+    assert staging.listing(Run("ships", f"{name}x"), name, ship(name)) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Answer(ship("a"), Outcome.GAP, 404, "", MOMENT),
+        Answer(ship("a"), Outcome.ANSWERED, 204, "", MOMENT),
+        Answer(ship("a"), Outcome.ANSWERED, 200, "x" * 1_000_000, MOMENT),
+    ],
+    ids=["gap", "nothing", "long"],
+)
+def test_any_outcome_of_a_list_is_kept(staging: Staging, told: Answer) -> None:
+    staging.keep_listing(RUN, "api", told)
+    staging.keep_listing(RUN, "api", told)
+
+    assert staging.listing(RUN, "api", told.query) == told
+
+
+def test_a_list_is_of_the_run_and_not_of_one_of_its_datasets(staging: Staging) -> None:
+    staging.keep_listing(RUN, "api", answer(ship("a"), "1"))
+
+    assert staging.listing(Run("boats", RUN.run_id), "api", ship("a")) == answer(ship("a"), "1")
+    assert staging.settled(RUN, 0) == {}, "a list is no answer of the harvest"
 
 
 # --- answers -----------------------------------------------------------------------------------
@@ -288,6 +393,14 @@ def test_the_quarantine_keeps_the_answer_and_the_reason(staging: Staging) -> Non
     assert staging.quarantined(RUN) == numbered
 
 
+def test_the_quarantine_knows_of_what_a_part_is_missing(staging: Staging) -> None:
+    found = [replace(rejected(ship("a")), incomplete=True), rejected(ship("b"))]
+
+    staging.reject(RUN, [(0, one) for one in found])
+
+    assert [one for _, one in staging.quarantined(RUN)] == found
+
+
 def test_a_query_is_in_the_quarantine_once_with_the_last_reason(staging: Staging) -> None:
     staging.reject(RUN, [(0, rejected(ship("a"), "first"))])
     staging.reject(RUN, [(0, rejected(ship("a"), "second"))])
@@ -321,6 +434,75 @@ def test_the_last_word_of_a_step_stays(staging: Staging) -> None:
     assert staging.notes(RUN) == {"harvest": figures, "land": {"records": 0}}
 
 
+# --- quotas ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_reservations_are_told_by_holder(staging: Staging, name: str) -> None:
+    window = f"{name}|items|2026-01-01T08:00:00+00:00"
+    staging.reserve(window, name, 10)
+    staging.reserve(window, f"{name}|2", 2**40)
+    staging.reserve(f"{window}x", name, 1)
+    staging.reserve(window, name, 7)
+
+    assert staging.reservations(window) == {name: 7, f"{name}|2": 2**40}
+    assert staging.reservations("another") == {}
+
+
+@pytest.mark.parametrize(("units", "cost"), [(60, 1), (1_000, 7)])
+def test_clients_in_many_threads_never_take_more_than_there_is(
+    mongo: MongoClient[dict[str, Any]], staging: Staging, units: int, cost: int
+) -> None:
+    """Half of them end in time and give back; the others are killed in the middle of a block."""
+    quota = Quota("items", Window.PACIFIC_DAY, units, ("/",))
+    query = Query.of("/ship", cost=cost)
+    start = threading.Barrier(8)
+    began = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+    def ledger() -> Ledger:
+        return Ledger(staging, [quota], account="me", clock=lambda: began)
+
+    async def taking(number: int) -> int:
+        one = ledger()
+        waits = [await one.take(query) for _ in range(units // cost // 6)]
+        if number % 2:
+            await one.close()
+        return waits.count(0.0)
+
+    def client(number: int) -> int:
+        start.wait()
+        return asyncio.run(taking(number))
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = sum(threads.map(client, range(8)))
+
+    async def taking_the_rest() -> int:
+        one, rest = ledger(), 0
+        while not await one.take(query):
+            rest += 1
+        return rest
+
+    total = (taken + asyncio.run(taking_the_rest())) * cost
+    assert total <= units
+    assert total > units - 4 * max(cost, units // 10) - cost, "what is missing are the blocks of the killed"
+
+
+def test_a_window_that_is_spent_is_spent_for_every_client(staging: Staging) -> None:
+    quota = Quota("items", Window.PACIFIC_DAY, 1_000, ("/",))
+    began = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    first, second, other = (
+        Ledger(staging, [quota], account=account, clock=lambda: began) for account in ("me", "me", "you")
+    )
+
+    async def scenario() -> tuple[float, float, float]:
+        await first.take(ship("a"))
+        await first.exhaust(ship("a"))
+        return await first.take(ship("a")), await second.take(ship("a")), await other.take(ship("a"))
+
+    until_midnight_s = 20 * 3600.0
+    assert asyncio.run(scenario()) == (until_midnight_s, until_midnight_s, 0.0)
+
+
 # --- the server --------------------------------------------------------------------------------
 
 
@@ -331,7 +513,7 @@ def test_prepare_makes_the_indexes_and_can_be_done_again(mongo: MongoClient[dict
     staging.prepare("ships")
     staging.prepare("ships")
 
-    expected = {"ships": "chunk", "windrow_quarantine": "run", "windrow_figures": "run"}
+    expected = {"ships": "chunk", "windrow_quarantine": "run", "windrow_figures": "run", "windrow_quotas": "window"}
     for collection, field in expected.items():
         assert field in [name for index in database[collection].list_indexes() for name in index["key"]]
     assert staging.settled(RUN, 0) == {}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 import pytest
@@ -15,7 +15,10 @@ from windrow.query import Query
 params = st.dictionaries(st.text(), st.text(), max_size=5)
 long_params = st.dictionaries(st.text(max_size=5), st.text(min_size=250, max_size=400), min_size=1, max_size=3)
 paths = st.text(alphabet="abc/._-~", min_size=1)
-queries = st.builds(Query, key=st.text(), path=st.text(), params=st.lists(st.tuples(st.text(), st.text())).map(tuple))
+pairs = st.lists(st.tuples(st.text(), st.text()), max_size=5).map(tuple)
+queries = st.builds(
+    Query, key=st.text(), path=st.text(), params=pairs, cost=st.integers(0, 9), headers=pairs, body=st.text()
+)
 
 
 def test_a_person_can_read_the_key():
@@ -128,6 +131,31 @@ def test_a_query_that_was_stored_is_not_another_one(params: dict[str, str], cost
 
 def test_the_cost_is_no_part_of_the_key():
     assert Query.of("/a", cost=100).key == Query.of("/a").key
+
+
+def test_a_post_is_known_by_what_its_body_asks():
+    one = Query.of("/graphql", {"v": "2"}, body='{"query": "..."}', known_by={"ship": "a&b", "after": ""})
+    assert (one.key, one.params) == ("graphql?after=&ship=a%26b", (("v", "2"),))
+
+
+def test_headers_and_body_are_no_part_of_the_key():
+    assert Query.of("/a", headers={"X": "1"}, body="{}").key == Query.of("/a").key
+
+
+@given(pairs)
+def test_a_next_page_asks_what_its_link_says(params: tuple[tuple[str, str], ...]):
+    following = Query.of("/a", {"page": "1"}).following(f"/a/b?{urlencode(params)}")
+    assert (following.path, following.params) == ("/a/b", params)
+
+
+def test_a_next_page_is_the_same_call_whichever_way_it_was_found():
+    first = Query.of("/a", {"page": "1"}, cost=3, headers={"X": "1"})
+    assert first.following("/a?b=c%20d&page=2") == Query.of("/a", {"b": "c d", "page": "2"}, cost=3, headers={"X": "1"})
+
+
+def test_a_next_page_may_name_a_parameter_twice():
+    keys = {Query.of("/a").following(link).key for link in ("/a?b=1&b=2", "/a?b=2", "/a?b=1")}
+    assert keys == {"a?b=1&b=2", "a?b=2", "a?b=1"}
 
 
 def test_a_query_cannot_be_changed():
