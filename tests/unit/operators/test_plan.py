@@ -26,7 +26,7 @@ def operator(**arguments: Any) -> PlanOperator:
 
 def context(run_type: DagRunType = DagRunType.SCHEDULED, *, mark: object = None, **dag_run: Any) -> Any:
     store = {MARK: {} if mark is None else {WATERMARK: mark}}
-    fields = {"run_type": run_type, "logical_date": LOGICAL, "run_after": AFTER} | dag_run
+    fields = {"run_type": run_type, "logical_date": LOGICAL, "run_after": AFTER, "conf": {}} | dag_run
     return {"params": {"names": ["x"]}, "dag_run": SimpleNamespace(**fields), "asset_state_store": store}
 
 
