@@ -70,18 +70,18 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
         chain(sql("spotify_landed/database", "spotify_landed"), sql("spotify/database", "spotify"), tables)
 
     @task.branch
-    def choose(datasets: list[str]) -> list[str]:
-        return [f"{name.removeprefix('spotify_')}.plan" for name in datasets]
+    def choose(datasets: list[str]) -> list[str]:  # only the last: what also follows from a chosen task is not skipped
+        return ["audio_features.plan"] if "spotify_audio_features" in datasets else []
 
-    chosen = choose(may.output["datasets"])
     harvests, registered = {}, {}
     for name in STREAMS:
         with TaskGroup(name):
             harvests[name] = harvest("spotify", landing(name), given=given, connections="{{ params.connections }}")
             registered[name] = sql(f"spotify_landed/{name}/register")
-            chain([known, chosen], harvests[name].plan)
+            chain(known, harvests[name].plan)
             [harvests[name].land, prepare] >> registered[name]
-    harvests["top_tracks"].harvest >> harvests["audio_features"].plan  # the features are those of these tracks
+    # the features are those of these tracks
+    chain([harvests["top_tracks"].harvest, choose(may.output["datasets"])], harvests["audio_features"].plan)
 
     crawl = CrawlOperator(
         task_id="crawl",
@@ -95,7 +95,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
         clean = S3DeleteObjectsOperator(task_id="clean", trigger_rule=JOIN, **built)
         forget = sql("spotify/top_tracks/forget", trigger_rule=JOIN)
         check = AthenaCheckOperator(task_id="check", path="athena/spotify/top_tracks/check.sql")
-        chain([clean, forget], sql("spotify/top_tracks/build"), check, sql("spotify/top_tracks/swap"))
+        chain(clean, forget, sql("spotify/top_tracks/build"), check, sql("spotify/top_tracks/swap"))
     with TaskGroup("artist_days_table") as artist_days_table:
         day = {"bucket": BUCKET, "prefix": f"marts/spotify/artist_days/{DAY}/"}
         S3DeleteObjectsOperator(task_id="clean", trigger_rule=JOIN, **day) >> sql("spotify/artist_days/insert")

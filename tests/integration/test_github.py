@@ -256,9 +256,9 @@ def resumed(job: Job, deferred: TaskDeferred, **arguments: Any) -> None:
 
 
 def test_windows_are_used_up_and_never_overdrawn(connect, api, world):
-    """An hour of 3 s, and 120 calls in it for each of four owners; between windows the task is deferred."""
+    """An hour of 8 s, and 120 calls in it for each of four owners; between windows the task is deferred."""
     limit = 120
-    api.github(hour_s=3, limit=limit)
+    api.github(hour_s=8, limit=limit)
     job, pauses = Job(repositories=NAMES), 0
     for run in (lambda: job.execute(DiscoverOperator), job.fetch):
         while True:
