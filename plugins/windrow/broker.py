@@ -58,9 +58,9 @@ class Broker:
         """Take messages that nobody has, for a worker."""
         return self._do(lambda: _items(self._read(worker, ">")))
 
-    def taken(self, worker: str) -> list[Item]:
-        """Return messages that a worker of this name has taken before, and not finished."""
-        return self._do(lambda: _items(self._read(worker, "0")))
+    def taken(self, worker: str, after: str = "0") -> list[Item]:
+        """Return messages that a worker of this name has taken before and not finished, behind a ticket."""
+        return self._do(lambda: _items(self._read(worker, after)))
 
     def claim(self, worker: str, idle_s: float) -> list[Item]:
         """Take over messages that their worker has not finished for so long: it is dead, or waits for its tokens."""
@@ -149,7 +149,9 @@ class BrokerFeed:
         self._claim_after_s = claim_after_s
         self._pending: deque[Item] = deque()
         self._turn = asyncio.Lock()
-        self._resumed = False
+        self._opened = False
+        self._resume_after: str | None = "0"
+        """The last of the messages taken before this start that were read again; None when all were."""
         self._over = False
 
     def start(self) -> None:
@@ -205,10 +207,13 @@ class BrokerFeed:
         return bool(items)
 
     def _take(self) -> list[Item]:
-        if not self._resumed:
+        if not self._opened:
             self._broker.open()
-            self._resumed = True
-            if items := self._broker.taken(self._worker):
+            self._opened = True
+        if self._resume_after is not None:
+            items = self._broker.taken(self._worker, self._resume_after)
+            self._resume_after = items[-1].ticket if items else None
+            if items:
                 return items
         return self._broker.take(self._worker) or self._broker.claim(self._worker, self._claim_after_s)
 

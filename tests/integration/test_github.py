@@ -441,7 +441,8 @@ def test_a_worker_that_starts_again_finds_what_it_had_taken(connect, world):
     job = Job()
     job.execute(DiscoverOperator)
     with broker_of(job) as queue:
-        queue.take("worker-0")
+        before = [item for _ in range(3) for item in queue.take("worker-0")]
+        assert len(before) == 96, "three times as many as it takes at once"
     job.fetch()
     assert_complete(job, world, SMALL)
 
