@@ -19,7 +19,6 @@ from local_cloud.apis.youtube import figures
 from local_cloud.apis.youtube.catalog import CHANNELS, VIDEOS
 from local_cloud.apis.youtube.pacific import pacific_day
 from tests.e2e.system import Dag, System, until
-from windrow.quota import Window
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)
@@ -173,7 +172,7 @@ def test_a_video_that_vanished_and_days_that_are_missing_are_told(youtube):
     assert (row["available"], row["title"]) == (False, VIDEOS[gone].title), "what was known of it is kept"
 
 
-def test_a_used_up_quota_defers_and_the_rest_is_asked_when_it_is_filled(youtube):
+def test_a_used_up_quota_defers_and_the_next_run_is_whole(youtube):
     youtube.system.reset()
     used = youtube.system.admin("GET", "youtube")["units"]["analytics"]["used"]
     youtube.simulate(analytics_units=used + 120)
@@ -183,21 +182,19 @@ def test_a_used_up_quota_defers_and_the_rest_is_asked_when_it_is_filled(youtube)
     asked = youtube.reports()
     assert youtube.system.asked(REPORTS)["ok"] == 120
     assert task["try_number"] == 1, "no retry is used up"
-    _, midnight = Window.PACIFIC_DAY.bounds(datetime.now(UTC))
-    # of the calls under way one is told by the API, and the others by the ledger: whichever comes first speaks
-    said = [line for line in youtube.lines(run_id, "days.harvest") if f"until {midnight:%Y-%m-%d %H:%M}" in line]
-    assert said
-    assert "asks to wait (HTTP 403" in said[0] or "The quota 'youtube.analytics'" in said[0]
 
-    # what docs/operations.md says: the API has been given more units, and the task shall not wait until midnight
+    # nobody waits until midnight here: the run is given up, the API is given more units, and the next run is whole
     youtube.simulate(analytics_units=None)
+    path = f"/dags/{youtube.dag_id}/dagRuns/{run_id}"
+    youtube.system.airflow.call("PATCH", path, {"state": "failed"})
     with MongoClient(youtube.system.settings.mongo_url) as mongo:
         quotas = mongo["windrow"]["windrow_quotas"]
         for document in list(quotas.find({"holder": "spent"})):
             quotas.delete_one({"_id": document["_id"]})
-    assert youtube.clear(run_id, "days.harvest") == "success"
-    assert youtube.reports() - asked == 80, "only the rest is asked for"
-    assert youtube.receipt(run_id)["agrees"]
+    following, state = youtube.run()
+    assert state == "success"
+    assert youtube.reports() - asked == 200
+    assert youtube.receipt(following)["agrees"]
 
 
 def test_a_revoked_consent_fails_at_once_and_tells_no_secret(youtube):
