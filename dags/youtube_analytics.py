@@ -26,6 +26,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, cr
 from windrow.operators import params
 from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
 from windrow.operators.cost import CostOperator
+from windrow.operators.deadline import ends_within
 from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.operators.harvest import HarvestOperator
 from windrow.operators.land import LandOperator
@@ -50,6 +51,7 @@ DAYS = Asset(VideoDays.dataset)
     tags=["harvest", "youtube", "bigquery"],
     doc_md=__doc__,
     default_args=TASK_DEFAULTS,
+    deadline=ends_within(timedelta(hours=30), what="Look at its tasks: a deferred one waits for the day's quota."),
     params={
         "start_date": params.day("First day", "Empty: a week before the last day that came, so that it is read again."),
         "end_date": params.day("Last day", "Empty: yesterday in California."),

@@ -1,9 +1,11 @@
-"""Windrow's pages in the Airflow UI."""
+"""What Airflow has to know of Windrow by name: its pages in the UI, and what its deadlines count from."""
 
 import sys
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
+
+from windrow.operators.deadline import FirstQueuedAt
 
 
 def _apps() -> list[dict[str, Any]]:
@@ -16,9 +18,10 @@ def _apps() -> list[dict[str, Any]]:
 
 
 class WindrowPlugin(AirflowPlugin):
-    """Registers the pages, nothing else."""
+    """Registers them, nothing else."""
 
     name = "windrow"
+    deadline_references = [FirstQueuedAt]  # noqa: RUF012 - Airflow declares it so
     fastapi_apps = _apps()
     external_views = [  # noqa: RUF012 - Airflow declares it so
         {

@@ -2,13 +2,35 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
+
+
+class FirstQueuedAt(BaseDeadlineReference):
+    """The instant at which a run was queued for the first time; a run that is cleared does not get a later one.
+
+    Airflow's own `DAGRUN_QUEUED_AT` would do, but in 3.3 a run with such a deadline cannot be cleared: the API
+    answers 500 (https://github.com/apache/airflow/issues/70368). `windrow_plugin` registers this one.
+    """
+
+    required_kwargs = frozenset({"dag_id", "run_id"})
+    """What Airflow has to tell `_evaluate_with`."""
+
+    def _evaluate_with(self, *, session: "Session", dag_id: str, run_id: str) -> datetime | None:
+        """Look the instant up in Airflow's database, where only the scheduler and the API server call this."""
+        from airflow.models import DagRun  # noqa: PLC0415 - DAG files import this module, and need no database
+        from sqlalchemy import select  # noqa: PLC0415
+
+        found = select(DagRun.queued_at).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        return session.scalar(found)
 
 
 def ends_within(interval: timedelta, *, what: str) -> DeadlineAlert:
@@ -19,7 +41,7 @@ def ends_within(interval: timedelta, *, what: str) -> DeadlineAlert:
     :param what: what to look at, for the log line.
     """
     callback = AsyncCallback(tell, kwargs={"what": what, "after": str(interval)})
-    return DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=interval, callback=callback)
+    return DeadlineAlert(reference=FirstQueuedAt(), interval=interval, callback=callback)
 
 
 async def tell(what: str, after: str, context: Mapping[str, Any]) -> str:

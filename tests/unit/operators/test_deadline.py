@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 from airflow.api_fastapi.core_api.datamodels.dag_run import DAGRunResponse
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.models import DagRun, import_all_models
+from airflow.models.deadline import ReferenceModels
+from airflow.sdk.definitions.deadline import DeadlineAlert
+from airflow.serialization.decoders import decode_deadline_alert
+from airflow.serialization.encoders import encode_deadline_alert
 from airflow.triggers.callback import CallbackTrigger
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from windrow.operators.deadline import ends_within
 
@@ -53,5 +59,26 @@ def test_a_late_run_is_told_as_an_error_with_its_state_and_what_to_do(state: str
 
 
 def test_the_time_runs_from_the_queueing_so_that_a_run_started_by_hand_has_one_too():
-    assert ALERT.reference == DeadlineReference.DAGRUN_QUEUED_AT
-    assert ALERT.interval == timedelta(hours=30)
+    stored = decode_deadline_alert(encode_deadline_alert(ALERT))  # as the scheduler finds it, by way of the plugin
+    engine = create_engine("sqlite://")
+    import_all_models()  # each table names others
+    DagRun.metadata.create_all(engine)
+    with Session(engine) as session:
+        runs = {"by_hand": MOMENT, "another": MOMENT + timedelta(days=1)}
+        session.add_all(
+            DagRun(dag_id=dag_id, run_id=run_id, run_type="manual", queued_at=queued_at)
+            for dag_id in ("youtube_analytics", "x_posts")
+            for run_id, queued_at in runs.items()
+            if (dag_id, run_id) != ("x_posts", "by_hand")
+        )
+        session.flush()
+        due = stored.reference.evaluate_with(
+            session=session, interval=stored.interval, dag_id="youtube_analytics", run_id="by_hand"
+        )
+    assert due == MOMENT + timedelta(hours=30)
+
+
+def test_a_run_with_a_deadline_can_be_cleared():
+    """Clearing breaks on deadlines of this type, and looks for them by the name in the reference."""
+    stored = encode_deadline_alert(ALERT)["reference"]
+    assert stored[ReferenceModels.REFERENCE_TYPE_FIELD] != ReferenceModels.DagRunQueuedAtDeadline.__name__
