@@ -15,9 +15,6 @@ from local_cloud.emulators.cloud_tasks_server.retries import seconds
 from local_cloud.emulators.cloud_tasks_server.store import StoredTask
 from local_cloud.emulators.identity import Identity
 
-KEEPALIVE_SECONDS = 1.0
-"""How long a connection is kept for the next task; servers keep theirs longer, so none breaks in use."""
-
 _REPLACED = frozenset({"host", "content-length", "user-agent", "transfer-encoding", "connection"})
 _RESERVED = ("x-google-", "x-appengine-", "x-cloudtasks-")
 _CODES: Mapping[int, int] = {

@@ -5,20 +5,16 @@ import contextlib
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from local_cloud.emulators.cloud_tasks_server import retries
 from local_cloud.emulators.cloud_tasks_server.delivery import Courier, Outcome
 from local_cloud.emulators.cloud_tasks_server.messages import PAUSED, RUNNING, Queue
 from local_cloud.emulators.cloud_tasks_server.store import GivenUp, Store, StoredTask
 from local_cloud.emulators.cloud_tasks_server.token_bucket import TokenBucket
+from local_cloud.emulators.serving import Spawn
 
 LONGEST_SLEEP = 30.0
 """Seconds until the clock is read again: it goes on while a computer is suspended, a sleep does not."""
-
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-"""Starts a coroutine beside the others; an error in it ends the server, which is then started again."""
 
 
 class Dispatcher:

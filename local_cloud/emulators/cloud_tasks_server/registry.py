@@ -1,10 +1,11 @@
 """All queues of the server."""
 
 from local_cloud.emulators.cloud_tasks_server.delivery import Courier
-from local_cloud.emulators.cloud_tasks_server.dispatcher import Dispatcher, Spawn
+from local_cloud.emulators.cloud_tasks_server.dispatcher import Dispatcher
 from local_cloud.emulators.cloud_tasks_server.messages import Queue
 from local_cloud.emulators.cloud_tasks_server.store import Store
 from local_cloud.emulators.rpc import exists, missing
+from local_cloud.emulators.serving import Spawn
 
 
 class Registry:

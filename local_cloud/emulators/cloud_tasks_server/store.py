@@ -1,16 +1,10 @@
-"""What must survive a restart, in SQLite: queues, tasks, names in use, and tasks that were given up.
+"""What must survive a restart, in SQLite: queues, tasks, names in use, and tasks that were given up."""
 
-Every call is one transaction, and done when it returns: a killed process loses nothing, a power cut may lose
-the last moments.
-"""
-
-import contextlib
 import dataclasses
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from local_cloud.emulators.cloud_tasks_server.messages import Queue, Task
+from local_cloud.emulators.sqlite_store import SqliteStore
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS queues (
@@ -64,28 +58,11 @@ class Totals:
     done: int
 
 
-class Store:
+class Store(SqliteStore):
     """The database of all queues. Used by one thread."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """Open the database, making it when there is none, until the block ends."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as self._database:
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute("PRAGMA foreign_keys = ON")
-            self._database.executescript(SCHEMA)
-            yield
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._database:  # commits, or rolls back
-            self._database.execute("BEGIN IMMEDIATE")
-            yield self._database
+        super().__init__(path, SCHEMA)
 
     def queues(self) -> list[Queue]:
         """Return all queues."""

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import logging
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -11,6 +10,7 @@ import aiohttp
 from local_cloud.emulators.identity import Identity
 from local_cloud.emulators.pubsub.backlog import Backlog, Holder
 from local_cloud.emulators.pubsub.messages import ReceivedMessage
+from local_cloud.emulators.serving import Spawn
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +18,6 @@ AT_ONCE = 64
 """Requests under way for one subscription."""
 ACKNOWLEDGING = frozenset({102, 200, 201, 202, 204})
 """Statuses that acknowledge a message; after any other it comes again."""
-
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class Pusher:

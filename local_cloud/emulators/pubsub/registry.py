@@ -11,9 +11,10 @@ import grpc
 from local_cloud.emulators.identity import Identity
 from local_cloud.emulators.pubsub.backlog import Backlog
 from local_cloud.emulators.pubsub.messages import DELETED_TOPIC, PubsubMessage, Subscription, Topic
-from local_cloud.emulators.pubsub.pusher import Pusher, Spawn
+from local_cloud.emulators.pubsub.pusher import Pusher
 from local_cloud.emulators.pubsub.store import Store
 from local_cloud.emulators.rpc import Refused, exists, missing
+from local_cloud.emulators.serving import Spawn
 
 TICK_SECONDS = 0.05
 DROP_SECONDS = 60.0

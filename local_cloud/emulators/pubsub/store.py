@@ -1,16 +1,12 @@
-"""What must survive a restart, in SQLite: topics, subscriptions, and each subscription's copies of messages.
-
-Every call is one transaction, and done when it returns: a killed process loses nothing, a power cut may lose
-the last moments.
-"""
+"""What must survive a restart, in SQLite: topics, subscriptions, and each subscription's copies of messages."""
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from local_cloud.emulators.pubsub.messages import PubsubMessage, Subscription, Topic
+from local_cloud.emulators.sqlite_store import SqliteStore
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS topics (name TEXT PRIMARY KEY, message BLOB NOT NULL);
@@ -36,30 +32,19 @@ class Numbers:
         return self._last
 
 
-class Store:
+class Store(SqliteStore):
     """The database of all topics and subscriptions. Used by one thread."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        super().__init__(path, SCHEMA)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """Open the database, making it when there is none, until the block ends."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as self._database:
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute("PRAGMA foreign_keys = ON")
-            self._database.executescript(SCHEMA)
+        """Open the database, and find the numbers that are used up."""
+        with super().opened():
             (last,) = self._database.execute("SELECT MAX(number) FROM copies").fetchone()
             self.numbers = Numbers(last or 0)
             yield
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._database:  # commits, or rolls back
-            self._database.execute("BEGIN IMMEDIATE")
-            yield self._database
 
     # --- topics and subscriptions --------------------------------------------------------------
 

@@ -226,7 +226,7 @@ def test_a_stream_holds_no_more_than_it_wants(bench: Bench, monkeypatch: pytest.
 
     with pubsub_v1.SubscriberClient() as client:
         pulling = client.subscribe(bench.name, held.append, flow_control=pubsub_v1.types.FlowControl(max_messages=7))
-        eventually(lambda: bench.report()["leased"] == 7, "it holds what it may")
+        eventually(lambda: len(held) == bench.report()["leased"] == 7, "it holds what it may")
         held[0].ack()
         eventually(lambda: bench.report()["delivered"] == 8, "one more comes for the one that went")
         pulling.cancel()
