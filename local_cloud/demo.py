@@ -8,13 +8,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from local_cloud import airflow_env, cli
 from local_cloud.airflow_api import AirflowApi
-from local_cloud.settings import Settings
+from local_cloud.settings import LAKE, Settings
 
 LIMIT_S = 20 * 60
 """A run takes a quarter of a minute to two; one that waits for a scheduled run before it, or retries, longer."""
@@ -22,11 +22,14 @@ LIMIT_S = 20 * 60
 
 @dataclass(frozen=True)
 class Show:
-    """A DAG, and what of its result is shown: a query of BigQuery with its title, or none."""
+    """A DAG, what it is triggered with, and what of its result is shown: a query with its title."""
 
     dag_id: str
-    title: str = ""
-    sql: str = ""
+    title: str
+    sql: str
+    conf: Mapping[str, str] = field(default_factory=dict)
+    in_athena: bool = False
+    """Whether the query is for Athena; else it is for BigQuery."""
 
 
 SHOWS = (
@@ -47,7 +50,21 @@ SHOWS = (
         "Mart github.overlap (BigQuery), the first five",
         "SELECT * FROM github.overlap ORDER BY 1, 2, 3 LIMIT 5",
     ),
-    Show("spotify_artists"),
+    Show(
+        "spotify_artists",
+        "Table spotify.top_tracks (Athena), the best of the first five artists",
+        "SELECT artist_name, track_name, album_name, popularity, tempo FROM spotify.top_tracks WHERE rank = 1 "
+        "ORDER BY artist_name LIMIT 5",
+        in_athena=True,
+    ),
+    Show(
+        "spotify_new_artist",
+        "Table spotify_landed.top_tracks (Athena), the first five tracks of an artist that nobody knew",
+        "SELECT rank, artist_name, name, album_name, popularity FROM spotify_landed.top_tracks "
+        "WHERE artist_name = 'Halden Pike' ORDER BY rank LIMIT 5",
+        conf={"artist": "Halden Pike"},
+        in_athena=True,
+    ),
     Show(
         "x_posts",
         "Mart x.hashtags (BigQuery), the first five",
@@ -79,7 +96,7 @@ def harvest_and_show(settings: Settings, dag_ids: Collection[str] = ()) -> None:
     """
     api = AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password)
     for show in (one for one in SHOWS if not dag_ids or one.dag_id in dag_ids):
-        run_id = api.trigger(show.dag_id)
+        run_id = api.trigger(show.dag_id, dict(show.conf))
         cli.say(f"\nTriggered {show.dag_id}, run {run_id}")
         state = api.wait(show.dag_id, run_id, limit_s=LIMIT_S, watch=Progress())
         print()
@@ -87,8 +104,8 @@ def harvest_and_show(settings: Settings, dag_ids: Collection[str] = ()) -> None:
             _explain(settings, api, show.dag_id, run_id)
             sys.exit(1)
         _show_receipts(run_id)
-        if show.sql:
-            _show_rows(show)
+        cli.say(f"\n{show.title}")
+        cli.say((_athena_rows if show.in_athena else _bigquery_rows)(show.sql))
         cli.say(f"\nAirflow: {settings.airflow_url}/dags/{show.dag_id}/runs/{run_id}")
     cli.say(f"         {login_hint(settings)}")
 
@@ -156,13 +173,19 @@ def _show_receipts(run_id: str) -> None:
             cli.say(as_text(receipt))
 
 
-def _show_rows(show: Show) -> None:
+def _bigquery_rows(sql: str) -> str:
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415
 
     hook = BigQueryHook(use_legacy_sql=False)
-    rows = hook.get_client(project_id=hook.project_id).query_and_wait(show.sql)
-    cli.say(f"\n{show.title}")
-    cli.say(rows.to_dataframe().to_string(index=False))
+    return hook.get_client(project_id=hook.project_id).query_and_wait(sql).to_dataframe().to_string(index=False)
+
+
+def _athena_rows(sql: str) -> str:
+    import pandas as pd  # noqa: PLC0415
+
+    from windrow.hooks.athena import Athena  # noqa: PLC0415
+
+    return pd.DataFrame(Athena("aws_default", f"s3://{LAKE}/athena/demo/").ask(sql)).to_string(index=False)
 
 
 if __name__ == "__main__":
