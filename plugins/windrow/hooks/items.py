@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 Item = Mapping[str, Any]
 """Plain values by attribute; numbers are int or Decimal."""
 
-READ, WRITTEN = 100, 25
-"""Items in a call of BatchGetItem and BatchWriteItem, at most."""
+BATCH = 25
+"""Items in a call of BatchWriteItem, at most; BatchGetItem would take 100."""
 
 
 class Items:
@@ -55,7 +55,7 @@ class Items:
         """
         written = 0
         rest = iter(items)
-        while batch := list(islice(rest, WRITTEN)):
+        while batch := list(islice(rest, BATCH)):
             newer = self._newer(batch)
             fresh = [item for item in batch if item[self._key] not in newer]
             self._write(fresh)
