@@ -27,7 +27,7 @@ class Artist:
 
 def words_of(name: str) -> str:
     """Return a name as it is compared: in lower case, however it is spaced and its accents are composed."""
-    return " ".join(unicodedata.normalize("NFKC", name.casefold()).split())
+    return " ".join(unicodedata.normalize("NFC", name.casefold()).split())
 
 
 def key_of(text: str) -> str:

@@ -107,6 +107,7 @@ def test_a_name_is_the_same_however_it_is_spaced_and_its_accents_are_composed(te
     assert artist.id == ONE
     assert "  " not in asked[0]
     assert key_of(text) == "beyonc\u00e9 carter"
+    assert key_of("M\u00b2") != key_of("M2")
 
 
 def test_a_key_keeps_the_case_of_an_id_and_of_an_address() -> None:
