@@ -49,9 +49,11 @@ class Items:
     def put(self, items: Iterable[Item]) -> int:
         """Write items, in place of those of their keys unless these are newer; return how many were written.
 
-        What DynamoDB hands back unprocessed is sent again, after a pause that grows.
+        Batches know no conditions, so it looks first: a newer item that another task writes in the milliseconds
+        between is replaced, until the next run. What DynamoDB hands back
+        unprocessed is sent again, after a pause that grows.
 
-        :raises Unwritten: some were handed back every time. All others are written.
+        :raises Unwritten: some were handed back every time. Batches before theirs are written, those after are not.
         """
         written = 0
         rest = iter(items)
