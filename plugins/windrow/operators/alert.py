@@ -55,8 +55,11 @@ class EmailAlert(SmtpNotifier):
         connection = _connection(self.smtp_conn_id)
         if connection is None:
             return
-        task = context["task_instance"]
         self.to = connection.extra_dejson.get("to") or ""
+        if not self.to:
+            self.log.warning("The connection '%s' has no 'to' in its extra: no e-mail is sent", self.smtp_conn_id)
+            return
+        task = context["task_instance"]
         self.subject = f"Airflow: {task.dag_id}.{task.task_id} failed"
         self.html_content = f"<p>{html.escape(story(context))}</p>"
         try:
