@@ -6,26 +6,27 @@ chatbot's table in DynamoDB up to date.
 
 | task | does | safe to clear |
 |---|---|---|
-| `known`, `may` | lists the artists; finds out what this client id may ask | yes |
-| `choose` | leaves out what the client id is not told (choice) | yes |
+| `known`, `may`, `choose` | list the artists, and what this client id may ask; leave out the rest (choice) | yes |
 | `<stream>.plan`, `.harvest`, `.land` | a harvest a stream, in parallel; a closed quota defers (wait) | yes |
 | `prepare.*`, `<stream>.register` | tables; this run's partition of the landed files | yes |
 | `crawl` | with the param `crawl`: a Glue crawler finds the same by itself | yes |
-| `top_tracks_table.*` | the new top tracks beside the old; checked, then put in their place | yes |
-| `artist_days_table.*` | the day's popularity and followers of each artist | yes |
+| `features_or_not`, `top_tracks_table.*` | with features or not (catch): built, checked, put in its place | yes |
+| `artist_days` | the day's popularity and followers of each artist | yes |
 | `export`, `publish` | top tracks to DynamoDB, newer ones only | yes |
 | `prove_<stream>` | counts again: planned = staged = exported = loaded = merged | yes |
 
-Clear a task *with all tasks downstream*. What was Step Functions before is in docs/step-functions.md.
+A stream that fails or waits for its quota holds up only what is made of it: albums nothing. Clear a task *with all
+tasks downstream*. What was Step Functions before is in docs/step-functions.md.
 """
 
 from datetime import timedelta
 
-from airflow.providers.amazon.aws.operators.s3 import S3DeleteObjectsOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Asset, CronTriggerTimetable, TaskGroup, TriggerRule, chain, dag, task
 
 from windrow.operators import params
 from windrow.operators.athena import AthenaCheckOperator, CrawlOperator, ProveInAthenaOperator, sql
+from windrow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
 from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.operators.groups import harvest
 from windrow.operators.spotify import CapabilitiesOperator, KnownArtistsOperator, PublishOperator
@@ -33,13 +34,13 @@ from windrow.plan import slug
 
 STREAMS = ("artists", "albums", "top_tracks", "audio_features")
 BUCKET = "{{ var.value.windrow_s3_bucket }}"
-DAY, RUN = "dt={{ dag_run.run_after | ds }}", "run={{ run_id | slug }}"
-JOIN = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+DAY, SLUG = "dt={{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
+MARTS = f"s3://{BUCKET}/marts/spotify"
 
 
 def landing(name: str) -> dict[str, str]:
     """Say where a stream lands."""
-    return {"dataset": f"spotify_{name}", "to": f"s3://{BUCKET}", "prefix": f"spotify/{name}/{DAY}/{RUN}"}
+    return {"dataset": f"spotify_{name}", "to": f"s3://{BUCKET}", "prefix": f"spotify/{name}/{DAY}/run={SLUG}"}
 
 
 @dag(
@@ -80,31 +81,31 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
             registered[name] = sql(f"spotify_landed/{name}/register")
             chain(known, harvests[name].plan)
             [harvests[name].land, prepare] >> registered[name]
-    # the features are those of these tracks
     chain([harvests["top_tracks"].harvest, choose(may.output["datasets"])], harvests["audio_features"].plan)
-
-    crawl = CrawlOperator(
+    list(registered.values()) >> CrawlOperator(
         task_id="crawl",
         database="spotify_crawled",
         paths=[f"s3://{BUCKET}/spotify/{name}/" for name in STREAMS],
         wanted="{{ params.crawl }}",
-        trigger_rule=JOIN,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     )
+    features_or_not = EmptyOperator(task_id="features_or_not", trigger_rule=TriggerRule.ALL_DONE)
     with TaskGroup("top_tracks_table") as top_tracks_table:
-        built = {"bucket": BUCKET, "prefix": f"marts/spotify/top_tracks/{RUN}/"}
-        clean = S3DeleteObjectsOperator(task_id="clean", trigger_rule=JOIN, **built)
-        forget = sql("spotify/top_tracks/forget", trigger_rule=JOIN)
-        check = AthenaCheckOperator(task_id="check", path="athena/spotify/top_tracks/check.sql")
-        chain(clean, forget, sql("spotify/top_tracks/build"), check, sql("spotify/top_tracks/swap"))
-    with TaskGroup("artist_days_table") as artist_days_table:
-        day = {"bucket": BUCKET, "prefix": f"marts/spotify/artist_days/{DAY}/"}
-        S3DeleteObjectsOperator(task_id="clean", trigger_rule=JOIN, **day) >> sql("spotify/artist_days/insert")
-    for following in (crawl, top_tracks_table, artist_days_table):
-        list(registered.values()) >> following
+        folder = f"{MARTS}/top_tracks/run={SLUG}/"
+        chain(
+            sql("spotify/top_tracks/build", kind=RewriteOperator, folder=folder, makes=f"spotify.top_tracks_{SLUG}"),
+            sql("spotify/top_tracks/check", kind=AthenaCheckOperator),
+            sql("spotify/top_tracks/swap", kind=SwapOperator, folder=folder),
+            ThrowAwayBuildsOperator(task_id="throw_away", table="spotify.top_tracks"),
+        )
+    registered["audio_features"] >> features_or_not
+    [registered["artists"], registered["top_tracks"], features_or_not] >> top_tracks_table
+    days = sql("spotify/artist_days/insert", "artist_days", kind=RewriteOperator, folder=f"{MARTS}/artist_days/{DAY}/")
+    registered["artists"] >> days
     export = sql("spotify/top_tracks/export")
     publish = PublishOperator(task_id="publish", dataset="spotify_top_tracks", query_id=export.output)
     chain(top_tracks_table, export, publish)
-    settled = registered | {"artists": artist_days_table, "top_tracks": publish}
+    settled = registered | {"artists": days, "top_tracks": publish}
     for name in STREAMS:
         settled[name] >> ProveInAthenaOperator(
             task_id=f"prove_{name}",

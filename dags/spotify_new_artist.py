@@ -5,12 +5,14 @@ A chat message asks for an artist. The queue `windrow-artists` of SQS says so wi
 `airflow dags trigger spotify_new_artist --conf '{"artist": "Halden Pike"}'`
 
 by name, id or address. DynamoDB comes first, as the chatbot waits; then S3 and Athena. What became of a request is
-in the table `artist_requests`, by its words in lower case: found, no_tracks, unknown, ambiguous or refused.
+in the table `artist_requests`: found, no_tracks, unknown, ambiguous or refused. Its key there is a name in lower case,
+or an id or an address as it is. What could not be answered is taken up by the next run, once an hour if none is asked
+for.
 
 | task | does | safe to clear |
 |---|---|---|
 | `find` | records the requests, deletes their messages, finds out who is meant; skips the rest if nobody is | yes |
-| `may` | finds out what this client id may ask | yes |
+| `may` | finds out what this client id may ask now; a closed quota is done without | yes |
 | `plan`, `harvest` | one call an artist, durable in MongoDB before it counts | yes; asks only for what is missing |
 | `publish` | top tracks to DynamoDB, then the outcomes; says how long it took since the message | yes |
 | `land` | the answers to Parquet in S3 | yes |
@@ -19,13 +21,16 @@ in the table `artist_requests`, by its words in lower case: found, no_tracks, un
 Two requests for one artist at once are one call. A message that is no request goes to the dead-letter queue.
 """
 
-from airflow.sdk import Asset, AssetWatcher, chain, dag
+from datetime import timedelta
+
+from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, chain, dag
 
 from windrow.operators import params
+from windrow.operators.artist_requests import FindArtistsOperator, PublishNewOperator
 from windrow.operators.athena import ProveInAthenaOperator, sql
 from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.operators.groups import harvest
-from windrow.operators.spotify import CapabilitiesOperator, FindArtistsOperator, PublishNewOperator
+from windrow.operators.spotify import CapabilitiesOperator
 from windrow.plan import slug
 from windrow.triggers.artists import QueueTrigger
 
@@ -42,7 +47,9 @@ REQUESTED = Asset(
 
 
 @dag(
-    schedule=[REQUESTED],
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("17 * * * *", timezone="UTC", run_immediately=timedelta(0)), assets=[REQUESTED]
+    ),
     catchup=False,
     max_active_runs=1,  # requests that come meanwhile are taken up together by the next run
     tags=["harvest", "spotify", "sqs", "dynamodb"],
@@ -54,7 +61,7 @@ REQUESTED = Asset(
 )
 def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
     find = FindArtistsOperator(task_id="find", dataset=DATASET, conn_id="spotify", queue_name=QUEUE)
-    may = CapabilitiesOperator(task_id="may", dataset=DATASET, conn_id="spotify")
+    may = CapabilitiesOperator(task_id="may", dataset=DATASET, conn_id="spotify", can_wait=False)
     given = {"artists": find.output["artists"], "capabilities": may.output["capabilities"]}
     fetch = harvest("spotify", LANDED, given=given)
     publish = PublishNewOperator(task_id="publish", dataset=DATASET, found=find.output)

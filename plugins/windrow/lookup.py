@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from windrow.answer import Answer, Outcome
 from windrow.client import Client
-from windrow.errors import QueryRefused
+from windrow.errors import QueryRefused, RateLimited
 from windrow.query import Query
 
 T = TypeVar("T")
@@ -14,7 +14,8 @@ T = TypeVar("T")
 async def converse(client: Client, conversation: Generator[Query, Answer, T]) -> T:
     """Ask each query that a conversation yields, and send its answer back; return what it returns.
 
-    Where the API refuses a query or knows no such thing, `QueryRefused` is thrown into the conversation.
+    Where the API refuses a query or knows no such thing, `QueryRefused` is thrown into the conversation; where it
+    wants to be left alone for long, `RateLimited`: another endpoint may still be open.
 
     :param client: entered by the caller.
     :raises WindrowError: what `Client.ask` raises, and the conversation itself.
@@ -22,7 +23,11 @@ async def converse(client: Client, conversation: Generator[Query, Answer, T]) ->
     try:
         query = next(conversation)
         while True:
-            settled = await client.ask(query, lambda query, answer: None)
+            try:
+                settled = await client.ask(query, lambda query, answer: None)
+            except RateLimited as limit:
+                query = conversation.throw(limit)
+                continue
             if isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
                 query = conversation.send(settled)
             else:

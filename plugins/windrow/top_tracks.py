@@ -4,7 +4,7 @@
 table               key             an item is
 ==================  ==============  ========================================================================
 ``top_tracks``      ``artist_id``   the artist's name and tracks, best first; ``fetched_at`` tells how new
-``artist_requests`` ``request``     what became of a request, by its words in lower case: an `Outcome`
+``artist_requests`` ``request``     what became of a request, by `key_of` its text: an `Outcome`
 ==================  ==============  ========================================================================
 """
 
@@ -16,9 +16,12 @@ from itertools import groupby
 from typing import Any
 
 from windrow.errors import Ambiguous, BadParameter, NothingFound
+from windrow.sources.artists import key_of
 
 TOP_TRACKS, ARTIST_ID = "top_tracks", "artist_id"
 REQUESTS, REQUEST = "artist_requests", "request"
+LONGEST_TEXT, LONGEST_KEY = 300, 1_000
+"""Of a request: characters, and bytes of its key. DynamoDB takes a key of 2,048 bytes."""
 
 
 class Outcome(StrEnum):
@@ -52,9 +55,25 @@ def met(artist_id: str, artist_name: str, tracks: int) -> dict[str, Any]:
     return {"outcome": outcome.value, ARTIST_ID: artist_id, "artist_name": artist_name}
 
 
-def words_of(text: str) -> str:
-    """Return the key of a request: its words in lower case, however they are spaced."""
-    return " ".join(text.casefold().split())
+def requested(message: object) -> str:
+    """Return the text of a request, ``{"artist": "..."}``. Fields beside it are nobody's business.
+
+    :raises BadParameter: it is none, or so long that it names nobody.
+    """
+    text = message.get("artist") if isinstance(message, Mapping) else None
+    if not isinstance(text, str) or not (text := text.strip()):
+        raise BadParameter("this is no request for an artist", advice='It should look like {"artist": "Halden Pike"}.')
+    if not _can_be_stored(text):
+        raise BadParameter(f"{text[:60]!a} can be no artist's name", advice="Give the name, or an id.")
+    return text
+
+
+def _can_be_stored(text: str) -> bool:
+    try:
+        key_bytes = len(key_of(text).encode())
+    except UnicodeEncodeError:  # half of a surrogate pair: JSON can say it, and nobody can store it
+        return False
+    return len(text) <= LONGEST_TEXT and 0 < key_bytes <= LONGEST_KEY
 
 
 def items(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

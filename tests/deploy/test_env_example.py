@@ -160,9 +160,10 @@ def of_type(conn_type: str) -> list[str]:
 
 
 def test_there_are_examples_of_all_connections() -> None:
-    counts = [len(of_type(conn_type)) for conn_type in ("google_cloud_platform", "mongo", "http", "redis", "aws")]
+    kinds = ("google_cloud_platform", "mongo", "http", "redis", "aws", "smtp")
+    counts = [len(of_type(conn_type)) for conn_type in kinds]
 
-    assert counts == [5, 3, 12, 2, 2]
+    assert counts == [5, 3, 12, 2, 2, 1]
     assert sum(counts) == len(list(examples()))
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windrow.errors import Ambiguous, BadParameter, NothingFound
-from windrow.top_tracks import instant, items, met, rows, unmet, words_of
+from windrow.sources.artists import key_of
+from windrow.top_tracks import LONGEST_KEY, instant, items, met, requested, rows, unmet
 
 ROW = {
     "artist_id": "a", "artist_name": "Wren", "rank": "1", "ranked_by": "top_tracks", "track_id": "t", "track_name": "T",
@@ -76,5 +77,29 @@ def test_a_request_that_means_somebody_says_whether_there_are_tracks():
     assert met("a", "Wren", 0)["outcome"] == "no_tracks"
 
 
-def test_requests_of_the_same_words_are_one():
-    assert words_of(" Half  TIDE ") == words_of("half tide") == "half tide"
+def test_a_request_is_its_text_whatever_is_beside_it():
+    assert requested({"artist": " Half  Tide ", "chat": 7}) == "Half  Tide"
+    assert requested({"artist": "a" * 300}) == "a" * 300
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(None, [], "Wren", {}, {"artist": None}, {"artist": 3}, {"artist": " "}),
+        {"artist": "a" * 301},
+        {"artist": "\ud800"},
+        {"artist": "\U0001f3b5" * 300},
+    ],
+    ids=ascii,
+)
+def test_what_names_nobody_is_no_request(message: object):
+    with pytest.raises(BadParameter):
+        requested(message)
+
+
+@given(st.text())
+def test_the_key_of_a_request_can_be_stored(text: str):
+    try:
+        assert 0 < len(key_of(requested({"artist": text})).encode()) <= LONGEST_KEY
+    except BadParameter as error:
+        str(error).encode()

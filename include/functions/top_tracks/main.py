@@ -18,8 +18,9 @@ from windrow.auth import BasicClientCredentials
 from windrow.client import Client, Limits
 from windrow.errors import BadParameter, WindrowError
 from windrow.lookup import converse
-from windrow.sources.spotify import POLICY, TopTracks, fetch, look_up
-from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, instant, items, met, rows, unmet, words_of
+from windrow.sources.artists import key_of, look_up
+from windrow.sources.spotify import POLICY, TopTracks, fetch
+from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, instant, items, met, requested, rows, unmet
 
 logging.getLogger().setLevel(logging.INFO)
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     failed = []
     for record in event["Records"]:
         try:
-            asyncio.run(_answer(json.loads(record["body"])))
+            asyncio.run(_answer(orjson.loads(record["body"])))
         except (ValueError, WindrowError) as error:
             log.warning("the message %s stays in the queue: %s", record["messageId"], error)
             failed.append({"itemIdentifier": record["messageId"]})
@@ -51,21 +52,16 @@ async def _answer(request: object) -> dict[str, Any]:
 
     :raises BadParameter: it is no request.
     """
-    text = request.get("artist") if isinstance(request, dict) else None
-    if not isinstance(text, str) or not text.strip():
-        raise BadParameter(
-            f"{str(request)[:80]!r} is no request.", advice='It should look like {"artist": "Halden Pike"}.'
-        )
+    text = requested(request)
     asked_at = datetime.now(UTC)
     dynamodb = boto3.resource("dynamodb")
-    settled: dict[str, Any] = {REQUEST: words_of(text), "text": text, "asked_at": instant(asked_at)}
+    settled: dict[str, Any] = {REQUEST: key_of(text), "text": text, "asked_at": instant(asked_at)}
     try:
         item = await _fetched(text, asked_at)
     except BadParameter as error:
         settled |= unmet(error)
     else:
-        if "fetched_at" in item:
-            dynamodb.Table(TOP_TRACKS).put_item(Item=item)
+        dynamodb.Table(TOP_TRACKS).put_item(Item=item)
         settled |= met(item[ARTIST_ID], item["artist_name"], len(item["tracks"]))
     settled["settled_at"] = instant(datetime.now(UTC))
     dynamodb.Table(REQUESTS).put_item(Item=settled)
@@ -74,16 +70,14 @@ async def _answer(request: object) -> dict[str, Any]:
 
 
 async def _fetched(text: str, asked_at: datetime) -> dict[str, Any]:
-    """Find the artist and make the item; one without tracks is known, and has none."""
+    """Find the artist and make the item."""
     async with _client() as client:
         artist = await converse(client, look_up(text))
         answer = await converse(client, fetch(artist.id))
-    made = []
-    if answer is not None:
-        lineage = {"_fetched_at": answer.fetched_at, "_run_id": f"lambda {instant(asked_at)}"}
-        records = TopTracks().records(answer.query, orjson.loads(answer.body))
-        made = list(items(rows(artist.name, [record | lineage for record in records])))
-    return made[0] if made else {ARTIST_ID: artist.id, "artist_name": artist.name, "tracks": []}
+    lineage = {"_fetched_at": answer.fetched_at, "_run_id": f"lambda {instant(asked_at)}"}
+    records = TopTracks().records(answer.query, orjson.loads(answer.body))
+    (item,) = items(rows(artist.name, [record | lineage for record in records]))
+    return item
 
 
 def _client() -> Client:

@@ -1,7 +1,7 @@
 """Music that never was: seeded artists, albums and tracks, as awkward as real ones.
 
-Two artists share a name, one has no top tracks, some tracks have no audio features, and names hold accents,
-quotes and characters beyond the Latin alphabet.
+Two artists share a name, one has no top tracks, one not even an album, some tracks have no audio features, and names
+hold accents, quotes and characters beyond the Latin alphabet.
 """
 
 import string
@@ -17,10 +17,10 @@ NAMES = (
     *("Lowland Static", "Mirza Beg Trio", "Seven Minute Sun", "Ada Kowalczyk", "Paper Lighthouse", "Ghost Tariff"),
     *("Rue du Départ", "Tin Orchard", "Vesna Kralj", "Half Tide", "No. 9 Platform", "Café Meridian", "D'Arcy Bloom"),
     *("Aurelio y los Faros", "Ninth Cloud Ltd", "Wren", "Kepler Street", "Sunday Cartography", "Lágrima Azul"),
-    *("The Gravel Choir", "Monsoon Ledger", "Echo", "Echo", "Mute Button"),
+    *("The Gravel Choir", "Monsoon Ledger", "Echo", "Echo", "Mute Button", "Unopened"),
 )
-"""Of the artists: `Echo` twice, and `Mute Button` has no top tracks."""
-SILENT = "Mute Button"
+"""Of the artists: `Echo` twice, `Mute Button` has no top tracks, and `Unopened` no album either."""
+SILENT, NEWCOMER = "Mute Button", "Unopened"
 WORDS = (
     *("amber", "asphalt", "banner", "birch", "candle", "cinder", "coast", "copper", "drift", "ember", "fable"),
     *("harbour", "hollow", "ivory", "juniper", "kite", "lantern", "ledger", "marble", "meadow", "neon", "orbit"),
@@ -102,7 +102,7 @@ class Catalogue:
             genres=tuple(sorted(random.sample(GENRES, random.randint(0, 3)))),
         )
         self.artists[artist.id] = artist
-        for _ in range(random.randint(1, 14)):
+        for _ in range(random.randint(1, 14) if name != NEWCOMER else 0):
             self._make_album(artist)
         artist.albums.sort(key=lambda album: album.released_on, reverse=True)
         if name != SILENT:

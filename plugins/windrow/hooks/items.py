@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 Item = Mapping[str, Any]
 """Plain values by attribute; numbers are int or Decimal."""
 
-READ, WRITTEN = 100, 25
-"""Items in a call of BatchGetItem and BatchWriteItem, at most."""
+BATCH = 25
+"""Items in a call of BatchWriteItem, at most; BatchGetItem would take 100."""
 
 
 class Items:
@@ -49,13 +49,15 @@ class Items:
     def put(self, items: Iterable[Item]) -> int:
         """Write items, in place of those of their keys unless these are newer; return how many were written.
 
-        What DynamoDB hands back unprocessed is sent again, after a pause that grows.
+        Batches know no conditions, so it looks first: a newer item that another task writes in the milliseconds
+        between is replaced, until the next run. What DynamoDB hands back
+        unprocessed is sent again, after a pause that grows.
 
-        :raises Unwritten: some were handed back every time. All others are written.
+        :raises Unwritten: some were handed back every time. Batches before theirs are written, those after are not.
         """
         written = 0
         rest = iter(items)
-        while batch := list(islice(rest, WRITTEN)):
+        while batch := list(islice(rest, BATCH)):
             newer = self._newer(batch)
             fresh = [item for item in batch if item[self._key] not in newer]
             self._write(fresh)

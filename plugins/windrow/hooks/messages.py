@@ -1,5 +1,6 @@
 """Messages of SQS: taken off the queue once they are recorded elsewhere, or put aside when nobody can read them."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -24,11 +25,14 @@ class Queue:
         self._url = self._client.get_queue_url(QueueName=name)["QueueUrl"]
 
     def delete(self, message: Message) -> None:
-        """Take a message off the queue; one that is gone already is fine."""
-        self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        """Take a message off the queue; one that is gone already, as after a retry, is fine."""
+        with contextlib.suppress(self._client.exceptions.ReceiptHandleIsInvalid):
+            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
 
     def put_aside(self, message: Message, why: str) -> None:
         """Move a message to the dead-letter queue, with the reason. It is there before it is gone here.
+
+        Killed between the two, the next try moves it once more: it is there twice, and never nowhere.
 
         :raises ConnectionUnusable: the queue has no dead-letter queue.
         """

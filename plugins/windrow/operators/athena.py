@@ -52,9 +52,11 @@ class AthenaFileOperator(AthenaOperator):
         return str(super().execute_complete(context, event))
 
 
-def sql(path: str, task_id: str = "", **options: Any) -> AthenaFileOperator:
+def sql(
+    path: str, task_id: str = "", *, kind: type[AthenaFileOperator] = AthenaFileOperator, **options: Any
+) -> AthenaFileOperator:
     """Make the task that runs a file below ``include/sql/athena``, named after the file unless it has a name."""
-    return AthenaFileOperator(task_id=task_id or path.rpartition("/")[2], path=f"athena/{path}.sql", **options)
+    return kind(task_id=task_id or path.rpartition("/")[2], path=f"athena/{path}.sql", **options)
 
 
 class AthenaCheckOperator(AthenaFileOperator):

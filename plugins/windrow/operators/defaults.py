@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from windrow.operators.alert import WebhookAlert
+from windrow.operators.alert import EmailAlert, WebhookAlert
 from windrow.operators.failure import explain_failure, explain_retry
 from windrow.operators.retry import ErrorPolicy
 
@@ -15,7 +15,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
     "retry_policy": ErrorPolicy(),
-    "on_failure_callback": [explain_failure, WebhookAlert()],
+    "on_failure_callback": [explain_failure, WebhookAlert(), EmailAlert()],
     "on_retry_callback": explain_retry,
 }
 """For ``default_args``."""

@@ -40,6 +40,8 @@ ADVICE = {
     "audit": "The final table was not touched. Compare the failed check with the landing table it names.",
     "register": "The landed files stay. Clear this task with all tasks downstream once Athena takes the statement.",
     "build": "The table that others read was not touched. Clear this task with all tasks downstream.",
+    "features": "The top tracks go on with the audio features of earlier runs. Clear this task.",
+    "days": "The day's folder is emptied before it is written. Clear this task with all tasks downstream.",
     "crawl": "The landed files stay; nothing depends on what a crawler finds. Clear this task.",
     "table": "A table is built beside the old one, which others read until it is swapped. Clear this group with all "
     "tasks downstream.",

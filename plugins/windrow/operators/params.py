@@ -89,6 +89,7 @@ def artist() -> Param:
     return Param(
         None,
         type=["null", "string"],
+        maxLength=300,
         title="Artist",
         description="Name, id or address. Empty: what the queue asks for.",
     )

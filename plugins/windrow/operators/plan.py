@@ -100,7 +100,7 @@ class PlanOperator(HarvestStep):
         """
         dag_run, params = context["dag_run"], dict(context["params"])
         # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
-        _refuse_unknown(dag_run.conf or {}, self.dag.params)
+        refuse_unknown(dag_run.conf or {}, self.dag.params)
         for name, text in (self.defaults or {}).items():
             if params.get(name) in (None, [], ""):
                 params[name] = _default(name, text)
@@ -123,7 +123,7 @@ async def _plan(client: Client, discovery: Discovery, request: Request) -> Plan:
         return await discovery.plan(request)
 
 
-def _refuse_unknown(given: Mapping[str, object], known: Collection[str]) -> None:
+def refuse_unknown(given: Mapping[str, object], known: Collection[str]) -> None:
     """Refuse a trigger's params that the DAG does not declare: Airflow itself lets them pass in silence.
 
     :raises BadParameter: naming the nearest known one.

@@ -7,7 +7,6 @@ The quotas are of endpoints, and their sizes are secret: the API closes an endpo
 go on. Each has a `Quota` without units here, so that a closed one is known to all runs.
 """
 
-import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,17 +16,16 @@ import orjson
 
 from windrow.answer import Answer
 from windrow.contract import Column, Contract, Kind
-from windrow.errors import Ambiguous, BadParameter, NothingFound, QueryRefused, Unreadable
+from windrow.errors import BadParameter, QueryRefused, RateLimited, Unreadable
 from windrow.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.query import Query
 from windrow.quota import Quota, Window
 from windrow.response import Response
+from windrow.sources.artists import artist_id_in, look_up
 from windrow.sources.base import Conversation, Planned, Request, Stream
 
 ARTISTS_A_CALL = 50
 FEATURES_A_CALL = 100
-_ID = re.compile(r"[0-9A-Za-z]{22}")
-_ADDRESS = re.compile(r"(?:spotify:|https?://open\.spotify\.com/(?:intl-\w+/)?)(?P<kind>\w+)[:/](?P<id>\w+)(?:\?.*)?")
 _A_MOMENT_S = 60.0
 """A longer Retry-After than this is that of a quota, also where the API does not say so."""
 _NOT_KEPT = ("available_markets", "copyrights", "disc_number", "external_urls", "href", "images", "is_local")
@@ -90,8 +88,12 @@ CLIENTS: Mapping[str, Capabilities] = {
 """By the kind of client id: with extended quota since before 2024-11-27; made before 2026-02-11; made since then."""
 
 
-def probe(artist_id: str) -> Generator[Query, Answer, Capabilities]:
-    """Ask each endpoint that may be withdrawn once, about an artist, and find out which are."""
+def probe(artist_id: str, *, can_wait: bool = True) -> Generator[Query, Answer, Capabilities]:
+    """Ask each endpoint that may be withdrawn once, about an artist, and find out which are.
+
+    :param can_wait: what to say of an endpoint whose quota is used up. It is not withdrawn, so whoever can wait for
+        it to open may ask it.
+    """
     found = {}
     for name, query in (
         ("batches", Query.of("/artists", {"ids": artist_id})),
@@ -102,103 +104,11 @@ def probe(artist_id: str) -> Generator[Query, Answer, Capabilities]:
             yield query
         except QueryRefused as refused:
             found[name] = refused.status != 403  # of a 404 it is the artist that is gone, not the endpoint
+        except RateLimited:
+            found[name] = can_wait
         else:
             found[name] = True
     return Capabilities(**found)
-
-
-# --- who is meant ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Artist:
-    """An artist that was looked up."""
-
-    id: str
-    name: str
-
-
-def look_up(text: str) -> Generator[Query, Answer, Artist]:
-    """Find the artist of a name, an id, a URI or an address of the web player.
-
-    :raises NothingFound: the API knows none.
-    :raises Ambiguous: it knows several of exactly this name.
-    :raises BadParameter: it is the id of something else.
-    """
-    artist_id = artist_id_in(text)
-    if artist_id:
-        try:
-            answer = yield Query.of(f"/artists/{artist_id}")
-        except QueryRefused as refused:
-            if refused.status not in {400, 404}:
-                raise
-            raise NothingFound(
-                f"The API knows no artist of the id {artist_id!r}.", advice="Check the id, or give the artist's name."
-            ) from None
-        return _artist(answer.parsed)
-    answer = yield Query.of("/search", {"q": f'artist:"{text.strip()}"', "type": "artist", "limit": "10"})
-    return _chosen(text, _found(answer.parsed))
-
-
-def artist_id_in(text: str) -> str | None:
-    """Return the artist's id that a text gives, or None where it is a name.
-
-    :raises BadParameter: it is the id of something else, or empty.
-    """
-    text = text.strip()
-    if not text:
-        raise BadParameter("The artist's name is empty.", advice="Give a name or an id.")
-    address = _ADDRESS.fullmatch(text)
-    if address is None:
-        return text if _ID.fullmatch(text) else None
-    if address["kind"] != "artist" or not _ID.fullmatch(address["id"]):
-        raise BadParameter(
-            f"{text!r} names a thing of the kind {address['kind']!r}, not an artist.",
-            advice="Give the name of the artist, or an address like spotify:artist:ID.",
-        )
-    return address["id"]
-
-
-def _chosen(text: str, found: Sequence[tuple[Artist, str]]) -> Artist:
-    """Choose the artist of exactly this name."""
-    exact = [(artist, about) for artist, about in found if artist.name.casefold() == text.strip().casefold()]
-    if len(exact) == 1:
-        return exact[0][0]
-    if exact:
-        told = "; ".join(f"{artist.id} ({about})" for artist, about in exact)
-        raise Ambiguous(
-            f"The API knows {len(exact)} artists named {text!r}: {told}.",
-            advice="Ask for one of them by its id.",
-            candidates=[artist.id for artist, _ in exact],
-        )
-    near = ", ".join(f"{artist.name!r}" for artist, _ in found[:3])
-    raise NothingFound(
-        f"The API knows no artist named {text!r}." + (f" It knows {near}." if near else ""),
-        advice="Check how the name is written, or give the artist's id.",
-    )
-
-
-def _found(page: object) -> list[tuple[Artist, str]]:
-    """Read the artists of a search, each with what tells it from others. A page may hold nulls."""
-    listed = page.get("artists") if isinstance(page, Mapping) else None
-    items = listed.get("items") if isinstance(listed, Mapping) else None
-    if not isinstance(items, list):
-        raise Unreadable('a search should look like {"artists": {"items": [...]}}')
-    found = []
-    for item in items:
-        if item is not None:
-            genres = item.get("genres") or ["no genre"]
-            followers = (item.get("followers") or {}).get("total")
-            about = ", ".join(map(str, genres)) + (f", {followers:,} followers" if isinstance(followers, int) else "")
-            found.append((_artist(item), about))
-    return found
-
-
-def _artist(fields: object) -> Artist:
-    match fields:
-        case {"id": str(id_), "name": str(name)}:
-            return Artist(id_, name)
-    raise Unreadable(f"an artist with id and name was promised, not {str(fields)[:60]}")
 
 
 # --- the streams -------------------------------------------------------------------------------
@@ -354,11 +264,13 @@ class TopTracks(SpotifyStream):
             yield Planned(top_tracks_of(artist_id) for artist_id in ids)
             return
         for artist_id in ids:
+            listed = albums_of(artist_id, may)
             try:
-                newest = _newest_album(artist_id, (yield albums_of(artist_id, may)))
-            except QueryRefused:  # planned all the same, so that the receipt tells of the gap
-                newest = albums_of(artist_id, may)
-            yield Planned([newest] if newest else [])
+                newest = _newest_album(artist_id, (yield listed))
+            except QueryRefused:
+                newest = None
+            # the list stands for an artist without albums, and for one that is gone, so that the receipt tells of both
+            yield Planned([newest or listed])
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the tracks of one artist."""
@@ -366,6 +278,10 @@ class TopTracks(SpotifyStream):
             album = _mapping(answer)
             artist_id, ranked_by = parse_qs(urlsplit(query.key).query)["artist"][0], "newest_album"
             tracks = [_mapping(track) | {"album": album} for track in _list(album.get("tracks"), "items")]
+        elif query.path.endswith("/albums"):
+            artist_id, ranked_by = query.path.split("/")[2], "newest_album"
+            if tracks := _list(answer, "items"):
+                raise Unreadable(f"the artist had no albums when the run was planned, and has {len(tracks)} now")
         else:
             artist_id, ranked_by = query.path.split("/")[2], "top_tracks"
             tracks = [_mapping(track) for track in _list(answer, "tracks")]
@@ -431,18 +347,19 @@ class AudioFeatures(SpotifyStream):
         return [self.contract.record(_kept(features, *dropped)) for features in found]
 
 
-def fetch(artist_id: str) -> Generator[Query, Answer, Answer | None]:
+def fetch(artist_id: str) -> Generator[Query, Answer, Answer]:
     """Ask for the top tracks of one artist, or for the newest album where these are not told.
 
-    :returns: an answer that `TopTracks` reads; None when there is no album either.
+    :returns: an answer that `TopTracks` reads.
     """
     try:
         return (yield top_tracks_of(artist_id))
     except QueryRefused as refused:
         if refused.status != 403:
             raise
-    newest = _newest_album(artist_id, (yield albums_of(artist_id, CLIENTS["new"])))
-    return (yield newest) if newest else None
+    albums = yield albums_of(artist_id, CLIENTS["new"])
+    newest = _newest_album(artist_id, albums)
+    return (yield newest) if newest else albums
 
 
 def _newest_album(artist_id: str, albums: Answer) -> Query | None:

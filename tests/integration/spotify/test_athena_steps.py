@@ -159,13 +159,16 @@ def test_a_run_about_no_landing_is_refused():
 @pytest.mark.parametrize(
     ("other", "agrees"),
     [
-        ({"n": "3", "mean": "41.1666670"}, True),
-        ({"n": "3", "mean": "41.2"}, False),
-        ({"n": "4", "mean": "41.166667"}, False),
+        ({"n": "3000000", "mean": "41.1666670"}, True),
+        ({"n": "3000000", "mean": "4.1166667e1"}, True),
+        ({"n": "3000000", "mean": "41.2"}, False),
+        ({"n": "3000000", "mean": ""}, False),
+        ({"n": "3000001", "mean": "41.166667"}, False),
+        ({"n": "3000000"}, False),
     ],
 )
-def test_numbers_agree_to_a_millionth_part(other: dict[str, str], agrees: bool):
-    assert _agree({"n": "3", "mean": "41.166667"}, other) is agrees
+def test_counts_are_the_same_and_means_agree_to_a_millionth_part(other: dict[str, str], agrees: bool):
+    assert _agree({"n": "3000000", "mean": "41.166667"}, other) is agrees
 
 
 def test_the_resources_are_made_once(lake: Settings):

@@ -89,6 +89,21 @@ def test_many_items_are_written_and_found() -> None:
     assert table().get("nobody") is None
 
 
+def test_a_kill_between_two_batches_is_made_good_by_the_next_try() -> None:
+    made = [item(f"artist {number:03}") for number in range(60)]
+
+    def killed() -> Iterator[dict[str, object]]:
+        yield from made[:30]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        table().put(killed())
+    assert len(list(table().all())) == 25
+
+    assert table().put(made) == 60
+    assert sorted(one["artist_id"] for one in table().all()) == [one["artist_id"] for one in made]
+
+
 def test_an_item_is_replaced_by_a_newer_one_and_never_by_an_older() -> None:
     table().put([item("a", "2026-01-02T00:00:00.000Z", run_id="second")])
 

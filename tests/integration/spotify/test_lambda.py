@@ -1,5 +1,6 @@
 """The Lambda function top_tracks: packaged as it is deployed, and run by the local cloud's Lambda."""
 
+import json
 import sys
 import zipfile
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from local_cloud import top_tracks
-from local_cloud.apis.spotify.catalogue import SILENT, Catalogue
+from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, Catalogue
 from local_cloud.apis.testing import FakeApi
 from local_cloud.errors import LocalCloudError
 from local_cloud.settings import Settings
@@ -84,11 +85,20 @@ def test_a_new_client_id_is_told_the_newest_album(ask: Callable[[object], Any], 
     assert item["ranked_by"] == "newest_album"
 
 
+def test_a_new_client_id_is_told_of_an_artist_without_albums(ask: Callable[[object], Any], spotify: FakeApi):
+    spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
+    answer = ask({"artist": NEWCOMER})
+    assert answer["outcome"] == "no_tracks"
+    item = Items("aws_default", "top_tracks", key="artist_id").get(answer["artist_id"]) or {}
+    assert (item["tracks"], item["ranked_by"]) == ([], "newest_album")
+
+
 def test_of_a_batch_the_messages_that_cannot_be_read_stay_in_the_queue(ask: Callable[[object], Any]):
     bodies = {"good": '{"artist": "Wren"}', "text": "no json", "list": "[1]", "unknown": '{"artist": "Nobody"}'}
+    bodies |= {"deep": "[" * 100_000, "long": json.dumps({"artist": "x" * 5_000}), "half": '{"artist": "\\ud800"}'}
     records = [{"messageId": name, "body": body} for name, body in bodies.items()]
     failures = ask({"Records": records})["batchItemFailures"]
-    assert [failure["itemIdentifier"] for failure in failures] == ["text", "list"]
+    assert [failure["itemIdentifier"] for failure in failures] == ["text", "list", "deep", "long", "half"]
 
 
 def test_what_is_no_request_fails_with_the_reason(ask: Callable[[object], Any]):

@@ -6,19 +6,16 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import AirflowSkipException
 
-from local_cloud.apis.spotify.catalogue import SILENT, Catalogue
+from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, Catalogue
 from local_cloud.apis.testing import FakeApi
+from windrow.errors import BadParameter, QueryRefused
 from windrow.hooks.items import Items
+from windrow.operators.artist_requests import FindArtistsOperator, PublishNewOperator
 from windrow.operators.harvest import HarvestOperator
 from windrow.operators.plan import PlanOperator
-from windrow.operators.spotify import (
-    CapabilitiesOperator,
-    FindArtistsOperator,
-    KnownArtistsOperator,
-    PublishNewOperator,
-)
+from windrow.operators.spotify import CapabilitiesOperator, KnownArtistsOperator
 from windrow.sources.spotify import CLIENTS
 
 MUSIC = Catalogue()
@@ -97,7 +94,34 @@ def test_two_requests_for_one_artist_are_one_call(context, sqs, spotify: FakeApi
 
     assert publish(context, found)["dynamodb_artists"] == 1
     assert spotify.counters()["routes"]["GET /spotify/v1/artists/{id}/top-tracks"]["requests"] == 1
-    assert outcomes() == {"wren": "found", f"spotify:artist:{id_.casefold()}": "found"}
+    assert outcomes() == {"wren": "found", f"spotify:artist:{id_}": "found"}
+
+
+def test_a_request_by_id_is_answered_by_the_run_for_the_name_before_it(context, sqs, spotify: FakeApi):
+    id_ = BY_NAME["Wren"].id
+    events = handed_out(sqs, '{"artist": "Wren"}', json.dumps({"artist": id_}))
+    (event,) = events["asset"]
+    by_name, by_id = (
+        {"asset": [SimpleNamespace(extra={"payload": {"message_batch": [one]}})]}
+        for one in event.extra["payload"]["message_batch"]
+    )
+    publish(context, find(context | {"triggering_asset_events": by_name}))
+    spotify.reset()
+
+    with pytest.raises(AirflowSkipException):
+        find(context | {"run_id": "next", "triggering_asset_events": by_id})
+
+    assert outcomes() == {"wren": "found", id_: "found"}
+    assert spotify.counters()["routes"]["GET /spotify/v1/artists/{id}/top-tracks"]["requests"] == 0
+
+
+def test_ids_that_differ_by_case_are_two_requests(context, sqs):
+    id_ = BY_NAME["Wren"].id
+    context["triggering_asset_events"] = handed_out(
+        sqs, json.dumps({"artist": id_.swapcase()}), json.dumps({"artist": id_})
+    )
+    assert find(context)["artists"] == [id_]
+    assert outcomes() == {id_.swapcase(): "unknown", id_: "taken"}
 
 
 def test_a_request_that_was_settled_just_now_is_not_worked_on_again(context, sqs, spotify: FakeApi):
@@ -152,20 +176,84 @@ def test_messages_that_are_no_requests_are_put_aside_with_the_reason(context, sq
     assert left(sqs, "windrow-artists") == []
 
 
-def test_a_closed_search_defers_and_the_request_is_taken_up_again(context, sqs, spotify: FakeApi):
-    spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"search": 0}, "retry_after_s": 7200}))
-    context["triggering_asset_events"] = handed_out(sqs, '{"artist": "Wren"}')
-
-    with pytest.raises(TaskDeferred):
+def test_a_message_that_is_handed_out_again_is_put_aside_once(context, sqs):
+    events = handed_out(sqs, "no json")
+    context["triggering_asset_events"] = {"asset": [*events["asset"], *events["asset"]]}
+    with pytest.raises(AirflowSkipException):
         find(context)
-    assert outcomes() == {"wren": "taken"}
+    assert len(left(sqs, "windrow-artists-dead")) == 1
+
+
+def test_a_task_that_is_tried_again_after_it_deleted_the_messages_finds_the_requests(context, sqs):
+    context["triggering_asset_events"] = handed_out(sqs, '{"artist": "Wren"}', '{"artist": "Queue"}')
+    first = find(context)
+    assert left(sqs, "windrow-artists") == []
+    assert find(context) == first
+
+
+def test_one_message_that_nobody_can_store_does_not_stop_the_others(context, sqs):
+    bodies = [
+        "[" * 100_000,
+        json.dumps({"artist": "x" * 5_000}),
+        '{"artist": "\\ud800"}',
+        '{"artist": "Wren", "to": 1}',
+    ]
+    context["triggering_asset_events"] = handed_out(sqs, *bodies)
+
+    assert find(context)["artists"] == [BY_NAME["Wren"].id]
+    assert sorted(map(len, (message["Body"] for message in left(sqs, "windrow-artists-dead")))) == [20, 5014, 100_000]
     assert left(sqs, "windrow-artists") == []
 
-    spotify.request("DELETE", "/_admin/spotify")
-    by_id = dict(context, triggering_asset_events={}, params={"artist": BY_NAME["Queue"].id})
-    with pytest.raises(TaskDeferred):  # the search stays closed for every run until the API opens it
-        find(by_id)
+
+def test_a_run_by_hand_with_an_unknown_param_is_refused(context):
+    context["dag_run"].conf = {"artst": "Wren"}
+    with pytest.raises(BadParameter, match="'artst' is unknown"):
+        find(context)
+
+
+def test_a_closed_search_stops_no_request_by_id_and_is_taken_up_again(context, sqs, spotify: FakeApi):
+    spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"search": 0}, "retry_after_s": 7200}))
+    queue = BY_NAME["Queue"].id
+    context["triggering_asset_events"] = handed_out(
+        sqs, '{"artist": "Wren"}', '{"artist": "Half Tide"}', json.dumps({"artist": queue})
+    )
+
+    assert find(context)["artists"] == [queue]
+    assert outcomes() == {"wren": "taken", "half tide": "taken", queue: "taken"}
+    assert left(sqs, "windrow-artists") == []
+    table = Items("aws_default", "artist_requests", key="request", version="asked_at")
+    assert "The API lets us ask again at" in (table.get("wren") or {})["told"]
     assert spotify.counters()["routes"]["GET /spotify/v1/search"]["requests"] == 1
+
+    publish(context, find(context))
+    spotify.request("DELETE", "/_admin/spotify")
+    spotify.reset()
+    with pytest.raises(AirflowSkipException):  # known without a call until the API opens it
+        find(context | {"run_id": "next", "triggering_asset_events": {}})
+    assert spotify.counters()["totals"]["requests"] == 0
+    assert outcomes() == {"wren": "taken", "half tide": "taken", queue: "found"}
+
+
+def test_a_request_in_trouble_stops_no_other_and_is_told_when_it_is_alone(context, sqs, spotify: FakeApi):
+    spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': 403}}))
+    context["triggering_asset_events"] = handed_out(sqs, '{"artist": "Wren"}', '{"artist": "Queue"}')
+    found = find(context)
+    assert found["artists"] == [BY_NAME["Queue"].id]
+    publish(context, found)
+    assert outcomes() == {"wren": "taken", "queue": "found"}
+
+    with pytest.raises(QueryRefused, match="Wren"):
+        find(context | {"triggering_asset_events": {}})
+    table = Items("aws_default", "artist_requests", key="request", version="asked_at")
+    assert "HTTP 403" in (table.get("wren") or {})["told"]
+
+
+def test_a_name_that_the_api_cannot_search_for_is_refused(context, spotify: FakeApi):
+    spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': 400}}))
+    context["params"]["artist"] = "Wren"
+    with pytest.raises(AirflowSkipException):
+        find(context)
+    assert outcomes() == {"wren": "refused"}
 
 
 def test_a_new_client_id_is_told_the_newest_album(context, spotify: FakeApi):
@@ -178,6 +266,34 @@ def test_a_new_client_id_is_told_the_newest_album(context, spotify: FakeApi):
     newest = max(BY_NAME["Wren"].albums, key=lambda album: (album.released_on, album.id))
     assert item["ranked_by"] == "newest_album"
     assert [track["id"] for track in item["tracks"]] == [track.id for track in newest.tracks]
+
+
+def test_a_new_client_id_is_told_of_an_artist_without_albums(context, spotify: FakeApi):
+    spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
+    context["params"]["artist"] = NEWCOMER
+
+    publish(context, find(context), "new")
+
+    assert outcomes() == {NEWCOMER.casefold(): "no_tracks"}
+    assert told(NEWCOMER)["tracks"] == []
+
+
+def test_while_top_tracks_are_closed_the_newest_album_stands_in_and_replaces_none(context, spotify: FakeApi):
+    publish(context, find(context | {"params": {"artist": "Wren"}}))
+    before = told("Wren")
+    spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"top-tracks": 0, "audio-features": 0}}))
+
+    may = step(CapabilitiesOperator, conn_id="spotify", can_wait=False).execute(context)
+    assert may["capabilities"] == {"batches": True, "top_tracks": False, "audio_features": False}
+    assert step(CapabilitiesOperator, conn_id="spotify").execute(context)["capabilities"]["top_tracks"]
+
+    later = context | {"run_id": "later", "params": {"artist": "Queue"}}
+    publish(later, find(later), "new")
+    assert told("Queue")["ranked_by"] == "newest_album"
+    again = {"artists": [BY_NAME["Wren"].id], "names": {BY_NAME["Wren"].id: "Wren"}, "requests": {}}
+    figures = publish(context | {"run_id": "again"}, again | {"asked_at": before["fetched_at"]}, "new")
+    assert figures["dynamodb_written"] == 0
+    assert told("Wren") == before
 
 
 @pytest.mark.parametrize("kind", CLIENTS)

@@ -1,16 +1,20 @@
-"""The alert to a webhook: what is posted where, and that no trouble with it hides what failed."""
+"""Alerts to a webhook and by e-mail: what is sent where, and that no trouble with it hides what failed."""
 
+import email
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
 
+from local_cloud.ports import find_free
 from windrow.errors import CheckFailed
-from windrow.operators.alert import WebhookAlert
+from windrow.operators.alert import EmailAlert, WebhookAlert
 
 
 class Webhook(http.server.HTTPServer):
@@ -41,9 +45,10 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
         server.shutdown()
 
 
-def failed() -> dict[str, Any]:
-    error = CheckFailed("The table has {{ no }} rows.", advice="Look at it.")
-    return {"task_instance": SimpleNamespace(task_id="check"), "run_id": "daily", "exception": error}
+def failed(what: str = "The table has {{ no }} rows.") -> dict[str, Any]:
+    error = CheckFailed(what, advice="Look at it.")
+    task = SimpleNamespace(dag_id="spotify_artists", task_id="check")
+    return {"task_instance": task, "run_id": "daily", "exception": error}
 
 
 def test_what_failed_and_what_to_do_is_posted(webhook: Webhook):
@@ -65,3 +70,67 @@ def test_a_webhook_that_refuses_is_logged_without_its_address(webhook: Webhook, 
     assert len(webhook.posted) == 1
     told = caplog.text + capsys.readouterr().out
     assert "was not taken" in told
+
+
+# --- e-mail ------------------------------------------------------------------------------------
+
+
+class Mailbox:
+    """Keeps what a server of SMTP is given."""
+
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
+
+    async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        self.taken.append(envelope)
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    box = Mailbox()
+    server = Controller(box, hostname="127.0.0.1", port=find_free(1)[0])
+    server.start()
+    extra = {"from_email": "airflow@example.com", "to": ["on@example.com", "call@example.com"]}
+    extra |= {"disable_tls": True, "disable_ssl": True, "retry_limit": 0}
+    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": server.port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_WINDROW_EMAIL", json.dumps(connection))
+    yield box
+    server.stop(no_assert=True)
+
+
+def test_what_failed_and_what_to_do_is_sent_by_mail(mailbox: Mailbox):
+    EmailAlert().notify(failed("<b>A</b> {{ no }} rows."))
+    (envelope,) = mailbox.taken
+    assert envelope.mail_from == "airflow@example.com"
+    assert envelope.rcpt_tos == ["on@example.com", "call@example.com"]
+    message = email.message_from_bytes(envelope.content)
+    assert message["Subject"] == "Airflow: spotify_artists.check failed"
+    (part,) = message.get_payload()
+    text = part.get_payload(decode=True).decode()
+    assert "task &#x27;check&#x27; of run &#x27;daily&#x27;. &lt;b&gt;A&lt;/b&gt; {{ no }} rows." in text
+
+
+def test_without_a_connection_no_mail_is_sent(monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox):
+    monkeypatch.delenv("AIRFLOW_CONN_WINDROW_EMAIL")
+    EmailAlert().notify(failed())
+    assert mailbox.taken == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"port": 1}, "'windrow_email' was not taken: ConnectionRefusedError"),
+        ({"extra": {"from_email": "a@b.c", "disable_ssl": True, "disable_tls": True}}, "has no 'to' in its extra"),
+    ],
+)
+def test_a_mail_that_cannot_be_sent_is_logged(
+    monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox, changes: dict[str, Any], told: str, caplog, capsys
+):
+    connection = json.loads(os.environ["AIRFLOW_CONN_WINDROW_EMAIL"]) | {"password": "secret"} | changes
+    monkeypatch.setenv("AIRFLOW_CONN_WINDROW_EMAIL", json.dumps(connection))
+    EmailAlert().notify(failed())
+    logged = caplog.text + capsys.readouterr().out
+    assert told in logged
+    assert "secret" not in logged
+    assert mailbox.taken == []

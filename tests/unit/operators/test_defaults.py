@@ -5,7 +5,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, BaseOperator
 
-from windrow.operators.alert import WebhookAlert
+from windrow.operators.alert import EmailAlert, WebhookAlert
 from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.operators.failure import explain_failure, explain_retry
 from windrow.operators.retry import ErrorPolicy
@@ -17,9 +17,9 @@ def test_a_task_gets_them_all():
     assert (task.owner, task.retries, task.retry_delay) == ("windrow", 3, timedelta(seconds=30))
     assert isinstance(task.retry_policy, ErrorPolicy)
     assert task.has_retry_policy
-    explain, alert = task.on_failure_callback
+    explain, *alerts = task.on_failure_callback
     assert explain is explain_failure
-    assert isinstance(alert, WebhookAlert)
+    assert [type(alert) for alert in alerts] == [WebhookAlert, EmailAlert]
     assert list(task.on_retry_callback) == [explain_retry]
 
 

@@ -10,24 +10,22 @@ from hypothesis import strategies as st
 
 from tests.unit.conversation import lead
 from windrow.answer import Answer, Outcome
-from windrow.errors import Ambiguous, BadParameter, NothingFound, QueryRefused, Unreadable
+from windrow.errors import Ambiguous, BadParameter, NothingFound, QueryRefused, RateLimited, Unreadable
 from windrow.policy import Action
 from windrow.query import Query
 from windrow.response import Response
+from windrow.sources.artists import Artist, artist_id_in, key_of, look_up
 from windrow.sources.base import Request
 from windrow.sources.spotify import (
     CLIENTS,
     POLICY,
     QUOTAS,
     Albums,
-    Artist,
     Artists,
     AudioFeatures,
     Capabilities,
     TopTracks,
-    artist_id_in,
     fetch,
-    look_up,
     probe,
 )
 
@@ -75,8 +73,12 @@ def track(number: int, **more: object) -> dict[str, Any]:
 
 @given(ids)
 def test_an_id_is_taken_in_every_form(id_: str) -> None:
-    for text in (id_, f" {id_} ", f"spotify:artist:{id_}", f"https://open.spotify.com/artist/{id_}?si=x"):
+    page = f"open.spotify.com/artist/{id_}"
+    for text in (id_, f" {id_} ", f"spotify:artist:{id_}", f"Spotify:Artist:{id_}", page, f"http://{page}/"):
         assert artist_id_in(text) == id_
+    for tail in ("", "?si=x", "#top", "/discography/all?pageUri=spotify:album:x"):
+        assert artist_id_in(f"https://{page}{tail}") == id_
+        assert artist_id_in(f"https://{page}{tail}".replace("/artist/", "/intl-pt-BR/artist/")) == id_
 
 
 @pytest.mark.parametrize("text", ["Wren", "東雲レコード", 'M. "Dot" Okafor', "1" * 21, "1" * 23])
@@ -85,7 +87,8 @@ def test_a_name_is_a_name(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", f"spotify:album:{ONE}", f"https://open.spotify.com/track/{ONE}", "spotify:artist:short"]
+    "text",
+    ["", "  ", f"spotify:album:{ONE}", f"open.spotify.com/track/{ONE}/x", "spotify:artist:short", "spotify:user:me"],
 )
 def test_the_id_of_something_else_is_refused(text: str) -> None:
     with pytest.raises(BadParameter):
@@ -96,6 +99,38 @@ def test_a_name_is_searched_and_has_to_be_exactly_one() -> None:
     asked, artist = outcome(look_up(" wren "), found(None, (ONE, "Wren"), (TWO, "Wrens")))
     assert asked == ['search?limit=10&q=artist:"wren"&type=artist']
     assert artist == Artist(ONE, "Wren")
+
+
+@pytest.mark.parametrize("text", ["beyonc\u00e9  carter", "Beyonce\u0301 Carter", " BEYONC\u00c9\tCarter"])
+def test_a_name_is_the_same_however_it_is_spaced_and_its_accents_are_composed(text: str) -> None:
+    asked, artist = outcome(look_up(text), found((ONE, "Beyonc\u00e9 Carter")))
+    assert artist.id == ONE
+    assert "  " not in asked[0]
+    assert key_of(text) == "beyonc\u00e9 carter"
+    assert key_of("M\u00b2") != key_of("M2")
+
+
+def test_a_key_keeps_the_case_of_an_id_and_of_an_address() -> None:
+    id_ = "aB" * 11
+    for text in (id_, f"spotify:artist:{id_}", f"https://open.spotify.com/artist/{id_}?si=X"):
+        assert key_of(f" {text} ") == text
+
+
+def test_quotes_do_not_end_what_is_searched_for() -> None:
+    asked, _ = outcome(look_up('M. "Dot" Okafor'), found((ONE, 'M. "Dot" Okafor')))
+    assert asked == ['search?limit=10&q=artist:"M. Dot Okafor"&type=artist']
+
+
+@pytest.mark.parametrize("status", [400, 414])
+def test_a_name_that_the_api_cannot_search_for_means_nobody(status: int) -> None:
+    with pytest.raises(BadParameter, match="cannot search for 'Wren'"):
+        outcome(look_up("Wren"), refused(status))
+
+
+@pytest.mark.parametrize("page", [{}, {"artists": {"items": None}}, {"artists": {"items": ["Wren"]}}, []])
+def test_a_search_that_gives_something_else_is_unreadable(page: object) -> None:
+    with pytest.raises(Unreadable):
+        outcome(look_up("Wren"), page)
 
 
 def test_two_of_one_name_are_told_apart() -> None:
@@ -136,6 +171,13 @@ def test_an_artist_that_is_gone_withdraws_no_endpoint() -> None:
     assert outcome(probe(ONE), refused(404), refused(404), refused(400))[1] == CLIENTS["extended"]
 
 
+@pytest.mark.parametrize("can_wait", [True, False])
+def test_an_endpoint_whose_quota_is_used_up_is_there_for_who_can_wait(can_wait: bool) -> None:
+    closed = RateLimited.for_s(86_000, "closed")
+    may = outcome(probe(ONE, can_wait=can_wait), {}, closed, {})[1]
+    assert may == Capabilities(batches=True, top_tracks=can_wait, audio_features=True)
+
+
 def plan(stream: Any, kind: str, *replies: Any, artists: Any = (ONE, TWO)) -> tuple[list[str], list[str]]:
     may = CLIENTS[kind]
     capabilities = {name: getattr(may, name) for name in Capabilities.__dataclass_fields__}
@@ -168,6 +210,16 @@ def test_without_top_tracks_the_newest_album_stands_in() -> None:
     assert len(asked) == 2
 
 
+def test_an_artist_without_albums_is_planned_and_has_a_record_of_rank_0() -> None:
+    nothing: dict[str, Any] = {"items": []}
+    assert plan(TopTracks(), "new", nothing, artists=[ONE])[1] == [f"artists/{ONE}/albums?limit=10"]
+    query = Query.of(f"/artists/{ONE}/albums")
+    (record,) = TopTracks().records(query, nothing)
+    assert (record["artist_id"], record["rank"], record["ranked_by"]) == (ONE, 0, "newest_album")
+    with pytest.raises(Unreadable):
+        TopTracks().records(query, {"items": [{"id": "x"}]})
+
+
 def test_audio_features_are_asked_for_the_tracks_that_were_found() -> None:
     asked, planned = plan(AudioFeatures(), "extended", {"tracks": [track(1), track(2)]}, refused(404))
     assert planned == [f"audio-features?ids={1:022},{2:022}"]
@@ -191,7 +243,7 @@ def test_one_artist_is_fetched_with_what_may_be_asked() -> None:
     assert outcome(fetch(ONE), {"tracks": []})[1].parsed == {"tracks": []}
     albums = {"items": [{"id": "new", "release_date": "2026"}]}
     assert outcome(fetch(ONE), refused(403), albums, {"album": 1})[1].parsed == {"album": 1}
-    assert outcome(fetch(ONE), refused(403), {"items": []})[1] is None
+    assert outcome(fetch(ONE), refused(403), {"items": []})[1].parsed == {"items": []}
     with pytest.raises(QueryRefused):
         outcome(fetch(ONE), refused(404))
 
