@@ -26,7 +26,7 @@ class WindrowPlugin(AirflowPlugin):
     external_views = [  # noqa: RUF012 - Airflow declares it so
         {
             "name": "Posts",
-            "href": "/windrow/boards/x_posts/",
+            "href": "windrow/boards/x_posts/",  # relative: Airflow may be served below a path
             "destination": "nav",
             "category": "browse",
             "url_route": "x-posts-board",

@@ -69,9 +69,22 @@ class Page:
             while not await self.value(script):  # noqa: ASYNC110 - what it waits for is in another process
                 await asyncio.sleep(0.05)
 
+    async def point(self, x: float, y: float) -> None:
+        """Move the mouse to a place on the screen."""
+        await self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    async def press(self, key: str) -> None:
+        """Press a key that has a name: Tab, Enter."""
+        text = {"Enter": "\r"}.get(key, "")
+        code = {"Enter": 13, "Tab": 9}[key]
+        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text, windowsVirtualKeyCode=code)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
     async def screenshot(self) -> bytes:
         """Return a picture of the whole page, as PNG."""
-        picture = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        size = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        picture = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         return base64.b64decode(picture["data"])
 
     async def __aenter__(self) -> Self:

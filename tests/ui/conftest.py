@@ -1,12 +1,16 @@
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import HTMLResponse
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
@@ -15,6 +19,9 @@ from local_cloud.settings import PROJECT_ID, Settings
 from tests.local_cloud.conftest import eventually
 from tests.x_table import MARTS, merge, run
 from windrow.sources.x import post_id_at
+
+SANDBOX = "allow-scripts allow-same-origin allow-forms allow-downloads"
+"""What Airflow lets a page in its frame do."""
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +32,37 @@ def warehouse(cloud: Settings) -> Iterator[bigquery.Client]:
         yield client
 
 
+@dataclass
+class Around:
+    """What stands in for Airflow around the page: a frame, and its word on the DAG."""
+
+    url: str = ""
+    dag: dict[str, Any] | None = None
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.get("/api/v2/dags/x_posts")
+        def dag() -> dict[str, Any]:
+            if self.dag is None:
+                raise HTTPException(403)
+            return self.dag
+
+        @app.get("/api/v2/dags/x_posts/dagRuns")
+        def runs() -> dict[str, Any]:
+            return {"dag_runs": self.runs, "total_entries": len(self.runs)}
+
+        @app.get("/plugin/{scheme}")
+        def frame(scheme: str) -> HTMLResponse:
+            frame = f'<iframe sandbox="{SANDBOX}" src="/windrow/boards/x_posts/" width="100%" height="800"></iframe>'
+            return HTMLResponse(f'<!doctype html><html class="{scheme}"><body>{frame}</body></html>')
+
+        return app
+
+
 @pytest.fixture(scope="session")
-def server(cloud: Settings) -> Iterator[str]:
-    """The web app on a server of its own, whoever looks; its address."""
+def _around(cloud: Settings) -> Iterator[Around]:
     os.environ["BIGQUERY_EMULATOR_HOST"] = cloud.bigquery_url
     os.environ["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"] = json.dumps({
         "conn_type": "google_cloud_platform",
@@ -35,49 +70,77 @@ def server(cloud: Settings) -> Iterator[str]:
     })
     from windrow.ui import app
 
+    around = Around()
+    outer = around.app()
+    outer.mount(app.PREFIX, app.app)
     app.app.dependency_overrides[app.see] = lambda: None
     (port,) = ports.find_free(1)
-    running = uvicorn.Server(uvicorn.Config(app.app, port=port, log_level="warning"))
+    running = uvicorn.Server(uvicorn.Config(outer, port=port, log_level="warning"))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     eventually(lambda: running.started, "the server runs")
-    yield f"http://127.0.0.1:{port}"
+    around.url = f"http://127.0.0.1:{port}"
+    yield around
     running.should_exit = True
     thread.join(10)
     del os.environ["BIGQUERY_EMULATOR_HOST"], os.environ["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"]
 
 
 @pytest.fixture
-def fresh(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The server, whose rows are asked for anew."""
-    from windrow.ui import app, boards
+def around(_around: Around, monkeypatch: pytest.MonkeyPatch) -> Around:
+    """The web app on a server of its own, whoever looks, whose rows are asked for anew."""
+    from windrow.ui import app
 
-    monkeypatch.setattr(boards, "FRESH_S", 0.0)
-    app.warehouse._kept.clear()
-    return server
+    monkeypatch.setattr(app.answers, "seconds", 0.0)
+    _around.dag, _around.runs = None, []
+    return _around
 
 
 @pytest.fixture
-def filled(warehouse: bigquery.Client) -> Callable[[int], None]:
-    """Fill the tables with so many posts of the last hours."""
+def server(around: Around) -> str:
+    return around.url
 
-    def fill(count: int) -> None:
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A BigQuery that takes every call and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as ear:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{ear.getsockname()[1]}")
+        yield
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No BigQuery at all."""
+    (port,) = ports.find_free(1)
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+
+
+Fill = Callable[..., None]
+
+
+@pytest.fixture
+def filled(warehouse: bigquery.Client) -> Fill:
+    """Fill the tables with posts that were made so many seconds ago; the first argument alone spreads so many."""
+
+    def fill(count: int = 0, ages: list[float] | None = None) -> None:
+        ages = [25 * number % 7000 + (number % 5) * 7200 for number in range(count)] if ages is None else ages
         warehouse.delete_dataset("x", delete_contents=True, not_found_ok=True)
         warehouse.create_dataset("x")
         run(warehouse, "posts/create.sql")
-        if count:
-            merge(warehouse, *(record(number) for number in range(count)))
+        if ages:
+            merge(warehouse, *(record(number, age) for number, age in enumerate(ages)))
         for mart in MARTS:
             run(warehouse, f"{mart}/query.sql")
 
     return fill
 
 
-def record(number: int) -> dict[str, Any]:
-    """Make a post; the later ones are older. Names are as hostile as people can choose them."""
-    made = datetime.now(UTC) - timedelta(seconds=25 * number % 7000 + (number % 5) * 7200)
-    tags = ("ev", "tesla", "modely", "<img/src=x/onerror=alert(1)>", "日本語のとても長いハッシュタグです", "fsd")
-    names = ("ada", "<script>alert(1)</script>", "a_very_long_account_name_that_never_seems_to_end", "bob")
+def record(number: int, age: float) -> dict[str, Any]:
+    """Make a post that is so many seconds old. Names are as hostile as people can choose them."""
+    made = datetime.now(UTC) - timedelta(seconds=age)
+    tags = ("ev", "__proto__", "modely", "<img/src=x/onerror=alert(1)>", "日本語のとても長いハッシュタグです", "fsd")
+    names = ("ada", "<script>alert(1)</script>", "a_very_long_account_name_that_never_seems_to_end", "constructor")
     return {
         "post_id": str(post_id_at(made) + number),
         "created_at": made.isoformat(),

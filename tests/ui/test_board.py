@@ -1,20 +1,20 @@
-"""The page Posts: its declaration, its rows, and how it looks in a browser."""
+"""The page Posts: its declaration, its rows, and what is the same in every browser."""
 
-import asyncio
-import json
-from collections.abc import Callable
+import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.ui.browser import CHROMIUM, Page, page
+from tests.ui.conftest import Around, Fill
+from windrow.ui import boards as declarations
 from windrow.ui.boards import SQL, boards, declared
+from windrow.ui.kept import Kept
 
-BOARD = "/boards/x_posts"
-CHARTS = 6
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+BOARD = "/windrow/boards/x_posts"
+STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"
 
 
 def rows(server: str) -> dict[str, Any]:
@@ -34,140 +34,145 @@ def test_a_board_names_files_that_there_are_and_draws_queries_that_it_has(name: 
     for file in board["queries"].values():
         assert (SQL / file).is_file()
     assert {chart["query"] for chart in board["charts"]} | {board["figures"]["query"]} == set(board["queries"])
+    assert board["stale"]["query"] in board["queries"]
     assert (SQL.parents[1] / "dags" / f"{board['dag_id']}.py").is_file()
 
 
 def test_there_is_a_license_for_what_is_not_ours() -> None:
-    vendor = Path(__file__).parents[2] / "plugins/windrow/ui/static/vendor"
-    text = (vendor / "LICENSES.txt").read_text()
+    text = (STATIC / "vendor/LICENSES.txt").read_text()
 
-    assert {path.name for path in vendor.glob("*.js")} == {"vega.min.js", "vega-lite.min.js"}
-    assert all(path.name in text for path in vendor.glob("*.js"))
+    assert {path.name for path in (STATIC / "vendor").glob("*.js")} == {"vega.min.js", "vega-lite.min.js"}
+    assert all(path.name in text for path in (STATIC / "vendor").glob("*.js"))
 
 
 # --- rows --------------------------------------------------------------------------------------
 
 
-def test_rows_come_from_the_marts(fresh: str, filled: Callable[[int], None]) -> None:
+def test_rows_come_from_the_marts(server: str, filled: Fill) -> None:
     filled(90)
 
-    found = rows(fresh)
+    found = rows(server)
 
     assert found["state"] == "ready"
+    assert found["asked_at"] <= found["now"]
     (totals,) = found["rows"]["totals"]
-    assert totals["posts_month"] == 90
+    assert (totals["posts_day"], totals["posts_month"]) == (90, 90)
     assert totals["repost_share"] == pytest.approx(1 / 3, abs=1e-4)
+    assert totals["languages"] == 3, "und is none"
     assert sum(row["posts"] for row in found["rows"]["hours"]) == 90
     assert sum(row["posts"] for row in found["rows"]["languages"]) == 90
-    assert {row["kind"] for row in found["rows"]["minutes"]} == {"posts", "reposts"}
+    assert {row["kind"] for row in found["rows"]["minutes"]} == {"original", "reposts"}
     assert found["rows"]["hashtags"][0] == {"hashtag": "#ev", "posts": 90}
     assert len(found["rows"]["accounts"]) == 4
 
 
-def test_tables_without_rows_and_no_tables_are_empty(fresh: str, filled: Callable[[int], None], warehouse: Any) -> None:
+def test_figures_of_a_day_do_not_count_what_is_older(server: str, filled: Fill) -> None:
+    filled(ages=[3600 * 24 * 5 + 60 * number for number in range(6)])
+
+    (totals,) = rows(server)["rows"]["totals"]
+
+    assert (totals["posts_day"], totals["posts_month"], totals["languages"]) == (0, 6, 0)
+    assert totals["repost_share"] is None
+    assert totals["newest"] is not None, "by its hour"
+
+
+def test_tables_without_rows_and_no_tables_are_empty(server: str, filled: Fill, warehouse: Any) -> None:
     filled(0)
-    assert rows(fresh)["state"] == "empty"
+    assert rows(server)["state"] == "empty"
     warehouse.delete_dataset("x", delete_contents=True)
-    assert rows(fresh)["state"] == "empty"
+    found = rows(server)
+    assert found["state"] == "empty"
+    assert "BigQuery says" in found["reason"]
 
 
-def test_what_fails_says_why(fresh: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_connection_it_says_where_to_make_one(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT")
 
-    found = rows(fresh)
+    found = rows(server)
 
     assert found["state"] == "failed"
     assert "google_cloud_default" in found["reason"]
+    assert "Admin > Connections" in found["remedy"]
+
+
+@pytest.mark.usefixtures("away")
+def test_a_bigquery_that_is_away_is_told_at_once(server: str) -> None:
+    found = rows(server)
+
+    assert (found["state"], found["reason"]) == ("failed", "BigQuery does not answer the API server (ConnectionError).")
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_bigquery_that_is_silent_is_not_waited_for(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(declarations, "PATIENCE_S", 0.5)
+
+    found = rows(server)
+
+    assert found["state"] == "failed"
+    assert re.fullmatch(r"BigQuery does not answer the API server \(\w*Timeout\)\.", found["reason"])
 
 
 def test_a_board_that_is_not_there_is_named(server: str) -> None:
-    for path in ("/boards/nonsense/", "/boards/nonsense/data", "/boards/..%2f..%2fx/board"):
-        assert requests.get(f"{server}{path}", timeout=20).status_code == 404
+    for path in ("nonsense/", "nonsense/data", "..%2f..%2fx/board"):
+        assert requests.get(f"{server}/windrow/boards/{path}", timeout=20).status_code == 404
 
 
-# --- in a browser ------------------------------------------------------------------------------
+@pytest.mark.parametrize(("seconds", "asked"), [(60.0, 1), (0.0, 3)])
+def test_of_many_who_look_at_once_one_asks(seconds: float, asked: int) -> None:
+    calls: list[str] = []
+    kept = Kept(lambda name: calls.append(name) or {"state": "failed"}, seconds)
+
+    assert [kept.answer("x") for _ in range(3)] == [{"state": "failed"}] * 3
+    assert len(calls) == asked
 
 
-def look(server: str, width: int, scheme: str, picture: Path) -> dict[str, Any]:
-    """Open the board, keep a picture, and return what can be measured of it."""
-
-    async def go() -> tuple[dict[str, Any], bytes]:
-        async with page() as opened:
-            await opened.dress(width, 900, scheme)
-            await opened.open(f"{server}{BOARD}/")
-            await opened.until("document.documentElement.dataset.ready === 'yes'")
-            return await measured(opened), await opened.screenshot()
-
-    found, png = asyncio.run(go())
-    picture.write_bytes(png)
-    return found
+# --- what browsers are told --------------------------------------------------------------------
 
 
-async def measured(opened: Page) -> dict[str, Any]:
-    script = """JSON.stringify({
-        title: document.querySelector('h1').textContent,
-        charts: document.querySelectorAll('.chart svg').length,
-        figures: [...document.querySelectorAll('.figure b')].map(one => one.textContent),
-        notice: document.getElementById('notice').hidden ? '' : document.getElementById('notice').textContent,
-        beyond: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-        outside: [...document.querySelectorAll('.chart')].filter(one => one.scrollWidth > one.clientWidth + 1).length,
-        foreign: document.querySelectorAll('.chart img, .chart script').length,
-        ground: getComputedStyle(document.body).backgroundColor,
-        columns: new Set([...document.querySelectorAll('.card:not(.figure)')].map(one => one.offsetLeft)).size,
-    })"""
-    return json.loads(await opened.value(script)) | {"errors": opened.errors}
+def test_scripts_are_asked_for_anew_and_pages_are_framed_by_airflow_only(around: Around) -> None:
+    page = requests.get(f"{around.url}{BOARD}/", timeout=20)
+    script = requests.get(f"{around.url}/windrow/static/board.js", timeout=20)
+
+    assert page.headers["Cache-Control"] == script.headers["Cache-Control"] == "no-cache"
+    assert "frame-ancestors 'self'" in page.headers["Content-Security-Policy"]
+    again = requests.get(script.url, headers={"If-None-Match": script.headers["ETag"]}, timeout=20)
+    assert (again.status_code, again.headers["Cache-Control"]) == (304, "no-cache")
 
 
-@needs_chromium
-@pytest.mark.parametrize(("width", "columns"), [(1280, 4), (390, 1)])
-@pytest.mark.parametrize(("scheme", "ground"), [("light", "rgb(246, 247, 249)"), ("dark", "rgb(18, 22, 28)")])
-def test_all_charts_are_drawn_within_the_screen(
-    fresh: str, filled: Callable[[int], None], tmp_path: Path, width: int, columns: int, scheme: str, ground: str
-) -> None:
-    filled(300)
-
-    found = look(fresh, width, scheme, tmp_path / f"board-{width}-{scheme}.png")
-
-    assert found["title"] == "Posts of X"
-    assert (found["charts"], len(found["figures"])) == (CHARTS, 5)
-    assert "NaN" not in str(found["figures"])
-    assert (found["beyond"], found["outside"], found["foreign"]) == (0, 0, 0)
-    assert (found["ground"], found["columns"]) == (ground, columns)
-    assert (found["notice"], found["errors"]) == ("", [])
+def _schemes() -> dict[str, dict[str, str]]:
+    text = (STATIC / "board.css").read_text()
+    blocks = {"light": r":root \{(.*?)\}", "dark": r":root\[data-scheme=\"dark\"\] \{(.*?)\}"}
+    found = {scheme: re.search(block, text, re.DOTALL) for scheme, block in blocks.items()}
+    return {
+        scheme: dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", block.group(1)))
+        for scheme, block in found.items()
+        if block
+    }
 
 
-@needs_chromium
-def test_without_posts_it_says_what_to_do(fresh: str, filled: Callable[[int], None], tmp_path: Path) -> None:
-    filled(0)
-
-    found = look(fresh, 390, "light", tmp_path / "board-empty.png")
-
-    assert "No posts yet" in found["notice"]
-    assert "Open the DAG x_posts" in found["notice"]
-    assert (found["charts"], found["beyond"], found["errors"]) == (0, 0, [])
+def _luminance(colour: str) -> float:
+    """Relative luminance, as WCAG 2 defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-@needs_chromium
-def test_a_failure_keeps_what_was_there_and_says_so(
-    fresh: str, filled: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled(60)
+def _contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
 
-    async def go() -> dict[str, Any]:
-        async with page() as opened:
-            await opened.dress(1280, 900, "dark")
-            await opened.open(f"{fresh}{BOARD}/")
-            await opened.until("document.querySelectorAll('.chart svg').length === 6")
-            monkeypatch.delenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT")
-            await opened.value("refresh()")
-            failed = await measured(opened)
-            monkeypatch.undo()
-            await opened.value("refresh()")
-            return failed | {"after": await measured(opened)}
 
-    found = asyncio.run(go())
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_read(scheme: str) -> None:
+    colours = _schemes()[scheme]
+    grounds = colours["ground"], colours["card"]
 
-    assert "cannot be had" in found["notice"]
-    assert "what was there before" in found["notice"]
-    assert found["charts"] == CHARTS
-    assert found["after"]["notice"] == ""
+    for name, ground in product(("text", "quiet", "alarm", "accent"), grounds):
+        assert _contrast(colours[name], ground) >= 4.5, name
+    for name in ("accent", "second"):
+        assert _contrast(colours[name], colours["card"]) >= 3, name
+
+
+def test_the_contrast_is_the_one_that_the_standard_means() -> None:
+    assert _contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert _contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)

@@ -5,6 +5,7 @@ everywhere, scripts and styles, is open.
 """
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,48 @@ from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
 from airflow.sdk.exceptions import AirflowNotFoundException
 from fastapi import Depends, FastAPI, HTTPException
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
-from google.api_core.exceptions import GoogleAPICallError, NotFound
+from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound
+from google.auth.exceptions import GoogleAuthError
 
-from windrow.ui.boards import Warehouse, declared, is_empty
+from windrow.ui import boards
+from windrow.ui.kept import Answer, Kept
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/windrow"
 STATIC = Path(__file__).parent / "static"
+FRESH_S = 5.0
 see = requires_access_view(AccessView.PLUGINS)
 SEE = [Depends(see)]
-_NO_CACHE = {"Cache-Control": "no-cache"}
+HEADERS = {
+    "Cache-Control": "no-cache",
+    # Should words of a post ever get into the page as markup, no script of theirs runs. Vega makes functions out of
+    # its expressions, hence unsafe-eval, and puts styles on its elements.
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'",
+}
+
+
+class _Static(StaticFiles):
+    """Files that browsers ask for anew: a page must not meet the scripts of the version before."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
 
 app = FastAPI(title="Windrow", docs_url=None, redoc_url=None, openapi_url=None)
-warehouse = Warehouse()
+app.mount("/static", _Static(directory=STATIC), name="static")
 
 
 @app.get("/boards/{name}/", dependencies=SEE)
 def page(name: str) -> FileResponse:
     """Show a board."""
     _declared(name)
-    return FileResponse(STATIC / "board.html", headers=_NO_CACHE)
+    return FileResponse(STATIC / "board.html", headers=HEADERS)
 
 
 @app.get("/boards/{name}/board", dependencies=SEE)
@@ -44,32 +64,69 @@ def board(name: str) -> dict[str, Any]:
 
 
 @app.get("/boards/{name}/data", dependencies=SEE)
-def data(name: str) -> dict[str, Any]:
-    """Tell the rows of a board; ``state`` is ready, empty or failed, and ``reason`` says why."""
+def data(name: str) -> Answer:
+    """Tell the rows of a board.
+
+    ``state`` is ready, empty or failed; ``reason`` says why, ``remedy`` what to do; ``asked_at`` is when BigQuery was
+    asked, ``now`` is the time of this server.
+    """
     _declared(name)
+    return {**answers.answer(name), "now": _now()}
+
+
+def _answer(name: str) -> Answer:
+    asked_at = _now()
     try:
-        found = warehouse.data(name)
-    except NotFound:
-        return {"state": "empty", "rows": {}, "reason": "The tables do not exist yet."}
-    except AirflowNotFoundException:
-        return _failed("There is no Airflow connection google_cloud_default that the API server can see.")
-    except GoogleAPICallError as error:
-        return _failed(f"BigQuery refuses: {error.message}"[:300])
+        found = boards.rows(name)
+    except NotFound as error:
+        return {"state": "empty", "rows": {}, "asked_at": asked_at, "reason": _said("BigQuery says", error)}
     except Exception as error:
-        log.exception("the rows of the board %s cannot be had", name)
-        return _failed(f"BigQuery cannot be asked: {type(error).__name__}. The log of the API server tells more.")
-    return {"state": "empty" if is_empty(found["rows"]) else "ready", **found}
+        reason, remedy = _why(error)
+        log.warning("the rows of the board %s cannot be had: %s", name, reason, exc_info=error)
+        return {"state": "failed", "rows": {}, "asked_at": asked_at, "reason": reason, "remedy": remedy}
+    return {"state": "empty" if boards.is_empty(found) else "ready", "rows": found, "asked_at": asked_at}
+
+
+answers = Kept(_answer, FRESH_S)
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """Say what has happened, and what the one who looks can do."""
+    if isinstance(error, AirflowNotFoundException):
+        return (
+            "The API server sees no Airflow connection google_cloud_default.",
+            "Make it under Admin > Connections, or give the API server AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT.",
+        )
+    if isinstance(error, GoogleAuthError):
+        return (
+            f"Google does not take the credentials of the connection google_cloud_default ({type(error).__name__}).",
+            "Look at the key or the service account of the API server.",
+        )
+    if isinstance(error, OSError):  # all that the HTTP client of Google's libraries raises is one
+        return (
+            f"BigQuery does not answer the API server ({type(error).__name__}).",
+            "Look at its network, and at status.cloud.google.com. Posts are not lost: they wait in Pub/Sub.",
+        )
+    if isinstance(error, Forbidden):
+        return (
+            _said("BigQuery refuses", error),
+            "The account of the API server needs the roles BigQuery Job User and BigQuery Data Viewer.",
+        )
+    if isinstance(error, GoogleAPICallError):
+        return _said("BigQuery refuses", error), "The log of the API server tells more."
+    return f"BigQuery cannot be asked: {type(error).__name__}.", "The log of the API server tells more."
+
+
+def _said(what: str, error: GoogleAPICallError) -> str:
+    return f"{what}: {error.message}"[:300]
 
 
 def _declared(name: str) -> dict[str, Any]:
     try:
-        return declared(name)
+        return boards.declared(name)
     except KeyError:
         raise HTTPException(404, f"There is no board {name!r:.80}.") from None
 
 
-def _failed(reason: str) -> dict[str, Any]:
-    return {"state": "failed", "rows": {}, "reason": reason}
-
-
-app.mount("/static", StaticFiles(directory=STATIC), name="static")
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

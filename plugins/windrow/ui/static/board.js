@@ -1,195 +1,184 @@
-/* Draws a board: its declaration and its rows come from the server, the charts from Vega-Lite. */
-"use strict";
+/* A board: its declaration and its rows come from the server; it asks again and again, and says how fresh they are. */
 
+import { airflow, opensOutside, scheme, watch, zone } from "./around.js";
+import { Chart, element } from "./chart.js";
+import { dagSays } from "./dag.js";
+import { ago, clock, number, percent, span } from "./words.js";
+
+const ASK_MS = 60_000;
+const MOST_PAUSES = 8;
+const TODAY_MS = 12 * 3600_000;
 const byId = (id) => document.getElementById(id);
-const state = { board: null, rows: null, views: [], width: 0, failures: 0 };
+const root = document.documentElement;
+const state = { board: null, found: null, charts: [], failures: 0, skew: 0, width: 0, looks: 0 };
+let wake = () => {};
 
-/* --- light and dark: as Airflow around this page, or else as the system --------------------------------------- */
+const now = () => Date.now() + state.skew; // as the server has it: clocks of phones go wrong
 
-function outer() {
-  try {
-    return window.parent !== window ? window.parent.document.documentElement : null;
-  } catch {
-    return null; // a page of somebody else
+/* --- figures and charts --------------------------------------------------------------------------------------- */
+
+function figure({ field, title, format }, row) {
+  const value = row?.[field];
+  const card = element("div", `card figure ${format}`);
+  const missing = value === null || value === undefined;
+  const text = missing ? "–" : { number, percent, ago: (instant) => ago(instant, now()) }[format](value);
+  card.append(element("b", "", text), element("span", "", title));
+  if (format === "ago" && !missing) {
+    const detail = now() - Date.parse(value) < TODAY_MS ? "second" : "day";
+    card.append(element("span", "", `, ${clock(value, detail)}`));
   }
-}
-
-function isDark() {
-  const around = outer();
-  const said = around && (around.dataset.theme || around.className);
-  if (said && /\bdark\b/.test(said)) return true;
-  if (said && /\blight\b/.test(said)) return false;
-  return window.matchMedia("(prefers-color-scheme: dark)").matches;
-}
-
-function dress() {
-  const scheme = isDark() ? "dark" : "light";
-  if (document.documentElement.dataset.scheme === scheme) return;
-  document.documentElement.dataset.scheme = scheme;
-  draw();
-}
-
-function look() {
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  return {
-    background: null,
-    font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif",
-    view: { stroke: null },
-    range: { category: [colour("--accent"), colour("--second")] },
-    mark: { color: colour("--accent") },
-    bar: { color: colour("--accent") },
-    line: { color: colour("--second") },
-    point: { color: colour("--second") },
-    legend: { labelColor: colour("--text") },
-    axis: {
-      labelColor: colour("--quiet"), labelFontSize: 12, domainColor: colour("--line"),
-      tickColor: colour("--line"), gridColor: colour("--line"), gridOpacity: 0.6,
-    },
-  };
-}
-
-/* --- figures -------------------------------------------------------------------------------------------------- */
-
-const formats = {
-  number: (value) => Number(value).toLocaleString("en"),
-  percent: (value) => `${(100 * value).toFixed(1)} %`,
-  ago: (value) => {
-    const seconds = Math.max(0, Math.round((Date.now() - Date.parse(value)) / 1000));
-    if (seconds < 90) return `${seconds} s ago`;
-    if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
-    return seconds < 172800 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
-  },
-};
-
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text; // text of other people: never as HTML
-  return made;
+  return card;
 }
 
 function showFigures() {
   const { query, shown } = state.board.figures;
-  const row = (state.rows[query] || [])[0];
-  byId("figures").replaceChildren(...(row ? shown : []).map((figure) => {
-    const card = element("div", "card figure");
-    const value = row[figure.field];
-    card.append(element("b", "", value === null ? "–" : formats[figure.format](value)), element("span", "", figure.title));
-    return card;
-  }));
+  byId("figures").replaceChildren(...shown.map((one) => figure(one, state.found?.rows[query]?.[0])));
 }
 
-/* --- charts --------------------------------------------------------------------------------------------------- */
-
-function draw() {
-  if (!state.rows) return;
+/** Put the cards up, before there is anything to draw in them. */
+function setUp() {
+  byId("title").textContent = document.title = state.board.title;
+  state.charts = state.board.charts.map((chart) => new Chart(chart));
+  byId("charts").replaceChildren(...state.charts.map((chart) => chart.card));
   showFigures();
-  state.views.forEach((view) => view.finalize());
-  state.views = [];
-  const config = look();
-  const cards = state.board.charts.map((chart) => {
-    const card = element("section", `card ${chart.width}`);
-    card.append(element("h2", "", chart.title));
-    const rows = state.rows[chart.query] || [];
-    const place = element("div", rows.length ? "chart" : "nothing", rows.length ? undefined : "nothing yet");
-    card.append(place);
-    return { card, place, chart, rows };
-  });
-  byId("charts").replaceChildren(...cards.map(({ card }) => card));
-  for (const { place, chart, rows } of cards) {
-    if (!rows.length) continue;
-    const spec = {
-      $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-      ...chart.spec,
-      width: place.clientWidth,
-      autosize: { type: "fit-x", contains: "padding" },
-      data: { values: rows },
-      config,
-    };
-    const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "svg", container: place });
-    view.description(chart.title);
-    view.runAsync().catch((error) => console.error(error));
-    state.views.push(view);
-  }
+}
+
+async function draw() {
+  if (!state.found) return;
+  showFigures();
+  const instant = Date.parse(state.found.asked_at);
+  await Promise.all(state.charts.map((chart) => chart.show(state.found.rows[chart.declared.query] || [], instant)));
 }
 
 /* --- states --------------------------------------------------------------------------------------------------- */
 
-function notice(kind, heading, text) {
-  const box = byId("notice");
-  box.hidden = !kind;
-  box.classList.toggle("alarm", kind === "alarm");
-  if (!kind) return;
+/** Show a state, with a notice where it is not simply well: words of everybody go in as text, never as HTML. */
+function enter(name, { kind = "", heading = "", lines = [], again = false } = {}) {
+  root.dataset.state = name;
+  const time = state.found && clock(state.found.asked_at, "second");
+  const fresh = time ? `Updated ${time}, every ${state.board.refresh_s} s. Times: ${zone()}.` : "Loading …";
+  const old = time ? `Not up to date: as of ${time}, ${zone()}.` : "Not loaded.";
+  byId("status").textContent = name === "failed" ? old : fresh;
+  byId("status").classList.toggle("alarm", name === "failed");
+
+  const box = byId("notice").firstElementChild;
+  box.hidden = !heading;
+  if (!heading) return;
+  box.className = `notice ${kind}`;
   box.querySelector("h2").textContent = heading;
-  box.querySelector("p").textContent = text;
+  const text = box.querySelector("div");
+  const said = lines.filter(Boolean);
+  if (text.dataset.said !== said.join("\n")) { // the same words are not read out again
+    text.dataset.said = said.join("\n");
+    text.replaceChildren(...said.map((line) => element("p", "", line)));
+  }
   const link = box.querySelector("a");
-  const dag = state.board && state.board.dag_id;
-  link.hidden = !dag;
-  link.textContent = dag ? `Open the DAG ${dag}` : "";
-  link.href = new URL(`../../../dags/${encodeURIComponent(dag || "")}`, location.href).href;
+  link.hidden = again;
+  if (!again) {
+    link.textContent = `Open the DAG ${state.board.dag_id}`;
+    link.href = airflow(`dags/${encodeURIComponent(state.board.dag_id)}`);
+  }
+  box.querySelector("button").hidden = !again;
 }
 
-function say(text, alarm) {
-  byId("status").textContent = text;
-  byId("status").classList.toggle("alarm", Boolean(alarm));
+function showCards(are) {
+  byId("figures").hidden = byId("charts").hidden = !are;
+}
+
+async function showEmpty() {
+  const { dag_id: dag, empty } = state.board;
+  const lines = [state.found.reason, await dagSays(dag), empty];
+  showCards(false);
+  enter("empty", { heading: "No posts yet", lines });
+}
+
+async function showRows() {
+  const { dag_id: dag, stale } = state.board;
+  showCards(true); // before they are drawn: what is hidden has no width
+  await draw();
+  const newest = state.found.rows[stale.query]?.[0]?.[stale.field];
+  const age = newest ? (now() - Date.parse(newest)) / 1000 : 0;
+  if (age < stale.after_s) return enter("ready");
+  const lines = [await dagSays(dag), stale.hint];
+  return enter("stale", { kind: "warning", heading: `No new post for ${span(age)}`, lines });
+}
+
+function showFailure(error) {
+  const drawn = state.charts.some((chart) => chart.view);
+  showCards(drawn);
+  const what = drawn ? "The board cannot be updated" : "The board cannot be loaded";
+  const next = `${drawn ? "Below is what was there before. " : ""}It tries again by itself.`;
+  enter("failed", { kind: "alarm", heading: what, lines: [error.message, error.remedy, next], again: true });
+}
+
+/* --- asking --------------------------------------------------------------------------------------------------- */
+
+function failure(reason, remedy) {
+  return Object.assign(new Error(reason), { remedy });
 }
 
 async function ask(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" } });
-  if (answer.status === 401 || answer.status === 403) throw new Error("You are not signed in, or may not see this page.");
-  if (!answer.ok) throw new Error(`The API server answers ${answer.status}.`);
+  let answer;
+  try {
+    answer = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(ASK_MS) });
+  } catch {
+    throw failure("The API server of Airflow does not answer.", "Look whether it runs, and whether you are online.");
+  }
+  if (answer.status === 401) throw failure("You are not signed in any more.", "Load Airflow again, and sign in.");
+  if (answer.status === 403) throw failure("You may not see this page.", "It is for who may see plugins in Airflow.");
+  if (!answer.ok) throw failure(`The API server of Airflow answers ${answer.status}.`, "Its log tells more.");
   return answer.json();
 }
 
 async function refresh() {
   try {
-    state.board = state.board || (await ask("board"));
-    byId("title").textContent = document.title = state.board.title;
-    const found = await ask("data");
-    if (found.state === "failed") throw new Error(found.reason);
-    state.failures = 0;
-    state.rows = found.rows;
-    if (found.state === "empty") {
-      byId("figures").replaceChildren();
-      byId("charts").replaceChildren();
-      notice("empty", "No posts yet",
-        `${found.reason || "The tables are empty."} Posts appear here after the first run that finds messages.`);
-    } else {
-      notice();
-      draw();
+    if (!state.board) {
+      state.board = await ask("board");
+      setUp();
     }
-    say(`updated ${new Date().toLocaleTimeString("en-GB")}, every ${state.board.refresh_s} s`);
+    const found = await ask("data");
+    if (found.state === "failed") throw failure(found.reason, found.remedy);
+    state.skew = Date.parse(found.now) - Date.now();
+    state.found = found;
+    state.failures = 0;
+    await (found.state === "empty" ? showEmpty() : showRows());
   } catch (error) {
     state.failures += 1;
-    const kept = state.rows ? " What is shown below is what was there before." : "";
-    notice("alarm", "The figures cannot be had", `${error.message}${kept} It is tried again by itself.`);
-    say("not up to date", true);
+    showFailure(error);
   }
+  state.looks += 1;
+  root.dataset.looks = state.looks;
 }
 
 /* --- go ------------------------------------------------------------------------------------------------------- */
 
+function dress() {
+  const before = `${root.dataset.scheme} ${root.dataset.zone}`;
+  root.dataset.scheme = scheme();
+  root.dataset.zone = zone();
+  if (before === `${root.dataset.scheme} ${root.dataset.zone}` || !state.found) return;
+  state.charts.forEach((chart) => chart.close()); // colours and labels are part of the picture
+  if (!byId("charts").hidden) draw().catch(showFailure);
+  wake();
+}
+
 async function go() {
   dress();
-  const around = outer();
-  if (around) new MutationObserver(dress).observe(around, { attributes: true });
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
+  watch(dress);
+  opensOutside(byId("notice").querySelector("a"));
+  byId("notice").querySelector("button").addEventListener("click", () => wake());
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) wake(); });
   new ResizeObserver(() => {
-    const width = document.documentElement.clientWidth;
-    if (width !== state.width) {
-      state.width = width;
-      draw();
-    }
-  }).observe(document.documentElement);
+    if (root.clientWidth === state.width) return;
+    state.width = root.clientWidth;
+    state.charts.forEach((chart) => chart.resize());
+  }).observe(root);
   for (;;) {
     if (!document.hidden) await refresh();
-    document.documentElement.dataset.ready = "yes";
-    const base = state.board ? state.board.refresh_s : 15;
-    const pause = base * Math.min(8, 2 ** Math.max(0, state.failures - 1));
+    const pauses = Math.min(MOST_PAUSES, 2 ** Math.max(0, state.failures - 1));
     await new Promise((resolve) => {
-      const timer = setTimeout(resolve, pause * 1000);
-      document.addEventListener("visibilitychange", () => { clearTimeout(timer); resolve(); }, { once: true });
+      wake = resolve;
+      setTimeout(resolve, 1000 * pauses * (state.board?.refresh_s ?? 15));
     });
   }
 }

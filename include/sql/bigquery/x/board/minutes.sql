@@ -1,5 +1,5 @@
 -- Board: posts a minute of the last two hours, those that repeat another one apart.
-SELECT minute, 'posts' AS kind, SUM(posts - reposts) AS posts
+SELECT minute, 'original' AS kind, SUM(posts - reposts) AS posts
 FROM x.by_minute
 WHERE minute >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 2 HOUR)
 GROUP BY minute
