@@ -109,7 +109,7 @@ export class Chart {
     const across = time && {
       x: {
         field: time.field, type: "temporal", title: null,
-        scale: { type: "utc", nice: false, domainMin: { expr: "from" }, domainMax: { expr: "until" } },
+        scale: { type: "utc", nice: false, padding: 0, domainMin: { expr: "from" }, domainMax: { expr: "until" } },
         axis: { formatType: "clock", format: time.format, tickCount: 6, labelOverlap: true, grid: false },
       },
       x2: { field: "until" },
