@@ -27,7 +27,7 @@ SCREENS = pytest.mark.parametrize(
     ("width", "scheme"), [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 )
 MEASURE = """JSON.stringify((() => {
-    const all = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility());
+    const all = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility({checkOpacity: true}));
     const screen = document.documentElement.clientWidth;
     const right = (one) => one.getBoundingClientRect().right;
     const bars = all('.full .mark-rect path').map((one) => one.getBBox());
