@@ -13,12 +13,12 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
 from windrow.auth import Auth, Exchange
-from windrow.errors import CredentialsRejected, RateLimited
+from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.query import Query
 from windrow.response import Response
 
@@ -36,6 +36,10 @@ _GRACE_S = 1.0
 """Clocks differ, and a window must not be tried before it is open: so long after its end the next one begins."""
 _HOLD_S = 60.0
 """Pause after a refusal that does not say how long it lasts."""
+_LONGEST_HOLD_S = 3600.0
+"""A pause that grows, as one refusal follows the other, grows to no more than this."""
+_NEW_TOKENS = 2
+"""So many different tokens of one credential are turned down, and it is not the token: the credential is no good."""
 
 
 @dataclass(slots=True)
@@ -95,6 +99,8 @@ class Account:
     windows: dict[str, Window] = field(default_factory=dict)
     in_flight: int = 0
     held_until: float = 0.0
+    holds: int = 0
+    """Pauses in a row without a good answer between them."""
     unlimited: bool = False
 
     def free(self, resource: str, now: float) -> int:
@@ -125,6 +131,18 @@ class Account:
             known.remaining = min(known.remaining, told.remaining)
             known.reset_at = max(known.reset_at, told.reset_at)
 
+    def hold(self, wait_s: float, now: float) -> None:
+        """Send nothing for so long; twice as long each time that the pause before has not helped."""
+        if now >= self.held_until:  # what was under way at the first refusal is refused too, and says nothing new
+            self.holds += 1
+        grown_s = min(wait_s * 2.0 ** min(self.holds - 1, 20), max(wait_s, _LONGEST_HOLD_S))
+        self.held_until = max(self.held_until, now + grown_s)
+
+    def answered(self, now: float) -> None:
+        """Learn of a good answer: the last pause was long enough."""
+        if now >= self.held_until:
+            self.holds = 0
+
 
 @dataclass(slots=True)
 class Member:
@@ -133,7 +151,10 @@ class Member:
     label: str
     auth: Auth
     account: Account
-    out: bool = False
+    out: str = ""
+    """Why it has left the pool; empty while it is in."""
+    turned_down: set[str] = field(default_factory=set)
+    """Identities of its tokens that the API did not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +164,14 @@ class Credential:
     auth: Auth
     label: str
     owner: str = ""
+
+
+def by_owner(credentials: Iterable[Credential]) -> list[list[Credential]]:
+    """Group credentials by the owner whose limits they share, in the order in which the owners come."""
+    groups: dict[object, list[Credential]] = {}
+    for place, credential in enumerate(credentials):
+        groups.setdefault(credential.owner or place, []).append(credential)
+    return list(groups.values())
 
 
 class TokenPool(Auth):
@@ -161,14 +190,11 @@ class TokenPool(Auth):
         points_per_minute: float = 900.0,
         patience_s: float = 60.0,
     ) -> None:
-        accounts: dict[str, Account] = {}
         self._members = [
-            Member(
-                each.label,
-                each.auth,
-                accounts.setdefault(each.owner or f"#{place}", Account(Allowance(points_per_minute))),
-            )
-            for place, each in enumerate(credentials)
+            Member(each.label, each.auth, account)
+            for group in by_owner(credentials)
+            for account in [Account(Allowance(points_per_minute))]
+            for each in group
         ]
         self._name = name
         self._patience_s = patience_s
@@ -186,6 +212,7 @@ class TokenPool(Auth):
 
         :raises CredentialsRejected: no token is left in the pool.
         :raises RateLimited: all are used up for longer than ``patience_s``.
+        :raises ApiUnreachable: the only one has to be renewed, and that cannot be done.
         """
         if self._met is None:
             self._met = asyncio.create_task(self._meet(post))
@@ -200,6 +227,9 @@ class TokenPool(Auth):
             except CredentialsRejected as rejected:
                 self._release(member)
                 self._drop(member, rejected.what)
+            except (ApiUnreachable, RateLimited) as trouble:
+                self._release(member)
+                self._stand_in(member, trouble)
             except BaseException:
                 self._release(member)
                 raise
@@ -214,24 +244,34 @@ class TokenPool(Auth):
             told = _told(response.headers)
             if told is not None:
                 member.account.observe(*told)
+        if _is_good(response):
+            member.account.answered(time.time())
+            member.turned_down.clear()
         self._release(member)
 
     def spent(self, signature: Mapping[str, str], wait_s: float | None) -> bool:
         """Hold the owner of a token back, and no other: the next signature is another's, or says how long to wait."""
         account = self._signed[signature["Authorization"]].account
-        account.held_until = max(account.held_until, time.time() + (_HOLD_S if wait_s is None else wait_s))
+        account.hold(_HOLD_S if wait_s is None else wait_s, time.time())
         return True
 
-    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
-        """Take a token out of the pool, unless a new one can be had in its place.
+    async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
+        """Take a token out of the pool, unless a new one can be had in its place that the API may take.
 
         :raises CredentialsRejected: it was the last.
+        :raises ApiUnreachable: as `signature`; so is `RateLimited`.
         """
         member = self._signed[signature["Authorization"]]
-        try:
-            await member.auth.rejected(signature, post)
-        except CredentialsRejected as rejected:
-            self._drop(member, rejected.what)
+        member.turned_down.add(self.identity(signature))
+        if len(member.turned_down) >= _NEW_TOKENS:
+            self._drop(member, f"new tokens of it are turned down too, {why}")
+        else:
+            try:
+                await member.auth.rejected(signature, post, why)
+            except CredentialsRejected as rejected:
+                self._drop(member, rejected.what)
+            except (ApiUnreachable, RateLimited) as trouble:
+                self._stand_in(member, trouble)
         self._alive()
 
     def identity(self, signature: Mapping[str, str]) -> str:
@@ -271,7 +311,7 @@ class TokenPool(Auth):
         if not alive:
             raise CredentialsRejected(
                 f"The API '{self._name}' turns down every token of the pool: "
-                f"{', '.join(member.label for member in self._members) or 'it has none'}.",
+                f"{'; '.join(f'{member.label}, {member.out}' for member in self._members) or 'it has none'}.",
                 advice=f"Put good tokens into the extra of the Airflow connection '{self._name}'. What is answered is "
                 "staged; clear this task with all tasks downstream.",
             )
@@ -289,19 +329,32 @@ class TokenPool(Auth):
         except CredentialsRejected as rejected:
             self._drop(member, rejected.what)
             return
+        except (ApiUnreachable, RateLimited):
+            return
         self._signed[signature["Authorization"]] = member
         response = await post(_RATE_LIMIT, headers=signature, method="GET")
         if response.status == 401:
-            self._drop(member, "the API answers 401 (bad credentials)")
+            self._drop(member, replace(response, signature=signature).summary)
         elif response.status == 404:
             member.account.unlimited = True  # a GitHub Enterprise server whose limits are switched off
         elif response.status == 200:
             for resource, window in _limits(response.body):
                 member.account.observe(resource, window)
 
+    def _stand_in(self, member: Member, trouble: ApiUnreachable | RateLimited) -> None:
+        """Let others sign while a token cannot be renewed.
+
+        :raises ApiUnreachable: no other can; so is `RateLimited`.
+        """
+        now = time.time()
+        if all(other.account is member.account or other.account.held_until > now for other in self._alive()):
+            raise trouble
+        log.warning("%s of '%s' cannot sign for now: %s", member.label, self._name, trouble.what)
+        member.account.hold(trouble.retry_at.timestamp() - now if isinstance(trouble, RateLimited) else _HOLD_S, now)
+
     def _drop(self, member: Member, why: str) -> None:
         if not member.out:
-            member.out = True
+            member.out = why
             left = sum(not each.out for each in self._members)
             log.warning("%s of '%s' leaves the pool, %s are left: %s", member.label, self._name, left, why)
         self._news.set()
@@ -319,6 +372,11 @@ def resource_of(query: Query | None) -> str:
 def identity(header: str) -> str:
     """Tell the token in an Authorization header apart from others, without telling anything else of it."""
     return hashlib.blake2b(header.encode(), digest_size=8, person=b"windrow").hexdigest()
+
+
+def _is_good(response: Response) -> bool:
+    """Say whether the API did what it was asked. GraphQL refuses with 200."""
+    return response.status is not None and response.status < 400 and not response.body.startswith(b'{"errors"')
 
 
 def _told(headers: Mapping[str, str]) -> tuple[str, Window] | None:

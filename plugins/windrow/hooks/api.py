@@ -35,7 +35,7 @@ from windrow.auth import Auth, BasicClientCredentials, ClientCredentials, NoAuth
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
-from windrow.pool import Credential, TokenPool
+from windrow.pool import Credential, TokenPool, by_owner
 from windrow.quota import Book, Ledger, Quota, restated
 from windrow.revisits import Cupboard, Revisits
 from windrow.sources.base import Stream
@@ -67,7 +67,7 @@ class ApiHook(BaseHook):
 
         :param state: where all runs see what is left of the quotas, and what was answered before.
         :param connections: overrides the connection's own number.
-        :param share: number of a worker, from 0, and how many there are: each gets tokens of the pool of its own.
+        :param share: number of a worker, from 0, and how many there are: each gets owners of the pool of its own.
         :raises ConnectionUnusable: the connection is not there, or lacks or garbles a field.
         """
         connection = self._connection()
@@ -89,11 +89,11 @@ class ApiHook(BaseHook):
         )
 
     def pool_size(self) -> int:
-        """Return how many credentials the pool of this connection has; 0 where it has no pool.
+        """Return how many owners the pool of this connection has; 0 where it has no pool.
 
         :raises ConnectionUnusable: as `client`.
         """
-        return len(self._credentials(self._extra(self._connection()), Limits()))
+        return len(by_owner(self._credentials(self._extra(self._connection()), Limits())))
 
     def cost(self, stream: Stream) -> tuple[Limits, list[Quota]]:
         """Return what bounds the speed of a harvest of this stream, without making a client.
@@ -156,9 +156,8 @@ class ApiHook(BaseHook):
                 f"has points_per_minute = {extra['points_per_minute']!r:.40}", "It should be a number above 0."
             )
         worker, workers = share
-        return TokenPool(
-            credentials[worker::workers], name=self.conn_id, points_per_minute=points, patience_s=limits.patience_s
-        )
+        mine = [credential for owned in by_owner(credentials)[worker::workers] for credential in owned]
+        return TokenPool(mine, name=self.conn_id, points_per_minute=points, patience_s=limits.patience_s)
 
     def _credentials(self, extra: dict[str, Any], limits: Limits) -> list[Credential]:
         tokens, apps = extra.get("tokens", []), extra.get("apps", [])
