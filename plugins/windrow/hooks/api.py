@@ -23,6 +23,7 @@ extra patience_s    the longest pause that is waited for in place; for a longer 
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -163,17 +164,26 @@ class ApiHook(BaseHook):
         tokens, apps = extra.get("tokens", []), extra.get("apps", [])
         if not isinstance(tokens, list) or not isinstance(apps, list):
             raise self._unusable("has tokens or apps that are no list", 'They should look like {"tokens": ["..."]}.')
-        places = [f"token {place} of {len(tokens)}" for place in range(1, len(tokens) + 1)]
-        made = [self._token(place, token) for place, token in zip(places, tokens, strict=True)]
-        return made + [self._app(place, app, limits) for place, app in enumerate(apps, 1)]
+        return [*self._tokens(tokens), *(self._app(place, app, limits) for place, app in enumerate(apps, 1))]
 
-    def _token(self, place: str, token: object) -> Credential:
-        """Read a token of the pool. No message may show any of it."""
-        given = token if isinstance(token, dict) else {"token": token}
-        text, owner = given.get("token"), given.get("owner", "")
-        if not isinstance(text, str) or not text.strip() or not isinstance(owner, str) or len(given) > 2:
-            raise self._unusable(f"has a {place} that is none", 'It should be a text, or {"token": "", "owner": ""}.')
-        return Credential(StaticToken(text.strip()), f"{place} ({owner})" if owner else place, owner)
+    def _tokens(self, tokens: list[Any]) -> Iterable[Credential]:
+        """Read the tokens of the pool, each once: of two entries for one, that which names the owner.
+
+        No message may show any of them.
+        """
+        found: dict[str, Credential] = {}
+        for number, token in enumerate(tokens, 1):
+            place = f"token {number} of {len(tokens)}"
+            given = token if isinstance(token, dict) else {"token": token}
+            text, owner = given.get("token"), given.get("owner", "")
+            if not isinstance(text, str) or not text.strip() or not isinstance(owner, str) or len(given) > 2:
+                raise self._unusable(
+                    f"has a {place} that is none", 'It should be a text, or {"token": "", "owner": ""}.'
+                )
+            if owner or text.strip() not in found:
+                label = f"{place} ({owner})" if owner else place
+                found[text.strip()] = Credential(StaticToken(text.strip()), label, owner)
+        return found.values()
 
     def _app(self, place: int, app: object, limits: Limits) -> Credential:
         try:

@@ -293,6 +293,14 @@ def test_workers_share_no_owner(connect: Any):
     assert shares == [["token 1", "token 2", "token 4"], ["token 3", "token 5"]]
 
 
+def test_a_token_that_is_there_twice_counts_once(connect: Any):
+    tokens = [POOLED, {"token": f"{POOLED} ", "owner": "ada"}, POOLED, f"{POOLED}2"]
+    hook = connect(host="api.example", extra={"tokens": tokens})
+    assert hook.pool_size() == 2
+    members = hook.client(STREAM, MemoryBook())._auth._members
+    assert [member.label for member in members] == ["token 2 of 4 (ada)", "token 4 of 4"]
+
+
 def test_a_connection_without_tokens_has_no_pool(connect: Any):
     hook = connect(host="api.example", extra={"tokens": []})
     assert hook.pool_size() == 0
