@@ -90,6 +90,7 @@ def reset_in(seconds: int) -> dict[str, str]:
         (200, reset_in(900), b'{"errors":[{"type":"RATE_LIMITED","message":"m"}]}', Action.SPENT, 901),
         (200, reset_in(900), b'{"errors":[{"type":"RATE_LIMIT","code":"graphql_rate_limit"}]}', Action.SPENT, 901),
         (200, reset_in(900), b'{"errors":[{"message":"API rate limit already exceeded"}]}', Action.SPENT, 901),
+        (200, {"X-RateLimit-Reset": "in 900"}, b'{"errors":[{"type":"RATE_LIMIT"}]}', Action.SPENT, 901),
         (200, {"Retry-After": "7"} | reset_in(900), b'{"errors":[{"message":"m"}]}', Action.SPENT, 7),
         (200, {"X-RateLimit-Remaining": "0"}, b'{"data":{"repository":null}}', Action.ACCEPT, None),
         (200, {}, b'{"errors":[{"message":"You have exceeded a secondary rate limit"}]}', Action.SPENT, 60),
