@@ -139,7 +139,7 @@ def _tell(conversation: Generator[Query | Planned, Any, Any], answer: Answer | R
     if isinstance(answer, Rejected):
         return _next(conversation.throw, _unlisted(QueryRefused, answer.query, answer.reason, answer.status))
     if answer.outcome is Outcome.GAP:
-        reason = "the API has no such thing, or does not give it"
+        reason = "the API says there is no such thing"
         return _next(conversation.throw, _unlisted(NotGiven, answer.query, reason, answer.status))
     return _next(conversation.send, answer)
 

@@ -1,6 +1,6 @@
 """One run of github_users, for tests; and, run as a program, one of its workers in a process that a test may kill.
 
-``python -m tests.integration.github_job RUN_ID WORKER WORKERS`` drains the run's stream to its end. The connections
+``python -m tests.faults.github_process RUN_ID WORKER WORKERS`` drains the run's stream to its end. The connections
 are in the environment.
 """
 
@@ -100,7 +100,7 @@ class Job:
         plugins = str(Path(windrow.__file__).resolve().parents[1])
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), plugins]))
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.github_job", self.run_id, str(worker), str(workers)],
+            [sys.executable, "-m", "tests.faults.github_process", self.run_id, str(worker), str(workers)],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": path},
             stderr=subprocess.PIPE,
