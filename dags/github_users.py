@@ -34,13 +34,14 @@ from windrow.operators.plan import PlanOperator
 from windrow.operators.prove import ProveOperator
 from windrow.operators.warehouse import load_and_merge
 from windrow.plan import slug
-from windrow.sources.github import LISTS, Memberships, Users
+from windrow.sources.github import LISTS, GithubStream, Memberships, Users
 
 BUCKET = "{{ var.value.windrow_bucket }}"
 RUN = "dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"
 SQL = "bigquery/github"
-GITHUB = {"conn_id": "github", "connections": "{{ params.connections }}"}
-ASK = {"conn_id": "github", "defaults": {"repositories": "{{ var.value.get('windrow_github_repositories', '[]') }}"}}
+DEFAULTS = {"repositories": "{{ var.value.get('windrow_github_repositories', '[]') }}"}
+LISTING = {"conn_id": "github", "defaults": DEFAULTS}
+ASKING = {"conn_id": "github", "connections": "{{ params.connections }}"}
 
 
 @dag(
@@ -70,45 +71,49 @@ ASK = {"conn_id": "github", "defaults": {"repositories": "{{ var.value.get('wind
     user_defined_filters={"slug": slug},
 )  # fmt: skip
 def github_users() -> None:  # noqa: D103 - the module's text is the DAG's
-    estimate = EstimateOperator(task_id="estimate", dataset=Users.dataset, **ASK)
-    discover = DiscoverOperator(task_id="discover", dataset=Users.dataset, **ASK)
-    numbers = task(task_id="workers")(_workers)()
+    estimate = EstimateOperator(task_id="estimate", dataset=Users.dataset, **LISTING)
+    discover = DiscoverOperator(task_id="discover", dataset=Users.dataset, **LISTING)
+    workers = task(task_id="workers")(_numbers)()
     fetch = FetchOperator.partial(
-        task_id="fetch", dataset=Users.dataset, workers="{{ params.workers }}", discover="discover", **GITHUB
-    ).expand(worker=numbers)
-    sweep = HarvestOperator(task_id="sweep", dataset=Users.dataset, **GITHUB)
-    list_members = PlanOperator(task_id="list_members", dataset=Memberships.dataset, **ASK)
-    chain(estimate, [discover, numbers])
-    chain([discover, fetch], sweep)
+        task_id="fetch", dataset=Users.dataset, workers="{{ params.workers }}", discover="discover", **ASKING
+    ).expand(worker=workers)
+    sweep = HarvestOperator(task_id="sweep", dataset=Users.dataset, **ASKING)
+    list_members = PlanOperator(task_id="list_members", dataset=Memberships.dataset, **LISTING)
     prepare = prepare_datasets("github")
-    chain(discover, list_members, prepare)
+    users = _into_bigquery("users", Users, accepted="max_gaps")
+    members = _into_bigquery("members", Memberships, accepted="max_missing_pages")
 
-    merged = []
-    for group, stream, accepted in (("users", Users, "max_gaps"), ("members", Memberships, "max_missing_pages")):
-        table = f"{SQL}/{stream.dataset.removeprefix('github_')}"
-        with TaskGroup(group) as part:
-            landed = {"dataset": stream.dataset, "to": f"gs://{BUCKET}", "prefix": f"github/{group}/{RUN}"}
-            land = LandOperator(task_id="land", **landed)
-            prove = ProveOperator(
-                task_id="prove", sql=f"{table}/prove.sql", max_gaps=f"{{{{ params.{accepted} }}}}",
-                outlets=[Asset(stream.dataset)], **landed,
-            )  # fmt: skip
-            chain(land, *load_and_merge(stream, land, bucket=BUCKET, sql=table), prove)
-        chain(prepare, part)
-        merged.append(part)
-    chain(sweep, merged[0])
+    chain(estimate, [discover, workers])
+    chain([discover, fetch], sweep, users)
+    chain(discover, list_members, prepare)
+    for tables in (users, members):
+        chain(prepare, tables)
 
     check = BigQueryCheckOperator(task_id="check", sql=f"{SQL}/memberships/check.sql", use_legacy_sql=False)
     marts = [
         SqlFileOperator(task_id=f"mart_{mart}", path=f"{SQL}/{mart}/query.sql")
         for mart in ("companies", "overlap", "stars_by_week")
     ]
-    chain(merged, check, marts)
+    chain([users, members], check, marts)
 
 
-def _workers(params: dict[str, int]) -> list[int]:
+def _numbers(params: dict[str, int]) -> list[int]:
     """Number the workers."""
     return list(range(params["workers"]))
+
+
+def _into_bigquery(group: str, stream: type[GithubStream], *, accepted: str) -> TaskGroup:
+    """Land what was harvested, load, check and merge it, and prove the counts but for the accepted gaps."""
+    table = f"{SQL}/{stream.dataset.removeprefix('github_')}"
+    landed = {"dataset": stream.dataset, "to": f"gs://{BUCKET}", "prefix": f"github/{group}/{RUN}"}
+    with TaskGroup(group) as tasks:
+        land = LandOperator(task_id="land", **landed)
+        prove = ProveOperator(
+            task_id="prove", sql=f"{table}/prove.sql", max_gaps=f"{{{{ params.{accepted} }}}}",
+            outlets=[Asset(stream.dataset)], **landed,
+        )  # fmt: skip
+        chain(land, *load_and_merge(stream, land, bucket=BUCKET, sql=table), prove)
+    return tasks
 
 
 github_users()

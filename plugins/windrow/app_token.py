@@ -10,11 +10,29 @@ import jwt
 import orjson
 
 from windrow.auth import Exchange, Token, TokenForm
+from windrow.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.response import Response
 
 _JWT_LIFE_S = 540
 """GitHub takes ten minutes at most, and counts by its own clock."""
 _SKEW_S = 60
+_BUSY = "busy"
+_PAUSE_S = 60.0
+"""Pause after a secondary limit that names none."""
+
+
+def _complaint(response: Response) -> Complaint:
+    """Tell a limit from an App that is turned down: GitHub says both by 403."""
+    wait_s = response.retry_after_s
+    if wait_s is not None or b"rate limit" in response.body or b"abuse detection" in response.body:
+        return Complaint(_BUSY, _PAUSE_S if wait_s is None else wait_s)
+    return Complaint()
+
+
+_POLICY = HTTP_POLICY.preceded_by(
+    on(403, Action.THROTTLE, "too many calls for now; the App is as good as before", reason=_BUSY),
+    complaint=_complaint,
+)
 
 
 class InstallationToken(TokenForm):
@@ -27,7 +45,12 @@ class InstallationToken(TokenForm):
 
     def __init__(self, app_id: str, private_key: str, installation_id: int, *, name: str, patience_s: float) -> None:
         super().__init__(
-            f"/app/installations/{installation_id}/access_tokens", {}, secrets=[], name=name, patience_s=patience_s
+            f"/app/installations/{installation_id}/access_tokens",
+            {},
+            secrets=[],
+            name=name,
+            patience_s=patience_s,
+            policy=_POLICY,
         )
         self._app_id = app_id
         self._private_key = private_key

@@ -73,9 +73,10 @@ class Auth(ABC):
         """
 
     @abstractmethod
-    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
-        """Learn that the API answered 401 to this signature; return when signing anew can help.
+    async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
+        """Learn that the API did not take this signature; return when signing anew can help.
 
+        :param why: its answer in one line, for messages.
         :raises CredentialsRejected: when it cannot.
         """
 
@@ -98,7 +99,7 @@ class NoAuth(Auth):
         """Return no headers."""
         return {}
 
-    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
+    async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         """Raise: there is nothing to refresh."""
         raise CredentialsRejected(
             "The API answers 401, and its connection names no token endpoint.",
@@ -116,10 +117,10 @@ class StaticToken(Auth):
         """Return the Authorization header."""
         return self._signature
 
-    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
+    async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         """Raise: nothing can be refreshed."""
         raise CredentialsRejected(
-            "The API turns the token down.", advice="Put a good one into the extra of the Airflow connection."
+            f"The API turns the token down: {why}", advice="Put a good one into the extra of the Airflow connection."
         )
 
 
@@ -147,7 +148,7 @@ class RefreshingToken(Auth):
             self._start_refresh(post).add_done_callback(self._postpone_if_failed)
         return {"Authorization": f"Bearer {token.value}"}
 
-    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
+    async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         """Refresh, unless another call already did so since this signature was made."""
         if self._token is not None and signature["Authorization"] == f"Bearer {self._token.value}":
             self._token = None  # it signs no further call

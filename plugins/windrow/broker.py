@@ -83,6 +83,7 @@ class Broker:
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):  # it is there already
                 raise
+        self._redis.expire(self._stream, _EXPIRES_S)
 
     def _add(self, items: Sequence[Item]) -> None:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -148,6 +149,8 @@ class BrokerFeed:
         self._idle_s = idle_s
         self._claim_after_s = claim_after_s
         self._pending: deque[Item] = deque()
+        self._open: set[str] = set()
+        """Tickets of what was taken and is not finished. A claim gives a worker its own slow messages too."""
         self._turn = asyncio.Lock()
         self._opened = False
         self._resume_after: str | None = "0"
@@ -175,6 +178,7 @@ class BrokerFeed:
             self._broker.done(items)
         except BrokerUnavailable as error:
             self._lose(error)
+        self._open.difference_update(item.ticket for item in items)
 
     def stop(self) -> None:
         """Take no more. What was taken and not asked is taken again, by this worker or another."""
@@ -194,7 +198,7 @@ class BrokerFeed:
     def _load(self) -> bool:
         """Take messages, and finish those that are settled already; say whether there were any. Runs in a thread."""
         try:
-            items = self._take()
+            items = [item for item in self._take() if item.ticket not in self._open]
             settled = [item for item in items if self._staging.is_settled(self.run, item.query.key)]
             self._broker.done(settled)
             if not items and self.finished():
@@ -203,7 +207,9 @@ class BrokerFeed:
             self._lose(error)
             return False
         self.settled_before += len(settled)
-        self._pending.extend(item for item in items if item not in settled)
+        asked = [item for item in items if item not in settled]
+        self._open.update(item.ticket for item in asked)
+        self._pending.extend(asked)
         return bool(items)
 
     def _take(self) -> list[Item]:

@@ -138,7 +138,7 @@ class Client:
             if action is Action.DENY:
                 raise self._denied(query, response)
             if action is Action.REFRESH:
-                await self._auth.rejected(response.signature, self._exchange)
+                await self._auth.rejected(response.signature, self._exchange, response.summary)
             elif action is Action.SPENT and self._auth.spent(response.signature, verdict.wait_s):
                 throttled.times += 1
                 continue

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from windrow.answer import Answer, Outcome, Rejected
 from windrow.client import Client
-from windrow.errors import QueryRefused
+from windrow.errors import NotGiven, QueryRefused
 from windrow.feeds import Item
 from windrow.plan import Plan, Run
 from windrow.query import Query
@@ -137,9 +137,10 @@ _Step = Query | Planned | _End
 def _tell(conversation: Generator[Query | Planned, Any, Any], answer: Answer | Rejected) -> _Step:
     """Send an answer into the conversation, or throw the refusal that it is."""
     if isinstance(answer, Rejected):
-        return _next(conversation.throw, _unlisted(answer.query, answer.reason, answer.status))
+        return _next(conversation.throw, _unlisted(QueryRefused, answer.query, answer.reason, answer.status))
     if answer.outcome is Outcome.GAP:
-        return _next(conversation.throw, _unlisted(answer.query, "the API says there is no such thing", answer.status))
+        reason = "the API says there is no such thing"
+        return _next(conversation.throw, _unlisted(NotGiven, answer.query, reason, answer.status))
     return _next(conversation.send, answer)
 
 
@@ -150,8 +151,8 @@ def _next(go_on: Callable[[Any], Query | Planned], said: object) -> _Step:
         return _End(end.value)
 
 
-def _unlisted(query: Query, reason: str, status: int) -> QueryRefused:
-    return QueryRefused(
+def _unlisted(kind: type[QueryRefused], query: Query, reason: str, status: int) -> QueryRefused:
+    return kind(
         f"The list that all else follows from, {query.key!r}, cannot be had: {reason} (HTTP {status})",
         advice="Check the params of the run, and the path of the API in host and port of its Airflow connection.",
         key=query.key,

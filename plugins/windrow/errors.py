@@ -15,6 +15,7 @@
     ├── ApiError                  one call, or the API as a whole
     │   ├── ApiUnreachable            no answer at all: retried
     │   ├── QueryRefused              the API says this call is wrong: never retried
+    │   │   └── NotGiven                  the API has no such thing, or gives it to nobody: a gap
     │   ├── RateLimited               the API says when to come back: the task defers until then
     │   ├── GivenUp                   calls that a queue has stopped trying: never retried by waiting again
     │   ├── Unanswered                calls that stayed without an answer after all attempts: retried
@@ -140,6 +141,10 @@ class ApiUnreachable(ApiError):
 
 class QueryRefused(ApiError):
     """The API says that the call itself is wrong. Sending it again cannot help."""
+
+
+class NotGiven(QueryRefused):
+    """The API has no such thing, or gives it to nobody. Where it is planned it is a gap."""
 
 
 class RateLimited(ApiError):

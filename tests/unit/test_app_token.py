@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from windrow.app_token import InstallationToken
 from windrow.auth import Token
-from windrow.errors import ApiUnreachable, CredentialsRejected
+from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.policy import Backoff
 from windrow.response import Response
 
@@ -68,6 +68,13 @@ def test_it_is_asked_again_when_the_endpoint_stumbles() -> None:
     endpoint = Endpoint(Response(502), Response(trouble="cut"), issued())
     assert granted(endpoint).value == LONG
     assert len(endpoint.asked) == 3
+
+
+def test_a_limit_at_the_endpoint_is_no_refusal_of_the_app() -> None:
+    assert granted(Endpoint(Response(403, b"{}", {"Retry-After": "0"}), issued())).value == LONG
+    with pytest.raises(RateLimited) as limited:
+        granted(Endpoint(Response(403, b'{"message":"You have exceeded a secondary rate limit"}')))
+    assert 50 < limited.value.retry_at.timestamp() - time.time() <= 60
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422])

@@ -46,7 +46,7 @@ class Keys(Auth):
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.left[0]}"}
 
-    async def rejected(self, signature: Mapping[str, str], post: Exchange) -> None:
+    async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         raise AssertionError("no 401 here")
 
     def spent(self, signature: Mapping[str, str], wait_s: float | None) -> bool:

@@ -2,18 +2,16 @@
 
 import asyncio
 import time
-from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from windrow.auth import StaticToken
-from windrow.errors import CredentialsRejected, RateLimited
-from windrow.pool import CORE, GRAPHQL, Account, Allowance, Credential, TokenPool, Window, identity, resource_of
+from windrow.account import CORE, GRAPHQL, Window
+from windrow.auth import Exchange, RefreshingToken, StaticToken, Token
+from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
+from windrow.pool import Credential, TokenPool, identity
 from windrow.query import Query
 from windrow.response import Response
 
@@ -144,6 +142,106 @@ def test_bad_tokens_leave_and_the_last_one_takes_all_with_it(caplog: pytest.LogC
     assert "token aaa-secret of 'github' leaves" in caplog.text, "its label is named"
 
 
+class App(RefreshingToken):
+    """Has tokens app1, app2, ..., or trouble."""
+
+    def __init__(self, *troubles: WindrowError, lasting_s: float = 3_600) -> None:
+        super().__init__()
+        self._troubles = list(troubles)
+        self._lasting_s = lasting_s
+
+    async def grant(self, post: Exchange) -> Token:
+        if self._troubles:
+            raise self._troubles.pop(0)
+        return Token.lasting(f"app{self.refreshes + 1}", self._lasting_s)
+
+
+def with_app(app: App, *tokens: str) -> TokenPool:
+    credentials = [Credential(app, "the app"), *(Credential(StaticToken(token), token) for token in tokens)]
+    return TokenPool(credentials, name="github", points_per_minute=1e9, patience_s=0.05)
+
+
+NO_ANSWER = ApiUnreachable("no answer", advice="wait")
+
+
+def test_an_app_whose_new_tokens_are_turned_down_too_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        auth, limits = with_app(App(), "b"), Limits(app1=900, b=800)
+        assert await sign(auth, limits, 2) == ["app1", "app1"]
+        for _ in range(2):  # two calls under way with one token tell no more than one
+            auth.learned(header("app1"), told(899, status=403))
+            await auth.rejected(header("app1"), limits, "HTTP 403 Resource not accessible")
+        assert await sign(auth, limits) == ["app2"]
+        auth.learned(header("app2"), told(898, status=403))
+        await auth.rejected(header("app2"), limits, "HTTP 403 Resource not accessible")
+        assert await sign(auth, limits) == ["b"]
+
+    asyncio.run(check())
+    assert "the app of 'github' leaves the pool, 1 are left" in caplog.text
+    assert "HTTP 403 Resource not accessible" in caplog.text
+
+
+def test_an_app_whose_tokens_end_early_now_and_then_stays() -> None:
+    async def check() -> None:
+        auth, limits = with_app(App()), Limits(app1=900)
+        for number in range(1, 5):
+            assert await sign(auth, limits, 2) == [f"app{number}"] * 2
+            auth.learned(header(f"app{number}"), told(900 - number))
+            auth.learned(header(f"app{number}"), Response(401))
+            await auth.rejected(header(f"app{number}"), limits, "HTTP 401")
+
+    asyncio.run(check())
+
+
+def test_others_sign_while_an_app_gets_no_token() -> None:
+    async def check() -> None:
+        for trouble, pause_s in ((NO_ANSWER, 60), (RateLimited.for_s(500, "too many tokens"), 500)):
+            auth = with_app(App(NO_ANSWER, trouble), "b")
+            account = auth._members[0].account
+            account.unlimited = True  # it would sign all of them
+            assert await sign(auth, Limits(b=100), 3) == ["b"] * 3
+            assert account.held_until - time.time() == pytest.approx(pause_s, abs=5)
+            assert account.in_flight == 0
+
+    asyncio.run(check())
+
+
+def test_an_app_that_is_alone_says_why_it_gets_no_token() -> None:
+    async def check() -> None:
+        with pytest.raises(ApiUnreachable):
+            await with_app(App(NO_ANSWER, NO_ANSWER)).signature(Limits())
+        dead = with_app(App(NO_ANSWER, NO_ANSWER), "b")
+        dead._members[1].account.hold(600, time.time())
+        with pytest.raises(ApiUnreachable):
+            await dead.signature(Limits(b=100))
+
+    asyncio.run(check())
+
+
+def test_a_refusal_by_graphql_is_no_good_answer() -> None:
+    async def check() -> None:
+        auth, limits = pool("a"), Limits(a=900)
+        for refusals in (1, 2):
+            await sign(auth, limits)
+            auth.learned(header("a"), Response(200, b'{"errors":[{"type":"RATE_LIMIT"}]}'))
+            auth.spent(header("a"), 0.01)
+            assert auth._members[0].account.holds == refusals
+
+    asyncio.run(check())
+
+
+def test_when_all_have_left_each_says_why() -> None:
+    async def check() -> None:
+        auth, limits = pool("b", "c"), Limits(b=50, c=-401)
+        await sign(auth, limits)
+        with pytest.raises(CredentialsRejected) as rejected:
+            await auth.rejected(header("b"), limits, "HTTP 403 Resource not accessible")
+        assert "token b, The API turns the token down: HTTP 403 Resource not accessible" in rejected.value.what
+        assert "token c, HTTP 401" in rejected.value.what
+
+    asyncio.run(check())
+
+
 def test_headers_of_a_401_are_about_nobody() -> None:
     async def check() -> None:
         auth, limits = pool("a", "b"), Limits(a=900, b=800)
@@ -182,38 +280,3 @@ def test_graphql_and_rest_are_counted_apart() -> None:
         assert (await auth.signature(limits, Query.of("/user/1"))) == header("a")
 
     asyncio.run(check())
-
-
-@pytest.mark.parametrize(("path", "resource"), [("/graphql", GRAPHQL), ("/user/1", CORE), ("/repos/x/graphql-y", CORE)])
-def test_the_resource_follows_from_the_path(path: str, resource: str) -> None:
-    assert resource_of(Query.of(path)) == resource
-    assert resource_of(None) == CORE
-
-
-# --- the parts ---------------------------------------------------------------------------------
-
-
-@given(st.permutations(range(90, 100)), st.floats(-1.5, 1.5))
-def test_answers_that_overtake_one_another_never_raise_what_is_left(order: list[int], jitter_s: float) -> None:
-    account = Account(Allowance(60))
-    for place, remaining in enumerate(order):
-        account.observe(CORE, Window(100, remaining, 5_000.0 + jitter_s * (place % 2)))
-        assert account.windows[CORE].remaining == min(order[: place + 1])
-    account.observe(CORE, Window(100, 100, 4_000.0))
-    assert account.windows[CORE].remaining == 90, "a late answer of the window before"
-    account.observe(CORE, Window(100, 99, 8_600.0))
-    assert account.windows[CORE].remaining == 99
-
-
-@given(st.lists(st.tuples(st.integers(0, 150), st.floats(0, 100)), max_size=5), st.sampled_from([60.0, 600.0]))
-def test_no_minute_has_more_points_than_allowed(spells: list[tuple[int, float]], per_minute: float) -> None:
-    """Somebody takes points as fast as may be, with pauses, and at last for two minutes."""
-    allowance, now, taken = Allowance(per_minute), 1_000.0, []
-    for points, pause_s in [*spells, (int(2 * per_minute), 0.0)]:
-        for _ in range(points):
-            now = max(now, allowance.ready_at(now))
-            allowance.take(now)
-            taken.append(now)
-        now += pause_s
-    for place, start in enumerate(taken):
-        assert bisect_left(taken, start + 59.999) - place <= per_minute

@@ -65,7 +65,7 @@ class Gate:
             if not free and not self._ledger.window(caller.owner, resource).remaining:
                 return self._used_up(caller, resource)
             request[CALLER], request[VERSION], request[UNITS] = caller, version, 1
-            response = await handler(request) if caller.scope or free else _no_scope()
+            response = await handler(request) if caller.scope or free else _no_scope(resource)
             return self._settled(request, response, resource, free=free)
 
         return answer
@@ -139,5 +139,9 @@ def _is_known(request: web.Request, response: web.Response) -> bool:
         return False
 
 
-def _no_scope() -> web.Response:
-    return replies.refuse(403, "Resource not accessible by personal access token")
+def _no_scope(resource: str) -> web.Response:
+    message = "Resource not accessible by personal access token"
+    if resource == GRAPHQL:
+        error = {"type": "FORBIDDEN", "path": ["repository"], "message": message}
+        return json_response({"data": {"repository": None}, "errors": [error]})
+    return replies.refuse(403, message)

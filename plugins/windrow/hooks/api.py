@@ -23,6 +23,7 @@ extra patience_s    the longest pause that is waited for in place; for a longer 
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ from windrow.auth import Auth, BasicClientCredentials, ClientCredentials, NoAuth
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
-from windrow.pool import Credential, TokenPool
+from windrow.pool import Credential, TokenPool, by_owner
 from windrow.quota import Book, Ledger, Quota, restated
 from windrow.revisits import Cupboard, Revisits
 from windrow.sources.base import Stream
@@ -67,7 +68,7 @@ class ApiHook(BaseHook):
 
         :param state: where all runs see what is left of the quotas, and what was answered before.
         :param connections: overrides the connection's own number.
-        :param share: number of a worker, from 0, and how many there are: each gets tokens of the pool of its own.
+        :param share: number of a worker, from 0, and how many there are: each gets owners of the pool of its own.
         :raises ConnectionUnusable: the connection is not there, or lacks or garbles a field.
         """
         connection = self._connection()
@@ -89,11 +90,11 @@ class ApiHook(BaseHook):
         )
 
     def pool_size(self) -> int:
-        """Return how many credentials the pool of this connection has; 0 where it has no pool.
+        """Return how many owners the pool of this connection has; 0 where it has no pool.
 
         :raises ConnectionUnusable: as `client`.
         """
-        return len(self._credentials(self._extra(self._connection()), Limits()))
+        return len(by_owner(self._credentials(self._extra(self._connection()), Limits())))
 
     def cost(self, stream: Stream) -> tuple[Limits, list[Quota]]:
         """Return what bounds the speed of a harvest of this stream, without making a client.
@@ -156,25 +157,33 @@ class ApiHook(BaseHook):
                 f"has points_per_minute = {extra['points_per_minute']!r:.40}", "It should be a number above 0."
             )
         worker, workers = share
-        return TokenPool(
-            credentials[worker::workers], name=self.conn_id, points_per_minute=points, patience_s=limits.patience_s
-        )
+        mine = [credential for owned in by_owner(credentials)[worker::workers] for credential in owned]
+        return TokenPool(mine, name=self.conn_id, points_per_minute=points, patience_s=limits.patience_s)
 
     def _credentials(self, extra: dict[str, Any], limits: Limits) -> list[Credential]:
         tokens, apps = extra.get("tokens", []), extra.get("apps", [])
         if not isinstance(tokens, list) or not isinstance(apps, list):
             raise self._unusable("has tokens or apps that are no list", 'They should look like {"tokens": ["..."]}.')
-        places = [f"token {place} of {len(tokens)}" for place in range(1, len(tokens) + 1)]
-        made = [self._token(place, token) for place, token in zip(places, tokens, strict=True)]
-        return made + [self._app(place, app, limits) for place, app in enumerate(apps, 1)]
+        return [*self._tokens(tokens), *(self._app(place, app, limits) for place, app in enumerate(apps, 1))]
 
-    def _token(self, place: str, token: object) -> Credential:
-        """Read a token of the pool. No message may show any of it."""
-        given = token if isinstance(token, dict) else {"token": token}
-        text, owner = given.get("token"), given.get("owner", "")
-        if not isinstance(text, str) or not text.strip() or not isinstance(owner, str) or len(given) > 2:
-            raise self._unusable(f"has a {place} that is none", 'It should be a text, or {"token": "", "owner": ""}.')
-        return Credential(StaticToken(text.strip()), f"{place} ({owner})" if owner else place, owner)
+    def _tokens(self, tokens: list[Any]) -> Iterable[Credential]:
+        """Read the tokens of the pool, each once: of two entries for one, that which names the owner.
+
+        No message may show any of them.
+        """
+        found: dict[str, Credential] = {}
+        for number, token in enumerate(tokens, 1):
+            place = f"token {number} of {len(tokens)}"
+            given = token if isinstance(token, dict) else {"token": token}
+            text, owner = given.get("token"), given.get("owner", "")
+            if not isinstance(text, str) or not text.strip() or not isinstance(owner, str) or len(given) > 2:
+                raise self._unusable(
+                    f"has a {place} that is none", 'It should be a text, or {"token": "", "owner": ""}.'
+                )
+            if owner or text.strip() not in found:
+                label = f"{place} ({owner})" if owner else place
+                found[text.strip()] = Credential(StaticToken(text.strip()), label, owner)
+        return found.values()
 
     def _app(self, place: int, app: object, limits: Limits) -> Credential:
         try:

@@ -49,7 +49,7 @@ class EstimateOperator(PlanOperator, SkipMixin):
         found = [{**asdict(way), "hours": _hours(way, owners)} for way in ways]
         for way in found:
             units = ", ".join(f"{units:,} of {resource}" for resource, units in way["units"].items())
-            told = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} tokens"
+            told = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} owners"
             self.log.info("%s", f"{told}; {way['remark']}" if way["remark"] else told)
         if self.plan_only == "True":
             self.log.info("Only the plan was asked for: none of these calls is made.")

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from windrow.broker import BrokerFeed
 from windrow.engine import Harvester
-from windrow.errors import RateLimited
+from windrow.errors import CredentialsRejected, RateLimited
 from windrow.hooks.api import ApiHook
 from windrow.hooks.broker import broker
 from windrow.hooks.staging import staging
@@ -22,18 +22,19 @@ _ENDED_BADLY = {"failed", "upstream_failed", "skipped", "removed"}
 
 
 class FetchOperator(HarvestOperator):
-    """One of ``workers`` tasks that drain the stream of a run, each with tokens of its own.
+    """One of ``workers`` tasks that drain the stream of a run, each with the tokens of owners of its own.
 
     It ends when the plan is whole and every message is finished. With nothing to do before that it defers for some
-    seconds: the slot is free, also for the task that discovers. If Redis is lost it ends with a warning; what is
-    left is asked by a `HarvestOperator` downstream, which finds it in MongoDB.
+    seconds: the slot is free, also for the task that discovers. It ends with a warning if Redis is lost, or if the
+    API takes none of its tokens while other workers have theirs. What is left is asked by them, and at last by a
+    `HarvestOperator` downstream, which finds it in MongoDB and has the tokens of all.
 
     :param worker: number of this worker, from 0.
     :param workers: how many there are.
     :param discover: id of the task that hands out.
     :param idle_s: how long to look for messages before deferring, and ``pause_s`` for how long.
     :param claim_after_s: when a message that another worker took and did not finish is taken over.
-    :returns: the figures of this harvest; None for a worker for whom there is no token.
+    :returns: the figures of this harvest; None for a worker for whom there is no owner of tokens.
     """
 
     template_fields = (*HarvestOperator.template_fields, "worker", "workers", "redis_conn_id")
@@ -66,19 +67,25 @@ class FetchOperator(HarvestOperator):
         """
         worker, workers, run, stream = int(self.worker), int(self.workers), self.run_of(context), self.stream
         hook = ApiHook(self.conn_id)
-        if 0 < hook.pool_size() <= worker:
-            self.log.info("There are fewer tokens than workers, and none is left for this one.")
+        owners = hook.pool_size()
+        if 0 < owners <= worker:
+            self.log.info("There are fewer owners of tokens than workers, and none is left for this one.")
             return None
         with staging(self.mongo_conn_id, self.dataset) as state, broker(self.redis_conn_id, run) as queue:
             client = hook.client(stream, state, connections=self.connections_or_none, share=(worker, workers))
             feed = BrokerFeed(
                 queue, state, run, f"worker-{worker}", idle_s=self.idle_s, claim_after_s=self.claim_after_s
             )
-            self._harvester = Harvester(client, state, feed, stream.records, next_page=stream.next_page)
+            self._harvester = harvester = Harvester(client, state, feed, stream.records, next_page=stream.next_page)
             try:
-                figures = asyncio.run(harvest(client, self._harvester))
+                figures = asyncio.run(harvest(client, harvester))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
+            except CredentialsRejected as rejected:
+                if min(owners, workers) < 2:
+                    raise
+                self.log.warning("The other workers go on without this one: %s", rejected.what)
+                return harvester.figures("ended")
             if feed.finished():
                 return figures
         if self._discovery_failed(context, run):

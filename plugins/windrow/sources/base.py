@@ -37,8 +37,8 @@ class Planned:
 
 Conversation = Generator[Query | Planned, Any, None]
 """How a plan comes about. A `Query` that is yielded is asked at once, and its `Answer` is sent back into the
-generator; `QueryRefused` is thrown into it where the API refuses or knows no such thing. What is `Planned` is
-written down, and None is sent back."""
+generator; `QueryRefused` is thrown into it where the API refuses, and of that `NotGiven` where it has no such thing.
+What is `Planned` is written down, and None is sent back."""
 
 
 @dataclass(frozen=True, slots=True)

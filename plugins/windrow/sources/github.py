@@ -10,7 +10,7 @@ Both streams of a run lead the same conversation with the API; what one has aske
 import hashlib
 import re
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,7 +19,7 @@ import orjson
 
 from windrow.answer import Answer
 from windrow.contract import Column, Contract, Kind
-from windrow.errors import BadParameter, QueryRefused, Unreadable
+from windrow.errors import BadParameter, NotGiven, Unreadable
 from windrow.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.query import Query
 from windrow.response import Response
@@ -42,7 +42,10 @@ _SILENT_S = 60.0
 # --- what GitHub's answers mean ----------------------------------------------------------------
 
 _PRIMARY, _SECONDARY, _NO_RIGHT = "primary", "secondary", "no_right"
-_TOO_LARGE, _TOO_DEEP, _TROUBLE = "too_large", "too_deep", "trouble"
+_TOO_LARGE, _TOO_DEEP, _GONE, _TROUBLE = "too_large", "too_deep", "gone", "trouble"
+_LIMITED = {"RATE_LIMIT", "RATE_LIMITED"}
+"""Types of GraphQL's errors: the first is the newer one."""
+_FORBIDDEN = {"FORBIDDEN", "INSUFFICIENT_SCOPES"}
 
 
 def complaint(response: Response) -> Complaint:
@@ -67,17 +70,26 @@ def complaint(response: Response) -> Complaint:
 
 
 def _graphql_complaint(response: Response) -> Complaint:
-    """GraphQL says everything with status 200."""
+    """GraphQL says everything with status 200. Data that comes with an error is not whole, and is never read."""
     try:
-        errors = orjson.loads(response.body).get("errors") or []
-        told = " ".join(f"{error.get('type')} {error.get('message')}" for error in errors)
+        told = orjson.loads(response.body)
+        errors = told.get("errors") or []
+        types = {str(error.get("type")) for error in errors}
+        words = " ".join(str(error.get("message")) for error in errors)
+        found = bool((told.get("data") or {}).get("repository"))
     except (orjson.JSONDecodeError, AttributeError, TypeError):
         return Complaint()  # the reader will say so
-    if "RATE_LIMITED" in told:
+    if not errors:
+        return Complaint()
+    if response.retry_after_s is not None:
+        return Complaint(_SECONDARY, response.retry_after_s)
+    if types & _LIMITED or response.headers.get("X-RateLimit-Remaining") == "0":
         return Complaint(_PRIMARY, _until_reset(response))
-    if "secondary rate limit" in told:
-        return Complaint(_SECONDARY, response.retry_after_s or _SILENT_S)
-    return Complaint(_TROUBLE) if errors else Complaint()
+    if "secondary rate limit" in words:
+        return Complaint(_SECONDARY, _SILENT_S)
+    if types & _FORBIDDEN or "required scopes" in words:
+        return Complaint(_NO_RIGHT)
+    return Complaint(_GONE if "NOT_FOUND" in types and not found else _TROUBLE)
 
 
 def _until_reset(response: Response) -> float:
@@ -97,7 +109,11 @@ POLICY = HTTP_POLICY.preceded_by(
         )
     ),
     on(200, Action.RETRY, "GraphQL could not do it this time", reason=_TROUBLE),
-    on(403, Action.REFRESH, "the token lacks a right: another one may have it", reason=_NO_RIGHT),
+    on(200, Action.GAP, "GraphQL knows no such repository", reason=_GONE),
+    *(
+        on(status, Action.REFRESH, "the token lacks a right: another one may have it", reason=_NO_RIGHT)
+        for status in (200, 403)
+    ),
     on(403, Action.GAP, "a list that GitHub does not give because it is too large", reason=_TOO_LARGE),
     on(422, Action.GAP, "pages that GitHub does not give because they are too deep", reason=_TOO_DEEP),
     on(451, Action.GAP, "blocked for legal reasons"),
@@ -161,9 +177,7 @@ def located(choice: Choice) -> Generator[Query, Any, list[Repository]]:
     for name in choice.repositories:
         try:
             answer: Answer = yield Query.of(f"/repos/{name}")
-        except QueryRefused as refused:
-            if refused.status not in {404, 451}:
-                raise
+        except NotGiven:
             unknown.append(name)
         else:
             repository = _repository(answer.parsed)
@@ -176,15 +190,28 @@ def located(choice: Choice) -> Generator[Query, Any, list[Repository]]:
     return list(found.values())
 
 
-def listed(query: Query) -> Generator[Query, Any, Answer | None]:
-    """Ask for a page of a list; None where GitHub does not give it: too large, too deep, gone meanwhile."""
-    try:
-        answer: Answer = yield query
-    except QueryRefused as refused:
-        if refused.status not in {403, 404, 422, 451}:
-            raise
-        return None
-    return answer
+def walked(
+    repository: Repository, listing: str, plan: Callable[[Query, Answer | None], Sequence[Query]], *, graphql: bool
+) -> Conversation:
+    """Ask for the pages of a list, one after the other, and plan what follows from each.
+
+    :param plan: is given each page, and None for its answer where GitHub does not give it: too large, too deep, or
+        gone meanwhile. The list ends there.
+    :raises QueryRefused: GitHub refuses it for another reason, such as a rule of its organization.
+    :raises Unreadable: a page is not what was promised, or the pages lead in a circle.
+    """
+    query: Query | None = first_page(repository, listing, graphql=graphql)
+    keys = set()
+    while query is not None:
+        keys.add(query.key)
+        try:
+            answer: Answer | None = yield query
+        except NotGiven:
+            answer = None
+        yield Planned(plan(query, answer))
+        query = following(repository, query, answer) if answer else None
+        if query is not None and query.key in keys:
+            raise Unreadable(f"its next page is {query.key!r}, which was there before")
 
 
 def first_page(repository: Repository, listing: str, *, graphql: bool) -> Query:
@@ -204,9 +231,9 @@ def following(repository: Repository, query: Query, answer: Answer) -> Query | N
     """Make the query for the page after this answer; None where it is the last."""
     if query.body:
         info = _stargazers(answer.parsed).get("pageInfo")
-        if not isinstance(info, Mapping):
-            raise Unreadable("a page of stargazers without pageInfo", key=query.key)
-        return _stars_query(repository, str(info.get("endCursor"))) if info.get("hasNextPage") else None
+        if not isinstance(info, Mapping) or (info.get("hasNextPage") and not info.get("endCursor")):
+            raise Unreadable("a page of stargazers does not say where the next one is", key=query.key)
+        return _stars_query(repository, str(info["endCursor"])) if info.get("hasNextPage") else None
     if not answer.next_link:
         return None
     page = query.following(answer.next_link)
@@ -266,6 +293,15 @@ def _stargazers(parsed: object) -> Mapping[str, Any]:
     except (AssertionError, KeyError, TypeError):
         raise Unreadable("a page of stargazers should hold data.repository.stargazers.edges") from None
     return dict(stargazers)
+
+
+def _starred(parsed: object) -> Iterable[tuple[object, Mapping[str, Any]]]:
+    """Read when each stargazer on a page of GraphQL starred, and who it is."""
+    for edge in _stargazers(parsed)["edges"]:
+        node = edge.get("node") if isinstance(edge, Mapping) else None
+        if not isinstance(node, Mapping) or not isinstance(node.get("databaseId"), int):
+            raise Unreadable("a stargazer should have a node with a databaseId")
+        yield edge.get("starredAt"), node
 
 
 def _member(row: Mapping[str, Any], listing: str) -> Mapping[str, Any] | None:
@@ -335,29 +371,36 @@ class Memberships(GithubStream):
         repositories = yield from located(choice)
         for repository in repositories:
             for listing in choice.lists:
-                query: Query | None = first_page(repository, listing, graphql=choice.graphql)
-                while query is not None:
-                    answer = yield from listed(query)
-                    yield Planned([query])
-                    query = following(repository, query, answer) if answer else None
+                yield from walked(repository, listing, lambda query, _: [query], graphql=choice.graphql)
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the members on a page."""
-        known = parse_qs(query.key.partition("?")[2])
-        about = {"repository_id": int(known["id"][0]), "repository": known["repository"][0]}
-        rows = _graphql_members(answer) if query.body else _rest_members(answer, query.path.rpartition("/")[2])
+        about = _about(query)
+        rows = _graphql_members(answer) if query.body else _rest_members(answer, _listing(query))
         return [self.contract.record({**about, **row}) for row in rows]
 
 
+def _listing(query: Query) -> str:
+    """Name the list that a page by REST is of: the end of its path, also where that names the repository by number."""
+    return query.path.rpartition("/")[2]
+
+
+def _about(query: Query) -> dict[str, object]:
+    """Say whose page it is. A first page's path tells the name too, and then its key may be too long to be whole."""
+    known = parse_qs(query.key.partition("?")[2])
+    _, kind, *named = query.path.split("/")
+    name = "/".join(named[:2]) if kind == "repos" else known["repository"][0]
+    return {"repository_id": int(known["id"][0]), "repository": name}
+
+
 def _graphql_members(answer: object) -> Iterable[dict[str, object]]:
-    for edge in _stargazers(answer)["edges"]:
-        node = edge.get("node") or {}
+    for starred_at, node in _starred(answer):
         yield {
             "list": STARGAZERS,
-            "member_key": f"u{node.get('databaseId')}",
-            "user_id": node.get("databaseId"),
+            "member_key": f"u{node['databaseId']}",
+            "user_id": node["databaseId"],
             "login": node.get("login"),
-            "since": edge.get("starredAt"),
+            "since": starred_at,
         }
 
 
@@ -415,23 +458,20 @@ class Users(GithubStream):
         choice = Choice.of(request.params)
         repositories = yield from located(choice)
         told: set[int] = set()
+
+        def plan(query: Query, answer: Answer | None) -> Sequence[Query]:
+            if answer is None:
+                return ()  # a gap of the members
+            if query.body:
+                told.update(user["id"] for user in _graphql_users(answer.parsed))
+                return (query,)
+            members = (_member(row, _listing(query)) for row in _rows(answer.parsed))
+            return [Query.of(f"/user/{user['id']}") for user in members if user and user["id"] not in told]
+
         # Lists that bring details come first: whom they tell of need not be asked for.
-        order = sorted(choice.lists, key=lambda listing: not (choice.graphql and listing == STARGAZERS))
-        for listing in order:
+        for listing in sorted(choice.lists, key=lambda listing: not (choice.graphql and listing == STARGAZERS)):
             for repository in repositories:
-                query: Query | None = first_page(repository, listing, graphql=choice.graphql)
-                while query is not None:
-                    answer = yield from listed(query)
-                    if answer is None:
-                        break
-                    if query.body:
-                        told.update(user["id"] for user in _graphql_users(answer.parsed))
-                        yield Planned([query])
-                    else:
-                        members = [_member(row, listing) for row in _rows(answer.parsed)]
-                        fresh = [user["id"] for user in members if user and user["id"] not in told]
-                        yield Planned([Query.of(f"/user/{user_id}") for user_id in fresh])
-                    query = following(repository, query, answer)
+                yield from walked(repository, listing, plan, graphql=choice.graphql)
 
     def estimate(self, request: Request) -> Generator[Query, Any, Sequence[Way]]:
         """Say what both ways take, by GitHub's own counts: a call a repository."""
@@ -457,12 +497,8 @@ _DERIVED = re.compile(r".*_url|url|node_id|gravatar_id|user_view_type")
 
 def _graphql_users(parsed: object) -> list[dict[str, Any]]:
     """Read the users on a page of GraphQL, in the fields of REST."""
-    users = []
-    for edge in _stargazers(parsed)["edges"]:
-        node = edge.get("node")
-        if not isinstance(node, Mapping) or not isinstance(node.get("databaseId"), int):
-            raise Unreadable("a stargazer should have a node with a databaseId")
-        users.append({
+    return [
+        {
             "id": node["databaseId"],
             "login": node.get("login"),
             "type": "User",
@@ -477,5 +513,6 @@ def _graphql_users(parsed: object) -> list[dict[str, Any]]:
             "site_admin": node.get("isSiteAdmin"),
             "created_at": node.get("createdAt"),
             "updated_at": node.get("updatedAt"),
-        })
-    return users
+        }
+        for _, node in _starred(parsed)
+    ]

@@ -283,6 +283,24 @@ def test_tokens_of_one_owner_share_an_account(connect: Any):
     assert two.label == "token 2 of 3 (ada)"
 
 
+def test_workers_share_no_owner(connect: Any):
+    owners = ["ada", "ada", "ben", "", "ben"]
+    tokens = [{"token": f"{POOLED}{place}", "owner": owner} for place, owner in enumerate(owners)]
+    hook = connect(host="api.example", extra={"tokens": tokens})
+    assert hook.pool_size() == 3, "two of ada's are one, and so are two of ben's"
+    shares = [[member.label[:7] for member in hook.client(STREAM, MemoryBook(), share=(n, 2))._auth._members]
+              for n in range(2)]  # fmt: skip
+    assert shares == [["token 1", "token 2", "token 4"], ["token 3", "token 5"]]
+
+
+def test_a_token_that_is_there_twice_counts_once(connect: Any):
+    tokens = [POOLED, {"token": f"{POOLED} ", "owner": "ada"}, POOLED, f"{POOLED}2"]
+    hook = connect(host="api.example", extra={"tokens": tokens})
+    assert hook.pool_size() == 2
+    members = hook.client(STREAM, MemoryBook())._auth._members
+    assert [member.label for member in members] == ["token 2 of 4 (ada)", "token 4 of 4"]
+
+
 def test_a_connection_without_tokens_has_no_pool(connect: Any):
     hook = connect(host="api.example", extra={"tokens": []})
     assert hook.pool_size() == 0

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.conversation import lead
-from windrow.errors import BadParameter, QueryRefused, Unreadable
+from windrow.errors import BadParameter, NotGiven, QueryRefused, Unreadable
 from windrow.policy import Action
 from windrow.query import Query
 from windrow.response import Response
 from windrow.sources.base import Request
-from windrow.sources.github import LISTS, POLICY, Memberships, Users, complaint
+from windrow.sources.github import LISTS, POLICY, GithubStream, Memberships, Users, complaint
 
 REPOSITORY = {"id": 7, "full_name": "acme/mill", "stargazers_count": 250, "forks_count": 3}
 KNOWN = "id=7&repository=acme/mill"
@@ -52,8 +52,8 @@ def stars(*numbers: int, after: str | None = None) -> dict[str, Any]:
     return {"data": {"repository": {"stargazers": {"pageInfo": info, "edges": edges}}}}
 
 
-def refused(status: int) -> QueryRefused:
-    return QueryRefused("no", advice="none", status=status)
+REFUSED = QueryRefused("no", advice="none", status=403)
+NOT_GIVEN = NotGiven("none", advice="none", status=404)
 
 
 # --- what answers mean -------------------------------------------------------------------------
@@ -88,8 +88,19 @@ def reset_in(seconds: int) -> dict[str, str]:
         (451, {}, b"", Action.GAP, None),
         (502, {}, b"", Action.RETRY, None),
         (200, reset_in(900), b'{"errors":[{"type":"RATE_LIMITED","message":"m"}]}', Action.SPENT, 901),
+        (200, reset_in(900), b'{"errors":[{"type":"RATE_LIMIT","code":"graphql_rate_limit"}]}', Action.SPENT, 901),
+        (200, reset_in(900), b'{"errors":[{"message":"API rate limit already exceeded"}]}', Action.SPENT, 901),
+        (200, {"X-RateLimit-Reset": "in 900"}, b'{"errors":[{"type":"RATE_LIMIT"}]}', Action.SPENT, 901),
+        (200, {"Retry-After": "7"} | reset_in(900), b'{"errors":[{"message":"m"}]}', Action.SPENT, 7),
+        (200, {"X-RateLimit-Remaining": "0"}, b'{"data":{"repository":null}}', Action.ACCEPT, None),
         (200, {}, b'{"errors":[{"message":"You have exceeded a secondary rate limit"}]}', Action.SPENT, 60),
         (200, {}, b'{"data":null,"errors":[{"message":"Something went wrong"}]}', Action.RETRY, None),
+        (200, {}, b'{"data":{"repository":{"stargazers":{}}},"errors":[{"type":["x"]}]}', Action.RETRY, None),
+        (200, {}, b'{"data":{"repository":{"stargazers":{}}},"errors":[{"type":"NOT_FOUND"}]}', Action.RETRY, None),
+        (200, {}, b'{"data":{"repository":null},"errors":[{"type":"NOT_FOUND"}]}', Action.GAP, None),
+        (200, {}, b'{"errors":[{"type":"INSUFFICIENT_SCOPES","message":"m"}]}', Action.REFRESH, None),
+        (200, {}, b'{"data":null,"errors":[{"message":"lacks the required scopes"}]}', Action.REFRESH, None),
+        (200, {}, b'{"data":{"repository":null},"errors":[{"type":"FORBIDDEN"}]}', Action.REFRESH, None),
         (200, {}, b'{"data":{"repository":{"bio":"RATE_LIMITED"}}}', Action.ACCEPT, None),
         (200, {}, b'{"errors": cut', Action.ACCEPT, None),
     ],
@@ -150,13 +161,30 @@ def test_memberships_plan_what_they_ask() -> None:
 
 
 def test_lists_that_are_not_given_end_there() -> None:
-    replies = [REPOSITORY, refused(403), refused(422), []]
+    replies = [REPOSITORY, NOT_GIVEN, NOT_GIVEN, []]
     asked, planned = lead(Memberships(), request(), replies)
     assert planned == asked[1:], "the gaps belong to the plan"
     _, planned = lead(Users(), request(), replies)
     assert planned == []
-    with pytest.raises(QueryRefused):
-        lead(Users(), request(), [REPOSITORY, refused(400)])
+
+
+@pytest.mark.parametrize("stream", [Users(), Memberships()])
+def test_a_list_that_is_refused_is_not_passed_over(stream: GithubStream) -> None:
+    for replies in ([REFUSED], [REPOSITORY, REFUSED]):
+        with pytest.raises(QueryRefused) as refused:
+            lead(stream, request(), replies)
+        assert refused.value is REFUSED
+
+
+@pytest.mark.parametrize("stream", [Users(), Memberships()])
+def test_pages_that_lead_in_a_circle_are_not_followed_for_ever(stream: GithubStream) -> None:
+    by_graphql = request(api="graphql", lists=["stargazers"])
+    with pytest.raises(Unreadable, match="after=c1"):
+        lead(stream, by_graphql, [REPOSITORY, stars(1, after="c1"), stars(2, after="c2"), stars(3, after="c1")])
+    unnamed = stars(1, after="c1")
+    unnamed["data"]["repository"]["stargazers"]["pageInfo"]["endCursor"] = None
+    with pytest.raises(Unreadable, match="where the next one is"):
+        lead(stream, by_graphql, [REPOSITORY, unnamed])
 
 
 def test_a_repository_under_two_names_is_listed_once() -> None:
@@ -168,7 +196,7 @@ def test_a_repository_under_two_names_is_listed_once() -> None:
 def test_all_repositories_that_are_not_there_are_named() -> None:
     three = request(repositories=["a/one", "b/two", "c/three"])
     with pytest.raises(BadParameter, match="'a/one', 'c/three'"):
-        lead(Users(), three, [refused(404), REPOSITORY, refused(451)])
+        lead(Users(), three, [NOT_GIVEN, REPOSITORY, NOT_GIVEN])
 
 
 @pytest.mark.parametrize(
@@ -223,6 +251,23 @@ def test_authors_without_an_account_are_told_apart_by_a_digest() -> None:
     assert "@x" not in str(records)
 
 
+@pytest.mark.parametrize("listing", LISTS)
+def test_a_repository_may_have_the_longest_of_names(listing: str) -> None:
+    name = f"{'o' * 39}/{'n' * 100}"
+    repository = REPOSITORY | {"full_name": name}
+    query = lead(Memberships(), request(repositories=[name], lists=[listing]), [repository, []])[1][0]
+    assert "~" in query.key, "too long to be whole"
+    row = {"id": 1, "contributions": 1, "starred_at": "2026-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z"}
+    (member,) = Memberships().records(query, [row | {"user": user(1), "owner": user(1)}])
+    assert (member["repository_id"], member["repository"]) == (7, name)
+
+
+def test_a_later_page_names_the_repository_by_its_key() -> None:
+    query = Query.of("/repositories/7/forks", {"page": "2"}, known_by={"page": "2", "id": "7", "repository": "a/b"})
+    (member,) = Memberships().records(query, [{"owner": user(1), "created_at": "2026-01-01T00:00:00Z"}])
+    assert (member["list"], member["repository"]) == ("forks", "a/b")
+
+
 @pytest.mark.parametrize(
     ("listing", "page"),
     [
@@ -242,7 +287,14 @@ def test_pages_that_are_not_what_was_promised(listing: str, page: Any) -> None:
         Memberships().records(query, page)
 
 
-@pytest.mark.parametrize("page", [[], {"data": None}, {"data": {"repository": {"stargazers": {"edges": {}}}}}])
+@pytest.mark.parametrize(
+    "page",
+    [[], {"data": None}]
+    + [
+        {"data": {"repository": {"stargazers": {"edges": edges}}}}
+        for edges in ({}, [None], [{"node": None}], [{"node": {"login": "l"}}])
+    ],
+)
 def test_pages_of_graphql_that_are_not_what_was_promised(page: Any) -> None:
     query = Query.of("/graphql", body="{}", known_by={"id": "7", "repository": "a/b"})
     for stream in (Users(), Memberships()):
