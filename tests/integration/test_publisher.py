@@ -20,7 +20,8 @@ from local_cloud.testing import ROOT, running
 from tests.apis.x.bench import RULES, SIGNED, X
 from tests.local_cloud.conftest import eventually
 from tests.local_cloud.pubsub.bench import Bench, launched
-from windrow.publisher.publisher import RUN, STEP
+from windrow.publisher.intake import RUN
+from windrow.publisher.publisher import STEP
 from windrow.staging import Staging
 
 

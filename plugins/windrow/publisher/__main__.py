@@ -71,10 +71,18 @@ def main() -> int:
         default=Tempo.search_lag,
         help="how long after the stream began again its gap is filled (%(default)s)",
     )
+    parser.add_argument(
+        "--rules-lag",
+        type=float,
+        metavar="SECONDS",
+        default=Tempo.rules_lag,
+        help="how long the stream does not go by new rules yet; that is a gap, too (%(default)s)",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    tempo = Tempo(search_lag=options.search_lag, rules_lag=options.rules_lag)
     try:
-        asyncio.run(serve(Settings.read(os.environ), Tempo(search_lag=options.search_lag), options.beat))
+        asyncio.run(serve(Settings.read(os.environ), tempo, options.beat))
     except Misconfigured as error:
         log.error("%s", error)
         return FINAL
