@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from google.cloud import bigquery
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from local_cloud.testing import running
 from tests.local_cloud.pubsub.bench import Bench, texts
-from tests.x_table import SQL, land, post, run
+from tests.x_table import NOW, SQL, land, post, run
 from windrow.batch import ACKS, Bounds, gather
 from windrow.errors import ConnectionUnusable, CountsDisagree, ManifestMissing
 from windrow.hooks.pubsub import Subscription
@@ -166,6 +167,24 @@ def test_a_message_that_cannot_be_read_goes_to_the_quarantine_and_is_let_go(benc
 
     assert (receipt["exported"], receipt["unreadable"], receipt["acknowledged"]) == (1, 2, 3)
     assert len(task.quarantine()) == 2
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [{"text": None}, {"created_at": (NOW + timedelta(days=1)).isoformat()}, {"_extra": 7}],
+    ids=["no text", "of the future", "extra of another type"],
+)
+def test_a_message_that_no_load_or_audit_would_pass_does_not_stop_the_others(bench, task, warehouse, poison):
+    broken = {name: value for name, value in (post(91) | poison).items() if value is not None}
+    bench.publish(json.dumps(broken), *messages(92))
+
+    assert task.pull()["records"] == 1
+    merged(warehouse, task, 92)
+    (verdict,) = run(warehouse, "posts/audit.sql", task.run_id)
+
+    assert all(verdict.values())
+    assert task.acknowledge()["acknowledged"] == 2
+    assert len(task.quarantine()) == 1
 
 
 def test_a_batch_of_nothing_that_can_be_read_is_skipped_and_let_go(bench, task):

@@ -163,6 +163,39 @@ def test_no_json_does_more_than_being_unreadable(said: object):
     assert isinstance(found, x.Line)
 
 
+# --- what an audit would find ------------------------------------------------------------------
+
+
+def told(**changes: object) -> dict[str, object]:
+    return dict(line({"data": OLD}).record) | {"_fetched_at": NOON} | changes
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        told(),
+        told(text=""),
+        told(text=None, deleted_at=NOON),
+        told(created_at=NOON + timedelta(minutes=59)),
+    ],
+)
+def test_what_passes_the_audit_is_let_in(record: dict):
+    POSTS.vet(record)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (told(text=None), "without a text"),
+        (told(created_at=NOON + timedelta(hours=1)), "a post of 2026-11-20 13:00"),
+        (told(created_at=datetime(2010, 11, 3, tzinfo=UTC)), "a post of 2010"),
+    ],
+)
+def test_what_would_not_pass_the_audit_is_refused(record: dict, why: str):
+    with pytest.raises(Unreadable, match=why):
+        POSTS.vet(record)
+
+
 # --- ids and times -----------------------------------------------------------------------------
 
 
