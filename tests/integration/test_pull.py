@@ -153,6 +153,25 @@ def test_a_crash_before_the_acknowledgement_brings_the_messages_again(bench, tas
     assert [row["n"] for row in found] == [2]
 
 
+def test_two_runs_that_have_the_same_messages_merge_them_once(bench, task, warehouse):
+    """The lease of a run that takes too long ends, and its messages go to the next, which is not even alone."""
+    bench.publish(*messages(25, 26))
+    task.pull()
+    bench.lease(bench_leased(task), 0)
+    bench.publish(*messages(27))
+    other = Task(bench)
+    assert other.pull()["records"] == 3
+
+    merged(warehouse, task, 25, 26)
+    merged(warehouse, other, 25, 26, 27)
+    assert task.acknowledge()["agrees"]
+    assert other.acknowledge()["agrees"]
+
+    assert (bench.report()["waiting"], bench.report()["leased"]) == (0, 0)
+    found = warehouse.query_and_wait("SELECT text FROM x.posts WHERE text BETWEEN 'tesla 25' AND 'tesla 27'")
+    assert sorted(row["text"] for row in found) == ["tesla 25", "tesla 26", "tesla 27"]
+
+
 def bench_leased(task: Task) -> list[Any]:
     data = open_store(f"gs://{BUCKET}", GCP).get(f"{task.prefix}/{ACKS}")
     return [SimpleNamespace(ack_id=ack_id) for ack_id in orjson.loads(data or b"[]")]

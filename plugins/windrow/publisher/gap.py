@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import orjson
 
-from windrow.answer import Answer
+from windrow.answer import Answer, Outcome, Rejected
 from windrow.client import Client
 from windrow.errors import Misconfigured, RateLimited, Unreadable, WindrowError
 from windrow.query import Query
@@ -80,14 +80,14 @@ async def _page(client: Client, query: Query, pause_s: float) -> Answer:
         wait_s = pause_s
         try:
             answer = await client.ask(query, lambda _query, parsed: _POSTS.listed(parsed))
-            if isinstance(answer, Answer):
+            if isinstance(answer, Answer) and answer.outcome is Outcome.ANSWERED:
                 return answer
+            why = answer.reason if isinstance(answer, Rejected) else "X knows no such path"
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise Misconfigured(
-                    f"A gap cannot be filled: {answer.reason}",
+                    f"A gap cannot be filled: {why}",
                     advice="See what X says. The watermark stays before the gap, so a later start tries it again.",
                 )
-            why = answer.reason
         except Misconfigured:
             raise
         except RateLimited as limited:

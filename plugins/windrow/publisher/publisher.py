@@ -1,6 +1,7 @@
 """The loops of the publisher: read the stream and open it again, fill its gaps, write the state down."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -79,6 +80,7 @@ class Publisher:
         self._rules_hold_from = time.monotonic()
         self._watermark = Watermark()
         self._gaps: asyncio.Queue[Gap] = asyncio.Queue()
+        self._to_note = asyncio.Event()
 
     async def run(self) -> None:
         """Publish until the task is cancelled. Then what was read is published, and the state written down.
@@ -129,7 +131,6 @@ class Publisher:
         query = stream(usernames=self._usernames)
         async for line in self._client.lines(query, silence_s=self._tempo.silence, opened=self._opened):
             now = self._clock.now()
-            self._reconnect.arrived()
             await self._take(line, now)
             self._heard = now
 
@@ -140,10 +141,12 @@ class Publisher:
         except Unreadable as error:
             await self._intake.set_aside(line, error.reason)
             return
-        if said.trouble:
+        if said.trouble:  # a stream that tells nothing else does not work
             self._count["troubles"] += 1
             log.warning("X says: %s", said.trouble)
-        elif said.record is None:
+            return
+        self._reconnect.arrived()
+        if said.record is None:
             self._count["heartbeats"] += 1
         else:
             await self._intake.publish(dict(said.record), "stream", now)
@@ -157,6 +160,7 @@ class Publisher:
         log.info("the stream is open")
         if gap is not None:
             self._gaps.put_nowait(gap)
+        self._to_note.set()  # of the first time at all nothing else is known after a kill
 
     # --- the gaps ------------------------------------------------------------------------------
 
@@ -210,7 +214,10 @@ class Publisher:
         while True:
             self._outlet.check()
             await self._note()
-            await asyncio.sleep(self._tempo.note)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._tempo.note):
+                    await self._to_note.wait()
+            self._to_note.clear()
 
     async def _note(self) -> None:
         """Write the state down. Without MongoDB the stream is read on: what is known there is older, so safe."""

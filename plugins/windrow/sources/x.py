@@ -7,7 +7,6 @@ The API is renaming its fields (specification 2.167, August 2026): `tweet.*` bec
 whatever was asked for; `tweet.fields` is what is sent.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,7 +44,6 @@ _KNOWN = {
     *("edit_history_tweet_ids", "edit_history_post_ids", "referenced_tweets", "referenced_posts"),
 }
 _CAPPED = "usage-capped"
-_SPENDING = re.compile(r"spend[ -]?cap|credits", re.IGNORECASE)
 
 
 def post_id_at(moment: datetime) -> int:
@@ -71,8 +69,6 @@ def complaint(response: Response) -> Complaint:
     told = response.body[:4096].decode("utf-8", "replace")
     if _CAPPED in told:
         return Complaint("cap")
-    if response.status == 403 and _SPENDING.search(told):
-        return Complaint("spend")
     reset = response.headers.get("x-rate-limit-reset", "")
     remaining = response.headers.get("x-rate-limit-remaining", "")
     if response.status == 429 and remaining == "0" and reset.isdecimal():

@@ -73,8 +73,9 @@ def test_one_post_that_cannot_be_read_is_told_and_the_others_are_there(scripted:
     assert IDS[1].encode() in spoiled[0].post
 
 
-def test_a_refusal_says_that_the_watermark_waits(scripted: ScriptedApi):
-    scripted.answers(Reply({"detail": "bad query"}, 400))
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_refusal_says_that_the_watermark_waits(scripted: ScriptedApi, status: int):
+    scripted.answers(Reply({"detail": "bad query"}, status))
 
     with pytest.raises(Misconfigured, match="a later start tries it again"):
         filled(scripted)
