@@ -37,8 +37,6 @@ RULES_LAG_S = 20.0
 """How long a new rule takes, at most, until the stream goes by it."""
 
 _EPOCH_MS = 1_288_834_974_657
-_FIRST_ID = datetime(2010, 11, 4, tzinfo=UTC)
-"""When ids began to hold the time."""
 _KNOWN = {
     *("id", "text", "author_id", "created_at", "lang", "entities"),
     *("edit_history_tweet_ids", "edit_history_post_ids", "referenced_tweets", "referenced_posts"),
@@ -155,13 +153,15 @@ class Posts(Stream):
         return self.contract.record(_flat(post, _mapping(page)))
 
     def vet(self, record: Mapping[str, object]) -> None:
-        """Refuse what include/sql/bigquery/x/posts/audit.sql would find."""
+        """Refuse what audit.sql of x.posts would find, and a time that merge.sql would not look for its post at."""
         if record["text"] is None and record["deleted_at"] is None:
             raise Unreadable("a post without a text that is not deleted")
         made, told = record["created_at"], record["_fetched_at"]
         assert isinstance(made, datetime)  # noqa: S101 - the contract says so, of both
         assert isinstance(told, datetime)  # noqa: S101
-        if not _FIRST_ID < made < told + timedelta(hours=1):
+        if made != made_at(str(record["post_id"])):
+            raise Unreadable(f"created_at is {made.isoformat()}, and the id {record['post_id']} is of another time")
+        if made >= told + timedelta(hours=1):
             raise Unreadable(f"a post of {made:%Y-%m-%d %H:%M}, told at {told:%Y-%m-%d %H:%M} UTC")
 
     def line(self, line: bytes, now: datetime) -> Line:

@@ -176,7 +176,7 @@ def told(**changes: object) -> dict[str, object]:
         told(),
         told(text=""),
         told(text=None, deleted_at=NOON),
-        told(created_at=NOON + timedelta(minutes=59)),
+        told(_fetched_at=NOON - timedelta(minutes=59)),
     ],
 )
 def test_what_passes_the_audit_is_let_in(record: dict):
@@ -187,8 +187,9 @@ def test_what_passes_the_audit_is_let_in(record: dict):
     ("record", "why"),
     [
         (told(text=None), "without a text"),
-        (told(created_at=NOON + timedelta(hours=1)), "a post of 2026-11-20 13:00"),
-        (told(created_at=datetime(2010, 11, 3, tzinfo=UTC)), "a post of 2010"),
+        (told(_fetched_at=NOON - timedelta(hours=1)), "a post of 2026-11-20 12:00"),
+        (told(created_at=NOON + timedelta(milliseconds=1)), "of another time"),
+        (told(post_id="no id"), "no id of a post"),
     ],
 )
 def test_what_would_not_pass_the_audit_is_refused(record: dict, why: str):

@@ -4,8 +4,12 @@
 --
 -- The source may be any table with these columns: the Cloud Function posts_to_bigquery, a BigQuery subscription of
 -- Pub/Sub ("use table schema") or the Storage Write API can fill it instead of a load job. `source` then names it;
--- docs/x-posts.md says when.
+-- docs/x-posts.md says when. The two bounds let BigQuery leave all other partitions alone: an id tells when its post
+-- was made, so the same post has the same time.
 {%- set source = source | default('windrow_landing.x_posts_' ~ (run_id | slug)) %}
+DECLARE oldest TIMESTAMP DEFAULT (SELECT MIN(created_at) FROM `{{ source }}`);
+DECLARE newest TIMESTAMP DEFAULT (SELECT MAX(created_at) FROM `{{ source }}`);
+
 MERGE x.posts AS final
 USING (
   SELECT * EXCEPT (place)
@@ -19,13 +23,12 @@ USING (
   )
   WHERE place = 1
 ) AS landed
-ON final.post_id = landed.post_id
+ON final.post_id = landed.post_id AND final.created_at BETWEEN oldest AND newest
 WHEN MATCHED AND final.deleted_at IS NOT NULL AND final.edit_of IS NULL AND landed.edit_of IS NOT NULL THEN
   UPDATE SET edit_of = landed.edit_of
 WHEN MATCHED AND final.deleted_at IS NULL
   AND (landed.deleted_at IS NOT NULL OR landed._fetched_at >= final._fetched_at) THEN
   UPDATE SET
-    created_at = landed.created_at,
     text = landed.text,
     author_id = landed.author_id,
     username = landed.username,
