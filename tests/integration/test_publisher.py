@@ -385,6 +385,9 @@ def test_a_topic_that_is_taken_away_ends_it_with_what_to_do(desk: Desk) -> None:
     assert "X_TOPIC" in desk.log
     assert "Traceback" not in desk.log
 
+    assert desk.start().wait(30) == 2, "the topic is made anew, and the subscription stays one of the old"
+    assert "it would get none of the posts" in desk.log
+
 
 def test_the_end_waits_for_pubsub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with launched(tmp_path / "full", "--most-waiting", "1") as bench:

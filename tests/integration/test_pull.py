@@ -16,6 +16,7 @@ from google.cloud import bigquery
 
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from local_cloud.testing import running
+from tests.local_cloud.conftest import eventually
 from tests.local_cloud.pubsub.bench import Bench, texts
 from tests.x_table import NOW, SQL, land, post, run
 from windrow.batch import ACKS, Bounds, gather
@@ -170,6 +171,20 @@ def test_two_runs_that_have_the_same_messages_merge_them_once(bench, task, wareh
     assert (bench.report()["waiting"], bench.report()["leased"]) == (0, 0)
     found = warehouse.query_and_wait("SELECT text FROM x.posts WHERE text BETWEEN 'tesla 25' AND 'tesla 27'")
     assert sorted(row["text"] for row in found) == ["tesla 25", "tesla 26", "tesla 27"]
+
+
+def test_messages_are_ours_for_longer_than_the_subscription_says(bench, task):
+    impatient, other = f"{bench.name}-10", f"{bench.name}-too"
+    for name in (impatient, other):
+        bench.subscriber.create_subscription(name=name, topic=bench.topic, ack_deadline_seconds=10)
+    bench.publish(*messages(28))
+    task.batch["subscription"] = impatient.rpartition("/")[2]
+    task.pull()
+    assert len(bench.pull(name=other)) == 1
+
+    eventually(lambda: bench.report(other)["leased"] == 0, "the lease of ten seconds ends")
+
+    assert bench.report(impatient)["leased"] == 1
 
 
 def bench_leased(task: Task) -> list[Any]:

@@ -44,7 +44,7 @@ class Outlet:
     def prepare(self, subscription: str) -> None:
         """Make the topic and a subscription when they are not there. Blocks; call it before the first publish.
 
-        :raises Misconfigured: Pub/Sub refuses it.
+        :raises Misconfigured: Pub/Sub refuses it, or the subscription is of another topic.
         """
         with SubscriberClient() as subscriber:
             requests: tuple[tuple[Any, dict[str, Any]], ...] = (
@@ -72,6 +72,23 @@ class Outlet:
                     raise Misconfigured(
                         f"{request['name']} cannot be made: {error}", advice="Check X_PROJECT, X_TOPIC, X_SUBSCRIPTION."
                     ) from error
+            self._check_topic(subscriber, subscriber.subscription_path(self._project, subscription))
+
+    def _check_topic(self, subscriber: SubscriberClient, name: str) -> None:
+        """Return if the subscription gets what is published: one whose topic was made anew does not.
+
+        :raises Misconfigured: it does not.
+        """
+        try:
+            topic = subscriber.get_subscription(subscription=name).topic
+        except GoogleAPICallError as error:
+            log.warning("cannot see what topic %s is of: %s", name, error)
+            return
+        if topic != self._topic:
+            raise Misconfigured(
+                f"{name} is a subscription of {topic}, not of {self._topic}: it would get none of the posts.",
+                advice="Let the DAG take what it holds, delete it, and start again; or set X_TOPIC, X_SUBSCRIPTION.",
+            )
 
     @property
     def waiting(self) -> int:
