@@ -368,7 +368,8 @@ def test_without_mongodb_it_reads_on(desk: Desk, tmp_path: Path) -> None:
         eventually(lambda: "the state cannot be written down" in desk.log, "it is told", 60)
         desk.x.make(50)
         desk.published(ids(desk.x) - before)
-        assert process.poll() is None
+        process.terminate()  # as it looks for MongoDB again
+        assert process.wait(10) == 0, "it does not wait for it"
     finally:
         killed(process)
 

@@ -10,6 +10,7 @@ publisher   the loops: read the stream, fill its gaps, write the state down
 ├── clock       the time as X tells it
 ├── watermark   up to where everything is published, and the gaps behind breaks
 ├── gap         the recent search, over the time of a gap
+├── background  calls that block, without holding up the end
 └── intake      each record once to Pub/Sub, the rest to the quarantine
     └── outlet      Pub/Sub, with a bounded buffer before it
 """

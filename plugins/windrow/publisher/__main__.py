@@ -16,6 +16,7 @@ from pathlib import Path
 from windrow.auth import StaticToken
 from windrow.client import Client, Limits
 from windrow.errors import Misconfigured, WindrowError
+from windrow.publisher.background import in_background
 from windrow.publisher.outlet import Outlet
 from windrow.publisher.publisher import Publisher, Tempo
 from windrow.publisher.settings import Settings
@@ -34,7 +35,7 @@ async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
     """
     outlet = Outlet(settings.project, settings.topic)
     if settings.subscription:
-        await asyncio.to_thread(outlet.prepare, settings.subscription)
+        await in_background(lambda: outlet.prepare(settings.subscription))
     client = Client(
         settings.api_url, StaticToken(settings.bearer_token), name="x", policy=POLICY, limits=Limits(connections=2)
     )

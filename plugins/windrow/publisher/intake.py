@@ -1,6 +1,5 @@
 """What becomes of what X told: a record is published once, and what cannot be read goes into the quarantine."""
 
-import asyncio
 import hashlib
 import logging
 from collections import Counter, OrderedDict
@@ -10,6 +9,7 @@ from typing import Any
 from windrow.answer import Rejected, kept
 from windrow.message import to_message
 from windrow.plan import Run
+from windrow.publisher.background import in_background
 from windrow.publisher.outlet import Outlet
 from windrow.query import Query
 from windrow.sources.x import STREAM_PATH, Posts
@@ -63,4 +63,4 @@ class Intake:
         log.warning("what X told goes into the quarantine: %s", reason)
         query = Query.of(STREAM_PATH, {"line": hashlib.sha256(told).hexdigest()[:32]})
         rejected = Rejected(query, 200, kept(told.decode("utf-8", "backslashreplace")), reason, datetime.now(UTC))
-        await asyncio.to_thread(self._staging.reject, RUN, [(0, rejected)])
+        await in_background(lambda: self._staging.reject(RUN, [(0, rejected)]))

@@ -11,6 +11,7 @@ from typing import Any
 
 from windrow.client import Client, StreamRefused
 from windrow.errors import ApiUnreachable, StagingUnavailable, Unreadable
+from windrow.publisher.background import in_background
 from windrow.publisher.clock import Clock
 from windrow.publisher.gap import Spoiled, fill
 from windrow.publisher.intake import RUN, Intake
@@ -87,7 +88,7 @@ class Publisher:
 
         :raises WindrowError: what only a person can mend, or a new start; the message says how.
         """
-        await asyncio.to_thread(self._find_watermark)
+        await in_background(self._find_watermark)
         await self._set_rules()
         working = [asyncio.create_task(loop()) for loop in (self._note_often, self._read_for_ever, self._fill_for_ever)]
         try:
@@ -98,9 +99,10 @@ class Publisher:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
-            await self._note()  # before Pub/Sub, which may take longer than we are given
             await self._outlet.close(self._tempo.closing)
-            await self._note()
+            with contextlib.suppress(TimeoutError):  # what is noted is older, and safe
+                async with asyncio.timeout(self._tempo.note):
+                    await self._note()
 
     async def _set_rules(self) -> None:
         if await keep_in_step(self._client, self._rules):
@@ -223,7 +225,8 @@ class Publisher:
         """Write the state down. Without MongoDB the stream is read on: what is known there is older, so safe."""
         self._watermark.move(self._heard, self._outlet.oldest)
         try:
-            await asyncio.to_thread(self._staging.note, RUN, STEP, self._state())
+            state = self._state()
+            await in_background(lambda: self._staging.note(RUN, STEP, state))
         except StagingUnavailable as error:
             log.warning("the state cannot be written down: %s", error.what)
         else:
