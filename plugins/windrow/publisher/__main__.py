@@ -18,7 +18,7 @@ from windrow.client import Client, Limits
 from windrow.errors import Misconfigured, WindrowError
 from windrow.publisher.background import in_background
 from windrow.publisher.outlet import Outlet
-from windrow.publisher.publisher import Publisher, Tempo
+from windrow.publisher.publisher import PARTING_S, Publisher, Tempo
 from windrow.publisher.settings import Settings
 from windrow.sources.x import POLICY
 from windrow.staging import opened
@@ -39,7 +39,9 @@ async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
     client = Client(
         settings.api_url, StaticToken(settings.bearer_token), name="x", policy=POLICY, limits=Limits(connections=2)
     )
-    with opened(settings.mongo_url, settings.mongo_database) as staging:
+    mongo = contextlib.ExitStack()
+    staging = mongo.enter_context(opened(settings.mongo_url, settings.mongo_database))
+    try:
         async with client:
             publisher = Publisher(
                 client,
@@ -55,6 +57,10 @@ async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
                 asyncio.get_running_loop().add_signal_handler(signum, running.cancel)
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+    finally:
+        with contextlib.suppress(TimeoutError):  # its client looks for the server once more
+            async with asyncio.timeout(PARTING_S):
+                await in_background(mongo.close)
 
 
 def main() -> int:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 STEP = "publisher"
 """What the state is called among the figures of the run."""
+PARTING_S = 2.0
+"""How long MongoDB may take at the end, for the last note and to say goodbye: it may be gone."""
 _OVERLAP = timedelta(seconds=5)
 """So much longer than its gap is what the search is asked for: X's clock is told to the second."""
 
@@ -101,7 +103,7 @@ class Publisher:
             await asyncio.gather(*working, return_exceptions=True)
             await self._outlet.close(self._tempo.closing)
             with contextlib.suppress(TimeoutError):  # what is noted is older, and safe
-                async with asyncio.timeout(self._tempo.note):
+                async with asyncio.timeout(PARTING_S):
                     await self._note()
 
     async def _set_rules(self) -> None:
