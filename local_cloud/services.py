@@ -1,6 +1,7 @@
 """The services of the local cloud, as a table. To add one, add an entry to `table` (see README.md)."""
 
 import dataclasses
+import os
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -214,7 +215,8 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
 
 def _function(settings: Settings, environ: Mapping[str, str]) -> Service:
     """Google's own server of functions on the sources of ours: an edit needs a restart, but no build."""
-    main = settings.root / "include" / "functions" / "fetch_passenger" / "main.py"
+    functions = settings.root / "include" / "functions"
+    main = functions / "fetch_passenger" / "main.py"
     port = settings.function_port
     return Service(
         name="fetch-passenger",
@@ -225,7 +227,7 @@ def _function(settings: Settings, environ: Mapping[str, str]) -> Service:
         ),
         environment={
             **_plain(environ, settings.var / "home"),
-            "PYTHONPATH": str(settings.root / "plugins"),
+            "PYTHONPATH": os.pathsep.join([str(settings.root / "plugins"), str(functions / "shared")]),
             "MONGO_URL": settings.mongo_url,
             "API_URL": settings.api_url,
             "API_CLIENT_ID": "windrow-demo",

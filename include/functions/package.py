@@ -1,7 +1,8 @@
 """Package a function for its deployment: `python include/functions/package.py fetch_passenger`.
 
 It writes two forms of the same, ``build/<name>/`` and ``build/<name>.zip``: the files of the function's folder, and
-those modules of plugins/windrow that they import, directly or through others. Same sources, same zip, byte for byte.
+those modules of include/functions/shared and of plugins/windrow that they import, directly or through others. Same
+sources, same zip, byte for byte.
 """
 
 import argparse
@@ -15,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "windrow"
+SHARED = "shared"
+"""Folder of the modules that several functions have; they lie beside main.py in a package."""
 REGISTRIES = frozenset({"windrow.sources"})
 """Packages whose modules are imported by names that are made at run time: all of them are needed."""
 
@@ -24,10 +27,12 @@ def contents(function: str, root: Path = ROOT) -> dict[str, bytes]:
 
     :raises FileNotFoundError: there is no such function.
     """
-    folder = root / "include" / "functions" / function
+    functions = root / "include" / "functions"
+    folder = functions / function
     if not (folder / "main.py").is_file():
         raise FileNotFoundError(f"there is no function {function!r}: {folder / 'main.py'} does not exist")
     own = {path.name: path for path in (*folder.glob("*.py"), folder / "requirements.txt")}
+    own |= {path.name: path for path in _shared(own.values(), functions / SHARED)}
     plugins = root / "plugins"
     library = {str(path.relative_to(plugins)): path for path in _library(own.values(), plugins)}
     return {name: path.read_bytes() for name, path in sorted({**own, **library}.items())}
@@ -51,6 +56,18 @@ def write_zip(files: Mapping[str, bytes], path: Path) -> None:
             entry.create_system = 3  # Unix, on every system
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED, 9)
+
+
+def _shared(sources: Iterable[Path], folder: Path) -> set[Path]:
+    """Return the shared modules that these sources import, and those that these import in turn."""
+    found: set[Path] = set()
+    waiting = [path for path in sources if path.suffix == ".py"]
+    while waiting:
+        imported = {folder / f"{module}.py" for module in _imports(waiting.pop())}
+        new = {path for path in imported - found if path.is_file()}
+        found |= new
+        waiting += new
+    return found
 
 
 def _library(sources: Iterable[Path], plugins: Path) -> set[Path]:

@@ -15,7 +15,7 @@ from typing import Protocol
 import orjson
 import pyarrow as pa
 
-from windrow.answer import Rejected
+from windrow.answer import Rejected, kept
 from windrow.errors import ManifestMissing, Unreadable
 from windrow.landing import MANIFEST, PART_RECORDS, Manifest, ObjectStore, write_part
 from windrow.message import from_message
@@ -98,7 +98,7 @@ class Batch:
         rejected: list[tuple[int, Rejected]] = []
         for message in distinct.values():
             try:
-                records.append(from_message(message.data, self._stream.contract) | {"_run_id": self._run.run_id})
+                records.append(self._record(message.data))
             except Unreadable as error:
                 rejected.append((0, _rejected(message, error.reason)))
         staging.reject(self._run, rejected)
@@ -121,6 +121,15 @@ class Batch:
         )
         self._store.put(f"{self._prefix}/{MANIFEST}", orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
         return manifest
+
+    def _record(self, data: bytes) -> dict[str, object]:
+        """Read a message.
+
+        :raises Unreadable: it is none of this stream, or one that would not pass the audit.
+        """
+        record = from_message(data, self._stream.contract)
+        self._stream.vet(record)
+        return record | {"_run_id": self._run.run_id}
 
     def _tables(self, records: Sequence[dict[str, object]]) -> Iterator[pa.Table]:
         for place in range(0, len(records), PART_RECORDS):
@@ -145,4 +154,4 @@ class Batch:
 def _rejected(message: Received, reason: str) -> Rejected:
     log.warning("message %s goes into the quarantine: %s", message.message_id, reason)
     query = Query.of("/messages", {"id": message.message_id})
-    return Rejected(query, 200, message.data.decode("utf-8", "backslashreplace"), reason, datetime.now(UTC))
+    return Rejected(query, 200, kept(message.data.decode("utf-8", "backslashreplace")), reason, datetime.now(UTC))

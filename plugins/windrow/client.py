@@ -163,11 +163,13 @@ class Client:
             if action is not Action.REFRESH or failures > 1:  # the first new token is worth trying at once
                 await asyncio.sleep(pause_s)
 
-    async def lines(self, query: Query, *, silence_s: float, opened: Callable[[], None]) -> AsyncIterator[bytes]:
+    async def lines(
+        self, query: Query, *, silence_s: float, opened: Callable[[Mapping[str, str]], None]
+    ) -> AsyncIterator[bytes]:
         """Open a stream, once, and yield its lines as they come, for as long as it lasts.
 
         :param silence_s: the longest time without a byte before the stream counts as dead.
-        :param opened: called when the API has accepted the call, before the first line.
+        :param opened: called with the answer's headers when the API has accepted the call, before the first line.
         :raises StreamRefused: the API answered with something else than a stream.
         :raises ApiUnreachable: no answer, a broken connection, or silence for too long.
         """
@@ -182,7 +184,7 @@ class Client:
                 if got.status != HTTPStatus.OK:
                     response = Response(got.status, await got.read(), got.headers, signature=signature)
                     raise StreamRefused(self.name, response, self._policy.judge(response))
-                opened()
+                opened(got.headers)
                 async for line in _lines(got.content):
                     yield line
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

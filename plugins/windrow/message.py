@@ -35,7 +35,10 @@ def from_message(data: bytes, contract: Contract) -> dict[str, object]:
         raise Unreadable(f"the message has fields that the table has not: {unknown}")
     record = columns.record(fields)
     # what a contract calls extra are fields that it does not know; here the column itself is one that is known
-    return record | {"_extra": fields.get("_extra")}
+    extra = fields.get("_extra")
+    if not isinstance(extra, str | None):
+        raise Unreadable("field '_extra' should be a text")
+    return record | {"_extra": extra}
 
 
 @lru_cache

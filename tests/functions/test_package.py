@@ -10,6 +10,8 @@ import time
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from include.functions import package
 from tests.functions.harness import PYTHON, ROOT, environment
 
@@ -57,6 +59,17 @@ def test_the_zip_holds_what_is_needed_and_nothing_of_airflow(unpacked: Path, set
     assert not [
         name for name in names if re.match(r"windrow/(hooks|operators|sensors|triggers|engine|landing)\b", name)
     ]
+
+
+@pytest.mark.parametrize(
+    ("function", "shared"), [("fetch_passenger", True), ("posts_to_bigquery", True), ("top_tracks", False)]
+)
+def test_a_function_gets_what_it_shares_with_others_and_no_more(function: str, shared: bool) -> None:
+    files = package.contents(function)
+
+    for name in ("caller.py", "jsonlog.py"):
+        assert (name in files) is shared
+    assert all(name.startswith("windrow/") for name in files if "/" in name)
 
 
 def test_the_command_writes_a_folder_and_a_zip_of_it(tmp_path: Path) -> None:

@@ -129,7 +129,12 @@ def test_posts_that_come_at_once_go_in_few_calls(tables: bigquery.Client, posts:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"no json", "no JSON"), (b"{}", "'post_id' is missing"), (b'{"post_id": "1", "surprise": 1}', "surprise")],
+    [
+        (b"no json", "no JSON"),
+        (b"{}", "'post_id' is missing"),
+        (b'{"post_id": "1", "surprise": 1}', "surprise"),
+        (message(1, text=None), "without a text"),
+    ],
 )
 def test_a_message_that_is_none_is_refused_and_told(posts: Function, data: bytes, reason: str) -> None:
     before = len(posts.lines())

@@ -1,5 +1,6 @@
 """The publisher between the fake X API, Pub/Sub and MongoDB: as a process that is killed, and what stops it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,18 @@ from pymongo import MongoClient
 from local_cloud.apis import testing as fake_api
 from local_cloud.settings import X_TOKEN, Settings
 from local_cloud.testing import ROOT, running
-from tests.apis.x.bench import RULES, SIGNED, X
+from tests.apis.x.bench import RULES, SIGNED, STREAM, X
 from tests.local_cloud.conftest import eventually
 from tests.local_cloud.pubsub.bench import Bench, launched
-from windrow.publisher.publisher import RUN, STEP
+from tests.scripted_api import Reply, ScriptedApi
+from tests.x_table import post
+from windrow.auth import StaticToken
+from windrow.client import Client
+from windrow.publisher.intake import RUN, Intake
+from windrow.publisher.outlet import Outlet
+from windrow.publisher.publisher import STEP, Publisher, Tempo
+from windrow.publisher.reconnect import Pauses
+from windrow.sources.x import POLICY
 from windrow.staging import Staging
 
 
@@ -49,6 +59,7 @@ class Desk:
     database: str
     folder: Path
     rules: str = "tesla"
+    rules_lag: float = 0
     starts: int = 0
 
     @property
@@ -80,8 +91,8 @@ class Desk:
             sys.executable,
             "-m",
             "windrow.publisher",
-            "--search-lag",
-            "0.5",
+            *("--search-lag", "0.5"),
+            *("--rules-lag", str(self.rules_lag)),
             "--beat",
             str(self.folder / "beat"),
         ]
@@ -211,7 +222,7 @@ def killed(process: "subprocess.Popen[bytes]") -> None:
 def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
     before = ids(desk.x)
     with desk.publishing() as process:
-        eventually(lambda: "through" in desk.state, "its state is there", 20)
+        eventually(lambda: desk.state.get("through"), "its state is there", 20)
         desk.x.scene(rate_per_s=100)
         eventually(lambda: len(ids(desk.x) - before) > 200, "posts are made", 20)
         killed(process)
@@ -227,9 +238,9 @@ def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
         desk.x.scene(rate_per_s=0)
         wanted = ids(desk.x) - before
         messages = desk.published(wanted)
+        eventually(lambda: "filled the gap" in desk.log, "it says so")
 
     assert made_in_the_gap <= {m["post_id"] for m in messages if m["_key"] != "stream"}, "the search brought them"
-    assert "filled the gap" in desk.log
     assert "no reposts and no deletions" in desk.log
 
 
@@ -292,6 +303,203 @@ def test_a_sigterm_ends_it_in_order_and_what_was_read_is_published(desk: Desk) -
         assert desk.state["on_the_way"] == 0
         assert len(desk.messages()) == desk.state["acknowledged"] > 0
     assert ids(desk.x) - before
+
+
+def test_what_new_rules_did_not_match_yet_is_filled_in(desk: Desk) -> None:
+    """X says that a rule takes 20 s to hold; here it takes three."""
+    before = ids(desk.x)
+    desk.x.scene(rule_delay_s=3)
+    desk.rules_lag = 4
+    with desk.publishing():
+        desk.x.make(50)
+        deaf_to = ids(desk.x) - before
+        assert desk.x.admin("GET")["sent_posts"] == 0
+        messages = desk.published(deaf_to)
+        eventually(lambda: desk.state.get("gaps") == 0, "the gap is closed", 20)
+
+    assert sorted(message["post_id"] for message in messages) == sorted(deaf_to)
+
+
+def test_a_gap_is_filled_though_the_stream_breaks_again_and_again(desk: Desk) -> None:
+    before = ids(desk.x)
+    with desk.publishing() as process:
+        eventually(lambda: desk.state.get("through"), "its state is there", 20)
+        killed(process)
+    eventually(lambda: not desk.x.admin("GET")["connected"], "the stream is closed", 20)
+    desk.x.make(1500)  # many pages
+    missed = ids(desk.x) - before
+
+    with desk.publishing() as process:
+        for _ in range(4):
+            eventually(lambda: desk.connected(process), "it is open")
+            desk.x.admin("POST", "/cut")
+            desk.x.make(20)
+        eventually(lambda: desk.connected(process), "it is open")
+        wanted = ids(desk.x) - before
+        messages = desk.published(wanted)
+        eventually(lambda: desk.state["reading"] and desk.state["gaps"] == 0, "no gap is left", 30)
+
+    assert missed <= wanted
+    assert len(messages) == len(wanted), "none twice, none besides"
+
+
+def test_a_gap_is_filled_though_the_search_gives_up_in_the_middle(desk: Desk) -> None:
+    before = ids(desk.x)
+    with desk.publishing() as process:
+        eventually(lambda: desk.state.get("through"), "its state is there", 20)
+        killed(process)
+    eventually(lambda: not desk.x.admin("GET")["connected"], "the stream is closed", 20)
+    desk.x.make(1500)
+    wanted = ids(desk.x) - before
+
+    desk.x.api.faults(error_share=0.3, error_status=503, cut_share=0.1, malformed_share=0.1)
+    with desk.publishing():
+        messages = desk.published(wanted)
+
+    assert sorted(message["post_id"] for message in messages) == sorted(wanted)
+
+
+def test_without_mongodb_it_reads_on(desk: Desk, tmp_path: Path) -> None:
+    before = ids(desk.x)
+    with running({"mongo"}, tmp_path / "var") as mongo:
+        process = desk.start(MONGO_URL=mongo.mongo_url)
+        eventually(lambda: desk.connected(process), "the stream is open", 40)
+    try:
+        eventually(lambda: "the state cannot be written down" in desk.log, "it is told", 60)
+        desk.x.make(50)
+        desk.published(ids(desk.x) - before)
+        process.terminate()  # as it looks for MongoDB again
+        assert process.wait(10) == 0, "it does not wait for it"
+    finally:
+        killed(process)
+
+
+# --- the end -----------------------------------------------------------------------------------
+
+
+def test_a_topic_that_is_taken_away_ends_it_with_what_to_do(desk: Desk) -> None:
+    with desk.publishing() as process:
+        desk.bench.publisher.delete_topic(topic=desk.bench.topic)
+        desk.x.make(10)
+        assert process.wait(30) == 2
+
+    assert "X_TOPIC" in desk.log
+    assert "Traceback" not in desk.log
+
+    assert desk.start().wait(30) == 2, "the topic is made anew, and the subscription stays one of the old"
+    assert "it would get none of the posts" in desk.log
+
+
+def test_the_end_waits_for_pubsub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with launched(tmp_path / "full", "--most-waiting", "1") as bench:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{bench.port}")
+        bench.make()
+
+        async def two_at_the_end() -> int:
+            outlet = Outlet(*names(bench))
+            await outlet.publish(b"one", 1.0)
+            await outlet.flushed()
+            await outlet.publish(b"two", 2.0)
+            closing = asyncio.create_task(outlet.close(20))
+            await asyncio.sleep(0.5)
+            assert not closing.done(), "the second waits for the first to be taken"
+            await asyncio.to_thread(lambda: bench.acknowledge(bench.pull()))
+            await closing
+            return outlet.waiting
+
+        assert asyncio.run(two_at_the_end()) == 0
+
+
+def test_a_post_that_was_given_up_while_it_waited_for_room_may_come_again(
+    staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with launched(tmp_path / "full", "--most-waiting", "1") as bench:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{bench.port}")
+        bench.make()
+
+        async def again() -> list[bool]:
+            intake = Intake(Outlet(*names(bench), room=1), staging)
+
+            def publish(number: int) -> "asyncio.Task[bool]":
+                return asyncio.create_task(intake.publish(post(number), "stream", float(number)))
+
+            taken = [await publish(1), await publish(2)]  # the second is on its way, and there is no room for more
+            waiting = publish(3)
+            await asyncio.sleep(0.1)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            await asyncio.to_thread(lambda: bench.acknowledge(bench.pull()))
+            return [*taken, await publish(3), await publish(3)]
+
+        assert asyncio.run(again()) == [True, True, True, False]
+
+
+def names(bench: Bench) -> tuple[str, str]:
+    """The project and the topic of a bench."""
+    return "windrow", bench.topic.rpartition("/")[2]
+
+
+def script(scripted: ScriptedApi, stream: Reply) -> None:
+    """Let X have the rule, such a stream, and nothing to find."""
+    rules = Reply({"data": [{"id": "1", "value": "tesla", "tag": "cars"}], "meta": {}})
+    nothing = Reply({"meta": {"result_count": 0}})
+    scripted.script = lambda asked: {RULES: rules, STREAM: stream}.get(asked.path, nothing)
+
+
+def test_a_stream_that_tells_only_of_trouble_is_opened_ever_later(
+    scripted: ScriptedApi, staging: Staging, outlet: Callable[[], Outlet], caplog: pytest.LogCaptureFixture
+) -> None:
+    script(scripted, Reply(b'{"errors": [{"title": "operational-disconnect"}]}\r\n'))
+    tempo = Tempo(pauses=Pauses(broken_step=1000, broken_most=1000), closing=1)
+
+    publish_until(
+        lambda: "opened again in 1000.0 s" in caplog.text, scripted, staging, outlet, tempo, "the second pause is long"
+    )
+
+    assert len([asked for asked in scripted.asked if asked.path == STREAM]) == 2
+
+
+def publish_until(
+    condition: Callable[[], bool],
+    api: ScriptedApi,
+    staging: Staging,
+    outlet: Callable[[], Outlet],
+    tempo: Tempo,
+    what: str,
+) -> None:
+    async def publish() -> None:
+        async with Client(api.url, StaticToken("token"), name="x", policy=POLICY) as client:
+            publisher = Publisher(client, outlet(), staging, {"cars": "tesla"}, tempo=tempo)
+            running = asyncio.create_task(publisher.run())
+            await asyncio.to_thread(lambda: eventually(lambda: running.done() or condition(), what))
+            running.cancel()
+            await asyncio.wait([running])
+            assert running.cancelled(), running.exception()
+
+    asyncio.run(publish())
+
+
+@pytest.fixture
+def outlet(pubsub: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Outlet]:
+    """What opens an outlet to a topic, in the loop that is running."""
+    bench = Bench(pubsub.pubsub_port, pubsub.pubsub_http_port)
+    bench.make()
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.pubsub_address)
+    return lambda: Outlet(*names(bench))
+
+
+def test_the_watermark_is_told_by_the_clock_of_x(
+    scripted: ScriptedApi, staging: Staging, outlet: Callable[[], Outlet]
+) -> None:
+    script(scripted, Reply(b"\r\n", headers={"Date": "Fri, 20 Nov 2026 12:00:00 GMT"}))
+
+    def told() -> float | None:
+        through: float | None = staging.notes(RUN).get(STEP, {}).get("through")
+        return through
+
+    publish_until(lambda: told() is not None, scripted, staging, outlet, Tempo(search_lag=0, closing=1), "it is noted")
+
+    assert abs((told() or 0) - datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()) < 10
 
 
 def test_a_full_pubsub_holds_the_stream_back_and_nothing_is_lost(desk: Desk, tmp_path: Path) -> None:

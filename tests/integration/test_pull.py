@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,9 @@ from google.cloud import bigquery
 
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from local_cloud.testing import running
+from tests.local_cloud.conftest import eventually
 from tests.local_cloud.pubsub.bench import Bench, texts
-from tests.x_table import SQL, land, post, run
+from tests.x_table import NOW, SQL, land, post, run
 from windrow.batch import ACKS, Bounds, gather
 from windrow.errors import ConnectionUnusable, CountsDisagree, ManifestMissing
 from windrow.hooks.pubsub import Subscription
@@ -152,6 +154,39 @@ def test_a_crash_before_the_acknowledgement_brings_the_messages_again(bench, tas
     assert [row["n"] for row in found] == [2]
 
 
+def test_two_runs_that_have_the_same_messages_merge_them_once(bench, task, warehouse):
+    """The lease of a run that takes too long ends, and its messages go to the next, which is not even alone."""
+    bench.publish(*messages(25, 26))
+    task.pull()
+    bench.lease(bench_leased(task), 0)
+    bench.publish(*messages(27))
+    other = Task(bench)
+    assert other.pull()["records"] == 3
+
+    merged(warehouse, task, 25, 26)
+    merged(warehouse, other, 25, 26, 27)
+    assert task.acknowledge()["agrees"]
+    assert other.acknowledge()["agrees"]
+
+    assert (bench.report()["waiting"], bench.report()["leased"]) == (0, 0)
+    found = warehouse.query_and_wait("SELECT text FROM x.posts WHERE text BETWEEN 'tesla 25' AND 'tesla 27'")
+    assert sorted(row["text"] for row in found) == ["tesla 25", "tesla 26", "tesla 27"]
+
+
+def test_messages_are_ours_for_longer_than_the_subscription_says(bench, task):
+    impatient, other = f"{bench.name}-10", f"{bench.name}-too"
+    for name in (impatient, other):
+        bench.subscriber.create_subscription(name=name, topic=bench.topic, ack_deadline_seconds=10)
+    bench.publish(*messages(28))
+    task.batch["subscription"] = impatient.rpartition("/")[2]
+    task.pull()
+    assert len(bench.pull(name=other)) == 1
+
+    eventually(lambda: bench.report(other)["leased"] == 0, "the lease of ten seconds ends")
+
+    assert bench.report(impatient)["leased"] == 1
+
+
 def bench_leased(task: Task) -> list[Any]:
     data = open_store(f"gs://{BUCKET}", GCP).get(f"{task.prefix}/{ACKS}")
     return [SimpleNamespace(ack_id=ack_id) for ack_id in orjson.loads(data or b"[]")]
@@ -166,6 +201,24 @@ def test_a_message_that_cannot_be_read_goes_to_the_quarantine_and_is_let_go(benc
 
     assert (receipt["exported"], receipt["unreadable"], receipt["acknowledged"]) == (1, 2, 3)
     assert len(task.quarantine()) == 2
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [{"text": None}, {"created_at": (NOW + timedelta(days=1)).isoformat()}, {"_extra": 7}],
+    ids=["no text", "of the future", "extra of another type"],
+)
+def test_a_message_that_no_load_or_audit_would_pass_does_not_stop_the_others(bench, task, warehouse, poison):
+    broken = {name: value for name, value in (post(91) | poison).items() if value is not None}
+    bench.publish(json.dumps(broken), *messages(92))
+
+    assert task.pull()["records"] == 1
+    merged(warehouse, task, 92)
+    (verdict,) = run(warehouse, "posts/audit.sql", task.run_id)
+
+    assert all(verdict.values())
+    assert task.acknowledge()["acknowledged"] == 2
+    assert len(task.quarantine()) == 1
 
 
 def test_a_batch_of_nothing_that_can_be_read_is_skipped_and_let_go(bench, task):

@@ -145,6 +145,39 @@ def test_marts_count_what_is_there_now(final):
     assert rows("accounts", "author_id, account, posts, reposts") == [("1", "1", 2, 0), ("2", "ada", 2, 1)]
 
 
+@pytest.mark.parametrize(
+    "batches",
+    [
+        lambda edit, gone: [(edit,), (gone,)],
+        lambda edit, gone: [(gone,), (edit,)],
+        lambda edit, gone: [(edit, gone)],
+    ],
+    ids=["deleted later", "deleted before it came", "in one batch"],
+)
+def test_of_a_chain_of_edits_the_last_counts_and_none_when_that_is_deleted(final, batches):
+    first, second = post(1), post(2, edit_of=post(1)["post_id"])
+    third = post(3, edit_of=second["post_id"])
+    merge(final, first, second, run_id="chain")
+    for number, batch in enumerate(batches(third, deletion(3))):
+        merge(final, *batch, run_id=f"late{number}")
+    run(final, "by_hour/query.sql")
+
+    assert [(row["text"], row["edit_of"]) for row in table(final)] == [
+        ("tesla 1", None),
+        ("tesla 2", first["post_id"]),
+        (None, second["post_id"]),
+    ]
+    assert list(final.query_and_wait("SELECT * FROM x.by_hour")) == []
+
+
+def test_of_a_chain_of_edits_only_the_last_counts(final):
+    first, second = post(1, lang="de"), post(2, lang="fr", edit_of=post(1)["post_id"])
+    merge(final, post(3, lang="ja", edit_of=second["post_id"]), second, first)
+    run(final, "by_hour/query.sql")
+
+    assert [row["lang"] for row in final.query_and_wait("SELECT lang FROM x.by_hour")] == ["ja"]
+
+
 def test_marts_of_an_empty_table_are_empty(final):
     for mart in MARTS:
         run(final, f"{mart}/query.sql")

@@ -32,6 +32,7 @@ def test_a_message_has_the_columns_of_the_table_and_no_others():
         (b"[]", "JSON object"),
         (b"{}", "'post_id' is missing"),
         (b'{"post_id": "1", "surprise": 1}', "surprise"),
+        (to_message(RECORD | {"_extra": 7}), "_extra"),
     ],
 )
 def test_a_message_that_is_none_is_refused(message: bytes, why: str):

@@ -43,6 +43,7 @@ from windrow.sources.x import Posts
 
 log = logging.getLogger("posts_to_bigquery")
 SOURCE = "push"
+POSTS = Posts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,9 @@ class Function:
 
     async def _write(self, message_id: str, data: bytes) -> Reply:
         try:
-            record = from_message(data, Posts.contract) | {"_run_id": SOURCE}
-            row = orjson.loads(orjson.dumps(record))
+            record = from_message(data, POSTS.contract)
+            POSTS.vet(record)
+            row = orjson.loads(orjson.dumps(record | {"_run_id": SOURCE}))
             await self._writer.write(f"{record['post_id']}/{record['deleted_at'] is not None}", row)
         except Unreadable as error:
             return Reply(422, "unreadable", error.reason, logging.ERROR, message_id)

@@ -11,6 +11,8 @@ from windrow.batch import Received
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
 
+LEASE_S = 600
+"""Seconds that a message is ours; Pub/Sub allows no more."""
 _PATIENCE = Retry(timeout=60.0)
 """How long a call is tried again while the service is not there."""
 
@@ -31,10 +33,16 @@ class Subscription:
         self.path = f"projects/{hook.project_id}/subscriptions/{name}"
 
     def pull(self, most: int, wait_s: float) -> list[Received]:
-        """Return up to so many messages; wait so long for the first.
+        """Return up to so many messages, ours for ten minutes; wait so long for the first.
 
         :raises ConnectionUnusable: there is no such subscription.
         """
+        received = self._pull(most, wait_s)
+        if received:
+            self._lease(received, LEASE_S)
+        return received
+
+    def _pull(self, most: int, wait_s: float) -> list[Received]:
         try:
             answer = self._client.pull(subscription=self.path, max_messages=most, timeout=wait_s, retry=None)
         except DeadlineExceeded:
@@ -52,11 +60,17 @@ class Subscription:
 
     def is_waiting(self, wait_s: float) -> bool:
         """Say whether there is a message, at latest after so many seconds. It is given back at once."""
-        received = self.pull(1, wait_s)
+        received = self._pull(1, wait_s)
         if received:
-            ack_ids = [message.ack_id for message in received]
-            self._client.modify_ack_deadline(subscription=self.path, ack_ids=ack_ids, ack_deadline_seconds=0)
+            self._lease(received, 0)
         return bool(received)
+
+    def _lease(self, received: Sequence[Received], seconds: int) -> None:
+        """Keep messages for so long, whatever the subscription says of it; 0 gives them back."""
+        ack_ids = [message.ack_id for message in received]
+        self._client.modify_ack_deadline(
+            subscription=self.path, ack_ids=ack_ids, ack_deadline_seconds=seconds, retry=_PATIENCE
+        )
 
     def close(self) -> None:
         """Close the connection."""

@@ -16,8 +16,9 @@ from pathlib import Path
 from windrow.auth import StaticToken
 from windrow.client import Client, Limits
 from windrow.errors import Misconfigured, WindrowError
+from windrow.publisher.background import in_background
 from windrow.publisher.outlet import Outlet
-from windrow.publisher.publisher import Publisher, Tempo
+from windrow.publisher.publisher import PARTING_S, Publisher, Tempo
 from windrow.publisher.settings import Settings
 from windrow.sources.x import POLICY
 from windrow.staging import opened
@@ -34,11 +35,13 @@ async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
     """
     outlet = Outlet(settings.project, settings.topic)
     if settings.subscription:
-        await asyncio.to_thread(outlet.prepare, settings.subscription)
+        await in_background(lambda: outlet.prepare(settings.subscription))
     client = Client(
         settings.api_url, StaticToken(settings.bearer_token), name="x", policy=POLICY, limits=Limits(connections=2)
     )
-    with opened(settings.mongo_url, settings.mongo_database) as staging:
+    mongo = contextlib.ExitStack()
+    staging = mongo.enter_context(opened(settings.mongo_url, settings.mongo_database))
+    try:
         async with client:
             publisher = Publisher(
                 client,
@@ -54,6 +57,10 @@ async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
                 asyncio.get_running_loop().add_signal_handler(signum, running.cancel)
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+    finally:
+        with contextlib.suppress(TimeoutError):  # its client looks for the server once more
+            async with asyncio.timeout(PARTING_S):
+                await in_background(mongo.close)
 
 
 def main() -> int:
@@ -71,10 +78,18 @@ def main() -> int:
         default=Tempo.search_lag,
         help="how long after the stream began again its gap is filled (%(default)s)",
     )
+    parser.add_argument(
+        "--rules-lag",
+        type=float,
+        metavar="SECONDS",
+        default=Tempo.rules_lag,
+        help="how long the stream does not go by new rules yet; that is a gap, too (%(default)s)",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    tempo = Tempo(search_lag=options.search_lag, rules_lag=options.rules_lag)
     try:
-        asyncio.run(serve(Settings.read(os.environ), Tempo(search_lag=options.search_lag), options.beat))
+        asyncio.run(serve(Settings.read(os.environ), tempo, options.beat))
     except Misconfigured as error:
         log.error("%s", error)
         return FINAL

@@ -1,16 +1,17 @@
 """Pub/Sub, with a bounded buffer before it: who publishes waits while too much is not yet acknowledged."""
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Any
 
-from google.api_core.exceptions import AlreadyExists, GoogleAPICallError, PermissionDenied
+from google.api_core.exceptions import AlreadyExists, ClientError, GoogleAPICallError, PermissionDenied
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.cloud.pubsub_v1.types import BatchSettings
 
-from windrow.errors import Misconfigured
+from windrow.errors import Misconfigured, Unanswered, WindrowError
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Outlet:
     def prepare(self, subscription: str) -> None:
         """Make the topic and a subscription when they are not there. Blocks; call it before the first publish.
 
-        :raises Misconfigured: Pub/Sub refuses it.
+        :raises Misconfigured: Pub/Sub refuses it, or the subscription is of another topic.
         """
         with SubscriberClient() as subscriber:
             requests: tuple[tuple[Any, dict[str, Any]], ...] = (
@@ -71,6 +72,23 @@ class Outlet:
                     raise Misconfigured(
                         f"{request['name']} cannot be made: {error}", advice="Check X_PROJECT, X_TOPIC, X_SUBSCRIPTION."
                     ) from error
+            self._check_topic(subscriber, subscriber.subscription_path(self._project, subscription))
+
+    def _check_topic(self, subscriber: SubscriberClient, name: str) -> None:
+        """Return if the subscription gets what is published: one whose topic was made anew does not.
+
+        :raises Misconfigured: it does not.
+        """
+        try:
+            topic = subscriber.get_subscription(subscription=name).topic
+        except GoogleAPICallError as error:
+            log.warning("cannot see what topic %s is of: %s", name, error)
+            return
+        if topic != self._topic:
+            raise Misconfigured(
+                f"{name} is a subscription of {topic}, not of {self._topic}: it would get none of the posts.",
+                advice="Let the DAG take what it holds, delete it, and start again; or set X_TOPIC, X_SUBSCRIPTION.",
+            )
 
     @property
     def waiting(self) -> int:
@@ -86,7 +104,7 @@ class Outlet:
         """Hand a message over; wait while there is no room. It is not acknowledged on return.
 
         :param at: when it arrived here, in seconds since 1970; never earlier than that of the message before.
-        :raises Exception: what an earlier message failed of.
+        :raises WindrowError: what `check` raises.
         """
         await self._room.acquire()
         self.check()
@@ -96,9 +114,13 @@ class Outlet:
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._settle, number, done))
 
     def check(self) -> None:
-        """Raise what a message failed of, if one did."""
+        """Return if no message has failed.
+
+        :raises Misconfigured: Pub/Sub refuses what it is sent.
+        :raises Unanswered: it took a message at no try; the client tries for ten minutes.
+        """
         if self._failure is not None:
-            raise self._failure
+            raise _failed(self._topic, self._failure) from self._failure
 
     def _settle(self, number: int, done: "Future[str]") -> None:
         error = done.exception()
@@ -113,7 +135,7 @@ class Outlet:
     async def flushed(self) -> None:
         """Wait until all that was handed over before this call is acknowledged.
 
-        :raises Exception: what a message failed of.
+        :raises WindrowError: what `check` raises.
         """
         last = self._sent
         while next(iter(self._on_the_way), last + 1) <= last:
@@ -121,7 +143,16 @@ class Outlet:
             self._settled.clear()
             await self._settled.wait()
 
-    async def close(self) -> None:
-        """Wait until everything that was handed over is acknowledged, or refused."""
-        await asyncio.to_thread(self._client.stop)
-        await asyncio.sleep(0)  # the last callbacks
+    async def close(self, patience_s: float) -> None:
+        """Send what waits to be sent, and wait until everything is acknowledged or refused, at most for so long."""
+        self._client.stop()  # it says itself that it waits for nothing
+        with contextlib.suppress(TimeoutError, WindrowError):
+            async with asyncio.timeout(patience_s):
+                await self.flushed()
+
+
+def _failed(topic: str, error: BaseException) -> WindrowError:
+    what = f"{topic} does not take a post: {type(error).__name__}: {error}"[:400]
+    if isinstance(error, ClientError):
+        return Misconfigured(what, advice="Check X_PROJECT, X_TOPIC, and what the account may publish to.")
+    return Unanswered(what, advice="Start the publisher again: what Pub/Sub has not acknowledged is searched for.")

@@ -6,6 +6,8 @@ from windrow.client import StreamRefused
 from windrow.errors import CredentialsRejected, Misconfigured
 from windrow.policy import Action
 
+_OF_THE_ACCOUNT = {402, 403, 429}
+
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
@@ -64,8 +66,8 @@ def _final(refused: StreamRefused) -> Misconfigured:
             refused.what,
             advice="The app's token was revoked: make a new one in the developer console, set X_BEARER_TOKEN.",
         )
-    return Misconfigured(
-        refused.what,
-        advice="Buy credits, or raise the cap, in the developer console of X; then start the publisher again. It "
-        "fills the gap by the search.",
-    )
+    if refused.status in _OF_THE_ACCOUNT:
+        advice = "Buy credits, raise the cap, or give the app access, in the developer console of X; then start again."
+    else:
+        advice = "Do what X says; then start the publisher again."
+    return Misconfigured(refused.what, advice=f"{advice} The gap is filled by the search.")

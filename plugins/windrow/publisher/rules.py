@@ -15,8 +15,10 @@ from windrow.sources.x import RULES_PATH
 log = logging.getLogger(__name__)
 
 
-async def keep_in_step(client: Client, wanted: Mapping[str, str]) -> None:
-    """Let the stream have exactly these rules, given by their tags. A tag cannot be edited: the rule is made anew.
+async def keep_in_step(client: Client, wanted: Mapping[str, str]) -> bool:
+    """Let the stream have exactly these rules, given by their tags; say whether one was missing.
+
+    A tag cannot be edited: the rule is made anew.
 
     :raises Misconfigured: X refuses a rule, or the call.
     :raises WindrowError: what `Client.ask` raises.
@@ -34,6 +36,7 @@ async def keep_in_step(client: Client, wanted: Mapping[str, str]) -> None:
         await _ask(client, _post({"delete": {"ids": surplus}}))
     if missing or surplus:
         log.info("rules of the stream: %d added, %d deleted", len(missing), len(surplus))
+    return bool(missing)
 
 
 def _post(body: Mapping[str, Any]) -> Query:

@@ -1,46 +1,64 @@
 """Up to where everything is published: an instant that a restart can begin at, without losing a post."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MARGIN_S = 60.0
 """The stream is not in order: a post may come so much later than one that was made after it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Gap:
+    """A time of which the stream may have told nothing (seconds since 1970)."""
+
+    since: float
+    until: float
+
+
 @dataclass(slots=True)
 class Watermark:
-    """All posts made before ``through`` (seconds since 1970) that the stream told are published.
+    """What the stream told is published up to ``reached`` (seconds since 1970), but for the gaps.
 
-    It stands still while the stream is broken, and until the gap that this left is filled.
+    It stands still while the stream is broken. None: the stream was never open, so nothing was missed.
     """
 
-    through: float
-    gap_until: float | None = None
-    """Where the open gap ends: the stream began again then. None while there is no gap."""
+    reached: float | None = None
+    gaps: list[Gap] = field(default_factory=list)
+    """Not filled yet, in the order of their times."""
     broken: bool = True
-    """Whether the stream is not there, so that the gap grows."""
 
-    def opened(self, now: float) -> None:
-        """Learn that the stream is there again: what was made from ``through`` until now has to be filled in."""
+    @property
+    def through(self) -> float | None:
+        """All posts made before this that the stream, or the search in its place, told are published."""
+        return self.gaps[0].since if self.gaps else self.reached
+
+    def opened(self, now: float, whole_from: float) -> Gap | None:
+        """Learn that the stream is there again, and return the gap that this leaves.
+
+        :param whole_from: from when on it tells all that it should; not before all rules hold.
+        """
         self.broken = False
-        self.gap_until = now
+        since = now if self.reached is None else self.reached
+        self.reached = max(since, whole_from, now)
+        if since == self.reached:
+            return None
+        gap = Gap(since, self.reached)
+        self.gaps.append(gap)
+        return gap
 
     def lost(self) -> None:
         """Learn that the stream is not there any more."""
         self.broken = True
-        self.gap_until = None
 
-    def filled(self, until: float) -> None:
-        """Learn that the gap that ended then is filled, and all of it acknowledged."""
-        if self.gap_until == until:
-            self.gap_until = None
+    def filled(self, gap: Gap) -> None:
+        """Learn that a gap is filled, and all of it acknowledged."""
+        self.gaps.remove(gap)
 
-    def move(self, heard: float, oldest: float | None) -> float:
-        """Move as far as may be, and return how far everything is published.
+    def move(self, heard: float, oldest: float | None) -> None:
+        """Move as far as may be.
 
         :param heard: when the last line came, a heartbeat too: up to then nothing was missed.
         :param oldest: when the oldest message came that is not acknowledged.
         """
-        if not self.broken and self.gap_until is None:
+        if not self.broken and self.reached is not None:
             safe = min(heard, oldest) if oldest is not None else heard
-            self.through = max(self.through, safe - MARGIN_S)
-        return self.through
+            self.reached = max(self.reached, safe - MARGIN_S)

@@ -110,6 +110,15 @@ class Stream(ABC):
         """
         return None
 
+    def vet(self, record: Mapping[str, object]) -> None:
+        """Refuse a record of a message that keeps the contract, and that an audit would still find.
+
+        A whole batch would fail with it, whenever it comes again.
+
+        :raises Unreadable: it is one.
+        """
+        return
+
     @abstractmethod
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the records in the parsed answer to a query, checked by the contract.

@@ -7,7 +7,6 @@ The API is renaming its fields (specification 2.167, August 2026): `tweet.*` bec
 whatever was asked for; `tweet.fields` is what is sent.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,9 +28,13 @@ FIELDS = "author_id,created_at,edit_history_tweet_ids,entities,lang,public_metri
 USERNAMES = {"expansions": "author_id", "user.fields": "username"}
 """Parameters that bring the names of accounts. X charges for every user that it tells."""
 SEARCH_DAYS = 7
+SEARCH_SLACK = timedelta(hours=1)
+"""A walk through all pages takes its time, and must not begin where the search no longer reaches at its end."""
 LONGEST_QUERY = 512
 SEARCH_LAG_S = 30.0
 """How far the search is behind the stream."""
+RULES_LAG_S = 20.0
+"""How long a new rule takes, at most, until the stream goes by it."""
 
 _EPOCH_MS = 1_288_834_974_657
 _KNOWN = {
@@ -39,7 +42,6 @@ _KNOWN = {
     *("edit_history_tweet_ids", "edit_history_post_ids", "referenced_tweets", "referenced_posts"),
 }
 _CAPPED = "usage-capped"
-_SPENDING = re.compile(r"spend[ -]?cap|credits", re.IGNORECASE)
 
 
 def post_id_at(moment: datetime) -> int:
@@ -65,8 +67,6 @@ def complaint(response: Response) -> Complaint:
     told = response.body[:4096].decode("utf-8", "replace")
     if _CAPPED in told:
         return Complaint("cap")
-    if response.status == 403 and _SPENDING.search(told):
-        return Complaint("spend")
     reset = response.headers.get("x-rate-limit-reset", "")
     remaining = response.headers.get("x-rate-limit-remaining", "")
     if response.status == 429 and remaining == "0" and reset.isdecimal():
@@ -132,15 +132,37 @@ class Posts(Stream):
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the posts of a page, or of an array of pages."""
         pages = answer if isinstance(answer, list) else [answer]
-        return [record for page in pages for record in self._page(page)]
+        return [self.record(post, page) for page in pages for post in self.listed(page)]
 
-    def _page(self, page: object) -> list[dict[str, object]]:
+    def listed(self, page: object) -> Sequence[object]:
+        """Return the posts of a page, unread.
+
+        :raises Unreadable: it is no page.
+        """
         _meta(page)
-        body = _mapping(page)
-        posts = body.get("data", [])
+        posts = _mapping(page).get("data", [])
         if not isinstance(posts, list):
             raise Unreadable("data should be a list of posts")
-        return [self.contract.record(_flat(post, body)) for post in posts]
+        return posts
+
+    def record(self, post: object, page: object) -> dict[str, object]:
+        """Read a post of a page, or of a line.
+
+        :raises Unreadable: it is none.
+        """
+        return self.contract.record(_flat(post, _mapping(page)))
+
+    def vet(self, record: Mapping[str, object]) -> None:
+        """Refuse what audit.sql of x.posts would find, and a time that merge.sql would not look for its post at."""
+        if record["text"] is None and record["deleted_at"] is None:
+            raise Unreadable("a post without a text that is not deleted")
+        made, told = record["created_at"], record["_fetched_at"]
+        assert isinstance(made, datetime)  # noqa: S101 - the contract says so, of both
+        assert isinstance(told, datetime)  # noqa: S101
+        if made != made_at(str(record["post_id"])):
+            raise Unreadable(f"created_at is {made.isoformat()}, and the id {record['post_id']} is of another time")
+        if made >= told + timedelta(hours=1):
+            raise Unreadable(f"a post of {made:%Y-%m-%d %H:%M}, told at {told:%Y-%m-%d %H:%M} UTC")
 
     def line(self, line: bytes, now: datetime) -> Line:
         """Read one line of the stream, without its end.
@@ -158,7 +180,7 @@ class Posts(Stream):
         if "delete" in said:
             return Line(self.contract.record(_deletion(said["delete"], now)))
         if isinstance(said.get("data"), Mapping):  # it may have `errors` beside it: of what it refers to
-            return Line(self.contract.record(_flat(said["data"], said)))
+            return Line(self.record(said["data"], said))
         if isinstance(said.get("errors"), list):
             return Line(trouble=_trouble(said["errors"]))
         raise Unreadable(f"a line should have data, errors or delete, and has {sorted(said)}")
@@ -169,7 +191,7 @@ def search(query: str, since_id: int, until: datetime, *, now: datetime, usernam
 
     An id that is older than the search reaches is moved to where that begins.
     """
-    oldest = post_id_at(now - timedelta(days=SEARCH_DAYS) + timedelta(minutes=1))
+    oldest = post_id_at(now - timedelta(days=SEARCH_DAYS) + SEARCH_SLACK)
     params = {
         "query": query,
         "since_id": str(max(since_id, oldest)),

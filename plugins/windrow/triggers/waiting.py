@@ -13,7 +13,10 @@ from windrow.hooks.pubsub import Subscription
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 10.0
+_LOOK_S = 3.0
+"""How long one look takes when there is nothing. The triggerer waits for it when it is stopped."""
+_PAUSE_S = 10.0
+"""Before it is looked again after an error."""
 
 
 class MessagesWaiting(BaseEventTrigger):
@@ -49,7 +52,7 @@ class MessagesWaiting(BaseEventTrigger):
             log.warning("cannot look at the subscription '%s': %s", self.subscription, error)
         except Exception:  # the client's own errors have many roots; a trigger that dies wakes nobody any more
             log.exception("cannot look at the subscription '%s'", self.subscription)
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_PAUSE_S)
         return False
 
     def look(self) -> bool:

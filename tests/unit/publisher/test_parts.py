@@ -1,14 +1,19 @@
-"""The parts of the publisher that need no network: settings, pauses, the watermark."""
+"""The parts of the publisher that need no network: settings, pauses, the clock, the watermark."""
+
+import time
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.conversation import NOON
 from windrow.client import StreamRefused
 from windrow.errors import CredentialsRejected, Misconfigured
+from windrow.publisher.clock import Clock
 from windrow.publisher.reconnect import Pauses, Reconnect
 from windrow.publisher.settings import Settings
-from windrow.publisher.watermark import MARGIN_S, Watermark
+from windrow.publisher.watermark import MARGIN_S, Gap, Watermark
 from windrow.response import Response
 from windrow.sources.x import POLICY
 
@@ -105,6 +110,7 @@ def test_rules_that_are_missing_are_no_end():
         (402, '{"title": "CreditsDepleted"}', Misconfigured, "credits"),
         (403, '{"detail": "spend cap"}', Misconfigured, "cap"),
         (429, '{"type": "https://api.x.com/2/problems/usage-capped"}', Misconfigured, "cap"),
+        (400, '{"detail": "tweet.fields"}', Misconfigured, "Do what X says"),
     ],
 )
 def test_what_only_a_person_can_mend_ends_it(status: int, body: str, kind: type[Misconfigured], advice: str):
@@ -113,61 +119,120 @@ def test_what_only_a_person_can_mend_ends_it(status: int, body: str, kind: type[
     assert f"HTTP {status}" in str(error.value)
 
 
+# --- the clock ---------------------------------------------------------------------------------
+
+
+def test_the_time_is_that_of_x_and_goes_on():
+    clock = Clock()
+    assert abs(clock.now() - time.time()) < 1
+
+    clock.set_by({"Date": "Fri, 20 Nov 2026 12:00:00 GMT"})
+
+    first = clock.now()
+    assert 0 <= first - NOON.timestamp() < 5
+    assert clock.now() > first
+    assert abs(clock.instant() - NOON) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": "soon"}])
+def test_without_a_date_the_clock_stays(headers: dict[str, str]):
+    clock = Clock()
+    clock.set_by(headers)
+
+    assert abs(clock.now() - time.time()) < 1
+
+
 # --- the watermark -----------------------------------------------------------------------------
 
 
-def test_it_follows_what_was_heard_by_its_margin():
-    watermark = Watermark(1000.0, broken=False)
+def reading(since: float = 1000.0) -> Watermark:
+    """One whose stream is open, without a gap."""
+    watermark = Watermark()
+    assert watermark.opened(since, since) is None
+    return watermark
 
-    assert watermark.move(1500.0, None) == 1500.0 - MARGIN_S
-    assert watermark.move(1400.0, None) == 1500.0 - MARGIN_S, "it never goes back"
+
+def through(watermark: Watermark, heard: float, oldest: float | None = None) -> float | None:
+    watermark.move(heard, oldest)
+    return watermark.through
+
+
+def test_before_the_stream_was_ever_open_there_is_no_mark():
+    assert through(Watermark(), 1000.0) is None
+
+
+def test_it_follows_what_was_heard_by_its_margin():
+    watermark = reading()
+
+    assert through(watermark, 1500.0) == 1500.0 - MARGIN_S
+    assert through(watermark, 1400.0) == 1500.0 - MARGIN_S, "it never goes back"
 
 
 def test_it_never_passes_what_is_not_acknowledged():
-    watermark = Watermark(1000.0, broken=False)
-
-    assert watermark.move(2000.0, oldest=1200.0) == 1200.0 - MARGIN_S
+    assert through(reading(), 2000.0, oldest=1200.0) == 1200.0 - MARGIN_S
 
 
 def test_it_stands_while_the_stream_is_broken_and_until_the_gap_is_filled():
-    watermark = Watermark(1000.0)
-    assert watermark.move(2000.0, None) == 1000.0
-    watermark.opened(2000.0)
-    assert watermark.move(2100.0, None) == 1000.0
+    watermark = Watermark(reached=1000.0)
+    assert through(watermark, 2000.0) == 1000.0
+    gap = watermark.opened(2000.0, 2000.0)
+    assert gap is not None
+    assert (gap.since, gap.until) == (1000.0, 2000.0)
+    assert through(watermark, 2100.0) == 1000.0
 
-    watermark.filled(2000.0)
+    watermark.filled(gap)
 
-    assert watermark.move(2200.0, None) == 2200.0 - MARGIN_S
+    assert through(watermark, 2200.0) == 2200.0 - MARGIN_S
 
 
-def test_a_gap_that_was_filled_while_another_opened_is_not_closed():
-    watermark = Watermark(1000.0)
-    watermark.opened(2000.0)
+def test_a_gap_is_filled_while_the_stream_breaks_again():
+    watermark = Watermark(reached=1000.0)
+    first = watermark.opened(2000.0, 2000.0)
+    through(watermark, 2500.0)
     watermark.lost()
-    watermark.filled(2000.0)
-    watermark.opened(3000.0)
-    watermark.filled(2000.0)
+    second = watermark.opened(3000.0, 3000.0)
+    assert first is not None
+    assert second is not None
 
-    assert watermark.move(4000.0, None) == 1000.0
+    watermark.filled(first)
+
+    assert (second.since, second.until) == (2500.0 - MARGIN_S, 3000.0)
+    assert through(watermark, 4000.0) == second.since
+
+
+def test_while_new_rules_do_not_hold_there_is_a_gap():
+    watermark = Watermark()
+    gap = watermark.opened(1000.0, 1020.0)
+    assert gap is not None
+    assert (gap.since, gap.until) == (1000.0, 1020.0)
+    watermark.lost()
+
+    assert watermark.opened(1010.0, 1010.0) is None, "the first gap has it"
+    assert through(watermark, 5000.0) == 1000.0
 
 
 @given(st.lists(st.sampled_from(["open", "lose", "fill", "hear"]), max_size=40))
 def test_it_never_passes_a_time_in_which_the_stream_was_not_there(events: list[str]):
-    watermark, now, opened_at = Watermark(0.0), 0.0, None
-    unfilled_from: float | None = 0.0
+    watermark, now, is_open = Watermark(reached=0.0), 0.0, False
+    waiting: list[Gap] = []
+    missed: list[tuple[float, float]] = []
+    lost_at = 0.0
     for event in events:
         now += 100.0
-        if event == "open" and opened_at is None:
-            opened_at = now
-            watermark.opened(now)
-        elif event == "lose" and opened_at is not None:
-            unfilled_from = now if unfilled_from is None else unfilled_from
-            opened_at = None
+        if event == "open" and not is_open:
+            is_open = True
+            gap = watermark.opened(now, now)
+            assert gap is not None
+            assert gap.since <= lost_at
+            assert gap.until == now
+            waiting.append(gap)
+            missed.append((lost_at, now))
+        elif event == "lose" and is_open:
+            is_open, lost_at = False, now
             watermark.lost()
-        elif event == "fill" and opened_at is not None:
-            watermark.filled(opened_at)
-            unfilled_from = None
-        through = watermark.move(now, None)
-        assert through <= now
-        if unfilled_from is not None:
-            assert through <= unfilled_from
+        elif event == "fill" and waiting:
+            watermark.filled(waiting.pop(0))
+            missed.pop(0)
+        mark = through(watermark, now)
+        assert mark is not None
+        assert mark <= min([now, *(begin for begin, _ in missed), *([] if is_open else [lost_at])])

@@ -11,7 +11,12 @@ FROM x.posts
 WHERE author_id IS NOT NULL
   AND deleted_at IS NULL
   AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)
-  AND post_id NOT IN (SELECT edit_of FROM x.posts WHERE edit_of IS NOT NULL)
+  AND post_id NOT IN (
+    SELECT edit_of
+    FROM x.posts
+    WHERE edit_of IS NOT NULL
+      AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)  -- a version is newer than what it replaces
+  )
 GROUP BY author_id
 ORDER BY posts DESC, author_id
 LIMIT 100

@@ -11,5 +11,10 @@ SELECT
 FROM x.posts
 WHERE deleted_at IS NULL
   AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 30 DAY)
-  AND post_id NOT IN (SELECT edit_of FROM x.posts WHERE edit_of IS NOT NULL)
+  AND post_id NOT IN (
+    SELECT edit_of
+    FROM x.posts
+    WHERE edit_of IS NOT NULL
+      AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 30 DAY)  -- a version is newer than what it replaces
+  )
 GROUP BY hour, lang

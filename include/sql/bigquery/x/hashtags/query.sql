@@ -12,7 +12,12 @@ CROSS JOIN UNNEST(SPLIT(hashtags, ' ')) AS hashtag
 WHERE hashtags IS NOT NULL
   AND deleted_at IS NULL
   AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)
-  AND post_id NOT IN (SELECT edit_of FROM x.posts WHERE edit_of IS NOT NULL)
+  AND post_id NOT IN (
+    SELECT edit_of
+    FROM x.posts
+    WHERE edit_of IS NOT NULL
+      AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)  -- a version is newer than what it replaces
+  )
 GROUP BY hashtag
 ORDER BY posts DESC, hashtag
 LIMIT 100

@@ -1,1 +1,0 @@
-../fetch_passenger/caller.py
