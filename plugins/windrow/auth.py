@@ -63,6 +63,8 @@ class Auth(ABC):
 
     refreshes = 0
     """How many tokens were fetched."""
+    refused = 0
+    """Tokens in a row that the API refused, since it last accepted one."""
 
     @abstractmethod
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
@@ -124,9 +126,13 @@ class StaticToken(Auth):
 
 
 class RefreshingToken(Auth):
-    """A bearer token that is refreshed in time, once for all. A subclass says how a token is had."""
+    """A bearer token that is refreshed in time, once for all. A subclass says how a token is had.
 
-    def __init__(self) -> None:
+    :param backoff: how long to wait for a further token when the API refuses new ones too.
+    """
+
+    def __init__(self, backoff: Backoff | None = None) -> None:
+        self._backoff = backoff or Backoff()
         self._token: Token | None = None
         self._refresh: asyncio.Task[Token] | None = None
 
@@ -151,8 +157,14 @@ class RefreshingToken(Auth):
         """Refresh, unless another call already did so since this signature was made."""
         if self._token is not None and signature["Authorization"] == f"Bearer {self._token.value}":
             self._token = None  # it signs no further call
+            self.refused += 1
         if self._token is None:
             await self._refreshed(post)
+
+    def learned(self, signature: Mapping[str, str], response: Response) -> None:
+        """Learn that tokens are accepted."""
+        if response.status not in {None, 401}:
+            self.refused = 0
 
     async def _refreshed(self, post: Exchange) -> Token:
         # shield: a call that is cancelled must not take the refresh away from all the others.
@@ -175,6 +187,8 @@ class RefreshingToken(Auth):
 
     async def _replace(self, post: Exchange) -> Token:
         try:
+            if self.refused > 1:  # a new one is worth having at once; when that is refused too, it is not the token
+                await asyncio.sleep(self._backoff.pause_s(self.refused - 1))
             self._token = await self.grant(post)
             self.refreshes += 1
             return self._token
@@ -205,14 +219,13 @@ class TokenForm(RefreshingToken):
         backoff: Backoff | None = None,
         policy: ResponsePolicy = HTTP_POLICY,
     ) -> None:
-        super().__init__()
+        super().__init__(backoff)
         self._token_url = token_url
         self._form = form
         self._headers = headers
         self._secrets = [written.encode() for secret in secrets for written in (secret, quote_plus(secret))]
         self._name = name
         self._patience_s = patience_s
-        self._backoff = backoff or Backoff()
         self._policy = policy
 
     async def grant(self, post: Exchange) -> Token:

@@ -139,6 +139,8 @@ class Client:
                 raise self._denied(query, response)
             if action is Action.REFRESH:
                 await self._auth.rejected(response.signature, self._exchange)
+                if self._auth.refused >= backoff.attempts:  # by calls together; each by itself would go on for long
+                    raise self._given_up(query, action, response)
             elif action is Action.SPENT and self._auth.spent(response.signature, verdict.wait_s):
                 throttled.times += 1
                 continue

@@ -36,8 +36,8 @@ async def no_post(url: str, form: Mapping[str, str], **_: object) -> Response:
 class Flow(RefreshingToken):
     """A token flow whose grants a test scripts. Its tokens count: t1, t2, ..."""
 
-    def __init__(self, script: Callable[[int], Awaitable[Token]]) -> None:
-        super().__init__()
+    def __init__(self, script: Callable[[int], Awaitable[Token]], backoff: Backoff | None = None) -> None:
+        super().__init__(backoff)
         self.grants = 0
         self._script = script
 
@@ -166,6 +166,38 @@ def test_a_token_that_was_refused_signs_no_further_call():
         opened.set()
         assert await next_call == "Bearer t2"
         await mending
+
+    run(scenario())
+
+
+class Pauses(Backoff):
+    """Notes for which failure in a row a pause is wanted, and makes none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "wanted", [])
+
+    def pause_s(self, failures: int) -> float:
+        self.wanted.append(failures)
+        return 0.0
+
+
+def test_new_tokens_that_are_refused_too_are_fetched_ever_more_slowly():
+    """Else an account that lacks a right fetches a token at nearly every attempt of every call."""
+    pauses = Pauses()
+    flow = Flow(long_lived, pauses)
+
+    async def scenario() -> None:
+        for accepted, wanted in ((False, []), (False, [1]), (False, [1, 2]), (True, [1, 2]), (False, [1, 2, 1])):
+            signed = await flow.sign()
+            if accepted:
+                flow.learned({"Authorization": signed}, Response(503))
+            await flow.refuse(signed)
+            assert pauses.wanted == wanted
+        for trouble in (Response(401), Response(trouble="ConnectionResetError")):
+            flow.learned({"Authorization": await flow.sign()}, trouble)
+        await flow.refuse(await flow.sign())
+        assert pauses.wanted == [1, 2, 1, 2], "neither is a token that was accepted"
 
     run(scenario())
 
