@@ -20,10 +20,10 @@ from yarl import URL
 from windrow.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.auth import Auth
 from windrow.errors import ApiError, ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
+from windrow.ledger import Ledger
 from windrow.pacing import Pace
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.query import Query
-from windrow.quota import Ledger
 from windrow.response import Response
 from windrow.revisits import Kept, Revisits
 
