@@ -36,6 +36,8 @@ class Exchange(Protocol):
         """Send it, and return what came; ``trouble`` tells why nothing did."""
 
 
+_LEFT_ALONE_S = 60.0
+"""For so long credentials that were turned down are not sent again: each call in flight would send them once more."""
 _DEFAULT_LIFETIME_S = 3600.0
 """For token endpoints that leave ``expires_in`` out; RFC 6749 section 5.1 only recommends it."""
 
@@ -135,6 +137,8 @@ class RefreshingToken(Auth):
         self._backoff = backoff or Backoff()
         self._token: Token | None = None
         self._refresh: asyncio.Task[Token] | None = None
+        self._turned_down: CredentialsRejected | None = None
+        self._ask_again_at = 0.0
 
     @abstractmethod
     async def grant(self, post: Exchange) -> Token:
@@ -167,6 +171,8 @@ class RefreshingToken(Auth):
             self.refused = 0
 
     async def _refreshed(self, post: Exchange) -> Token:
+        if self._turned_down is not None and time.monotonic() < self._ask_again_at:
+            raise self._turned_down
         # shield: a call that is cancelled must not take the refresh away from all the others.
         return await asyncio.shield(self._refresh or self._start_refresh(post))
 
@@ -192,6 +198,9 @@ class RefreshingToken(Auth):
             self._token = await self.grant(post)
             self.refreshes += 1
             return self._token
+        except CredentialsRejected as error:
+            self._turned_down, self._ask_again_at = error, time.monotonic() + _LEFT_ALONE_S
+            raise
         finally:
             self._refresh = None
 

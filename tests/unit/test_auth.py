@@ -7,6 +7,7 @@ import pickle
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -357,6 +358,31 @@ def test_a_refresh_after_401_that_fails_is_told():
 
     run(scenario())
     assert flow.grants == 2
+
+
+def test_credentials_that_were_turned_down_are_not_sent_again_by_the_calls_in_flight(monkeypatch: pytest.MonkeyPatch):
+    """Their 401s come one after the other, and so would the refreshes."""
+
+    async def second_fails(number: int) -> Token:
+        if number == 2:
+            raise CredentialsRejected("revoked", advice="Mend it.")
+        return token(number)
+
+    flow = Flow(second_fails)
+
+    async def scenario() -> None:
+        old = await flow.sign()
+        for _ in range(20):
+            with pytest.raises(CredentialsRejected):
+                await flow.refuse(old)
+            with pytest.raises(CredentialsRejected):
+                await flow.sign()
+        assert flow.grants == 2
+        later = time.monotonic() + 60.0
+        monkeypatch.setattr("windrow.auth.time", SimpleNamespace(monotonic=lambda: later))
+        assert await flow.sign() == "Bearer t3", "a long-lived process learns that the consent is back"
+
+    run(scenario())
 
 
 # --- callers that give up ----------------------------------------------------------------------
