@@ -7,6 +7,7 @@ Here one refresh at most is under way; it starts *before* the token dies, while 
 
 import asyncio
 import base64
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ class Exchange(Protocol):
 _LEFT_ALONE_S = 60.0
 """For so long credentials that were turned down are not sent again: each call in flight would send them once more."""
 _DEFAULT_LIFETIME_S = 3600.0
-"""For token endpoints that leave ``expires_in`` out; RFC 6749 section 5.1 only recommends it."""
+"""For token endpoints that leave ``expires_in`` out, or say nothing by it; RFC 6749 section 5.1 only recommends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +349,8 @@ def _token_in(response: Response, asked_at: float) -> Token | None:
         fields = orjson.loads(response.body)
         value, lifetime = fields["access_token"], fields.get("expires_in")
         lifetime_s = _DEFAULT_LIFETIME_S if lifetime is None else float(lifetime)
+        if not 0 < lifetime_s < math.inf:  # taken at its word, each call would fetch a token of its own
+            lifetime_s = _DEFAULT_LIFETIME_S
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return None
     return Token.lasting(value, lifetime_s, asked_at) if isinstance(value, str) and value else None

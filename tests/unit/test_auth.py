@@ -537,7 +537,10 @@ def test_the_signature_is_the_bearer_token(flow: Callable[[], TokenForm]):
 
 @pytest.mark.parametrize(
     ("fields", "lifetime_s"),
-    [({}, 100), ({"expires_in": "100"}, 100), ({"expires_in": 0.5}, 0.5), ({"expires_in": None}, 3_600)],
+    [
+        *[({}, 100), ({"expires_in": "100"}, 100), ({"expires_in": 0.5}, 0.5), ({"expires_in": None}, 3_600)],
+        *[({"expires_in": nonsense}, 3_600) for nonsense in (0, -1, "nan", "inf")],
+    ],
 )
 def test_the_lifetime_is_what_the_endpoint_says(fields: dict[str, object], lifetime_s: float):
     now = time.monotonic()
