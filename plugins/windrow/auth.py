@@ -7,6 +7,7 @@ Here one refresh at most is under way; it starts *before* the token dies, while 
 
 import asyncio
 import base64
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -36,8 +37,10 @@ class Exchange(Protocol):
         """Send it, and return what came; ``trouble`` tells why nothing did."""
 
 
+_LEFT_ALONE_S = 60.0
+"""For so long credentials that were turned down are not sent again: each call in flight would send them once more."""
 _DEFAULT_LIFETIME_S = 3600.0
-"""For token endpoints that leave ``expires_in`` out; RFC 6749 section 5.1 only recommends it."""
+"""For token endpoints that leave ``expires_in`` out, or say nothing by it; RFC 6749 section 5.1 only recommends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Auth(ABC):
 
     refreshes = 0
     """How many tokens were fetched."""
+    refused = 0
+    """Tokens in a row that the API refused, since it last accepted one."""
 
     @abstractmethod
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
@@ -125,11 +130,17 @@ class StaticToken(Auth):
 
 
 class RefreshingToken(Auth):
-    """A bearer token that is refreshed in time, once for all. A subclass says how a token is had."""
+    """A bearer token that is refreshed in time, once for all. A subclass says how a token is had.
 
-    def __init__(self) -> None:
+    :param backoff: how long to wait for a further token when the API refuses new ones too.
+    """
+
+    def __init__(self, backoff: Backoff | None = None) -> None:
+        self._backoff = backoff or Backoff()
         self._token: Token | None = None
         self._refresh: asyncio.Task[Token] | None = None
+        self._turned_down: CredentialsRejected | None = None
+        self._ask_again_at = 0.0
 
     @abstractmethod
     async def grant(self, post: Exchange) -> Token:
@@ -152,10 +163,18 @@ class RefreshingToken(Auth):
         """Refresh, unless another call already did so since this signature was made."""
         if self._token is not None and signature["Authorization"] == f"Bearer {self._token.value}":
             self._token = None  # it signs no further call
+            self.refused += 1
         if self._token is None:
             await self._refreshed(post)
 
+    def learned(self, signature: Mapping[str, str], response: Response) -> None:
+        """Learn that tokens are accepted."""
+        if response.status not in {None, 401}:
+            self.refused = 0
+
     async def _refreshed(self, post: Exchange) -> Token:
+        if self._turned_down is not None and time.monotonic() < self._ask_again_at:
+            raise self._turned_down
         # shield: a call that is cancelled must not take the refresh away from all the others.
         return await asyncio.shield(self._refresh or self._start_refresh(post))
 
@@ -176,9 +195,14 @@ class RefreshingToken(Auth):
 
     async def _replace(self, post: Exchange) -> Token:
         try:
+            if self.refused > 1:  # a new one is worth having at once; when that is refused too, it is not the token
+                await asyncio.sleep(self._backoff.pause_s(self.refused - 1))
             self._token = await self.grant(post)
             self.refreshes += 1
             return self._token
+        except CredentialsRejected as error:
+            self._turned_down, self._ask_again_at = error, time.monotonic() + _LEFT_ALONE_S
+            raise
         finally:
             self._refresh = None
 
@@ -206,14 +230,13 @@ class TokenForm(RefreshingToken):
         backoff: Backoff | None = None,
         policy: ResponsePolicy = HTTP_POLICY,
     ) -> None:
-        super().__init__()
+        super().__init__(backoff)
         self._token_url = token_url
         self._form = form
         self._headers = headers
         self._secrets = [written.encode() for secret in secrets for written in (secret, quote_plus(secret))]
         self._name = name
         self._patience_s = patience_s
-        self._backoff = backoff or Backoff()
         self._policy = policy
 
     async def grant(self, post: Exchange) -> Token:
@@ -327,6 +350,8 @@ def _token_in(response: Response, asked_at: float) -> Token | None:
         fields = orjson.loads(response.body)
         value, lifetime = fields["access_token"], fields.get("expires_in")
         lifetime_s = _DEFAULT_LIFETIME_S if lifetime is None else float(lifetime)
+        if not 0 < lifetime_s < math.inf:  # taken at its word, each call would fetch a token of its own
+            lifetime_s = _DEFAULT_LIFETIME_S
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return None
     return Token.lasting(value, lifetime_s, asked_at) if isinstance(value, str) and value else None

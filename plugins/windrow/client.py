@@ -20,10 +20,10 @@ from yarl import URL
 from windrow.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.auth import Auth
 from windrow.errors import ApiError, ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
+from windrow.ledger import Ledger
 from windrow.pacing import Pace
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.query import Query
-from windrow.quota import Ledger
 from windrow.response import Response
 from windrow.revisits import Kept, Revisits
 
@@ -139,6 +139,8 @@ class Client:
                 raise self._denied(query, response)
             if action is Action.REFRESH:
                 await self._auth.rejected(response.signature, self._exchange, response.summary)
+                if self._auth.refused >= backoff.attempts:  # by calls together; each by itself would go on for long
+                    raise self._given_up(query, action, response)
             elif action is Action.SPENT and self._auth.spent(response.signature, verdict.wait_s):
                 throttled.times += 1
                 continue

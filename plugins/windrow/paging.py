@@ -15,8 +15,9 @@ NextPage = Callable[[Query, Answer], Query | None]
 async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextPage) -> Answer | Rejected:
     """Ask for all pages of a query, and return one answer: a JSON array of the pages where there are several.
 
+    :param read: accepts each page by itself, and then all pages together.
     :returns: `Rejected`, with the page at fault named, when a page cannot be had or read, when the pages lead in a
-        circle, or when all together are more than can be kept.
+        circle or do not go together, or when all together are more than can be kept.
     :raises WindrowError: what `Client.ask` raises; no page counts then.
     """
     first = await client.ask(query, read)
@@ -29,7 +30,7 @@ async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextP
         except Unreadable as error:
             return _rejected(pages, error.reason)
         if following is None:
-            return first if len(pages) == 1 else replace(first, body=_joined(pages), next_link="")
+            return first if len(pages) == 1 else _whole(pages, read)
         if following.key in keys:
             return _rejected(pages, f"its next page is {following.key!r}, which was there before")
         page = await client.ask(following, read)
@@ -42,6 +43,16 @@ async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextP
         size += _size(page)
         if size > LARGEST:
             return _rejected(pages, f"so far there are {size:,} bytes, more than MongoDB keeps in a document")
+
+
+def _whole(pages: Sequence[Answer], read: Reader) -> Answer | Rejected:
+    """Join pages, each of which could be read. What they are together must be read as well before it counts."""
+    whole = replace(pages[0], body=_joined(pages), next_link="")
+    try:
+        read(whole.query, whole.parsed)
+    except Unreadable as error:
+        return _rejected(pages, f"all pages together: {error.reason}")
+    return whole
 
 
 def _rejected(pages: Sequence[Answer | Rejected], reason: str) -> Rejected:

@@ -124,6 +124,7 @@ class TokenPool(Auth):
     def learned(self, signature: Mapping[str, str], response: Response) -> None:
         """Learn from the headers of an answer what is left."""
         member = self._signed[signature["Authorization"]]
+        member.auth.learned(signature, response)
         if response.status != 401:  # its headers are about calls without a token
             told = limit_in(response.headers)
             if told is not None:

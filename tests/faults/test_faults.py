@@ -491,6 +491,7 @@ def test_when_every_token_is_refused_the_harvest_stops(api: FakeApi, staging: St
 
     assert type(done.error) is CredentialsRejected
     assert f"refuses {QUICK.attempts} tokens in a row" in str(done.error)
+    assert api.counters()["tokens_issued"] <= 2 * QUICK.attempts, "by all calls together, and not by each"
     assert totals(api)["requests"] <= CONNECTIONS * QUICK.attempts
     assert answers(staging, plan) == []
 

@@ -102,11 +102,12 @@ def test_pages_that_links_lead_to_are_joined_and_the_link_is_gone(scripted: Scri
     assert scripted.paths[1:] == ["/shelf?name=a&page=2", "/shelf?name=a&page=3"]
 
 
-def test_each_page_is_read_with_its_own_query(scripted: ScriptedApi):
+def test_each_page_is_read_with_its_own_query_and_then_all_together(scripted: ScriptedApi):
     seen: list[tuple[str, object]] = []
     scripted.answers(page(1, link=2), page(2))
     asked(scripted, lambda query, answer: seen.append((query.key, answer)))
-    assert seen == [("shelf?name=a", {"items": [{"id": 1}]}), ("shelf?name=a&page=2", {"items": [{"id": 2}]})]
+    first, second = {"items": [{"id": 1}]}, {"items": [{"id": 2}]}
+    assert seen == [("shelf?name=a", first), ("shelf?name=a&page=2", second), ("shelf?name=a", [first, second])]
 
 
 def test_a_page_without_content_is_null_among_the_others(scripted: ScriptedApi):
@@ -223,6 +224,30 @@ def test_the_engine_stages_all_pages_as_one(scripted: ScriptedApi, shelf: Stagin
     tally = harvest(scripted, shelf)
     assert (tally.answered, tally.rejected) == (1, 0)
     assert [ids(one) for one in staged(shelf)] == [[1, 2]]
+
+
+class Once(Shelf):
+    """A reader that takes an item once."""
+
+    def records(self, query: Query, answer: Any) -> Sequence[dict[str, object]]:
+        records = super().records(query, answer)
+        if len({record["id"] for record in records}) < len(records):
+            raise Unreadable("an item is there twice")
+        return records
+
+
+def test_pages_that_do_not_go_together_are_rejected_and_asked_again(scripted: ScriptedApi, shelf: Staging):
+    """Staged, they would count as settled, and no clearing of the harvest would ever mend them."""
+    scripted.answers(page(1, link=2), page(1))
+    assert harvest(scripted, shelf, Once()).rejected == 1
+    [(_, kept)] = shelf.quarantined(RUN)
+    assert kept.incomplete
+    assert "all pages together: an item is there twice" in kept.reason
+
+    scripted.answers(page(1, link=2), page(2))
+    assert harvest(scripted, shelf, Once()).answered == 1
+    assert [ids(one) for one in staged(shelf)] == [[1, 2]]
+    assert shelf.quarantined(RUN) == []
 
 
 @pytest.mark.parametrize("second", [GONE, GARBLED, page(2, next="three")])

@@ -22,6 +22,7 @@ from airflow.sdk.execution_time.comms import (
 )
 from airflow.sdk.execution_time.context import AssetStateStoreAccessors, OutletEventAccessors
 
+from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import BUCKET, Settings
 from windrow import sources
 from windrow.answer import Answer, Outcome
@@ -250,3 +251,20 @@ def test_without_a_watermark_asset_there_is_none(state):
     with DAG("plan", schedule=None):
         task = PlanOperator(task_id="plan", dataset=STREAM.dataset, conn_id="youtube")
     assert task.request_of(context_of("any", task)).watermark == ""
+
+
+def test_a_plan_that_stands_keeps_its_days_though_the_watermark_has_moved(state, run_id, api, monkeypatch):
+    """As when an older run is cleared: what it expects must be what it asked for."""
+    youtube = {
+        "conn_type": "http", "host": api.url, "login": api.client.client_id, "password": api.client.client_secret,
+        "extra": {"token_path": "/token", "refresh_token": DEMO_REFRESH_TOKEN},
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_YOUTUBE", json.dumps(youtube))
+    with DAG("plan", schedule=None):
+        task = PlanOperator(task_id="plan", dataset=STREAM.dataset, conn_id="youtube", watermark=ASSET)
+    context = context_of(f"planned {run_id}", task)
+    state.mark = "2026-11-12"
+    made = task.execute(context)
+    state.mark = "2026-11-18"
+    assert task.execute(context) == made
+    assert (made["first"], made["last"]) == ("2026-11-06", "2026-11-19")

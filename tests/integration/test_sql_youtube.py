@@ -198,13 +198,27 @@ def test_an_older_answer_about_a_video_does_not_turn_it_back_and_still_counts_as
     merge(final, [newer], run_id="new")
     merge(final, [vanished("a", NOON, "old"), vanished("b", NOON, "old")], run_id="old")
     assert videos_of(final) == [newer, vanished("b", NOON, "old")]
-    assert final.run("videos/prove.sql", "old") == [{"loaded": 2, "merged": 2, "total": 2, "vanished": 2}]
+    assert final.run("videos/prove.sql", "old") == [
+        {"loaded": 2, "merged": 2, "total": 2, "vanished": 2, "no_longer_listed": 0}
+    ]
 
 
 def test_proof_sees_a_video_that_was_not_merged(final):
     merge(final, [video("a"), video("b"), vanished("c")])
     final.query("DELETE FROM youtube.videos WHERE video_id = 'b'")
-    assert final.run("videos/prove.sql") == [{"loaded": 3, "merged": 2, "total": 2, "vanished": 1}]
+    assert final.run("videos/prove.sql") == [
+        {"loaded": 3, "merged": 2, "total": 2, "vanished": 1, "no_longer_listed": 0}
+    ]
+
+
+def test_proof_counts_videos_of_this_channel_that_are_not_listed_any_more(final):
+    """As most deleted ones are: they leave the list of uploads without a word."""
+    before = [video(name) for name in "abc"] + [vanished("d"), video("other", channelId="UCb")]
+    merge(final, before)
+    now = [video("a", LATER, "two"), video("new", LATER + timedelta(minutes=1), "two"), vanished("d", LATER, "two")]
+    merge(final, now, run_id="two")
+    (proof,) = final.run("videos/prove.sql", "two")
+    assert (proof["merged"], proof["vanished"], proof["no_longer_listed"]) == (3, 1, 2)
 
 
 # --- audits and the check ------------------------------------------------------------------------

@@ -19,9 +19,10 @@ from pymongo import MongoClient
 from local_cloud.ports import find_free
 from windrow.answer import Answer, Outcome, Rejected
 from windrow.errors import PlanMissing, StagingUnavailable
+from windrow.ledger import Ledger
 from windrow.plan import Plan, Run
 from windrow.query import Query
-from windrow.quota import Ledger, Quota, Window
+from windrow.quota import Quota, Window
 from windrow.staging import Staging
 
 RUN = Run("ships", "scheduled__2026-01-01T00:00:00+00:00")

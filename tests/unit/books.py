@@ -4,7 +4,7 @@ from collections import defaultdict
 
 
 class MemoryBook:
-    """Keeps to `windrow.quota.Book`."""
+    """Keeps to `windrow.ledger.Book`."""
 
     def __init__(self) -> None:
         self.windows: dict[str, dict[str, int]] = defaultdict(dict)

@@ -7,6 +7,7 @@ import pickle
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,8 +37,8 @@ async def no_post(url: str, form: Mapping[str, str], **_: object) -> Response:
 class Flow(RefreshingToken):
     """A token flow whose grants a test scripts. Its tokens count: t1, t2, ..."""
 
-    def __init__(self, script: Callable[[int], Awaitable[Token]]) -> None:
-        super().__init__()
+    def __init__(self, script: Callable[[int], Awaitable[Token]], backoff: Backoff | None = None) -> None:
+        super().__init__(backoff)
         self.grants = 0
         self._script = script
 
@@ -166,6 +167,38 @@ def test_a_token_that_was_refused_signs_no_further_call():
         opened.set()
         assert await next_call == "Bearer t2"
         await mending
+
+    run(scenario())
+
+
+class Pauses(Backoff):
+    """Notes for which failure in a row a pause is wanted, and makes none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "wanted", [])
+
+    def pause_s(self, failures: int) -> float:
+        self.wanted.append(failures)
+        return 0.0
+
+
+def test_new_tokens_that_are_refused_too_are_fetched_ever_more_slowly():
+    """Else an account that lacks a right fetches a token at nearly every attempt of every call."""
+    pauses = Pauses()
+    flow = Flow(long_lived, pauses)
+
+    async def scenario() -> None:
+        for accepted, wanted in ((False, []), (False, [1]), (False, [1, 2]), (True, [1, 2]), (False, [1, 2, 1])):
+            signed = await flow.sign()
+            if accepted:
+                flow.learned({"Authorization": signed}, Response(503))
+            await flow.refuse(signed)
+            assert pauses.wanted == wanted
+        for trouble in (Response(401), Response(trouble="ConnectionResetError")):
+            flow.learned({"Authorization": await flow.sign()}, trouble)
+        await flow.refuse(await flow.sign())
+        assert pauses.wanted == [1, 2, 1, 2], "neither is a token that was accepted"
 
     run(scenario())
 
@@ -327,6 +360,31 @@ def test_a_refresh_after_401_that_fails_is_told():
     assert flow.grants == 2
 
 
+def test_credentials_that_were_turned_down_are_not_sent_again_by_the_calls_in_flight(monkeypatch: pytest.MonkeyPatch):
+    """Their 401s come one after the other, and so would the refreshes."""
+
+    async def second_fails(number: int) -> Token:
+        if number == 2:
+            raise CredentialsRejected("revoked", advice="Mend it.")
+        return token(number)
+
+    flow = Flow(second_fails)
+
+    async def scenario() -> None:
+        old = await flow.sign()
+        for _ in range(20):
+            with pytest.raises(CredentialsRejected):
+                await flow.refuse(old)
+            with pytest.raises(CredentialsRejected):
+                await flow.sign()
+        assert flow.grants == 2
+        later = time.monotonic() + 60.0
+        monkeypatch.setattr("windrow.auth.time", SimpleNamespace(monotonic=lambda: later))
+        assert await flow.sign() == "Bearer t3", "a long-lived process learns that the consent is back"
+
+    run(scenario())
+
+
 # --- callers that give up ----------------------------------------------------------------------
 
 
@@ -479,7 +537,10 @@ def test_the_signature_is_the_bearer_token(flow: Callable[[], TokenForm]):
 
 @pytest.mark.parametrize(
     ("fields", "lifetime_s"),
-    [({}, 100), ({"expires_in": "100"}, 100), ({"expires_in": 0.5}, 0.5), ({"expires_in": None}, 3_600)],
+    [
+        *[({}, 100), ({"expires_in": "100"}, 100), ({"expires_in": 0.5}, 0.5), ({"expires_in": None}, 3_600)],
+        *[({"expires_in": nonsense}, 3_600) for nonsense in (0, -1, "nan", "inf")],
+    ],
 )
 def test_the_lifetime_is_what_the_endpoint_says(fields: dict[str, object], lifetime_s: float):
     now = time.monotonic()

@@ -15,9 +15,10 @@ from windrow.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.auth import Auth, Exchange, NoAuth
 from windrow.client import Client, Limits, Reader
 from windrow.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
+from windrow.ledger import SPENT, Ledger
 from windrow.policy import HTTP_POLICY, Action, Backoff, Complaint, on
 from windrow.query import Query
-from windrow.quota import SPENT, Ledger, Quota, Window
+from windrow.quota import Quota, Window
 from windrow.response import Response
 
 QUICK = Backoff(base_s=0.001, cap_s=0.002, attempts=3)

@@ -11,8 +11,8 @@ from windrow.client import Client, Limits
 from windrow.discovery import Discovery
 from windrow.engine import Harvester
 from windrow.feeds import PlanFeed
+from windrow.ledger import Ledger
 from windrow.plan import Run
-from windrow.quota import Ledger
 from windrow.sources.base import Request
 from windrow.staging import Staging
 

@@ -36,8 +36,9 @@ from windrow.auth import Auth, BasicClientCredentials, ClientCredentials, NoAuth
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
+from windrow.ledger import Book, Ledger
 from windrow.pool import Credential, TokenPool, by_owner
-from windrow.quota import Book, Ledger, Quota, restated
+from windrow.quota import Quota, restated
 from windrow.revisits import Cupboard, Revisits
 from windrow.sources.base import Stream
 

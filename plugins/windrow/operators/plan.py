@@ -18,6 +18,9 @@ from windrow.plan import Plan, Run
 from windrow.sources.base import Request
 from windrow.staging import Staging
 
+_SCOPE = "scope"
+"""What is noted of a run beside its plan: what it is about, as the stream says."""
+
 
 class PlanOperator(HarvestStep):
     """Asks the source what to harvest and writes the plan, each query once.
@@ -60,14 +63,14 @@ class PlanOperator(HarvestStep):
     def make_plan(self, context: Context) -> dict[str, int | str]:
         """Make the plan; see `execute`."""
         run, request = self.run_of(context), self.request_of(context)
-        scope = self.stream.scope(request)
-        if scope:
-            self.log.info("This run is about %s.", ", ".join(f"{name} {value}" for name, value in scope.items()))
+        scope: Mapping[str, str] = self.stream.scope(request)
         with staging(self.mongo_conn_id, self.dataset) as state:
             try:
                 plan = state.plan(run)
+                scope = state.notes(run).get(_SCOPE, scope)  # the watermark may have moved since
                 self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
             except PlanMissing:
+                state.note(run, _SCOPE, dict(scope))
                 client = ApiHook(self.conn_id).client(self.stream, state)
                 discovery = self.discovery(client, state, run)
                 try:
@@ -81,6 +84,8 @@ class PlanOperator(HarvestStep):
                     f"{plan.listed - plan.planned:,}",
                     f"{discovery.asked:,}",
                 )
+        if scope:
+            self.log.info("This run is about %s.", ", ".join(f"{name} {value}" for name, value in scope.items()))
         if not plan.planned:
             raise NothingToHarvest(
                 f"The API of '{self.conn_id}' lists nothing for {self.dataset}, so there is nothing to ask for.",

@@ -25,8 +25,12 @@ TRAILING_DAYS = 7
 """Days before the watermark that are read again: figures fill in for some days."""
 PARTS = "snippet,contentDetails,statistics"
 """The parts of a video's resource that are asked for."""
+_DIGITS = len(str(2**64))
+"""Of the largest count that YouTube may tell."""
 SETTLED_AFTER = timedelta(days=7)
-"""A report that ends this long before the end of its range may have another page."""
+"""Days that are older have figures for sure: a report that ends before them may have another page."""
+FIRST_DAY = date(2005, 2, 14)
+"""When YouTube began."""
 QUOTAS = (
     Quota("youtube.search", Window.PACIFIC_DAY, 100, ("/youtube/v3/search",)),
     Quota("youtube.data", Window.PACIFIC_DAY, 10_000, ("/youtube/v3/",)),
@@ -117,16 +121,22 @@ class VideoDays(Stream):
     def next_page(self, query: Query, answer: Answer) -> Query | None:
         """Go on behind the rows so far, while they end early.
 
-        No length of a page is published, so none is relied upon: a page that ends well before the range is asked
-        to be continued, and one without rows is the end.
+        No length of a page is published, so none is relied upon: a page that lacks days at its end is asked to be
+        continued, unless these are so young that their figures may not have come yet. One without rows is the end.
         """
         pages = [_rows(page) for page in _pages(answer.parsed)]
         params = dict(query.params)
-        early = (date.fromisoformat(params["endDate"]) - SETTLED_AFTER).isoformat()
-        if not pages[-1] or max(str(row.get("day")) for row in pages[-1]) >= early:
+        start = int(params.get("startIndex", "1"))
+        if not pages[-1]:
             return None
-        start = int(params.get("startIndex", "1")) + sum(map(len, pages))
-        return Query.of(query.path, params | {"startIndex": str(start)})
+        days = [str(row.get("day")) for page in pages for row in page]
+        soonest = date.fromisoformat(params["startDate"]) + timedelta(days=start - 1)  # as each day has one row at most
+        if min(days) < soonest.isoformat():
+            raise Unreadable(f"asked to go on from row {start}, the API begins anew with {min(days)!r:.20}")
+        settled = answer.fetched_at.astimezone(PACIFIC).date() - SETTLED_AFTER
+        if max(days) >= min(params["endDate"], settled.isoformat()):
+            return None
+        return Query.of(query.path, params | {"startIndex": str(start + len(days))})
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read a report, all its pages. The columns are found by their names."""
@@ -178,18 +188,13 @@ class Span:
 def _span(request: Request) -> Span:
     """Say which days a run is about: those of its params, or the week up to the watermark and all days since.
 
-    :raises BadParameter: a day is none, or has not ended, or the end comes before the start.
+    :raises BadParameter: a day is none, or YouTube has none like it, or the end comes before the start.
     """
     yesterday = request.at.astimezone(PACIFIC).date() - timedelta(days=1)
-    last = _day(request.params.get("end_date"), "end_date") or yesterday
+    last = _day(request.params.get("end_date"), "end_date", yesterday) or yesterday
     mark = min(date.fromisoformat(request.watermark), yesterday) if request.watermark else last
-    first = _day(request.params.get("start_date"), "start_date") or min(mark, last) - timedelta(days=TRAILING_DAYS - 1)
-    for name, day in (("start_date", first), ("end_date", last)):
-        if day > yesterday:
-            raise BadParameter(
-                f"{name} is {day}, and that day has not ended in California: the last one that has is {yesterday}.",
-                advice="Trigger it again with an earlier day, or leave end_date out.",
-            )
+    first = _day(request.params.get("start_date"), "start_date", yesterday)
+    first = first or min(mark, last) - timedelta(days=TRAILING_DAYS - 1)
     if first > last:
         raise BadParameter(
             f"start_date {first} comes after end_date {last}.", advice="Trigger it again with the two changed over."
@@ -197,22 +202,36 @@ def _span(request: Request) -> Span:
     return Span(first, last)
 
 
-def _day(value: object, name: str) -> date | None:
+def _day(value: object, name: str, yesterday: date) -> date | None:
+    """Read a day that YouTube may have figures of; None where it is left empty."""
     if value is None or value == "":
         return None
     try:
-        return date.fromisoformat(str(value))
+        day = date.fromisoformat(str(value))
     except ValueError:
         raise BadParameter(f"{name} is {value!r:.40}, and no day.", advice="Give it like 2026-11-20.") from None
+    if day > yesterday:
+        raise BadParameter(
+            f"{name} is {day}, and that day has not ended in California: the last one that has is {yesterday}.",
+            advice="Trigger it again with an earlier day, or leave end_date out.",
+        )
+    if day < FIRST_DAY:
+        raise BadParameter(
+            f"{name} is {day}, and there was no YouTube before {FIRST_DAY}.",
+            advice="Trigger it again with a later day.",
+        )
+    return day
 
 
 # --- which videos ----------------------------------------------------------------------------------
 
 
 def _uploads(request: Request) -> Generator[Query, Answer, list[str]]:
-    """Find the ids of all videos of the channel, in the order of the playlist of its uploads.
+    """Find the ids of all videos of the channel, each once, in the order of the playlist of its uploads.
 
     Five calls for 200 videos. The endpoint for searches would take a hundred times the units and skip some.
+
+    :raises Unreadable: a list is none, or its pages lead in a circle.
     """
     channel = request.params.get("channel")
     asked = Query.of(
@@ -224,8 +243,8 @@ def _uploads(request: Request) -> Generator[Query, Answer, list[str]]:
             f"YouTube knows no channel {channel!r}." if channel else "The account that consented has no channel.",
             advice="Give the id of a channel, which begins with UC, or leave channel out for the account's own.",
         )
-    videos: list[str] = []
-    token = ""
+    videos: dict[str, None] = {}  # a set in order: an upload in between moves a video onto the next page too
+    token, tokens = "", {""}
     while True:
         page = {"part": "contentDetails", "playlistId": playlist, "maxResults": "50"}
         try:
@@ -234,10 +253,13 @@ def _uploads(request: Request) -> Generator[Query, Answer, list[str]]:
             if refused.status == 404 and not videos:  # a channel that never had an upload has no such playlist
                 return []
             raise
-        videos += _listed(answer.parsed)
+        videos |= dict.fromkeys(_listed(answer.parsed))
         token = str(answer.parsed.get("nextPageToken") or "") if isinstance(answer.parsed, Mapping) else ""
         if not token:
-            return videos
+            return list(videos)
+        if token in tokens:
+            raise Unreadable(f"the pages of a playlist lead in a circle, to {token!r:.40}")
+        tokens.add(token)
 
 
 def _playlist(answer: object) -> str | None:
@@ -247,22 +269,28 @@ def _playlist(answer: object) -> str | None:
         raise Unreadable("a list of channels should have items")
     if not found:
         return None
-    try:
-        return str(found[0]["contentDetails"]["relatedPlaylists"]["uploads"])  # type: ignore[index]
-    except (KeyError, TypeError):
-        raise Unreadable("a channel should have contentDetails.relatedPlaylists.uploads") from None
+    return _id_at(found[0], "contentDetails", "relatedPlaylists", "uploads")
 
 
 def _listed(answer: object) -> list[str]:
     found = items(answer)
-    try:
-        return [str(item["contentDetails"]["videoId"]) for item in found]  # type: ignore[index, union-attr]
-    except (KeyError, TypeError):
-        raise Unreadable("an item of a playlist should have contentDetails.videoId") from None
+    if found is None:
+        raise Unreadable("a page of a playlist should have items")
+    return [_id_at(item, "contentDetails", "videoId") for item in found]
+
+
+def _id_at(item: object, *names: str) -> str:
+    """Return the id that an item has at the end of these names."""
+    found = item
+    for name in names:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(found, str) or not found:
+        raise Unreadable(f"an item of a list should have {'.'.join(names)}")
+    return found
 
 
 def _video(video_id: str, item: Mapping[str, object] | None) -> dict[str, object]:
-    """Lay the parts of a video's resource side by side. Counts are texts there, as they may pass 53 bits."""
+    """Lay the parts of a video's resource side by side. Counts are texts there, as they have up to 64 bits."""
     if item is None:
         return {"id": video_id, "available": False}
     parts = PARTS.split(",")
@@ -273,7 +301,7 @@ def _video(video_id: str, item: Mapping[str, object] | None) -> dict[str, object
             fields |= content
     for name in ("viewCount", "likeCount", "commentCount"):
         value = fields.get(name)
-        if isinstance(value, str) and value.isascii() and value.isdigit():
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
             fields[name] = int(value)
     return fields | {"id": video_id, "available": True}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import NOON, lead
+from tests.unit.conversation import lead
 from windrow.answer import Answer, Outcome
 from windrow.errors import BadParameter, QueryRefused, Unreadable
 from windrow.query import Query
@@ -87,11 +87,32 @@ def test_a_playlist_that_cannot_be_had_is_no_empty_one(replies: list[Any]):
 @pytest.mark.parametrize(
     "replies",
     [[[]], [{"items": [{}]}], [{"items": [{"contentDetails": None}]}], [CHANNELS, {"items": [{"id": "x"}]}],
-     [CHANNELS, {"items": "x"}]],
+     [CHANNELS, {"items": "x"}], [{}], [CHANNELS, {}], [CHANNELS, playlist("a", token="x"), {}],
+     [{"items": [{"contentDetails": {"relatedPlaylists": {"uploads": None}}}]}],
+     [CHANNELS, {"items": [{"contentDetails": {"videoId": None}}]}],
+     [CHANNELS, {"items": [{"contentDetails": {"videoId": ""}}]}],
+     [CHANNELS, {"items": [{"contentDetails": {"videoId": "a"}}, {"contentDetails": {"videoId": 5}}]}]],
 )  # fmt: skip
 def test_a_list_of_another_shape_is_not_guessed_at(replies: list[Any]):
     with pytest.raises(Unreadable):
         lead(DAYS, Request(at=AT), replies)
+
+
+@pytest.mark.parametrize("stream", [VIDEOS, DAYS])
+@pytest.mark.parametrize("tokens", [["x", "x"], ["x", "y", "x"]])
+def test_pages_of_a_list_that_lead_in_a_circle_are_told(stream: Any, tokens: list[str]):
+    pages = [playlist(f"v{number}", token=token) for number, token in enumerate(tokens)]
+    with pytest.raises(Unreadable, match="circle"):
+        lead(stream, Request(at=AT), [CHANNELS, *pages])
+
+
+def test_a_video_that_is_listed_twice_is_asked_for_once():
+    """As when a new upload moves it onto the next page while the pages are read."""
+    pages = [playlist("a", "b", token="p2"), playlist("b", "c", "c")]
+    _, details = lead(VIDEOS, Request(at=AT), [CHANNELS, *pages])
+    assert [dict(query.params)["id"] for query in details] == ["a,b,c"]
+    _, reports = lead(DAYS, Request(at=AT), [CHANNELS, *pages])
+    assert [dict(query.params)["filters"] for query in reports] == ["video==a", "video==b", "video==c"]
 
 
 @given(st.integers(0, 120))
@@ -159,11 +180,18 @@ def test_only_a_run_without_a_range_and_a_channel_of_its_own_follows_the_waterma
         ({"start_date": "yesterday"}, "no day"),
         ({"end_date": "2026-02-30"}, "no day"),
         ({"end_date": 5}, "no day"),
+        ({"start_date": "2005-02-13"}, "no YouTube"),
+        ({"start_date": "0001-01-01"}, "no YouTube"),
+        ({"end_date": "0001-01-03"}, "no YouTube"),
     ],
 )
 def test_days_that_cannot_be_meant_are_refused_before_the_first_call(stream: Any, params: Any, said: str):
     with pytest.raises(BadParameter, match=said):
         lead(stream, Request(params, AT))
+
+
+def test_the_first_day_of_youtube_can_be_asked_for():
+    assert span(planned(start_date="2005-02-14", end_date="2005-02-14")) == ("2005-02-14", "2005-02-14")
 
 
 def test_the_scope_names_the_days():
@@ -257,8 +285,8 @@ def test_a_report_of_another_shape_is_not_guessed_at(answer: object, said: str):
         DAYS.records(QUERY, answer)
 
 
-def answered(query: Query, answer: object) -> Answer:
-    return Answer(query, Outcome.ANSWERED, 200, json.dumps(answer), NOON)
+def answered(query: Query, answer: object, at: datetime = AT) -> Answer:
+    return Answer(query, Outcome.ANSWERED, 200, json.dumps(answer), at)
 
 
 def test_a_report_that_ends_early_is_asked_to_go_on_until_a_page_is_empty():
@@ -273,9 +301,27 @@ def test_a_report_that_ends_early_is_asked_to_go_on_until_a_page_is_empty():
     assert DAYS.next_page(QUERY, answered(QUERY, [first, report("2026-11-03"), report()])) is None
 
 
-@pytest.mark.parametrize("page", [report(), report("2026-11-01", "2026-11-13"), report("2026-11-20")])
+@pytest.mark.parametrize("page", [report(), report("2026-11-01", "2026-11-14"), report("2026-11-20")])
 def test_a_report_that_is_whole_costs_no_further_call(page: object):
     assert DAYS.next_page(QUERY, answered(QUERY, page)) is None
+
+
+def test_only_days_that_are_young_may_be_missing_at_the_end():
+    """Figures of old days are all there: a report that ends a day before its range may have been cut."""
+    old = planned(start_date="2025-01-01", end_date="2025-01-31")[0]
+    assert DAYS.next_page(old, answered(old, report("2025-01-30"))) is not None
+    assert DAYS.next_page(old, answered(old, report("2025-01-31"))) is None
+    soon = answered(old, report("2025-01-30"), datetime(2025, 2, 2, tzinfo=UTC))
+    assert DAYS.next_page(old, soon) is None
+
+
+def test_a_page_that_begins_before_its_place_is_told():
+    """As when the API takes no notice of startIndex, and tells the first page again and again."""
+    first = report("2026-11-01", "2026-11-02", "2026-11-03")
+    second = DAYS.next_page(QUERY, answered(QUERY, first))
+    assert second is not None
+    with pytest.raises(Unreadable, match="row 4"):
+        DAYS.next_page(second, answered(second, first))
 
 
 # --- videos ------------------------------------------------------------------------------------
@@ -301,7 +347,7 @@ def test_counts_are_texts_and_become_numbers_and_hidden_ones_are_null():
     assert json.loads(str(record["_extra"])) == {"kind": "youtube#video", "tags": ["x"]}
 
 
-@pytest.mark.parametrize("count", ["many", "", "-1", "1.5"])
+@pytest.mark.parametrize("count", ["many", "", "-1", "1.5", str(2**63), "9" * 5000])
 def test_a_count_that_is_none_is_not_guessed_at(count: str):
     with pytest.raises(Unreadable, match="likeCount"):
         VIDEOS.records(DETAILS, {"items": [video("a", likeCount=count)]})
@@ -313,7 +359,13 @@ def test_a_video_that_vanished_is_a_record_and_the_order_is_that_of_the_question
     assert (second["video_id"], second["available"]) == ("b", True)
 
 
-@pytest.mark.parametrize("answer", [[], {"items": 5}, {"items": [video("stranger")]}, None])
+def test_a_list_of_videos_that_is_empty_says_so():
+    empty = {"kind": "youtube#videoListResponse", "pageInfo": {"totalResults": 0, "resultsPerPage": 0}}
+    for answer in (empty, empty | {"items": []}):
+        assert [record["available"] for record in VIDEOS.records(DETAILS, answer)] == [False, False]
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"items": 5}, {"items": [video("stranger")]}, None])
 def test_videos_of_another_shape_are_not_guessed_at(answer: object):
     with pytest.raises(Unreadable):
         VIDEOS.records(DETAILS, answer)

@@ -1,6 +1,7 @@
--- Mart: a channel on a day.
+-- Mart: a channel on a day. It is made whole each time, so it is partitioned by month: BigQuery writes no more than
+-- 4,000 partitions in a job, and YouTube is older than so many days.
 CREATE OR REPLACE TABLE youtube.channel_days
-PARTITION BY day
+PARTITION BY DATE_TRUNC(day, MONTH)
 CLUSTER BY channel_id
 OPTIONS (description = 'Figures of a channel on a day.')
 AS

@@ -1,4 +1,5 @@
--- What the warehouse holds of one run's landing of videos, and how many of them have vanished.
+-- What the warehouse holds of one run's landing of videos; how many of them are listed and have vanished; and how many
+-- videos of this channel, known from runs before, are not even listed any more.
 WITH landed AS (
   SELECT * FROM `windrow_landing.youtube_videos_{{ run_id | slug }}`
 )
@@ -11,4 +12,11 @@ SELECT
       ON final.video_id = landed.video_id AND final._fetched_at >= landed._fetched_at
   ) AS merged,
   (SELECT COUNT(*) FROM youtube.videos) AS total,
-  (SELECT COUNTIF(NOT available) FROM landed) AS vanished
+  (SELECT COUNTIF(NOT available) FROM landed) AS vanished,
+  (
+    SELECT COUNT(*)
+    FROM youtube.videos
+    WHERE
+      channel_id IN (SELECT channel_id FROM landed)
+      AND _fetched_at < (SELECT MIN(_fetched_at) FROM landed)
+  ) AS no_longer_listed
