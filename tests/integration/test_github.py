@@ -442,9 +442,9 @@ def test_an_answer_that_was_staged_and_not_acknowledged_is_not_asked_for_again(c
 
 
 def test_a_worker_does_not_claim_what_it_is_asking_itself(connect, api, world):
-    job = Job(repositories=["tiny/exact.hundred"])
+    job = Job(repositories=["tiny/one"])
     job.execute(DiscoverOperator)
-    api.faults(latency_ms=1_500)
+    api.faults(latency_ms=1_000)
     job.fetch(claim_after_s=0.1, idle_s=5)
     api.heal()
     assert_complete(job, world, job.params["repositories"])
