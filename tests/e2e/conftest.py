@@ -4,12 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery, storage
 
-from local_cloud import airflow_env
-from local_cloud.airflow_api import AirflowApi
-from local_cloud.settings import BUCKET, PROJECT_ID
 from local_cloud.testing import running
 from tests.e2e.system import System
 
@@ -21,11 +16,5 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     os.environ["BEYOND_LOOPBACK_LOG"] = str(refusals)
     with running(None, folder / "var") as settings:
         del os.environ["BEYOND_LOOPBACK_LOG"]
-        anonymous = AnonymousCredentials()
-        yield System(
-            settings,
-            AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password),
-            bigquery.Client(PROJECT_ID, anonymous, client_options={"api_endpoint": settings.bigquery_url}),
-            storage.Client(PROJECT_ID, anonymous, client_options={"api_endpoint": settings.gcs_url}).bucket(BUCKET),
-        )
+        yield System.on(settings)
     assert not refusals.exists(), f"something reached beyond this machine:\n{refusals.read_text()}"

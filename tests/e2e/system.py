@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import requests
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
+from local_cloud import airflow_env
 from local_cloud.airflow_api import AirflowApi
-from local_cloud.settings import Settings
+from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 
 LIMIT_S = 240
 
@@ -22,6 +24,17 @@ class System:
     airflow: AirflowApi
     warehouse: bigquery.Client
     bucket: storage.Bucket
+
+    @classmethod
+    def on(cls, settings: Settings) -> Self:
+        """Look into the local cloud that runs with these settings."""
+        anonymous = AnonymousCredentials()
+        return cls(
+            settings,
+            AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password),
+            bigquery.Client(PROJECT_ID, anonymous, client_options={"api_endpoint": settings.bigquery_url}),
+            storage.Client(PROJECT_ID, anonymous, client_options={"api_endpoint": settings.gcs_url}).bucket(BUCKET),
+        )
 
     def faults(self, **changes: Any) -> None:
         """Have these faults of the APIs and no others."""
