@@ -41,6 +41,11 @@ from tests.scripted_api import ScriptedApi  # noqa: E402
 from windrow.staging import Staging  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the end-to-end tests last: their Airflow is busy until the session ends."""
+    items.sort(key=lambda item: ROOT / "tests" / "e2e" in item.path.parents)
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """MongoDB, Redis, GCS and BigQuery of the local cloud."""

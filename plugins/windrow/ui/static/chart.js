@@ -110,7 +110,7 @@ export class Chart {
       x: {
         field: time.field, type: "temporal", title: null,
         scale: { type: "utc", nice: false, padding: 0, domainMin: { expr: "from" }, domainMax: { expr: "until" } },
-        axis: { formatType: "clock", format: time.format, tickCount: 6, labelOverlap: true, labelSeparation: 12, grid: false },
+        axis: { formatType: "clock", format: time.format, tickCount: 6, labelOverlap: true, labelSeparation: 12, labelFlush: 30, labelBound: true, grid: false },
       },
       x2: { field: "until" },
     };
