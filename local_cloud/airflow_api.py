@@ -7,6 +7,8 @@ from typing import Any
 import requests
 
 DONE = frozenset({"success", "failed"})
+_TIMEOUT_S = 100
+"""More than the minute for which SQLite makes a writer of Airflow wait for another."""
 
 
 class AirflowApi:
@@ -81,10 +83,10 @@ class AirflowApi:
         :raises requests.HTTPError: Airflow refuses it; the text holds Airflow's reason.
         """
         if "Authorization" not in self._session.headers:
-            answer = self._session.post(f"{self._url}/auth/token", json=self._login, timeout=30)
+            answer = self._session.post(f"{self._url}/auth/token", json=self._login, timeout=_TIMEOUT_S)
             answer.raise_for_status()
             self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        answer = self._session.request(method, f"{self._url}/api/v2{path}", json=body, timeout=60)
+        answer = self._session.request(method, f"{self._url}/api/v2{path}", json=body, timeout=_TIMEOUT_S)
         if not answer.ok:
             raise requests.HTTPError(f"{method} {path}: HTTP {answer.status_code} {answer.text[:500]}", response=answer)
         return dict(answer.json()) if answer.content else {}

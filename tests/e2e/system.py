@@ -79,6 +79,16 @@ class Dag:
     def wait(self, run_id: str) -> str:
         return self.system.airflow.wait(self.dag_id, run_id, limit_s=LIMIT_S)
 
+    def runs(self) -> list[dict[str, Any]]:
+        return list(self.system.airflow.call("GET", f"/dags/{self.dag_id}/dagRuns?limit=50")["dag_runs"])
+
+    def is_resting(self) -> bool:
+        return all(run["state"] in {"success", "failed"} for run in self.runs())
+
+    def rest(self) -> None:
+        """Wait until no run is under way."""
+        until(self.is_resting, LIMIT_S)
+
     def clear(self, run_id: str, task_id: str) -> str:
         """Clear a task with all downstream, wait for the end of the run, and return its state."""
         self.system.airflow.clear(self.dag_id, run_id, task_id)

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import requests
@@ -59,18 +58,8 @@ class Posts(Dag):
         report = requests.get(url, timeout=10).json()[SUBSCRIPTION]
         return int(report["waiting"]) + int(report["leased"])
 
-    def runs(self) -> list[dict[str, Any]]:
-        return list(self.system.airflow.call("GET", f"/dags/{DAG_ID}/dagRuns?limit=50")["dag_runs"])
-
     def pause(self, is_paused: bool) -> None:
         self.system.airflow.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": is_paused})
-
-    def is_resting(self) -> bool:
-        return all(run["state"] in {"success", "failed"} for run in self.runs())
-
-    def rest(self) -> None:
-        """Wait until no run is under way."""
-        until(self.is_resting, 240)
 
     def is_woken(self) -> bool:
         """Say whether the queue has woken the DAG; make more posts if a run by time took all before it was looked."""
