@@ -60,9 +60,9 @@ SHOWS = (
     Show(
         "spotify_new_artist",
         "Table spotify_landed.top_tracks (Athena), the first five tracks of an artist that nobody knew",
-        "SELECT rank, artist_name, name, album_name, popularity FROM spotify_landed.top_tracks "
-        "WHERE artist_name = 'Halden Pike' ORDER BY rank LIMIT 5",
-        conf={"artist": "Halden Pike"},
+        "SELECT DISTINCT rank, artist_name, name, album_name, popularity FROM spotify_landed.top_tracks "
+        "WHERE artist_name = 'Wren' ORDER BY rank LIMIT 5",
+        conf={"artist": "Wren"},
         in_athena=True,
     ),
     Show(
