@@ -114,7 +114,7 @@ class TokenPool(Auth):
             except (ApiUnreachable, RateLimited) as trouble:
                 self._release(member)
                 self._stand_in(member, trouble)
-            except BaseException:
+            except BaseException:  # cancelled, too: its place is free again
                 self._release(member)
                 raise
             else:

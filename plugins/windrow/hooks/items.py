@@ -50,8 +50,8 @@ class Items:
         """Write items, in place of those of their keys unless these are newer; return how many were written.
 
         Batches know no conditions, so it looks first: a newer item that another task writes in the milliseconds
-        between is replaced, until the next run. What DynamoDB hands back
-        unprocessed is sent again, after a pause that grows.
+        between is replaced, until the next run. What DynamoDB hands back unprocessed is sent again, after a pause that
+        grows.
 
         :raises Unwritten: some were handed back every time. Batches before theirs are written, those after are not.
         """

@@ -7,6 +7,7 @@ The quotas are of endpoints, and their sizes are secret: the API closes an endpo
 go on. Each has a `Quota` without units here, so that a closed one is known to all runs.
 """
 
+from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -139,9 +140,9 @@ class SpotifyStream(Stream):
             ids.append(artist_id_in(text) or (yield from look_up(text)).id)
         yield from self.plan_for(list(dict.fromkeys(ids)), may)
 
+    @abstractmethod
     def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
         """Name the calls for these artists."""
-        raise NotImplementedError
 
 
 class Artists(SpotifyStream):

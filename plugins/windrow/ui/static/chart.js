@@ -110,7 +110,10 @@ export class Chart {
       x: {
         field: time.field, type: "temporal", title: null,
         scale: { type: "utc", nice: false, padding: 0, domainMin: { expr: "from" }, domainMax: { expr: "until" } },
-        axis: { formatType: "clock", format: time.format, tickCount: 6, labelOverlap: true, labelSeparation: 12, labelFlush: 30, labelBound: true, grid: false },
+        axis: {
+          formatType: "clock", format: time.format, tickCount: 6, grid: false,
+          labelOverlap: true, labelSeparation: 12, labelFlush: 30, labelBound: true, // none is cut off on a phone
+        },
       },
       x2: { field: "until" },
     };
