@@ -38,4 +38,4 @@ def migrate(settings: Settings, environ: Mapping[str, str]) -> None:
 
 
 def _stamp(settings: Settings) -> Path:
-    return settings.var / "airflow" / "migrated-by"
+    return settings.var / "postgres" / "migrated-by"

@@ -22,7 +22,7 @@ KNOWN_ARTISTS = 12
 SMALL_MACHINE: Mapping[str, str] = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-    # SQLite: with the default of 32 workers the components end on "database is locked"; 8 held in every run
+    # the default of 32 workers is more than two cores can serve: the API server then answers too late
     "AIRFLOW__CORE__PARALLELISM": "8",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
@@ -44,7 +44,7 @@ SMALL_MACHINE: Mapping[str, str] = {
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
     "AIRFLOW__LOGGING__UVICORN_LOGGING_LEVEL": "WARNING",
 }
-"""Settings that hold on two cores with SQLite; docs/decisions.md tells what they were measured against."""
+"""Settings that hold on two cores; docs/decisions.md tells what they were measured against."""
 
 
 def airflow_environment(settings: Settings, base_environ: Mapping[str, str]) -> dict[str, str]:
@@ -68,6 +68,9 @@ def airflow_environment(settings: Settings, base_environ: Mapping[str, str]) -> 
         **base_environ,
         **SMALL_MACHINE,
         **_places(settings, base_environ),
+        # the drivers are named, as SQLAlchemy's own choice changes with its version
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url(settings, "postgresql+psycopg2"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": database_url(settings, "postgresql+asyncpg"),
         **_secrets(settings),
         **google,
         **aws,
@@ -110,7 +113,6 @@ def _places(settings: Settings, base_environ: Mapping[str, str]) -> dict[str, st
         "AIRFLOW__API__HOST": LOOPBACK,
         "AIRFLOW__API__PORT": str(settings.airflow_port),
         "AIRFLOW__API__BASE_URL": settings.airflow_url,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         # tasks may call `python` or `airflow`: let them find this environment's
         "PATH": os.pathsep.join([str(settings.airflow_python.parent), base_environ.get("PATH", os.defpath)]),
@@ -119,6 +121,18 @@ def _places(settings: Settings, base_environ: Mapping[str, str]) -> dict[str, st
         # setproctitle: do not write titles over the environment, by which the local cloud knows its processes
         "SPT_NOENV": "1",
     }
+
+
+def database_password(settings: Settings) -> str:
+    """Return the password of PostgreSQL's user, made on first use. Raises FolderError when `var` is not ours."""
+    folder.claim(settings.var)
+    path = settings.run / "postgres-secrets.json"
+    return folder.secret(path, lambda: {"password": secrets.token_urlsafe(24)})["password"]
+
+
+def database_url(settings: Settings, scheme: str = "postgresql") -> str:
+    """Return where Airflow's database is, with the password. Raises FolderError when `var` is not ours."""
+    return f"{scheme}://airflow:{database_password(settings)}@{LOOPBACK}:{settings.postgres_port}/postgres"
 
 
 def _secrets(settings: Settings) -> dict[str, str]:

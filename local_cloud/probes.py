@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
@@ -67,6 +68,20 @@ def mongo_ping(port: int) -> Probe:
                 return bool(client.admin.command("ping").get("ok"))
         except PyMongoError:
             return False
+
+    return probe
+
+
+def postgres_answers(url: str) -> Probe:
+    """Healthy when the user that the URL names can log in."""
+
+    def probe(_: datetime.datetime) -> bool:
+        try:
+            connection = psycopg2.connect(url, connect_timeout=int(TIMEOUT))
+        except psycopg2.OperationalError:
+            return False
+        connection.close()
+        return True
 
     return probe
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from local_cloud import airflow_env, probes
 from local_cloud.settings import LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, X_TOKEN, Settings
 
+DATABASE = "database"
+"""Stage of Airflow's database: started first, as it is migrated before Airflow starts; stopped last."""
 CLOUD = "cloud"
-"""Stage of the emulators: started first, stopped last."""
+"""Stage of the emulators."""
 AIRFLOW_API = "airflow-api"
 """Stage of Airflow's API server: running tasks report to it, also that they are being stopped."""
 AIRFLOW = "airflow"
 """Stage of Airflow's other components."""
-STAGES = (CLOUD, AIRFLOW_API, AIRFLOW)
+STAGES = (DATABASE, CLOUD, AIRFLOW_API, AIRFLOW)
 """The order of starting; stopped in the reverse order, one stage after the other."""
 
 
@@ -50,6 +52,7 @@ class Service:
 def table(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:
     """Return every service, in start order. `environ` is the user's environment."""
     return (
+        _database(settings, environ),
         *_emulators(settings, environ),
         _function(settings, environ),
         _publisher(settings, environ),
@@ -77,6 +80,26 @@ def _plain(environ: Mapping[str, str], home: Path) -> dict[str, str]:
         "HOME": str(home),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _database(settings: Settings, environ: Mapping[str, str]) -> Service:
+    port = settings.postgres_port
+    return Service(
+        name="postgres",
+        stage=DATABASE,
+        argv=(
+            *(str(settings.cloud_python), "-m", "local_cloud.emulators.postgres", "--host", LOOPBACK),
+            *("--port", str(port), "--data-dir", str(settings.var / "postgres")),
+        ),
+        environment={
+            **_plain(environ, settings.var / "home"),
+            "POSTGRES_PASSWORD": airflow_env.database_password(settings),
+        },
+        healthy=probes.postgres_answers(airflow_env.database_url(settings)),
+        address=f"{LOOPBACK}:{port}",
+        ports=(Port(port, "WINDROW_POSTGRES_PORT"),),
+        stop_signal="INT",  # TERM would wait for clients to leave
+    )
 
 
 def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:

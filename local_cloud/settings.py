@@ -39,6 +39,7 @@ PORT_DEFAULTS: Mapping[str, int] = {
     "WINDROW_PUBSUB_HTTP_PORT": 28420,
     "WINDROW_AWS_PORT": 28410,
     "WINDROW_ATHENA_PORT": 28411,
+    "WINDROW_POSTGRES_PORT": 28412,
 }
 """The variable of each port, and the port when it is not set."""
 
@@ -65,6 +66,7 @@ class Settings:
     pubsub_http_port: int = PORT_DEFAULTS["WINDROW_PUBSUB_HTTP_PORT"]
     aws_port: int = PORT_DEFAULTS["WINDROW_AWS_PORT"]
     athena_port: int = PORT_DEFAULTS["WINDROW_ATHENA_PORT"]
+    postgres_port: int = PORT_DEFAULTS["WINDROW_POSTGRES_PORT"]
     passengers_csv: Path | None = None
     """Passengers of the fake API; None: it makes its own."""
     admin_password: str = dataclasses.field(default="admin", repr=False)

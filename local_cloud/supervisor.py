@@ -12,7 +12,7 @@ from typing import Any
 
 from local_cloud import airflow_db, airflow_env, aws_resources, folder, ports, processes, ready, supervisord, warden
 from local_cloud.errors import LocalCloudError, ServiceFailed
-from local_cloud.services import CLOUD, STAGES, Service, select, table
+from local_cloud.services import CLOUD, DATABASE, STAGES, Service, select, table
 from local_cloud.settings import Settings
 
 LOG_LINES = 15
@@ -143,10 +143,13 @@ class LocalCloud:
     def _start(self, services: Collection[Service], report: Report) -> None:
         settings = self._settings
         cloud = [service for service in services if service.stage == CLOUD]
-        airflow = [service for service in services if service.stage != CLOUD]
-        self._launch(cloud)
+        database = [service for service in services if service.stage == DATABASE]
+        airflow = [service for service in services if service.stage not in {CLOUD, DATABASE}]
+        self._launch([*database, *cloud])
         if airflow:  # its own start takes longer than that of the emulators: do not wait for them here
             airflow_env.write_passwords(settings)
+            for service in database:
+                self._wait_healthy(service)
             if not airflow_db.is_current(settings):
                 report("Making Airflow's database.")
                 airflow_db.migrate(settings, self._environ)

@@ -21,7 +21,7 @@ from local_cloud.testing import running
 from tests.e2e.system import Dag, System
 
 SERVICES = frozenset({
-    *("mongo", "redis", "gcs", "bigquery", "apis"),
+    *("postgres", "mongo", "redis", "gcs", "bigquery", "apis"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
 })
 WORKERS = 3
@@ -54,7 +54,6 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dag]:
     celery = {
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
         "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{redis_port}/1",
-        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+sqlite:///{folder / 'results.db'}",
         "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
     }
     with ExitStack() as stack:

@@ -4,7 +4,6 @@ The tests run in the order of this file: each goes on with the table that those 
 """
 
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from pymongo import MongoClient
 
@@ -220,10 +220,14 @@ def test_a_revoked_consent_fails_at_once_and_tells_no_secret(youtube):
     assert told == []
 
     # nobody waits for thirty hours here: the failed run is late now, and can be cleared all the same
-    with closing(sqlite3.connect(youtube.system.settings.var / "airflow" / "airflow.db", timeout=30)) as database:
-        late = "UPDATE deadline SET deadline_time = ? WHERE dagrun_id = (SELECT id FROM dag_run WHERE run_id = ?)"
-        assert database.execute(late, (f"{datetime.now(UTC) - DAY:%F %T.%f}", run_id)).rowcount == 1
-        database.commit()
+    with (
+        closing(psycopg2.connect(airflow_env.database_url(youtube.system.settings))) as connection,
+        connection,  # commits
+        connection.cursor() as cursor,
+    ):
+        late = "UPDATE deadline SET deadline_time = %s WHERE dagrun_id = (SELECT id FROM dag_run WHERE run_id = %s)"
+        cursor.execute(late, (datetime.now(UTC) - DAY, run_id))
+        assert cursor.rowcount == 1
     log = youtube.system.settings.var / "log" / "airflow-triggerer.log"
     until(lambda: f"LATE: run '{run_id}' of {youtube.dag_id} is failed" in log.read_text(errors="replace"))
     assert youtube.clear(run_id, "plan_videos") == "success"
@@ -251,24 +255,13 @@ def test_a_channel_without_videos_is_told(youtube):
 
 
 def backfill(youtube: Youtube, first: date, last: date) -> None:
-    """Create a backfill as a user does.
-
-    SQLite breaks it off at once, whatever the timeout, when the scheduler has written since it began to read: what it
-    left is cancelled then, and it is created again. No other database of Airflow's does so.
-    """
+    """Create a backfill as a user does."""
     command = [
         *(sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", youtube.dag_id),
         *("--from-date", f"{first}T00:00:00+00:00", "--to-date", f"{last}T23:59:59+00:00"),
     ]
     environment = airflow_env.airflow_environment(youtube.system.settings, os.environ)
-    airflow = youtube.system.airflow
-    for _ in range(5):
-        made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if "database is locked" not in made.stdout + made.stderr:
-            break
-        for left in airflow.call("GET", f"/backfills?dag_id={youtube.dag_id}")["backfills"]:
-            if left["completed_at"] is None:
-                airflow.call("PUT", f"/backfills/{left['id']}/cancel")
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from local_cloud.airflow_env import airflow_environment, write_passwords
-from local_cloud.services import AIRFLOW, AIRFLOW_API, CLOUD, STAGES, select, table
+from local_cloud.services import AIRFLOW, AIRFLOW_API, CLOUD, DATABASE, STAGES, select, table
 from local_cloud.settings import PORT_DEFAULTS, Settings
 from local_cloud.supervisord import socket_path, write_configuration
 from local_cloud.testing import free_settings
@@ -29,11 +29,12 @@ def test_emulators_come_first_then_the_api_server(settings: Settings) -> None:
 
     assert stages == sorted(stages, key=STAGES.index)
     assert stages[-4:] == [AIRFLOW_API, AIRFLOW, AIRFLOW, AIRFLOW]
-    assert set(stages[:-4]) == {CLOUD}
+    assert stages[0] == DATABASE
+    assert set(stages[1:-4]) == {CLOUD}
 
 
 def test_an_unknown_service_is_refused_with_those_there_are(settings: Settings) -> None:
-    with pytest.raises(ValueError, match=r"no such service: mango\. There are: mongo, redis, gcs"):
+    with pytest.raises(ValueError, match=r"no such service: mango\. There are: postgres, mongo, redis, gcs"):
         select(table(settings, {}), {"mango", "redis"})
 
 
@@ -106,7 +107,7 @@ def test_nothing_that_holds_a_secret_is_readable_by_others(settings: Settings) -
 
     files = [path for path in settings.var.rglob("*") if path.is_file() and path.parent != settings.var]
     assert {path.stat().st_mode & 0o077 for path in files} == {0}
-    assert len(files) == len(table(settings, {})) + 3  # supervisord.conf, secrets, passwords
+    assert len(files) == len(table(settings, {})) + 4  # supervisord.conf, two of secrets, passwords
     assert not any("windrow-demo-secret" in repr(service) for service in table(settings, {}))
 
 

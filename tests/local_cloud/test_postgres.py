@@ -1,0 +1,64 @@
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from local_cloud import airflow_env
+from local_cloud.settings import Settings
+from local_cloud.supervisor import LocalCloud
+from local_cloud.testing import running
+from tests.local_cloud.conftest import eventually, is_alive, pid_of
+
+SERVICE = {"postgres"}
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Settings]:
+    with running(SERVICE, tmp_path / "var") as settings:
+        yield settings
+
+
+def ask(settings: Settings, sql: str, *values: object) -> list[tuple[object, ...]]:
+    """Run one statement in a transaction, and return its rows."""
+    with (
+        closing(psycopg2.connect(airflow_env.database_url(settings))) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(sql, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_what_was_committed_survives_a_kill(postgres: Settings) -> None:
+    ask(postgres, "CREATE TABLE kept (n int)")
+    for n in range(100):
+        ask(postgres, "INSERT INTO kept VALUES (%s)", n)
+    victim = pid_of(postgres.var, "bin/postgres")
+
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: not is_alive(victim), "it is dead")
+    cloud = LocalCloud(postgres, os.environ, SERVICE)
+    eventually(lambda: cloud.states() == {"postgres": "healthy"}, "it is healthy again")
+
+    assert ask(postgres, "SELECT count(*), max(n) FROM kept") == [(100, 99)]
+
+
+def test_a_second_start_finds_the_data_of_the_first(tmp_path: Path) -> None:
+    for n in (1, 2):
+        with running(SERVICE, tmp_path / "var") as settings:
+            ask(settings, "CREATE TABLE IF NOT EXISTS starts (n int)")
+            ask(settings, "INSERT INTO starts VALUES (%s)", n)
+            found = ask(settings, "SELECT n FROM starts ORDER BY n")
+    assert found == [(1,), (2,)]
+
+
+def test_nobody_gets_in_without_the_password(postgres: Settings) -> None:
+    for password in ("", "guessed"):
+        with pytest.raises(psycopg2.OperationalError, match="password"):
+            psycopg2.connect(
+                host="127.0.0.1", port=postgres.postgres_port, user="airflow", password=password, dbname="postgres"
+            )
