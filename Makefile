@@ -125,7 +125,7 @@ bench-stream: setup ## x_posts at 250 posts a second for ten minutes: about a qu
 
 .PHONY: test lint format
 test: setup lint ## check style, types and layers, then run every test
-	@$(AIRFLOW_PYTHON) -m pytest
+	@$(AIRFLOW_PYTHON) -m pytest --maxfail=10
 
 lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import rules
 	@.venv/bin/ruff check .

@@ -46,6 +46,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ROOT / "tests" / "e2e" in item.path.parents)
 
 
+def _places() -> dict[str, str]:
+    """The variables by which Airflow and the clients of the clouds find what they talk to."""
+    prefixes = ("AIRFLOW", "AWS_", "GOOGLE_", "MONGO_", "REDIS_", "WINDROW_", "X_")
+    return {name: value for name, value in os.environ.items() if name.startswith(prefixes) or "_EMULATOR_" in name}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leave_no_trace() -> Iterator[None]:
+    """Fail a module that leaves the next one with other services: what a session holds on to counts too."""
+    before = _places()
+    yield
+    after = _places()
+    changed = [name for name in before | after if before.get(name) != after.get(name)]  # no values: some are secrets
+    assert changed == []
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """MongoDB, Redis, GCS and BigQuery of the local cloud."""

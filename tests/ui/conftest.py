@@ -1,5 +1,4 @@
 import json
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -61,29 +60,30 @@ class Around:
         return app
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _around(cloud: Settings) -> Iterator[Around]:
-    os.environ["BIGQUERY_EMULATOR_HOST"] = cloud.bigquery_url
-    os.environ["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"] = json.dumps({
+    google = {
         "conn_type": "google_cloud_platform",
         "extra": {"is_anonymous": True, "project": PROJECT_ID, "use_legacy_sql": False},
-    })
-    from windrow.ui import app
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIGQUERY_EMULATOR_HOST", cloud.bigquery_url)
+        patch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
+        from windrow.ui import app
 
-    around = Around()
-    outer = around.app()
-    outer.mount(app.PREFIX, app.app)
-    app.app.dependency_overrides[app.see] = lambda: None
-    (port,) = ports.find_free(1)
-    running = uvicorn.Server(uvicorn.Config(outer, port=port, log_level="warning"))
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    eventually(lambda: running.started, "the server runs")
-    around.url = f"http://127.0.0.1:{port}"
-    yield around
-    running.should_exit = True
-    thread.join(10)
-    del os.environ["BIGQUERY_EMULATOR_HOST"], os.environ["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"]
+        around = Around()
+        outer = around.app()
+        outer.mount(app.PREFIX, app.app)
+        patch.setitem(app.app.dependency_overrides, app.see, lambda: None)
+        (port,) = ports.find_free(1)
+        running = uvicorn.Server(uvicorn.Config(outer, port=port, log_level="warning"))
+        thread = threading.Thread(target=running.run, daemon=True)
+        thread.start()
+        eventually(lambda: running.started, "the server runs")
+        around.url = f"http://127.0.0.1:{port}"
+        yield around
+        running.should_exit = True
+        thread.join(10)
 
 
 @pytest.fixture
