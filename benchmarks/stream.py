@@ -29,7 +29,7 @@ from local_cloud.testing import running
 
 DAG_ID = "x_posts"
 SERVICES = frozenset({
-    *("mongo", "gcs", "bigquery", "apis", "pubsub", "x-publisher"),
+    *("postgres", "mongo", "gcs", "bigquery", "apis", "pubsub", "x-publisher"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
 })
 SUBSCRIPTION = f"projects/{PROJECT_ID}/subscriptions/x-posts"

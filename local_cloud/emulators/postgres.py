@@ -45,11 +45,13 @@ def command(program: str, *arguments: str) -> list[str]:
     if setpriv is None:
         sys.exit("PostgreSQL does not run as root, and there is no setpriv (util-linux) here. Run as another user.")
     user = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=INT")
-    return [setpriv, *user, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", *plain]
+    # access(2) ignores what a user other than root is allowed to override, unless told so by the securebit
+    reads_all = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
+    return [setpriv, *user, *reads_all, *plain]
 
 
 def make(data: Path, password: str) -> None:
-    """Make a database cluster, whole or not at all."""
+    """Make a database cluster, whole or not at all. Raises SystemExit when initdb fails."""
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:
         fresh, secret = Path(folder, "data"), Path(folder, "password")
         fresh.mkdir(mode=0o700)
@@ -57,7 +59,9 @@ def make(data: Path, password: str) -> None:
             os.chown(fresh, NOBODY, NOBODY)
         secret.write_text(password)
         options = (f"--username={USER}", f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync")
-        subprocess.run(command("initdb", f"--pgdata={fresh}", "--locale=C.UTF-8", *options), check=True)
+        done = subprocess.run(command("initdb", f"--pgdata={fresh}", "--locale=C.UTF-8", *options), check=False)
+        if done.returncode != 0:
+            sys.exit(f"PostgreSQL's initdb ended with {done.returncode}: its reason is above.")
         fresh.rename(data)
 
 

@@ -18,7 +18,7 @@ from local_cloud.testing import ROOT, free_settings
 from tests.local_cloud.conftest import eventually, is_alive
 
 AIRFLOW = {"airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"}
-SERVICES = {"gcs", "bigquery", *AIRFLOW}
+SERVICES = {"postgres", "gcs", "bigquery", *AIRFLOW}
 
 SLEEPY_DAG = """
 from airflow.sdk import dag, task
@@ -101,7 +101,7 @@ def test_nothing_listens_beyond_loopback(airflow: Airflow) -> None:
         if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets
     ]
 
-    assert len(listening) == 4  # gcs, bigquery with gRPC, the API server
+    assert len(listening) == 5  # PostgreSQL, gcs, bigquery with gRPC, the API server
     assert set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, also written as IPv6
 
 

@@ -88,7 +88,8 @@ class ThrowAwayBuildsOperator(BaseOperator):
         in_use = _location(glue.get_table(DatabaseName=database, Name=name)["Table"])
         pages = glue.get_paginator("get_tables").paginate(DatabaseName=database)
         builds = [table for page in pages for table in page["TableList"] if table["Name"].startswith(f"{name}_")]
-        builds.sort(key=lambda build: build["CreateTime"], reverse=True)
+        # Glue tells whole seconds: of two builds in one second the name decides
+        builds.sort(key=lambda build: (build["CreateTime"], build["Name"]), reverse=True)
         gone = [build for build in builds[self.kept :] if _location(build) != in_use]
         for build in gone:
             empty(self.aws_conn_id, _location(build))
