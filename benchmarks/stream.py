@@ -1,10 +1,11 @@
 """Load on x_posts: so many posts a second, through the whole path on one machine, counted at both ends.
 
-    PYTHONPATH=plugins:. .venv/bin/python -m benchmarks.stream --rate 250 --seconds 600
+    PYTHONPATH=plugins:. .venv/bin/python -m benchmarks.stream --rate 280 --seconds 600
 
-It starts the local cloud with Airflow in a folder of its own, lets the fake X API make posts, lets the queue wake the
-DAG, and waits until nothing is left. Then the ids that went out on the stream are compared with those in BigQuery,
-and the delay of each post is the end of the merge that brought it, less the instant at which it was made.
+It starts the local cloud with Airflow in a folder of its own, lets the fake X API make posts, nine in ten of which
+match the rule, lets the queue wake the DAG, and waits until nothing is left. Then the ids that went out on the
+stream are compared with those in BigQuery; there may be more there, as the publisher also searches for the first
+seconds of a rule. The delay of a post is the end of the merge that brought it, less the instant at which it was made.
 """
 
 import argparse
@@ -91,6 +92,7 @@ class Load:
 
     def _result(self, rate: float, seconds: float) -> dict[str, Any]:
         sent = self._admin("GET", "/posts?sent=1")["ids"]
+        matching = set(self._admin("GET", "/posts?query=tesla")["ids"])
         rows = list(self._warehouse.query_and_wait("SELECT post_id, created_at, _run_id FROM x.posts"))
         count = Counter(row["post_id"] for row in rows)
         merged_at = {run["dag_run_id"]: self._merged_at(run["dag_run_id"]) for run in self._runs()}
@@ -105,7 +107,8 @@ class Load:
             "in_bigquery": len(rows),
             "lost": len(set(sent) - count.keys()),
             "double": sum(times - 1 for times in count.values()),
-            "unknown": len(count.keys() - set(sent)),
+            "found_by_search": len((count.keys() - set(sent)) & matching),
+            "never_made": len(count.keys() - matching),
             "runs": dict(Counter(run["state"] for run in self._runs())),
             "delay_s": {
                 "median": round(statistics.median(delays), 1),
@@ -121,15 +124,15 @@ class Load:
 
 
 def main() -> int:
-    """Measure, print the result as JSON, and return 1 when a post was lost or doubled."""
+    """Measure, print the result as JSON, and return 1 when a post was lost, doubled or made up."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description="Load on x_posts.")
-    parser.add_argument("--rate", type=float, default=250, help="posts a second (%(default)s)")
+    parser.add_argument("--rate", type=float, default=280, help="posts a second that X makes (%(default)s)")
     parser.add_argument("--seconds", type=float, default=600, help="how long posts are made (%(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running(SERVICES, Path(folder) / "var") as settings:
         result = Load(settings).run(options.rate, options.seconds)
     print(json.dumps(result, indent=2))
-    return 1 if result["lost"] or result["double"] else 0
+    return 1 if result["lost"] or result["double"] or result["never_made"] else 0
 
 
 if __name__ == "__main__":
