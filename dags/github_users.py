@@ -34,7 +34,8 @@ from windrow.operators.plan import PlanOperator
 from windrow.operators.prove import ProveOperator
 from windrow.operators.warehouse import load_and_merge
 from windrow.plan import slug
-from windrow.sources.github import LISTS, GithubStream, Memberships, Users
+from windrow.sources.github import GithubStream, Memberships, Users
+from windrow.sources.github_lists import LISTS
 
 BUCKET = "{{ var.value.windrow_bucket }}"
 RUN = "dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"

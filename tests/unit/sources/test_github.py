@@ -14,7 +14,9 @@ from windrow.policy import Action
 from windrow.query import Query
 from windrow.response import Response
 from windrow.sources.base import Request
-from windrow.sources.github import LISTS, POLICY, GithubStream, Memberships, Users, complaint
+from windrow.sources.github import GithubStream, Memberships, Users
+from windrow.sources.github_lists import LISTS
+from windrow.sources.github_policy import POLICY, complaint
 
 REPOSITORY = {"id": 7, "full_name": "acme/mill", "stargazers_count": 250, "forks_count": 3}
 KNOWN = "id=7&repository=acme/mill"
