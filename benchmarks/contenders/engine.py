@@ -6,10 +6,10 @@ from pymongo import MongoClient
 
 from benchmarks.job import CREDENTIALS, PATH, TOKEN_PATH, Job
 from windrow import sources
-from windrow.auth import ClientCredentials
 from windrow.client import Client, Limits
 from windrow.engine import Harvester
 from windrow.feeds import PlanFeed
+from windrow.oauth import ClientCredentials
 from windrow.plan import Plan, Run
 from windrow.query import Query
 from windrow.staging import Staging

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import jwt
 import orjson
 
-from windrow.auth import Exchange, Token, TokenForm
+from windrow.auth import Exchange, Token
+from windrow.oauth import TokenForm
 from windrow.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.response import Response
 

@@ -29,11 +29,11 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.tether import die_with_parent
 from windrow import sources
 from windrow.answer import Answer, Outcome
-from windrow.auth import ClientCredentials
 from windrow.client import Client, Limits, Reader
 from windrow.engine import Harvester, Tally
 from windrow.errors import WindrowError
 from windrow.feeds import PlanFeed
+from windrow.oauth import ClientCredentials
 from windrow.plan import Plan, Run
 from windrow.policy import Backoff
 from windrow.query import Query

@@ -13,13 +13,13 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube import figures
 from local_cloud.apis.youtube.catalog import DEMO
 from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
-from windrow.auth import RefreshToken
 from windrow.client import Client, Limits
 from windrow.discovery import Discovery
 from windrow.engine import Harvester, Tally
 from windrow.errors import CredentialsRejected, RateLimited
 from windrow.feeds import PlanFeed
 from windrow.ledger import Ledger
+from windrow.oauth import RefreshToken
 from windrow.plan import Plan, Run
 from windrow.query import Query
 from windrow.quota import Quota, restated

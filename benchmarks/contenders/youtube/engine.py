@@ -6,12 +6,12 @@ from pymongo import MongoClient
 
 from benchmarks.youtube.job import DATASET, TOKEN_PATH, Job
 from windrow import sources
-from windrow.auth import RefreshToken
 from windrow.client import Client, Limits
 from windrow.discovery import Discovery
 from windrow.engine import Harvester
 from windrow.feeds import PlanFeed
 from windrow.ledger import Ledger
+from windrow.oauth import RefreshToken
 from windrow.plan import Run
 from windrow.sources.base import Request
 from windrow.staging import Staging

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 from caller import GOOGLE_CERTS_URL
 from pymongo import MongoClient
 
-from windrow.auth import Auth, ClientCredentials, NoAuth
+from windrow.auth import Auth, NoAuth
 from windrow.client import Client, Limits
 from windrow.errors import Misconfigured
+from windrow.oauth import ClientCredentials
 from windrow.policy import Backoff
 
 _REQUIRED = ("MONGO_URL", "API_URL", "OIDC_AUDIENCE", "OIDC_SERVICE_ACCOUNT")

@@ -14,10 +14,10 @@ from typing import Any
 import boto3
 import orjson
 
-from windrow.auth import BasicClientCredentials
 from windrow.client import Client, Limits
 from windrow.errors import BadParameter, WindrowError
 from windrow.lookup import converse
+from windrow.oauth import BasicClientCredentials
 from windrow.sources.artists import key_of, look_up
 from windrow.sources.spotify import POLICY, TopTracks, fetch
 from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, instant, items, met, requested, rows, unmet

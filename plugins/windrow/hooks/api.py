@@ -32,11 +32,12 @@ from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from windrow.app_token import InstallationToken
-from windrow.auth import Auth, BasicClientCredentials, ClientCredentials, NoAuth, RefreshToken, StaticToken
+from windrow.auth import Auth, NoAuth, StaticToken
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
 from windrow.ledger import Book, Ledger
+from windrow.oauth import BasicClientCredentials, ClientCredentials, RefreshToken
 from windrow.pool import Credential, TokenPool, by_owner
 from windrow.quota import Quota, restated
 from windrow.revisits import Cupboard, Revisits

@@ -9,10 +9,11 @@ import pytest
 
 from tests.unit.books import MemoryBook
 from windrow.answer import Answer
-from windrow.auth import ClientCredentials, NoAuth
+from windrow.auth import NoAuth
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks.api import ApiHook
+from windrow.oauth import ClientCredentials
 from windrow.pool import TokenPool
 from windrow.query import Query
 from windrow.sources.titanic import Passengers

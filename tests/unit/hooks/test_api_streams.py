@@ -12,11 +12,11 @@ import pytest
 from tests.scripted_api import Reply, ScriptedApi
 from tests.unit.books import MemoryBook
 from windrow.answer import Answer, Rejected
-from windrow.auth import ClientCredentials, RefreshToken
 from windrow.client import Limits
 from windrow.contract import Column, Contract, Kind
 from windrow.errors import ConnectionUnusable, RateLimited
 from windrow.hooks.api import ApiHook
+from windrow.oauth import ClientCredentials, RefreshToken
 from windrow.policy import HTTP_POLICY, Action, on
 from windrow.query import Query
 from windrow.quota import Quota, Window
