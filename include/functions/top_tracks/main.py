@@ -19,7 +19,8 @@ from windrow.errors import BadParameter, WindrowError
 from windrow.lookup import converse
 from windrow.oauth import BasicClientCredentials
 from windrow.sources.artists import key_of, look_up
-from windrow.sources.spotify import POLICY, TopTracks, fetch
+from windrow.sources.spotify import TopTracks, fetch
+from windrow.sources.spotify_access import POLICY
 from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, instant, items, met, requested, rows, unmet
 
 logging.getLogger().setLevel(logging.INFO)

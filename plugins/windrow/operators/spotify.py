@@ -15,7 +15,7 @@ from windrow.hooks.items import Items
 from windrow.hooks.staging import staging
 from windrow.lookup import converse
 from windrow.operators.base import HarvestStep
-from windrow.sources.spotify import CLIENTS, Capabilities, probe
+from windrow.sources.spotify_access import CLIENTS, Capabilities, probe
 from windrow.staging import Figures
 from windrow.top_tracks import ARTIST_ID, TOP_TRACKS, items
 

@@ -16,7 +16,7 @@ from windrow.operators.artist_requests import FindArtistsOperator, PublishNewOpe
 from windrow.operators.harvest import HarvestOperator
 from windrow.operators.plan import PlanOperator
 from windrow.operators.spotify import CapabilitiesOperator, KnownArtistsOperator
-from windrow.sources.spotify import CLIENTS
+from windrow.sources.spotify_access import CLIENTS
 
 MUSIC = Catalogue()
 BY_NAME = {artist.name: artist for artist in MUSIC.artists.values()}

@@ -16,18 +16,8 @@ from windrow.query import Query
 from windrow.response import Response
 from windrow.sources.artists import Artist, artist_id_in, key_of, look_up
 from windrow.sources.base import Request
-from windrow.sources.spotify import (
-    CLIENTS,
-    POLICY,
-    QUOTAS,
-    Albums,
-    Artists,
-    AudioFeatures,
-    Capabilities,
-    TopTracks,
-    fetch,
-    probe,
-)
+from windrow.sources.spotify import Albums, Artists, AudioFeatures, TopTracks, fetch
+from windrow.sources.spotify_access import CLIENTS, POLICY, QUOTAS, Capabilities, probe
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ONE, TWO = "1" * 22, "2" * 22
