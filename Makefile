@@ -118,7 +118,7 @@ bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill,
 bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: about five minutes
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch
 
-bench-stream: setup ## x_posts at 250 posts a second for ten minutes: about a quarter of an hour
+bench-stream: setup ## x_posts at 250 matching posts a second for ten minutes: about a quarter of an hour
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.stream
 
 # --- checks ------------------------------------------------------------------------------------

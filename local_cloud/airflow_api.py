@@ -8,7 +8,7 @@ import requests
 
 DONE = frozenset({"success", "failed"})
 _TIMEOUT_S = 100
-"""More than the minute for which SQLite makes a writer of Airflow wait for another."""
+"""Generous: on two cores that are busy with other runs an answer may take long."""
 
 
 class AirflowApi:

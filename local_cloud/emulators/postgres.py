@@ -29,6 +29,8 @@ CONFIGURATION = {
     # no segment in /dev/shm, which is 64 MB in a container
     "dynamic_shared_memory_type": "mmap",
     "log_checkpoints": "off",
+    # a statement that fails is not logged, only why: it may hold a value that nobody else should see
+    "log_min_error_statement": "panic",
 }
 
 
@@ -59,7 +61,7 @@ def make(data: Path, password: str) -> None:
             os.chown(fresh, NOBODY, NOBODY)
         secret.write_text(password)
         options = (f"--username={USER}", f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync")
-        done = subprocess.run(command("initdb", f"--pgdata={fresh}", "--locale=C.UTF-8", *options), check=False)
+        done = subprocess.run(command("initdb", f"--pgdata={fresh}", "--no-locale", *options), check=False)
         if done.returncode != 0:
             sys.exit(f"PostgreSQL's initdb ended with {done.returncode}: its reason is above.")
         fresh.rename(data)

@@ -62,3 +62,12 @@ def test_nobody_gets_in_without_the_password(postgres: Settings) -> None:
             psycopg2.connect(
                 host="127.0.0.1", port=postgres.postgres_port, user="airflow", password=password, dbname="postgres"
             )
+
+
+def test_a_statement_that_fails_is_not_in_the_log(postgres: Settings) -> None:
+    with pytest.raises(psycopg2.errors.UndefinedTable):
+        ask(postgres, "INSERT INTO nowhere VALUES (%s)", "s3cr3t")
+
+    log = (postgres.log / "postgres.log").read_text()
+    assert 'relation "nowhere" does not exist' in log
+    assert "s3cr3t" not in log
