@@ -66,7 +66,8 @@ def _holder(port: int) -> str | None:
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
             for descriptor in (folder / "fd").iterdir():
                 if str(descriptor.readlink()) in inodes:
-                    return f"process {folder.name} ({processes.command(int(folder.name))})"
+                    command = processes.command(int(folder.name))
+                    return f"process {folder.name} ({processes.shortened(command)})"
     return None
 
 

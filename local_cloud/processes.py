@@ -29,9 +29,16 @@ def marked(var: Path) -> dict[int, str]:
 
 
 def command(pid: int) -> str:
-    """Return the command line of a process, shortened. Raises OSError when it is gone."""
-    words = (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-    return words if len(words) <= 100 else f"{words[:97]}..."
+    """Return the command line of a process. Raises OSError when it is gone."""
+    return (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+
+
+def shortened(words: str, length: int = 160) -> str:
+    """Return a command line for a message: both its ends, since a long path may come before the program's name."""
+    if len(words) <= length:
+        return words
+    half = (length - len(" ... ")) // 2
+    return f"{words[:half]} ... {words[-half:]}"
 
 
 def wait_gone(var: Path, seconds: float) -> bool:

@@ -228,7 +228,7 @@ class LocalCloud:
             self._warden = None
         left = processes.marked(self._settings.var)
         if left:
-            listing = "".join(f"\n  {pid} {command}" for pid, command in left.items())
+            listing = "".join(f"\n  {pid} {processes.shortened(command)}" for pid, command in left.items())
             raise LocalCloudError(f"These processes of the local cloud could not be ended:{listing}")
         return was_running or bool(swept)
 
