@@ -1,12 +1,12 @@
 """### Spotify: known artists, every day
 
-Harvests the artists of the Airflow variable `windrow_spotify_artists`, and those that the chatbot was asked for:
-who they are, their albums and top tracks, and the audio features of these. Keeps `spotify` in Athena and the
-chatbot's table in DynamoDB up to date.
+Harvests the artists of the variable `windrow_spotify_artists` and those that the chatbot was asked for, their albums,
+top tracks and audio features. Keeps `spotify` in Athena and the chatbot's table in DynamoDB up to date.
 
 | task | does | safe to clear |
 |---|---|---|
-| `known`, `may`, `choose` | list the artists, and what this client id may ask; leave out the rest (choice) | yes |
+| `known`, `may`, `choose` | who it is about, and what this client id may ask; leave out the rest (choice) | yes |
+| `all_names` | red where a name means nobody, or several; the others go on | yes, `known` with it |
 | `<stream>.plan`, `.harvest`, `.land` | a harvest a stream, in parallel; a closed quota defers (wait) | yes |
 | `prepare.*`, `<stream>.register` | tables; this run's partition of the landed files | yes |
 | `crawl` | with the param `crawl`: a Glue crawler finds the same by itself | yes |
@@ -29,12 +29,13 @@ from windrow.operators.athena import AthenaCheckOperator, CrawlOperator, ProveIn
 from windrow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
 from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.operators.groups import harvest
-from windrow.operators.spotify import CapabilitiesOperator, KnownArtistsOperator, PublishOperator
+from windrow.operators.known_artists import KnownArtistsOperator, RequireAllNamesOperator
+from windrow.operators.spotify import CapabilitiesOperator, PublishOperator
 from windrow.plan import slug
 
 STREAMS = ("artists", "albums", "top_tracks", "audio_features")
-BUCKET = "{{ var.value.windrow_s3_bucket }}"
-DAY, SLUG = "dt={{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
+BUCKET, DAY, SLUG = "{{ var.value.windrow_s3_bucket }}", "dt={{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
+LISTED_IN = "windrow_spotify_artists"
 MARTS = f"s3://{BUCKET}/marts/spotify"
 
 
@@ -62,9 +63,10 @@ def landing(name: str) -> dict[str, str]:
     user_defined_filters={"slug": slug},
 )
 def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
-    known = KnownArtistsOperator(task_id="known", dataset="spotify_artists", variable="windrow_spotify_artists")
+    known = KnownArtistsOperator(task_id="known", dataset="spotify_artists", conn_id="spotify", variable=LISTED_IN)
+    RequireAllNamesOperator(task_id="all_names", unmet=known.output["unmet"])
     may = CapabilitiesOperator(task_id="may", dataset="spotify_artists", conn_id="spotify")
-    given = {"artists": known.output, "capabilities": may.output["capabilities"]}
+    given = {"artists": known.output["artists"], "capabilities": may.output["capabilities"]}
     with TaskGroup("prepare") as prepare:
         tables = [sql(f"spotify_landed/{name}/create", f"landed_{name}") for name in STREAMS]
         tables += [sql(f"spotify/{name}/create", name) for name in ("top_tracks", "artist_days")]
@@ -79,7 +81,6 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
         with TaskGroup(name):
             harvests[name] = harvest("spotify", landing(name), given=given, connections="{{ params.connections }}")
             registered[name] = sql(f"spotify_landed/{name}/register")
-            chain(known, harvests[name].plan)
             [harvests[name].land, prepare] >> registered[name]
     chain([harvests["top_tracks"].harvest, choose(may.output["datasets"])], harvests["audio_features"].plan)
     list(registered.values()) >> CrawlOperator(

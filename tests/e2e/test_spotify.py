@@ -185,13 +185,14 @@ def test_messages_are_answered_each_in_its_way(spotify: Spotify):
     assert all(receipt["agrees"] and receipt["seconds_to_dynamodb"] > 0 for receipt in receipts)
 
 
-def test_a_closed_quota_defers_its_stream_alone_and_goes_on(spotify: Spotify):
+def test_a_closed_quota_defers_its_stream_alone_and_a_name_of_nobody_holds_up_none(spotify: Spotify):
     spotify.switch(quotas={"artist-albums": 1}, retry_after_s=120)
 
-    run_id, state = spotify.run("spotify_artists", artists=["Wren", "Queue"], client="legacy")
+    run_id, state = spotify.run("spotify_artists", artists=["Wren", "Nobody At All", "Queue"], client="legacy")
 
-    assert state == "success"
     tasks = spotify.airflow.tasks("spotify_artists", run_id)
+    assert (state, [name for name, task in tasks.items() if task["state"] == "failed"]) == ("failed", ["all_names"])
+    assert tasks["all_names"]["try_number"] == 1
     assert tasks["albums.harvest"]["try_number"] == 1
     assert tasks["publish"]["end_date"] < tasks["albums.harvest"]["end_date"], "the chatbot waited for the albums"
     assert tasks["audio_features.plan"]["state"] == "skipped"

@@ -15,6 +15,7 @@ ADVICE = {
     "cost": _NOTHING_YET,
     "dispatch": _NOTHING_YET,
     "known": _NOTHING_YET,
+    "names": "The artists of all other names are harvested. Mend these, and trigger a new run.",
     "may": _NOTHING_YET,
     "choose": _NOTHING_YET,
     "workers": _NOTHING_YET,

@@ -1,14 +1,13 @@
-"""Steps that only the Spotify DAGs have: what may be asked, who is known, what the chatbot is told of all."""
+"""Steps that only the Spotify DAGs have: what may be asked, what the chatbot is told of all."""
 
 import asyncio
 from dataclasses import asdict
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.athena import AthenaHook
-from airflow.sdk import Context, Variable
+from airflow.sdk import Context
 
 from windrow.client import Client
-from windrow.errors import BadParameter
 from windrow.hooks.api import ApiHook
 from windrow.hooks.athena import rows as rows_of
 from windrow.hooks.items import Items
@@ -47,37 +46,6 @@ class CapabilitiesOperator(HarvestStep):
                 may = asyncio.run(_probe(client, can_wait=self.can_wait))
         self.log.info("The client id may ask: %s", may)
         return {"capabilities": asdict(may), "datasets": may.datasets}
-
-
-class KnownArtistsOperator(HarvestStep):
-    """Lists the artists of a run: those of its param ``artists``, or all that are known.
-
-    Known are those of the Airflow variable, a JSON array of names or ids, and those that the chatbot's table holds.
-
-    :param variable: the variable's name.
-    :param aws_conn_id: the Airflow connection of AWS.
-    """
-
-    template_fields = (*HarvestStep.template_fields, "aws_conn_id")
-
-    def __init__(self, *, variable: str, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.variable = variable
-        self.aws_conn_id = aws_conn_id
-
-    def execute(self, context: Context) -> list[str]:
-        """List them."""
-        named = context["params"].get("artists")
-        if named:
-            return list(named)
-        listed = Variable.get(self.variable, default=[], deserialize_json=True)
-        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-            raise BadParameter(
-                f"The Airflow variable {self.variable!r} is no list of names or ids.",
-                advice='It should look like ["Halden Pike", "4Z8W4fKeB5YxbusRsdQVPb"].',
-            )
-        asked_for = sorted(item[ARTIST_ID] for item in Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).all())
-        return list(dict.fromkeys([*listed, *asked_for]))
 
 
 class PublishOperator(HarvestStep):

@@ -36,7 +36,12 @@ def key_of(text: str) -> str:
     Ids differ by the case of a letter.
     """
     text = text.strip()
-    return text if _ID.fullmatch(text) or _ADDRESS.fullmatch(text) else words_of(text)
+    return text if is_artist_id(text) or _ADDRESS.fullmatch(text) else words_of(text)
+
+
+def is_artist_id(text: str) -> bool:
+    """Say whether a text has the form of an artist's id."""
+    return _ID.fullmatch(text) is not None
 
 
 def artist_id_in(text: str) -> str | None:
@@ -49,8 +54,8 @@ def artist_id_in(text: str) -> str | None:
         raise BadParameter("The artist's name is empty.", advice="Give a name or an id.")
     address = _ADDRESS.fullmatch(text)
     if address is None:
-        return text if _ID.fullmatch(text) else None
-    if address["kind"].lower() != "artist" or not _ID.fullmatch(address["id"]):
+        return text if is_artist_id(text) else None
+    if address["kind"].lower() != "artist" or not is_artist_id(address["id"]):
         raise BadParameter(
             f"{text!r} names a thing of the kind {address['kind']!r}, not an artist.",
             advice="Give the name of the artist, or an address like spotify:artist:ID.",

@@ -16,7 +16,7 @@ from windrow.answer import Answer
 from windrow.contract import Column, Contract, Kind
 from windrow.errors import BadParameter, QueryRefused, Unreadable
 from windrow.query import Query
-from windrow.sources.artists import artist_id_in, look_up
+from windrow.sources.artists import is_artist_id
 from windrow.sources.base import Conversation, Planned, Request, Stream
 from windrow.sources.spotify_access import CLIENTS, POLICY, QUOTAS, Capabilities
 
@@ -29,26 +29,21 @@ _NOT_KEPT = ("available_markets", "copyrights", "disc_number", "external_urls", 
 class SpotifyStream(Stream):
     """What the streams have in common: who it is about, and what the client id may ask.
 
-    The run's params name ``artists`` (names or ids) and ``capabilities`` (as fields of `Capabilities`).
+    The run's params name ``artists`` (their ids) and ``capabilities`` (as fields of `Capabilities`).
     """
 
     policy = POLICY
     quotas = QUOTAS
 
     def plan(self, request: Request) -> Conversation:
-        """Find out who is meant, and ask for each artist."""
-        listed = request.params.get("artists")
-        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        """Ask for each artist, once."""
+        ids = request.params.get("artists")
+        if not isinstance(ids, list) or not all(isinstance(one, str) and is_artist_id(one) for one in ids):
             raise BadParameter(
-                f"artists must be a list of names or ids; it begins {str(listed)[:60]!r}.",
-                advice='Give it like {"artists": ["Halden Pike"]}, or leave it out for all that are known.',
+                f"artists must be a list of ids; it begins {str(ids)[:60]!r}.",
+                advice="Look names up before: `windrow.sources.artists.look_up`.",
             )
         may = Capabilities(**_mapping(request.params.get("capabilities") or asdict(CLIENTS["extended"])))
-        for text in listed:
-            artist_id_in(text)  # before the first call, as it costs none to find out
-        ids = []
-        for text in listed:
-            ids.append(artist_id_in(text) or (yield from look_up(text)).id)
         yield from self.plan_for(list(dict.fromkeys(ids)), may)
 
     @abstractmethod

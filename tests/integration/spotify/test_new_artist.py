@@ -15,7 +15,7 @@ from windrow.hooks.items import Items
 from windrow.operators.artist_requests import FindArtistsOperator, PublishNewOperator
 from windrow.operators.harvest import HarvestOperator
 from windrow.operators.plan import PlanOperator
-from windrow.operators.spotify import CapabilitiesOperator, KnownArtistsOperator
+from windrow.operators.spotify import CapabilitiesOperator
 from windrow.sources.spotify_access import CLIENTS
 
 MUSIC = Catalogue()
@@ -307,13 +307,3 @@ def test_the_kind_of_client_id_is_found_out(context, spotify: FakeApi, kind: str
     context["params"]["client"] = kind
     assert step(CapabilitiesOperator, conn_id="spotify").execute(context) == found
     assert spotify.counters()["totals"]["requests"] == 0
-
-
-def test_known_are_those_of_the_variable_and_those_that_were_asked_for(context, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("AIRFLOW_VAR_ARTISTS", '["Wren", "Queue"]')
-    Items("aws_default", "top_tracks", key="artist_id").put([{"artist_id": "x", "fetched_at": "2026"}])
-    known = step(KnownArtistsOperator, variable="artists")
-
-    assert known.execute(context) == ["Wren", "Queue", "x"]
-    context["params"]["artists"] = ["Echo"]
-    assert known.execute(context) == ["Echo"]

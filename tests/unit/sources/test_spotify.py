@@ -217,13 +217,11 @@ def test_audio_features_are_asked_for_the_tracks_that_were_found() -> None:
     assert AudioFeatures.follows == TopTracks.dataset
 
 
-def test_a_name_is_looked_up_once_for_the_plan() -> None:
-    asked, planned = plan(Artists(), "new", found((ONE, "Wren")), artists=["Wren", ONE])
-    assert planned == [f"artists/{ONE}"]
-    assert len(asked) == 1
+def test_an_artist_that_is_listed_twice_is_asked_for_once() -> None:
+    assert plan(Artists(), "new", artists=[ONE, ONE]) == ([], [f"artists/{ONE}"])
 
 
-@pytest.mark.parametrize("bad", [None, "Wren", [1], [ONE, f"spotify:album:{TWO}"]])
+@pytest.mark.parametrize("bad", [None, ONE, [1], [ONE, "Wren"], [ONE, f"spotify:artist:{TWO}"]])
 def test_artists_that_cannot_be_meant_are_refused_before_any_call(bad: object) -> None:
     with pytest.raises(BadParameter):
         lead(Artists(), Request({"artists": bad}))
