@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 from windrow.answer import Answer, Outcome, Rejected
 from windrow.client import Client
 from windrow.errors import NotGiven, QueryRefused
 from windrow.feeds import Item
-from windrow.plan import Plan, Run
+from windrow.plan import CHUNK, Plan, Run
 from windrow.query import Query
 from windrow.sources.base import Planned, Request, Stream, Way
 from windrow.staging import PlanWriter, Staging
@@ -39,7 +40,7 @@ class Discovery:
         run: Run,
         stream: Stream,
         *,
-        announce: Announce = lambda items: None,
+        announce: Announce | None = None,
     ) -> None:
         self.asked = 0
         """Queries that were asked of the API, and not found kept."""
@@ -60,7 +61,8 @@ class Discovery:
         """
         writer = self._staging.plan_writer(self._run)
         await self._lead(self._stream.plan(request), writer)
-        await asyncio.to_thread(self._announce, self._before)
+        if self._announce:
+            await asyncio.to_thread(self._announce, self._before)
         return await asyncio.to_thread(writer.close)
 
     async def estimate(self, request: Request) -> Sequence[Way]:
@@ -84,16 +86,22 @@ class Discovery:
         return cast("T", step.value)
 
     def _write(self, writer: PlanWriter, planned: Planned) -> None:
-        """Write a part of the plan, and settle what was told on the way. Runs in a thread."""
-        added = writer.add(planned.queries)
-        told = [(chunk, answer) for chunk, query in added if query.key in self._told and (answer := self._kept(query))]
-        self._staging.stage(self._run, told)
-        items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
-        if self.asked:
-            self._announce(self._before + items)
-            self._before = []
-        else:
-            self._before = items or self._before
+        """Write a part of the plan, however long, and settle what was told on the way. Runs in a thread."""
+        queries = iter(planned.queries)
+        before: list[Item] = []
+        while some := list(islice(queries, CHUNK)):
+            added = writer.add(some)
+            told = [(chunk, kept) for chunk, query in added if query.key in self._told and (kept := self._kept(query))]
+            self._staging.stage(self._run, told)
+            if not self._announce:
+                continue
+            items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
+            if self.asked:
+                self._announce(self._before + items)
+                self._before = []
+            else:
+                before += items
+        self._before = before or self._before
 
     async def _reply(self, conversation: Generator[Query | Planned, Any, Any], query: Query) -> "_Step":
         """Tell the source the answer to a query, asking only when it is not kept, and return what it says next.

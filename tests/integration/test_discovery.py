@@ -1,7 +1,8 @@
 """Leading a source's conversation: over the fake API, and over lists that a test writes down."""
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from windrow.client import Client, Limits
 from windrow.contract import Column, Contract, Kind
 from windrow.discovery import Discovery
 from windrow.errors import ApiUnreachable, BadParameter, PlanMissing, QueryRefused, RateLimited, Unreadable
-from windrow.plan import Plan, Run
+from windrow.plan import CHUNK, Plan, Run
 from windrow.query import Query
 from windrow.sources.base import Conversation, Planned, Request, Stream
 from windrow.sources.titanic import Passengers
@@ -352,3 +353,32 @@ def _chunks(staging: Staging) -> int:
         except PlanMissing:
             return number
         number += 1
+
+
+class Years(Items):
+    """So many calls follow from one answer that they must not be held all at once."""
+
+    dataset = "shop_years"
+    calls = 12 * CHUNK
+    held: ClassVar[list[int]] = []
+
+    def plan(self, request: Request) -> Conversation:
+        yield Query.of("/shelves")
+        yield Planned(self.days())
+
+    def days(self) -> Iterator[Query]:
+        for day in range(self.calls):
+            yield Query.of("/day", {"number": str(day)})
+        queries = [one for one in gc.get_objects() if type(one) is Query]  # isinstance asks objects that may be gone
+        self.held.append(sum(query.path == "/day" for query in queries))
+
+
+def test_a_long_part_of_a_plan_is_written_while_it_is_listed(shop: ScriptedApi, staging: Staging) -> None:
+    Years.held.clear()
+    run = Run(Years.dataset, RUN.run_id)
+
+    plan, _ = discover(shop.url, staging, Years(), run)
+
+    assert plan.planned == Years.calls
+    assert len(keys(staging, run)) == Years.calls
+    assert 0 < Years.held[0] <= 3 * CHUNK
