@@ -84,9 +84,10 @@ class Staging:
         return PlanWriter(self, run)
 
     def save_plan(self, run: Run, queries: Iterable[Query]) -> Plan:
-        """Write a plan whose queries are all at hand."""
+        """Write a plan whose queries need no asking."""
         writer = self.plan_writer(run)
-        writer.add(queries)
+        for query in queries:  # one by one: what is added comes back, and is not to be held
+            writer.add((query,))
         return writer.close()
 
     def save_chunk(self, chunk: Chunk) -> None:
