@@ -50,7 +50,7 @@ class KnownArtistsOperator(HarvestStep):
         for text, meant in self._meant(self._listed(context)).items():
             if isinstance(meant, BadParameter):
                 self.log.warning("%r is left out: %s", text, meant)
-                unmet[text] = str(meant)
+                unmet[text] = meant.what
             else:
                 ids.append(meant)
         if unmet and not ids:
@@ -75,15 +75,17 @@ class KnownArtistsOperator(HarvestStep):
         """Return the id that each text means, or why it means nobody."""
         given = {text: artist_id_in(text) for text in listed}
         names = [text for text, artist_id in given.items() if artist_id is None]
-        if not names:
-            return {text: artist_id for text, artist_id in given.items() if artist_id}
+        looked_up = self._looked_up(names) if names else {}
+        return {text: artist_id or looked_up[text] for text, artist_id in given.items()}
+
+    def _looked_up(self, names: Sequence[str]) -> dict[str, str | BadParameter]:
+        """Ask for each name; wait without a slot while the search is closed."""
         with staging(self.mongo_conn_id, self.dataset) as state:
             client = ApiHook(self.conn_id).client(self.stream, state)
             try:
-                looked_up = asyncio.run(_look_up_all(client, names))
+                return asyncio.run(_look_up_all(client, names))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
-        return {text: artist_id or looked_up[text] for text, artist_id in given.items()}
 
 
 class RequireAllNamesOperator(BaseOperator):
