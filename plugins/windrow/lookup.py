@@ -1,14 +1,15 @@
 """Lead a conversation that is no plan: ask its queries one by one, and return what it comes to."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 from windrow.answer import Answer, Outcome
 from windrow.client import Client
-from windrow.errors import QueryRefused, RateLimited
+from windrow.errors import QueryRefused, RateLimited, WindrowError
 from windrow.query import Query
 
 T = TypeVar("T")
+E = TypeVar("E", bound=WindrowError)
 
 
 async def converse(client: Client, conversation: Generator[Query, Answer, T]) -> T:
@@ -36,6 +37,25 @@ async def converse(client: Client, conversation: Generator[Query, Answer, T]) ->
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+async def converse_each(
+    client: Client, conversations: Iterable[Generator[Query, Answer, T]], *, tolerated: tuple[type[E], ...]
+) -> list[T | E]:
+    """Lead conversations one after the other; return what each comes to, or the error that ended it alone.
+
+    :param client: entered and left here.
+    :param tolerated: errors that concern one conversation and not the next.
+    :raises WindrowError: any other that `converse` raises.
+    """
+    results: list[T | E] = []
+    async with client:
+        for conversation in conversations:
+            try:
+                results.append(await converse(client, conversation))
+            except tolerated as error:
+                results.append(error)
+    return results
 
 
 def _refused(query: Query, status: int, reason: str) -> QueryRefused:

@@ -14,13 +14,12 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from windrow.answer import Answer
-from windrow.client import Client
 from windrow.errors import BadParameter, QueryRefused, RateLimited, Unreadable, WindrowError
 from windrow.hooks.api import ApiHook
 from windrow.hooks.items import Items
 from windrow.hooks.messages import Message, Queue
 from windrow.hooks.staging import staging
-from windrow.lookup import converse
+from windrow.lookup import converse_each
 from windrow.operators.base import HarvestStep
 from windrow.operators.plan import refuse_unknown
 from windrow.operators.spotify import PUBLISH
@@ -43,6 +42,8 @@ from windrow.top_tracks import (
 
 RANKED = "top_tracks"
 """What an item is ranked by that is no stand-in."""
+_OF_ONE_ALONE: tuple[type[WindrowError], ...] = (BadParameter, RateLimited, QueryRefused, Unreadable)
+"""Errors that concern one request, or the endpoint that it needs."""
 _Found = dict[str, tuple[Artist, list[Mapping[str, Any]]]]
 """Artists by id, each with the requests that mean it."""
 
@@ -128,9 +129,10 @@ class FindArtistsOperator(HarvestStep):
         trouble: WindrowError | None = None
         with staging(self.mongo_conn_id, self.dataset) as state:
             client = ApiHook(self.conn_id).client(self.stream, state)
-            looked_up = asyncio.run(_look_up_all(client, waiting))
+            names = [look_up(item["text"]) for item in waiting]
+            looked_up = asyncio.run(converse_each(client, names, tolerated=_OF_ONE_ALONE))
         top_tracks = Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID)
-        for item, result in looked_up:
+        for item, result in zip(waiting, looked_up, strict=True):
             if isinstance(result, Artist):
                 known = top_tracks.get(result.id)
                 if known and known["fetched_at"] >= item["asked_at"]:  # by a request in other words
@@ -238,20 +240,3 @@ def _sent_at(message: Message) -> datetime:
     """Return when a message was sent; now, where SQS does not tell."""
     milliseconds = (message.get("Attributes") or {}).get("SentTimestamp")
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC) if milliseconds else datetime.now(UTC)
-
-
-async def _look_up_all(
-    client: Client, waiting: Sequence[Mapping[str, Any]]
-) -> list[tuple[Mapping[str, Any], Artist | WindrowError]]:
-    """Look up each request. What concerns this one alone, or its endpoint, comes back as the error that says so.
-
-    :raises WindrowError: what concerns all.
-    """
-    results: list[tuple[Mapping[str, Any], Artist | WindrowError]] = []
-    async with client:
-        for item in waiting:
-            try:
-                results.append((item, await converse(client, look_up(item["text"]))))
-            except (BadParameter, RateLimited, QueryRefused, Unreadable) as error:
-                results.append((item, error))
-    return results

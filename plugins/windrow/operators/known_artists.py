@@ -6,15 +6,14 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context, Variable
 
-from windrow.client import Client
 from windrow.errors import BadParameter, RateLimited
 from windrow.hooks.api import ApiHook
 from windrow.hooks.items import Items
 from windrow.hooks.staging import staging
-from windrow.lookup import converse
+from windrow.lookup import converse_each
 from windrow.operators.base import HarvestStep
 from windrow.operators.plan import refuse_unknown
-from windrow.sources.artists import artist_id_in, look_up
+from windrow.sources.artists import Artist, artist_id_in, look_up
 from windrow.top_tracks import ARTIST_ID, TOP_TRACKS
 
 
@@ -54,7 +53,10 @@ class KnownArtistsOperator(HarvestStep):
             else:
                 ids.append(meant)
         if unmet and not ids:
-            raise _all_of(unmet)
+            raise BadParameter(
+                _told(unmet),
+                advice="Put one of these names or ids into the Airflow variable or the param. Nothing was asked for.",
+            )
         return {"artists": list(dict.fromkeys(ids)), "unmet": unmet}
 
     def _listed(self, context: Context) -> list[str]:
@@ -83,9 +85,11 @@ class KnownArtistsOperator(HarvestStep):
         with staging(self.mongo_conn_id, self.dataset) as state:
             client = ApiHook(self.conn_id).client(self.stream, state)
             try:
-                return asyncio.run(_look_up_all(client, names))
+                found = asyncio.run(converse_each(client, map(look_up, names), tolerated=(BadParameter,)))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
+        ids = [one.id if isinstance(one, Artist) else one for one in found]
+        return dict(zip(names, ids, strict=True))
 
 
 class RequireAllNamesOperator(BaseOperator):
@@ -106,27 +110,12 @@ class RequireAllNamesOperator(BaseOperator):
         :raises BadParameter: naming each, and what to do.
         """
         if self.unmet:
-            raise _all_of(self.unmet)
+            raise BadParameter(
+                _told(self.unmet),
+                advice="Put one of these names or ids into the Airflow variable or the param. The others are harvested.",
+            )
 
 
-def _all_of(unmet: Mapping[str, str]) -> BadParameter:
-    """Make one error of all that was found out about names."""
-    return BadParameter(
-        f"{len(unmet)} of the artists are left out. {' '.join(unmet.values())}",
-        advice="Mend the names in the Airflow variable, or trigger a run with other ones. The others are harvested.",
-    )
-
-
-async def _look_up_all(client: Client, names: Sequence[str]) -> dict[str, str | BadParameter]:
-    """Return the id of the artist of each name, or why there is none.
-
-    :raises WindrowError: what concerns more than a name.
-    """
-    meant: dict[str, str | BadParameter] = {}
-    async with client:
-        for name in names:
-            try:
-                meant[name] = (await converse(client, look_up(name))).id
-            except BadParameter as bad:
-                meant[name] = bad
-    return meant
+def _told(unmet: Mapping[str, str]) -> str:
+    """Say in one line who is left out, and why."""
+    return f"{len(unmet)} of the artists {'is' if len(unmet) == 1 else 'are'} left out. {' '.join(unmet.values())}"
