@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -14,8 +14,9 @@ from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.auth import NoAuth
 from windrow.client import Client, Limits
 from windrow.contract import Column, Contract, Kind
-from windrow.discovery import Discovery
+from windrow.discovery import Announce, Discovery
 from windrow.errors import ApiUnreachable, BadParameter, PlanMissing, QueryRefused, RateLimited, Unreadable
+from windrow.feeds import Item
 from windrow.plan import CHUNK, Plan, Run
 from windrow.query import Query
 from windrow.sources.base import Conversation, Planned, Request, Stream
@@ -94,14 +95,19 @@ def serving(instead: dict[str, Reply]) -> Callable[[Asked], Reply]:
 
 
 def discover(
-    url: str, staging: Staging, stream: Stream | None = None, run: Run = RUN, request: Request = NOBODY
+    url: str,
+    staging: Staging,
+    stream: Stream | None = None,
+    run: Run = RUN,
+    request: Request = NOBODY,
+    announce: Announce | None = None,
 ) -> tuple[Plan, int]:
     """Make a plan; return it with the number of queries that were asked."""
 
     async def plan() -> tuple[Plan, int]:
         limits = Limits(backoff=QUICK, patience_s=0.2)
         async with Client(url, NoAuth(), name="shop", limits=limits) as client:
-            discovery = Discovery(client, staging, run, stream or Items())
+            discovery = Discovery(client, staging, run, stream or Items(), announce=announce)
             return await discovery.plan(request), discovery.asked
 
     return asyncio.run(plan())
@@ -382,3 +388,14 @@ def test_a_long_part_of_a_plan_is_written_while_it_is_listed(shop: ScriptedApi, 
     assert plan.planned == Years.calls
     assert len(keys(staging, run)) == Years.calls
     assert 0 < Years.held[0] <= 3 * CHUNK
+
+
+def test_a_long_part_of_a_plan_is_announced_whole_also_when_it_goes_on(shop: ScriptedApi, staging: Staging) -> None:
+    run = Run(Years.dataset, RUN.run_id)
+    for asked in (1, 0):  # the second finds the answer kept, and cannot know how much the first has announced
+        told: list[Sequence[Item]] = []
+
+        _, calls = discover(shop.url, staging, Years(), run, announce=told.append)
+
+        assert calls == asked
+        assert [item.query.key for items in told for item in items] == keys(staging, run)

@@ -55,7 +55,7 @@ class KnownArtistsOperator(HarvestStep):
         if unmet and not ids:
             raise BadParameter(
                 _told(unmet),
-                advice="Put one of these names or ids into the Airflow variable or the param. Nothing was asked for.",
+                advice="Mend the names in the Airflow variable or the param, or give ids. Nothing was harvested.",
             )
         return {"artists": list(dict.fromkeys(ids)), "unmet": unmet}
 
@@ -112,7 +112,7 @@ class RequireAllNamesOperator(BaseOperator):
         if self.unmet:
             raise BadParameter(
                 _told(self.unmet),
-                advice="Put one of these names or ids into the Airflow variable or the param. The others are harvested.",
+                advice="Mend the names in the Airflow variable or the param, or give ids. The others are harvested.",
             )
 
 
