@@ -3,15 +3,18 @@
 import contextlib
 import errno
 import os
+import random
 import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 from local_cloud import processes
-from local_cloud.errors import PortTaken
+from local_cloud.errors import LocalCloudError, PortTaken
 from local_cloud.services import Port, Service
 from local_cloud.settings import LOOPBACK
 
+BELOW_EPHEMERAL = range(20_000, 28_000)
+"""Ports that neither the kernel gives to outgoing connections nor `make demo` uses by default."""
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp."""
 
@@ -25,12 +28,18 @@ def check_free(services: Iterable[Service]) -> None:
 
 
 def find_free(count: int) -> list[int]:
-    """Return this many ports that are free now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for opened in sockets:
-            opened.bind((LOOPBACK, 0))
-        return [opened.getsockname()[1] for opened in sockets]
+    """Return this many ports that are free now.
+
+    They lie below the range from which the kernel takes the ports of outgoing connections, so that none is taken
+    that way before its service starts. They are drawn at random, so that two callers rarely draw the same.
+    """
+    found: list[int] = []
+    for port in random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)):
+        if _is_free(port):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise LocalCloudError(f"Only {len(found)} ports from {BELOW_EPHEMERAL} are free; {count} are needed.")
 
 
 def _is_free(port: int) -> bool:

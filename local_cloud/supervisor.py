@@ -29,12 +29,23 @@ def silent(_: str) -> None:
 
 
 class LocalCloud:
-    """The local cloud in one data folder, or some of its services."""
+    """The local cloud in one data folder, or some of its services.
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], names: Collection[str] | None = None) -> None:
+    With `extensible`, another object can start further services of the same cloud later.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        names: Collection[str] | None = None,
+        *,
+        extensible: bool = False,
+    ) -> None:
         self._settings = settings
         self._environ = environ
         self._names = names
+        self._extensible = extensible
         self._warden: subprocess.Popen[bytes] | None = None
         self._log_starts: dict[str, int] = {}
 
@@ -66,11 +77,12 @@ class LocalCloud:
                     return False
                 report("The local cloud runs, but not all of it is healthy: starting what is missing.")
             else:
-                self._start_supervisord(services)
+                self._start_supervisord(table(self._settings, self._environ) if self._extensible else services)
             try:
                 self._start(services, report)
             except BaseException:  # Ctrl-C too: half a cloud is no use, and nobody would stop it
-                self._stop()
+                if not self._extensible:  # others use what runs of it, and its owner stops it
+                    self._stop()
                 raise
             return True
 

@@ -35,15 +35,24 @@ from pymongo import MongoClient  # noqa: E402
 
 from local_cloud.apis import testing as fake_api  # noqa: E402
 from local_cloud.settings import Settings  # noqa: E402
-from local_cloud.testing import running  # noqa: E402
-from tests import scripted_api  # noqa: E402
+from tests import groups, scripted_api  # noqa: E402
 from tests.scripted_api import ScriptedApi  # noqa: E402
+from tests.shared_cloud import SharedCloud, session_folder  # noqa: E402
 from windrow.staging import Staging  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the end-to-end tests last: their Airflow is busy until the session ends."""
-    items.sort(key=lambda item: ROOT / "tests" / "e2e" in item.path.parents)
+    """Keep tests apart that share names, and begin with the longest."""
+    groups.arrange(items, ROOT / "tests")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the services that all workers shared; only the controller does."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+        for name in CLOUDS:
+            SharedCloud(session_folder(factory) / name).down()
 
 
 def _places() -> dict[str, str]:
@@ -62,11 +71,20 @@ def _leave_no_trace() -> Iterator[None]:
     assert changed == []
 
 
+CLOUDS = ("cloud", "e2e")
+"""The clouds of a session: that of the end-to-end tests is complete, and its DAGs use the tables of production."""
+
+
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> SharedCloud:
+    """The local cloud that all tests but the end-to-end ones share."""
+    return SharedCloud(session_folder(tmp_path_factory) / "cloud")
+
+
+@pytest.fixture(scope="session")
+def cloud(shared: SharedCloud) -> Settings:
     """MongoDB, Redis, GCS and BigQuery of the local cloud."""
-    with running({"mongo", "redis", "gcs", "bigquery"}, tmp_path_factory.mktemp("cloud")) as settings:
-        yield settings
+    return shared.need("mongo", "redis", "gcs", "bigquery")
 
 
 @pytest.fixture(scope="session")
