@@ -12,6 +12,7 @@ CLOUD_PYTHON := .venv-cloud/bin/python
 LOCAL_CLOUD := $(AIRFLOW_PYTHON) -m local_cloud
 
 export UV_PYTHON_DOWNLOADS := never
+unexport PYTHONDONTWRITEBYTECODE # it makes every process compile Airflow, mypy and pytest anew at every start
 
 .PHONY: help
 help: ## list the targets
