@@ -140,7 +140,7 @@ integrity: setup ## the tests of the DAG files alone; for the CI of who only wri
 test: setup $(if $(T)$(K),,lint) ## every check and test; some of them: make test T=tests/unit/test_client.py K=refresh
 	@for path in $(T); do [ -e "$${path%%::*}" ] \
 		|| { echo "make test: there is no $${path%%::*}. T names files or folders, like T=tests/unit/test_client.py"; exit 2; }; done
-	@$(PYTEST) --maxfail=10 $(if $(T)$(K),,-n $(WORKERS) --dist loadgroup --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
+	@$(PYTEST) --maxfail=10 $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
 		|| { code=$$?; [ $$code != 5 ] || echo "make test: no test$(if $(T), of $(T)) matches K=$(K)"; exit $$code; }
 
 lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import rules

@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "loopback_only"))
@@ -44,10 +45,14 @@ from tests.shared_cloud import SharedCloud, session_folder  # noqa: E402
 from windrow.staging import Staging  # noqa: E402
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests apart that share names, and begin with the longest."""
+    """Begin with the longest."""
     groups.arrange(items, ROOT / "tests")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.Scheduling:
+    """Keep tests apart that share names."""
+    return groups.Scheduling(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

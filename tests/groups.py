@@ -7,6 +7,7 @@ its tests share names in one service with those of other files: a dataset, a top
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 SHARING = {
     "aws": ("local_cloud/aws", "integration/spotify"),
@@ -31,14 +32,20 @@ SERVERS = frozenset({"api_server", "scripted_server", "stranger", "shared"})
 
 
 def arrange(items: list[pytest.Item], tests: Path) -> None:
-    """Mark each test with its group and whether it is quick, and put the longest files first."""
+    """Mark the quick tests, and put the longest files first."""
     for item in items:
         file = item.path.relative_to(tests).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group_of(file)))
-        if file.startswith("unit/") and not file.startswith(("unit/hooks/", "unit/operators/")):
-            if SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
-                item.add_marker(pytest.mark.quick)
+        is_core = file.startswith("unit/") and not file.startswith(("unit/hooks/", "unit/operators/"))
+        if is_core and SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.quick)
     items.sort(key=lambda item: _rank(item.path.relative_to(tests).as_posix()))
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives each group to one worker, in the order of collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid.partition("::")[0].removeprefix("tests/"))
 
 
 def group_of(file: str) -> str:
