@@ -292,7 +292,7 @@ def test_counters_and_tokens_of_one_api_leave_the_others_alone(api: FakeApi) -> 
 
 def test_different_faults_are_shown_one_api_at_a_time(api: FakeApi) -> None:
     api.faults(api="github", latency_ms=1)
-    with pytest.raises(ValueError, match="409.*different faults"):
+    with pytest.raises(ValueError, match=r"409.*different faults"):
         api.faults()
     assert api.faults(api="github")["latency_ms"] == 1
     assert api.faults(api="x")["latency_ms"] == 0
