@@ -3,17 +3,27 @@
 import contextlib
 import errno
 import os
+import random
 import socket
+import sys
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
 from local_cloud import processes
 from local_cloud.errors import PortTaken
 from local_cloud.services import Port, Service
-from local_cloud.settings import LOOPBACK
+from local_cloud.settings import LOOPBACK, PORT_DEFAULTS
 
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp."""
+BLOCK = 256
+"""Ports that a process claims at once."""
+BLOCKS = range(12_032, 32_512, BLOCK)
+"""The first port of each block that there is."""
+
+_mine: deque[int] = deque()
+_claims: list[socket.socket] = []
 
 
 def check_free(services: Iterable[Service]) -> None:
@@ -25,12 +35,38 @@ def check_free(services: Iterable[Service]) -> None:
 
 
 def find_free(count: int) -> list[int]:
-    """Return this many ports that are free now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for opened in sockets:
-            opened.bind((LOOPBACK, 0))
-        return [opened.getsockname()[1] for opened in sockets]
+    """Return this many ports that are free now, and that this function gives to no other process.
+
+    They are below those that Linux gives to connections, of which one could take a port before its service does.
+    """
+    found: list[int] = []
+    looks = 0
+    while len(found) < count:
+        if looks >= len(_mine):
+            _mine.extendleft(_reserve())
+            looks = 0
+        port = _mine.popleft()
+        _mine.append(port)  # it is given again after all others
+        looks += 1
+        if _is_free(port):
+            found.append(port)
+    return found
+
+
+def _reserve() -> Iterable[int]:
+    """Return a block of ports that is ours until this process ends, in whichever way."""
+    defaults = set(PORT_DEFAULTS.values())  # `make up` may want these while tests run
+    for first in random.sample(BLOCKS, len(BLOCKS)):
+        claim = socket.socket(socket.AF_UNIX)
+        if sys.platform == "linux":  # a name without a file, which the kernel forgets with its socket
+            try:
+                claim.bind(f"\0windrow-ports-{first}")
+            except OSError:
+                claim.close()
+                continue
+        _claims.append(claim)
+        return [port for port in range(first, first + BLOCK) if port not in defaults]
+    raise PortTaken("Every port that tests may use is claimed by processes that use them: end some.")
 
 
 def _is_free(port: int) -> bool:
