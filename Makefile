@@ -12,6 +12,7 @@ CLOUD_PYTHON := .venv-cloud/bin/python
 LOCAL_CLOUD := $(AIRFLOW_PYTHON) -m local_cloud
 
 export UV_PYTHON_DOWNLOADS := never
+unexport PYTHONDONTWRITEBYTECODE # it makes every process compile Airflow, mypy and pytest anew at every start
 
 .PHONY: help
 help: ## list the targets
@@ -123,9 +124,24 @@ bench-stream: setup ## x_posts at 250 matching posts a second for ten minutes: a
 
 # --- checks ------------------------------------------------------------------------------------
 
-.PHONY: test lint format
-test: setup lint ## check style, types and layers, then run every test
-	@$(AIRFLOW_PYTHON) -m pytest --maxfail=10
+# Tests wait for services and tasks more than they compute: four workers keep two cores busy.
+WORKERS := 4
+PYTEST := $(AIRFLOW_PYTHON) -m pytest
+T :=
+K :=
+
+.PHONY: quick integrity test lint format
+quick: setup lint ## style, types, layers, and the tests that need neither Airflow nor a server: a minute
+	@$(PYTEST) -q -m quick tests/unit
+
+integrity: setup ## the tests of the DAG files alone; for the CI of who only writes DAGs
+	@$(PYTEST) -q tests/dags
+
+test: setup $(if $(T)$(K),,lint) ## every check and test; some of them: make test T=tests/unit/test_client.py K=refresh
+	@for path in $(T); do [ -e "$${path%%::*}" ] \
+		|| { echo "make test: there is no $${path%%::*}. T names files or folders, like T=tests/unit/test_client.py"; exit 2; }; done
+	@$(PYTEST) --maxfail=10 $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
+		|| { code=$$?; [ $$code != 5 ] || echo "make test: no test$(if $(T), of $(T)) matches K=$(K)"; exit $$code; }
 
 lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import rules
 	@.venv/bin/ruff check .

@@ -6,23 +6,23 @@ import os
 import random
 import socket
 import sys
-from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
 from local_cloud import processes
-from local_cloud.errors import PortTaken
+from local_cloud.errors import LocalCloudError, PortTaken
 from local_cloud.services import Port, Service
-from local_cloud.settings import LOOPBACK, PORT_DEFAULTS
+from local_cloud.settings import LOOPBACK
 
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp."""
-BLOCK = 256
+BLOCK = 64
 """Ports that a process claims at once."""
-BLOCKS = range(12_032, 32_512, BLOCK)
-"""The first port of each block that there is."""
+BLOCKS = range(12_032, 28_000, BLOCK)
+"""The first port of each block: all below the ports of outgoing connections, and below those of `make demo`."""
 
-_mine: deque[int] = deque()
+_claimed: list[int] = []
+"""What is left of the blocks that this process has claimed."""
 _claims: list[socket.socket] = []
 
 
@@ -35,38 +35,34 @@ def check_free(services: Iterable[Service]) -> None:
 
 
 def find_free(count: int) -> list[int]:
-    """Return this many ports that are free now, and that this function gives to no other process.
+    """Return this many ports that are free now. No other call, in this or another process, is given them.
 
-    They are below those that Linux gives to connections, of which one could take a port before its service does.
+    They lie below the range from which the kernel takes the ports of outgoing connections, so that none is taken
+    that way before its service starts.
     """
     found: list[int] = []
-    looks = 0
     while len(found) < count:
-        if looks >= len(_mine):
-            _mine.extendleft(_reserve())
-            looks = 0
-        port = _mine.popleft()
-        _mine.append(port)  # it is given again after all others
-        looks += 1
+        if not _claimed:
+            _claimed.extend(_claim())
+        port = _claimed.pop()
         if _is_free(port):
             found.append(port)
     return found
 
 
-def _reserve() -> Iterable[int]:
-    """Return a block of ports that is ours until this process ends, in whichever way."""
-    defaults = set(PORT_DEFAULTS.values())  # `make up` may want these while tests run
+def _claim() -> range:
+    """Return a block of ports that no other process is given before this one ends."""
     for first in random.sample(BLOCKS, len(BLOCKS)):
         claim = socket.socket(socket.AF_UNIX)
-        if sys.platform == "linux":  # a name without a file, which the kernel forgets with its socket
+        if sys.platform == "linux":  # a name without a file: the kernel forgets it with the process
             try:
                 claim.bind(f"\0windrow-ports-{first}")
             except OSError:
                 claim.close()
                 continue
         _claims.append(claim)
-        return [port for port in range(first, first + BLOCK) if port not in defaults]
-    raise PortTaken("Every port that tests may use is claimed by processes that use them: end some.")
+        return range(first, first + BLOCK)
+    raise LocalCloudError(f"The ports from {BLOCKS.start} to {BLOCKS.stop} are all claimed: end other test runs.")
 
 
 def _is_free(port: int) -> bool:

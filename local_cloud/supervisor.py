@@ -32,6 +32,7 @@ class LocalCloud:
     """The local cloud in one data folder, or some of its services.
 
     It runs until `down`; with an `owner`, a pid, it also ends within seconds when that process does, however it does.
+    With `extensible`, another object can start further services of the same cloud later.
     """
 
     def __init__(
@@ -39,12 +40,15 @@ class LocalCloud:
         settings: Settings,
         environ: Mapping[str, str],
         names: Collection[str] | None = None,
+        *,
+        extensible: bool = False,
         owner: int | None = None,
     ) -> None:
         self._settings = settings
         self._owner = None if owner is None else processes.identity(owner)
         self._environ = environ
         self._names = names
+        self._extensible = extensible
         self._warden: subprocess.Popen[bytes] | None = None
         self._log_starts: dict[str, int] = {}
 
@@ -78,10 +82,11 @@ class LocalCloud:
                 if running:
                     report("The local cloud runs, but not all of it is healthy: starting what is missing.")
                 else:
-                    self._start_supervisord(services)
+                    self._start_supervisord(table(self._settings, self._environ) if self._extensible else services)
                 self._start(services, report)
             except BaseException:  # Ctrl-C too: half a cloud is no use, and nobody would stop it
-                self._stop()
+                if not self._extensible:  # others use what runs of it, and its owner stops it
+                    self._stop()
                 raise
             return True
 

@@ -31,7 +31,7 @@ def running(
     Raises what LocalCloud.up and LocalCloud.down raise, and ValueError for an unknown service.
     """
     settings = free_settings(var, **overrides)
-    cloud = LocalCloud(settings, os.environ, services, os.getpid() if owner is None else owner)
+    cloud = LocalCloud(settings, os.environ, services, owner=os.getpid() if owner is None else owner)
     cloud.up()
     try:
         yield settings

@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "loopback_only"))
@@ -20,6 +21,9 @@ loopback_guard.install()
 os.environ.update(loopback_guard.environment(os.environ))  # processes that tests start are guarded too
 for name in [name for name in os.environ if name.startswith(("WINDROW_", "AIRFLOW"))]:
     del os.environ[name]  # what a developer has set must not decide over a test
+# without compiled files, each process that a test starts compiles Airflow anew, and pytest all tests: 20 s, not 5
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 _home = tempfile.mkdtemp(prefix="windrow-airflow-")
 os.environ |= {  # read when Airflow is first imported, which no module of the tests does before this
     "AIRFLOW_HOME": _home,
@@ -35,15 +39,28 @@ from pymongo import MongoClient  # noqa: E402
 
 from local_cloud.apis import testing as fake_api  # noqa: E402
 from local_cloud.settings import Settings  # noqa: E402
-from local_cloud.testing import running  # noqa: E402
-from tests import scripted_api  # noqa: E402
+from tests import groups, scripted_api  # noqa: E402
 from tests.scripted_api import ScriptedApi  # noqa: E402
+from tests.shared_cloud import SharedCloud, session_folder  # noqa: E402
 from windrow.staging import Staging  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the end-to-end tests last: their Airflow is busy until the session ends."""
-    items.sort(key=lambda item: ROOT / "tests" / "e2e" in item.path.parents)
+    """Begin with the longest."""
+    groups.arrange(items, ROOT / "tests")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.Scheduling:
+    """Keep tests apart that share names."""
+    return groups.Scheduling(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the services that all workers shared; only the controller does."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+        for name in CLOUDS:
+            SharedCloud(session_folder(factory) / name).down()
 
 
 def _places() -> dict[str, str]:
@@ -62,11 +79,20 @@ def _leave_no_trace() -> Iterator[None]:
     assert changed == []
 
 
+CLOUDS = ("cloud", "e2e")
+"""The clouds of a session: that of the end-to-end tests is complete, and its DAGs use the tables of production."""
+
+
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> SharedCloud:
+    """The local cloud that all tests but the end-to-end ones share."""
+    return SharedCloud(session_folder(tmp_path_factory) / "cloud")
+
+
+@pytest.fixture(scope="session")
+def cloud(shared: SharedCloud) -> Settings:
     """MongoDB, Redis, GCS and BigQuery of the local cloud."""
-    with running({"mongo", "redis", "gcs", "bigquery"}, tmp_path_factory.mktemp("cloud")) as settings:
-        yield settings
+    return shared.need("mongo", "redis", "gcs", "bigquery")
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,45 @@
-"""The admin routes: how tests and people turn faults on and read the counters. No fault touches them."""
+"""The admin routes: how tests and people turn faults on and read the counters. No fault touches them.
 
-from collections.abc import Iterable, Sequence
+Each acts on the API that `?api=NAME` names, or on all of them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 from aiohttp import web
 
-from local_cloud.apis.counters import Counters
+from local_cloud.apis.counters import Counters, Crowd, report
 from local_cloud.apis.endpoint import json_response
-from local_cloud.apis.faults import BadFault, FaultSwitch, parse_changes
+from local_cloud.apis.faults import BadFault, Faults, FaultSwitch, parse_changes
 from local_cloud.apis.tokens import TokenStore
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What the admin routes change and read of one API."""
+
+    switch: FaultSwitch
+    counters: Counters
+    tokens: TokenStore
+
+    @classmethod
+    def make(cls, faults: Faults, everywhere: Crowd) -> Self:
+        """Begin with these faults and with counters at zero."""
+        switch = FaultSwitch(faults)
+        return cls(switch, Counters(everywhere), TokenStore(switch))
+
+
+class UnknownApi(web.HTTPBadRequest):
+    """No API has the name that `?api=` gives; the text names those that there are."""
 
 
 class Admin:
     """Routes under `/_admin`."""
 
-    def __init__(self, switch: FaultSwitch, counters: Counters, tokens: Sequence[TokenStore]) -> None:
-        self._switch = switch
-        self._counters = counters
-        self._tokens = tokens
+    def __init__(self, controls: Mapping[str, Controls], everywhere: Crowd) -> None:
+        self._controls = controls
+        self._everywhere = everywhere
 
     def routes(self) -> Iterable[web.RouteDef]:
         """Give the routes for the router."""
@@ -34,34 +57,57 @@ class Admin:
         """Say that the server is up."""
         return json_response({"status": "ok"})
 
-    async def show_faults(self, _request: web.Request) -> web.Response:
-        """Give all fault switches."""
-        return json_response(self._switch.current.as_json())
+    async def show_faults(self, request: web.Request) -> web.Response:
+        """Give all fault switches; of all APIs only while they have the same."""
+        first, *others = [one.switch.current for one in self._meant(request)]
+        if any(other != first for other in others):
+            message = f"the APIs have different faults; ask for one with ?api={' or '.join(self._controls)}"
+            return json_response({"error": "different_faults", "message": message}, 409)
+        return json_response(first.as_json())
 
     async def change_faults(self, request: web.Request) -> web.Response:
         """Change the switches the body names, and no others."""
         try:
-            self._switch.change(parse_changes(await request.text()))
+            changes = parse_changes(await request.text())
+            for one in self._meant(request):  # a bad change is refused by the first, so before any is made
+                one.switch.change(changes)
         except BadFault as bad:
             return json_response({"error": "bad_fault", "message": str(bad)}, 400)
         return await self.show_faults(request)
 
     async def reset_faults(self, request: web.Request) -> web.Response:
         """Let nothing go wrong any more."""
-        self._switch.reset()
+        for one in self._meant(request):
+            one.switch.reset()
         return await self.show_faults(request)
 
     async def show_counters(self, request: web.Request) -> web.Response:
         """Give the counters; with `?detail=1` also how often each key was asked for and served."""
-        return json_response(self._counters.report(detail=request.query.get("detail") == "1"))
+        return json_response(self._report(request, detail=request.query.get("detail") == "1"))
 
-    async def reset_counters(self, _request: web.Request) -> web.Response:
+    async def reset_counters(self, request: web.Request) -> web.Response:
         """Zero the counters."""
-        self._counters.reset()
-        return json_response(self._counters.report())
+        for one in self._meant(request):
+            one.counters.reset()
+        if "api" not in request.query:
+            self._everywhere.reset()
+        return json_response(self._report(request))
 
-    async def revoke_tokens(self, _request: web.Request) -> web.Response:
+    async def revoke_tokens(self, request: web.Request) -> web.Response:
         """Make every token issued so far unknown, whatever it opens."""
-        for store in self._tokens:
-            store.revoke_all()
+        for one in self._meant(request):
+            one.tokens.revoke_all()
         return web.Response(status=204)
+
+    def _report(self, request: web.Request, *, detail: bool = False) -> dict[str, object]:
+        parts = [one.counters for one in self._meant(request)]
+        return report(parts, parts[0].crowd if "api" in request.query else self._everywhere, detail=detail)
+
+    def _meant(self, request: web.Request) -> list[Controls]:
+        """Return the controls that a request is about; raises UnknownApi."""
+        name = request.query.get("api")
+        if name is None:
+            return list(self._controls.values())
+        if name not in self._controls:
+            raise UnknownApi(text=f"there is no API {name!r}; the APIs are {', '.join(self._controls)}")
+        return [self._controls[name]]

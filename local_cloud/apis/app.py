@@ -4,42 +4,46 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from local_cloud.apis.admin import Admin
-from local_cloud.apis.counters import Counters
-from local_cloud.apis.faults import Faults, FaultSwitch
+from local_cloud.apis.admin import Admin, Controls
+from local_cloud.apis.counters import Crowd
+from local_cloud.apis.faults import Faults
 from local_cloud.apis.github.service import Github
 from local_cloud.apis.middleware import Middleware
 from local_cloud.apis.passengers import Passenger
 from local_cloud.apis.spotify.catalogue import Catalogue
 from local_cloud.apis.spotify.routes import SpotifyApi
 from local_cloud.apis.titanic import TitanicApi
-from local_cloud.apis.tokens import Client, TokenEndpoint, TokenStore
+from local_cloud.apis.tokens import Client, TokenEndpoint
 from local_cloud.apis.x.api import XApi
 from local_cloud.apis.youtube.api import YoutubeApi
 
 
 def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) -> web.Application:
-    """Compose the fake APIs. A new API is a module with `endpoints()`, and a line here."""
-    switch = FaultSwitch(faults)
-    counters = Counters()
-    tokens, google_tokens, spotify_tokens = (TokenStore(switch) for _ in range(3))
-    youtube = YoutubeApi(client, google_tokens, counters)
-    spotify = SpotifyApi(client, spotify_tokens, counters, Catalogue())
-    middleware = Middleware(switch, counters)
+    """Compose the fake APIs. A new API is a module with `endpoints()`, and three lines here."""
+    everywhere = Crowd()
+    controls = {name: Controls.make(faults, everywhere) for name in ("titanic", "youtube", "github", "spotify", "x")}
+    titanic, google, music = (controls[name] for name in ("titanic", "youtube", "spotify"))
+    youtube = YoutubeApi(client, google.tokens, google.counters)
+    spotify = SpotifyApi(client, music.tokens, music.counters, Catalogue())
     x = XApi(client)
-    github = Github(counters)
+    github = Github(controls["github"].counters)
     app = web.Application()
     app.cleanup_ctx.append(x.lifespan)
-    app.add_routes(Admin(switch, counters, (tokens, google_tokens, spotify_tokens)).routes())
+    app.add_routes(Admin(controls, everywhere).routes())
     for api in (youtube, github, spotify, x):
         app.add_routes(api.admin_routes())
-    for endpoint in (
-        TokenEndpoint(client, tokens, counters).endpoint(),
-        *TitanicApi(passengers, tokens).endpoints(),
-        *youtube.endpoints(),
-        *github.endpoints(),
-        *spotify.endpoints(),
-        *x.endpoints(),
-    ):
-        app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))
+    endpoints = {
+        "titanic": [
+            TokenEndpoint(client, titanic.tokens, titanic.counters).endpoint(),
+            *TitanicApi(passengers, titanic.tokens).endpoints(),
+        ],
+        "youtube": youtube.endpoints(),
+        "github": github.endpoints(),
+        "spotify": spotify.endpoints(),
+        "x": x.endpoints(),
+    }
+    for name, control in controls.items():
+        middleware = Middleware(control.switch, control.counters)
+        for endpoint in endpoints[name]:
+            app.router.add_route(endpoint.method, endpoint.path, middleware.handler(endpoint))
     return app

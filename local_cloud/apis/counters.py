@@ -1,7 +1,7 @@
 """What the fake APIs were asked and what they answered: the evidence a test holds against a client."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,52 +56,76 @@ class Tally:
         return counts | {"asked": dict(self.asked), "served": dict(self.served)} if detail else counts
 
 
-class Counters:
-    """The tallies of all routes, and what is counted across them."""
+@dataclass
+class Crowd:
+    """How many calls are in flight, and how many were at most."""
 
-    def __init__(self) -> None:
+    now: int = 0
+    most: int = 0
+
+    def enter(self) -> None:
+        """Count a call as in flight."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+
+    def leave(self) -> None:
+        """Count a call as over."""
+        self.now -= 1
+
+    def reset(self) -> None:
+        """Forget the most there were; a call in flight stays one."""
+        self.most = self.now
+
+
+class Counters:
+    """The tallies of the routes of one API, and what is counted across them. `everywhere` counts other APIs too."""
+
+    def __init__(self, everywhere: Crowd) -> None:
         self.tokens_issued = 0
-        self._tallies: dict[Endpoint, Tally] = {}
-        self._in_flight = 0
-        self._max_in_flight = 0
+        self.tallies: dict[Endpoint, Tally] = {}
+        self.crowd = Crowd()
+        self._everywhere = everywhere
 
     def add(self, endpoint: Endpoint) -> None:
         """Count this route from now on."""
-        self._tallies[endpoint] = Tally()
+        self.tallies[endpoint] = Tally()
 
     def of(self, endpoint: Endpoint) -> Tally:
         """Give the tally of a route. Don't keep it: a reset puts another in its place."""
-        return self._tallies[endpoint]
+        return self.tallies[endpoint]
 
     def begin(self, endpoint: Endpoint, key: str | None) -> int:
         """Count a request and give its `nth`, see Tally.begin; every begin needs its `end`."""
         if not endpoint.issues_tokens:
-            self._in_flight += 1
-            self._max_in_flight = max(self._max_in_flight, self._in_flight)
-        return self._tallies[endpoint].begin(key)
+            self.crowd.enter()
+            self._everywhere.enter()
+        return self.tallies[endpoint].begin(key)
 
     def end(self, endpoint: Endpoint) -> None:
         """Count a request as over."""
         if not endpoint.issues_tokens:
-            self._in_flight -= 1
-        self._tallies[endpoint].in_flight -= 1
-
-    def report(self, *, detail: bool = False) -> dict[str, Any]:
-        """Give all counts as JSON: `totals` over the API routes, every route, and the tokens issued."""
-        api_tallies = [tally for endpoint, tally in self._tallies.items() if not endpoint.issues_tokens]
-        return {
-            "totals": _summary(api_tallies) | {"max_in_flight": self._max_in_flight},
-            "tokens_issued": self.tokens_issued,
-            "routes": {endpoint.name: tally.report(detail=detail) for endpoint, tally in self._tallies.items()},
-        }
+            self.crowd.leave()
+            self._everywhere.leave()
+        self.tallies[endpoint].in_flight -= 1
 
     def reset(self) -> None:
         """Zero the counts. A call in flight stays one: a request whose answer is still to be counted."""
         self.tokens_issued = 0
-        self._max_in_flight = self._in_flight
-        for endpoint, tally in self._tallies.items():
+        self.crowd.reset()
+        for endpoint, tally in self.tallies.items():
             now = tally.in_flight
-            self._tallies[endpoint] = Tally(requests=now, in_flight=now, max_in_flight=now)
+            self.tallies[endpoint] = Tally(requests=now, in_flight=now, max_in_flight=now)
+
+
+def report(parts: Sequence[Counters], crowd: Crowd, *, detail: bool = False) -> dict[str, Any]:
+    """Give all counts as JSON: `totals` over the API routes, every route, and the tokens issued."""
+    tallies = {endpoint: tally for part in parts for endpoint, tally in part.tallies.items()}
+    api_tallies = [tally for endpoint, tally in tallies.items() if not endpoint.issues_tokens]
+    return {
+        "totals": _summary(api_tallies) | {"max_in_flight": crowd.most},
+        "tokens_issued": sum(part.tokens_issued for part in parts),
+        "routes": {endpoint.name: tally.report(detail=detail) for endpoint, tally in tallies.items()},
+    }
 
 
 def _repeats(times: Iterable[int]) -> int:

@@ -53,25 +53,25 @@ class FakeApi:
         parts = urlsplit(self.url)
         return str(parts.hostname), int(parts.port or 0)
 
-    def faults(self, **changes: Any) -> dict[str, Any]:
-        """Change these faults and no others; give all. Raises ValueError for a bad one."""
-        return dict(self._admin("PUT", "/_admin/faults", json.dumps(changes)))
+    def faults(self, *, api: str | None = None, **changes: Any) -> dict[str, Any]:
+        """Change these faults of one API or of all, and no others; give all. Raises ValueError for a bad one."""
+        return dict(self._admin("PUT", f"/_admin/faults{_only(api)}", json.dumps(changes)))
 
-    def heal(self) -> None:
+    def heal(self, *, api: str | None = None) -> None:
         """Turn every fault off."""
-        self._admin("DELETE", "/_admin/faults")
+        self._admin("DELETE", f"/_admin/faults{_only(api)}")
 
-    def counters(self, *, detail: bool = False) -> dict[str, Any]:
+    def counters(self, *, api: str | None = None, detail: bool = False) -> dict[str, Any]:
         """Give the counters: `totals`, `routes` and `tokens_issued`."""
-        return dict(self._admin("GET", f"/_admin/counters?detail={int(detail)}"))
+        return dict(self._admin("GET", f"/_admin/counters{_only(api, detail=str(int(detail)))}"))
 
-    def reset(self) -> None:
+    def reset(self, *, api: str | None = None) -> None:
         """Zero the counters."""
-        self._admin("POST", "/_admin/reset")
+        self._admin("POST", f"/_admin/reset{_only(api)}")
 
-    def revoke_tokens(self) -> None:
+    def revoke_tokens(self, *, api: str | None = None) -> None:
         """Make every token issued so far unknown."""
-        self._admin("DELETE", "/_admin/tokens")
+        self._admin("DELETE", f"/_admin/tokens{_only(api)}")
 
     def github(self, **settings: Any) -> dict[str, Any]:
         """Change these settings of the fake GitHub and no others; give all, with the counts of its limits."""
@@ -129,6 +129,11 @@ class FakeApi:
 
     def _admin(self, method: str, path: str, body: str | None = None) -> Any:
         return _checked(self.request(method, path, body))
+
+
+def _only(api: str | None, **query: str) -> str:
+    """Write the query of an admin route that acts on one API, or on all of them."""
+    return "?" + urlencode(query | ({"api": api} if api else {}))
 
 
 def _checked(reply: Reply) -> Any:

@@ -252,3 +252,54 @@ class TestChance:
         assert [fate(alone, "route", key, 1).error for key in keys] == [
             fate(both, "route", key, 1).error for key in keys
         ]
+
+
+# --- one API at a time -------------------------------------------------------------------------------
+
+
+def test_faults_of_one_api_leave_the_others_healthy(api: FakeApi) -> None:
+    own, google = api.token(), api.google_token()
+
+    def statuses() -> tuple[int, int]:
+        channels = api.get("/youtube/v3/channels", google, part="id", mine="true")
+        return api.get("/get_user_list", own).status, channels.status
+
+    api.faults(api="youtube", error_share=1, error_status=503)
+    assert statuses() == (200, 503)
+    api.heal(api="titanic")
+    assert statuses() == (200, 503)
+    api.heal(api="youtube")
+    assert statuses() == (200, 200)
+
+
+def test_counters_and_tokens_of_one_api_leave_the_others_alone(api: FakeApi) -> None:
+    own, google = api.token(), api.google_token()
+    for _ in range(3):
+        api.get("/get_user_list", own)
+    api.get("/youtube/v3/channels", google, part="id", mine="true")
+    assert api.counters(api="titanic")["totals"]["requests"] == 3
+    assert api.counters(api="youtube")["totals"]["requests"] == 1
+    assert api.counters(api="youtube")["tokens_issued"] == 1
+    assert api.counters()["totals"]["requests"] == 4
+    assert set(api.counters(api="x")["routes"]) <= set(api.counters()["routes"])
+    api.reset(api="youtube")
+    assert api.counters(api="youtube")["totals"]["requests"] == 0
+    assert api.counters(api="titanic")["totals"]["requests"] == 3
+    api.revoke_tokens(api="youtube")
+    assert api.get("/youtube/v3/channels", google, part="id", mine="true").status == 401
+    assert api.get("/get_user_list", own).status == 200
+
+
+def test_different_faults_are_shown_one_api_at_a_time(api: FakeApi) -> None:
+    api.faults(api="github", latency_ms=1)
+    with pytest.raises(ValueError, match="409.*different faults"):
+        api.faults()
+    assert api.faults(api="github")["latency_ms"] == 1
+    assert api.faults(api="x")["latency_ms"] == 0
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "faults"), ("POST", "reset"), ("DELETE", "tokens")])
+def test_an_api_that_does_not_exist_is_named(api: FakeApi, method: str, path: str) -> None:
+    reply = api.request(method, f"/_admin/{path}?api=facebook")
+    assert reply.status == 400
+    assert reply.body == b"there is no API 'facebook'; the APIs are titanic, youtube, github, spotify, x"

@@ -1,5 +1,6 @@
 """The whole local cloud with a real Airflow, driven as a user drives it: over its API."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ LIMIT_S = 240
 
 @dataclass
 class System:
-    """A running local cloud, and the ways to look into it."""
+    """A running local cloud, and the ways to look into it. Faults and counters are those of one API, ``api``."""
 
     settings: Settings
     airflow: AirflowApi
     warehouse: bigquery.Client
     bucket: storage.Bucket
+    api: str = ""
 
     @classmethod
     def on(cls, settings: Settings) -> Self:
@@ -36,19 +38,23 @@ class System:
             storage.Client(PROJECT_ID, anonymous, client_options={"api_endpoint": settings.gcs_url}).bucket(BUCKET),
         )
 
+    def of(self, api: str) -> Self:
+        """Look at another API."""
+        return dataclasses.replace(self, api=api)
+
     def faults(self, **changes: Any) -> None:
-        """Have these faults of the APIs and no others."""
-        self.admin("DELETE", "faults")
-        self.admin("PUT", "faults", changes)
+        """Have these faults of the API and no others."""
+        self.admin("DELETE", f"faults?api={self.api}")
+        self.admin("PUT", f"faults?api={self.api}", changes)
 
     def reset(self) -> None:
         """Count from zero, without faults."""
         self.faults()
-        self.admin("POST", "reset")
+        self.admin("POST", f"reset?api={self.api}")
 
     def asked(self, route: str) -> dict[str, Any]:
-        """What a route of the APIs was asked since the last `reset`."""
-        return dict(self.admin("GET", "counters")["routes"].get(route) or {"requests": 0})
+        """What a route of the API was asked since the last `reset`."""
+        return dict(self.admin("GET", f"counters?api={self.api}")["routes"].get(route) or {"requests": 0})
 
     def admin(self, method: str, path: str, body: Any = None) -> Any:
         """Call an admin route of the fake APIs."""

@@ -62,7 +62,7 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dag]:
         settings = stack.enter_context(running(SERVICES, Path(folder) / "var", redis_port=redis_port))
         for number in range(WORKERS):
             stack.enter_context(worker(settings, number))
-        yield Dag(System.on(settings), "github_users")
+        yield Dag(System.on(settings).of("github"), "github_users")
 
 
 def test_workers_share_the_users_and_nobody_is_asked_for_twice(github: Dag) -> None:

@@ -49,7 +49,7 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def github(system: System) -> Iterator[Github]:
-    dag = Github(system, "github_users")
+    dag = Github(system.of("github"), "github_users")
     dag.having()
     yield dag
     dag.having()

@@ -101,8 +101,9 @@ class Spotify(System):
 
 @pytest.fixture(scope="module")
 def spotify(system: System) -> Spotify:
-    system.reset()
-    return Spotify(**vars(system))
+    own = Spotify(**vars(system.of("spotify")))
+    own.reset()
+    return own
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -42,6 +42,11 @@ def titanic(system: System) -> Titanic:
 
 
 @pytest.fixture(scope="module")
+def system(system: System) -> System:
+    return system.of("titanic")
+
+
+@pytest.fixture(scope="module")
 def first(system: System) -> str:
     """The first run, made by the demo's own second half; its output is checked here, its rows by the tests."""
     settings = system.settings

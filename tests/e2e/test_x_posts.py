@@ -72,8 +72,8 @@ class Posts(Dag):
 
 @pytest.fixture(scope="module")
 def posts(system: System) -> Iterator[Posts]:
-    system.reset()
-    dag = Posts(system, DAG_ID)
+    dag = Posts(system.of("x"), DAG_ID)
+    dag.system.reset()
     until(lambda: dag.x.admin("GET")["connected"])
     dag.x.scene(rate_per_s=0)
     dag.settle()
@@ -106,6 +106,7 @@ def test_a_run_without_messages_is_skipped(posts: Posts) -> None:
     assert {task["state"] for task in posts.tasks(run_id).values()} == {"skipped"}
 
 
+@pytest.mark.alone
 def test_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(posts: Posts) -> None:
     before = len(posts.sent())
     posts.x.make(300)

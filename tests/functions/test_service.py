@@ -1,7 +1,6 @@
 """The function as a service of the local cloud, called by the queue's emulator."""
 
 import time
-from pathlib import Path
 
 import grpc
 from google.cloud.tasks_v2 import CloudTasksClient, HttpMethod, HttpRequest, OidcToken, Queue, Task
@@ -9,8 +8,8 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpc
 from pymongo import MongoClient
 
 from local_cloud.settings import TASKS_ACCOUNT
-from local_cloud.testing import running
 from tests.functions.harness import ask_for
+from tests.shared_cloud import SharedCloud
 from windrow.answer import Outcome
 from windrow.plan import Run
 from windrow.staging import Staging
@@ -18,26 +17,26 @@ from windrow.staging import Staging
 LOCATION = "projects/windrow/locations/us-central1"
 
 
-def test_the_queue_of_the_local_cloud_gets_its_tasks_done(tmp_path: Path) -> None:
+def test_the_queue_of_the_local_cloud_gets_its_tasks_done(shared: SharedCloud) -> None:
     call = ask_for(Run("titanic_passengers", "manual__queue"), "Nobody")
-    with running({"mongo", "apis", "cloud-tasks", "fetch-passenger"}, tmp_path / "var") as settings:
-        transport = CloudTasksGrpcTransport(channel=grpc.insecure_channel(settings.cloud_tasks_address))
-        with CloudTasksClient(transport=transport) as queues, MongoClient(settings.mongo_url) as mongo:
-            queue = queues.create_queue(parent=LOCATION, queue=Queue(name=f"{LOCATION}/queues/titanic-passengers"))
-            request = HttpRequest(
-                url=settings.function_url,
-                http_method=HttpMethod.POST,
-                headers={"Content-Type": "application/json"},
-                body=call.payload,
-                oidc_token=OidcToken(service_account_email=TASKS_ACCOUNT, audience=settings.function_url),
-            )
-            queues.create_task(parent=queue.name, task=Task(http_request=request))
-            deadline = time.monotonic() + 30
-            while list(queues.list_tasks(parent=queue.name)) and time.monotonic() < deadline:
-                time.sleep(0.1)
+    settings = shared.need("mongo", "apis", "cloud-tasks", "fetch-passenger")
+    transport = CloudTasksGrpcTransport(channel=grpc.insecure_channel(settings.cloud_tasks_address))
+    with CloudTasksClient(transport=transport) as queues, MongoClient(settings.mongo_url) as mongo:
+        queue = queues.create_queue(parent=LOCATION, queue=Queue(name=f"{LOCATION}/queues/titanic-passengers"))
+        request = HttpRequest(
+            url=settings.function_url,
+            http_method=HttpMethod.POST,
+            headers={"Content-Type": "application/json"},
+            body=call.payload,
+            oidc_token=OidcToken(service_account_email=TASKS_ACCOUNT, audience=settings.function_url),
+        )
+        queues.create_task(parent=queue.name, task=Task(http_request=request))
+        deadline = time.monotonic() + 30
+        while list(queues.list_tasks(parent=queue.name)) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
-            settled = Staging(mongo, "windrow").settled(call.run, call.chunk)
-        said = (settings.log / "fetch-passenger.log").read_text(encoding="utf-8")
+        settled = Staging(mongo, "windrow").settled(call.run, call.chunk)
+    said = (settings.log / "fetch-passenger.log").read_text(encoding="utf-8")
 
     assert settled == {call.query.key: Outcome.GAP}, said
     assert '"retry":"0"' in said

@@ -23,6 +23,7 @@ from tests.apis.x.bench import RULES, SIGNED, STREAM, X
 from tests.local_cloud.conftest import eventually
 from tests.local_cloud.pubsub.bench import Bench, launched
 from tests.scripted_api import Reply, ScriptedApi
+from tests.shared_cloud import SharedCloud
 from tests.x_table import post
 from windrow.auth import StaticToken
 from windrow.client import Client
@@ -35,9 +36,8 @@ from windrow.staging import Staging
 
 
 @pytest.fixture(scope="session")
-def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with running({"pubsub"}, tmp_path_factory.mktemp("pubsub") / "var") as settings:
-        yield settings
+def pubsub(shared: SharedCloud) -> Settings:
+    return shared.need("pubsub")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud import airflow_env
 from local_cloud.settings import Settings
-from local_cloud.testing import running
+from tests.shared_cloud import SharedCloud
 from windrow.drain import Progress
 from windrow.errors import ConnectionUnusable, GivenUp
 from windrow.hooks.staging import staging
@@ -32,19 +32,19 @@ EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_setti
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def services(shared: SharedCloud) -> Iterator[Settings]:
     """Queue, function, fake API and MongoDB, with Airflow's connections to them in the environment."""
     before = dict(os.environ)
     get_conn = CloudTasksHook.get_conn  # what keeps the hook on the emulator replaces it, for this process
-    with running({"mongo", "apis", "cloud-tasks", "fetch-passenger"}, tmp_path_factory.mktemp("queue")) as settings:
-        environment = airflow_env.airflow_environment(settings, os.environ)
-        names = [name for name in environment if name.startswith("AIRFLOW_CONN_") or name.endswith("EMULATOR_HOST")]
-        os.environ.update({name: environment[name] for name in names})
-        spec = importlib.util.spec_from_file_location("google_clients", EMULATORS)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.keep_on_emulators(os.environ)
-        yield settings
+    settings = shared.need("mongo", "apis", "cloud-tasks", "fetch-passenger")
+    environment = airflow_env.airflow_environment(settings, os.environ)
+    names = [name for name in environment if name.startswith("AIRFLOW_CONN_") or name.endswith("EMULATOR_HOST")]
+    os.environ.update({name: environment[name] for name in names})
+    spec = importlib.util.spec_from_file_location("google_clients", EMULATORS)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.keep_on_emulators(os.environ)
+    yield settings
     CloudTasksHook.get_conn = get_conn
     os.environ.clear()
     os.environ.update(before)

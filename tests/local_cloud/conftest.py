@@ -9,16 +9,14 @@ from google.cloud import bigquery, storage
 
 from local_cloud import processes
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
-from local_cloud.testing import running
 
 EMULATORS = frozenset({"mongo", "redis", "gcs", "bigquery"})
 
 
 @pytest.fixture(scope="session")
-def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """All emulators, for tests that leave them running."""
-    with running(EMULATORS, tmp_path_factory.mktemp("cloud") / "var") as settings:
-        yield settings
+def emulators(cloud: Settings) -> Settings:
+    """The emulators, for tests that leave them running."""
+    return cloud
 
 
 @pytest.fixture(scope="session")

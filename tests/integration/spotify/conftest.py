@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +11,13 @@ import pytest
 from local_cloud import airflow_env, aws_resources
 from local_cloud.apis.testing import FakeApi
 from local_cloud.settings import Settings
-from local_cloud.testing import running
+from tests.shared_cloud import SharedCloud
 
 
 @pytest.fixture(scope="session")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def lake(shared: SharedCloud) -> Settings:
     """S3, DynamoDB, SQS, Athena and MongoDB of the local cloud."""
-    with running({"aws", "athena", "mongo"}, tmp_path_factory.mktemp("lake")) as settings:
-        yield settings
+    return shared.need("aws", "athena", "mongo")
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from botocore.config import Config
 
 from local_cloud.settings import AWS_KEY, AWS_REGION, Settings
-from local_cloud.testing import running
 from tests.local_cloud.aws.athena import Athena
+from tests.shared_cloud import SharedCloud
 
 Client = Callable[[str], Any]
 
@@ -30,10 +30,9 @@ def clients(settings: Settings) -> Client:
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def aws(shared: SharedCloud) -> Settings:
     """The AWS side of the local cloud, for tests that leave it running."""
-    with running({"aws", "athena"}, tmp_path_factory.mktemp("aws") / "var") as settings:
-        yield settings
+    return shared.need("aws", "athena")
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.settings import Settings
-from local_cloud.testing import running
 from tests.local_cloud.cloud_tasks.bench import Bench, Worker
+from tests.shared_cloud import SharedCloud
 
 
 @pytest.fixture(scope="session")
-def cloud_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def cloud_tasks(shared: SharedCloud) -> Settings:
     """The emulator, for tests that leave it running."""
-    with running({"cloud-tasks"}, tmp_path_factory.mktemp("tasks") / "var") as settings:
-        yield settings
+    return shared.need("cloud-tasks")
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,15 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.settings import Settings
-from local_cloud.testing import running
 from tests.local_cloud.cloud_tasks.bench import Worker
 from tests.local_cloud.pubsub.bench import Bench
+from tests.shared_cloud import SharedCloud
 
 
 @pytest.fixture(scope="session")
-def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def pubsub(shared: SharedCloud) -> Settings:
     """The emulator, for tests that leave it running."""
-    with running({"pubsub"}, tmp_path_factory.mktemp("pubsub") / "var") as settings:
-        yield settings
+    return shared.need("pubsub")
 
 
 @pytest.fixture

@@ -1,0 +1,65 @@
+"""One local cloud for all processes of a test session: a service starts when a test first needs it.
+
+With pytest-xdist the tests run in several worker processes. They find the cloud in the folder that they share, and
+take turns at starting services. The controller stops it when the session ends.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local_cloud.settings import PORT_DEFAULTS, Settings
+from local_cloud.supervisor import LocalCloud
+from local_cloud.testing import ROOT, free_settings
+
+
+class SharedCloud:
+    """The local cloud in `folder`. Objects in several processes can stand for the same one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def need(self, *names: str) -> Settings:
+        """Start those of these services that do not run yet; no names mean all services."""
+        with locked(self.folder / "services.lock"):
+            settings = self._settings()
+            LocalCloud(settings, os.environ, frozenset(names) or None, extensible=True).up()
+            return settings
+
+    def down(self) -> None:
+        """Stop all services; do nothing when none was started."""
+        if self._ports.exists():
+            LocalCloud(self._settings(), os.environ).down()
+
+    @property
+    def _ports(self) -> Path:
+        return self.folder / "ports.json"
+
+    def _settings(self) -> Settings:
+        """Return what the first process to need a service chose."""
+        var = (self.folder / "var").resolve()
+        if not self._ports.exists():
+            settings = free_settings(var)
+            fields = [variable.removeprefix("WINDROW_").lower() for variable in PORT_DEFAULTS]
+            self._ports.write_text(json.dumps({field: getattr(settings, field) for field in fields}))
+        return Settings(root=ROOT, var=var, **json.loads(self._ports.read_text()))
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock among processes; several may hold a `shared` one at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+def session_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all processes of this session share."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
