@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from local_cloud import airflow_env, logs
+from local_cloud import airflow_env, logs, signals
 from local_cloud.errors import LocalCloudError
 from local_cloud.settings import Settings
 from local_cloud.supervisor import LocalCloud
@@ -87,13 +87,14 @@ def say(line: str) -> None:
 
 
 def main() -> None:
-    """Run one command; on an expected error print it and exit with 1, on Ctrl-C with 130."""
+    """Run one command; on an expected error print it and exit with 1, on Ctrl-C and the like with 130."""
     parser = argparse.ArgumentParser(prog="python -m local_cloud", description="Windrow's local cloud.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.__doc__)
     commands.add_parser("airflow", help=airflow.__doc__, add_help=False, prefix_chars=" ")
     chosen, arguments = parser.parse_known_args()
+    signals.end_in_order()
     try:
         settings = Settings.load(ROOT, os.environ)
         if chosen.command == "airflow":

@@ -5,6 +5,7 @@ import errno
 import os
 import random
 import socket
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,10 +14,16 @@ from local_cloud.errors import LocalCloudError, PortTaken
 from local_cloud.services import Port, Service
 from local_cloud.settings import LOOPBACK
 
-BELOW_EPHEMERAL = range(20_000, 28_000)
-"""Ports that neither the kernel gives to outgoing connections nor `make demo` uses by default."""
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp."""
+BLOCK = 64
+"""Ports that a process claims at once."""
+BLOCKS = range(12_032, 28_000, BLOCK)
+"""The first port of each block: all below the ports of outgoing connections, and below those of `make demo`."""
+
+_claimed: list[int] = []
+"""What is left of the blocks that this process has claimed."""
+_claims: list[socket.socket] = []
 
 
 def check_free(services: Iterable[Service]) -> None:
@@ -28,18 +35,34 @@ def check_free(services: Iterable[Service]) -> None:
 
 
 def find_free(count: int) -> list[int]:
-    """Return this many ports that are free now.
+    """Return this many ports that are free now. No other call, in this or another process, is given them.
 
     They lie below the range from which the kernel takes the ports of outgoing connections, so that none is taken
-    that way before its service starts. They are drawn at random, so that two callers rarely draw the same.
+    that way before its service starts.
     """
     found: list[int] = []
-    for port in random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)):
+    while len(found) < count:
+        if not _claimed:
+            _claimed.extend(_claim())
+        port = _claimed.pop()
         if _is_free(port):
             found.append(port)
-        if len(found) == count:
-            return found
-    raise LocalCloudError(f"Only {len(found)} ports from {BELOW_EPHEMERAL} are free; {count} are needed.")
+    return found
+
+
+def _claim() -> range:
+    """Return a block of ports that no other process is given before this one ends."""
+    for first in random.sample(BLOCKS, len(BLOCKS)):
+        claim = socket.socket(socket.AF_UNIX)
+        if sys.platform == "linux":  # a name without a file: the kernel forgets it with the process
+            try:
+                claim.bind(f"\0windrow-ports-{first}")
+            except OSError:
+                claim.close()
+                continue
+        _claims.append(claim)
+        return range(first, first + BLOCK)
+    raise LocalCloudError(f"The ports from {BLOCKS.start} to {BLOCKS.stop} are all claimed: end other test runs.")
 
 
 def _is_free(port: int) -> bool:

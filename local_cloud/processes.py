@@ -12,12 +12,36 @@ MARK = "WINDROW_SUPERVISED"
 PROC = Path("/proc")
 
 
-def marked(var: Path) -> dict[int, str]:
-    """Return pid and command of each process of the local cloud at `var`.
+def identity(pid: int) -> str:
+    """Return what names a process and no later one of the same pid. Raises ProcessLookupError when it is gone."""
+    stat = PROC / str(pid) / "stat"
+    if not PROC.is_dir():  # macOS: a pid is all there is to go by
+        os.kill(pid, 0)
+        return f"{pid}-0"
+    try:
+        # the name of the program, in brackets, may hold spaces and brackets itself
+        state, *fields = stat.read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessLookupError(f"no process {pid}") from None
+    if state in {"Z", "X"}:  # it has ended, and nobody asked how
+        raise ProcessLookupError(f"process {pid} has ended")
+    return f"{pid}-{fields[18]}"  # when it started, in ticks since the machine did
+
+
+def lives(name: str) -> bool:
+    """Whether the process that `identity` gave this name still runs."""
+    try:
+        return identity(int(name.partition("-")[0])) == name
+    except (ProcessLookupError, ValueError):
+        return False
+
+
+def marked(value: Path | str, mark: str = MARK) -> dict[int, str]:
+    """Return pid and command of each process whose environment has this mark: of the local cloud at `value`.
 
     Read from /proc; where there is none (macOS) this finds nothing, and the supervisor is relied upon.
     """
-    entry = f"{MARK}={var}".encode()
+    entry = f"{mark}={value}".encode()
     found = {}
     for folder in PROC.glob("[0-9]*"):
         # it may end while we look, and another user's is not for us to read
@@ -41,24 +65,24 @@ def shortened(words: str, length: int = 160) -> str:
     return f"{words[:half]} ... {words[-half:]}"
 
 
-def wait_gone(var: Path, seconds: float) -> bool:
-    """Wait until no process of the local cloud is left; say whether that is so."""
+def wait_gone(value: Path | str, seconds: float, mark: str = MARK) -> bool:
+    """Wait until no process with this mark is left; say whether that is so."""
     deadline = time.monotonic() + seconds
-    while marked(var):
+    while marked(value, mark):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)
     return True
 
 
-def sweep(var: Path) -> dict[int, str]:
-    """End processes that lost their supervisor: SIGTERM, then SIGKILL. Return what there was."""
-    found = marked(var)
-    for signum, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
-        left = marked(var)
+def sweep(value: Path | str, mark: str = MARK, patience: float = 3.0) -> dict[int, str]:
+    """End processes that lost their supervisor: SIGTERM, after `patience` SIGKILL. Return what there was."""
+    found = marked(value, mark)
+    for signum, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 3.0)):
+        left = marked(value, mark)
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
-        if wait_gone(var, patience):
+        if wait_gone(value, seconds, mark):
             break
     return found

@@ -31,6 +31,7 @@ def silent(_: str) -> None:
 class LocalCloud:
     """The local cloud in one data folder, or some of its services.
 
+    It runs until `down`; with an `owner`, a pid, it also ends within seconds when that process does, however it does.
     With `extensible`, another object can start further services of the same cloud later.
     """
 
@@ -41,8 +42,10 @@ class LocalCloud:
         names: Collection[str] | None = None,
         *,
         extensible: bool = False,
+        owner: int | None = None,
     ) -> None:
         self._settings = settings
+        self._owner = None if owner is None else processes.identity(owner)
         self._environ = environ
         self._names = names
         self._extensible = extensible
@@ -72,13 +75,14 @@ class LocalCloud:
         """
         with self._alone():
             services = self.services
-            if self.is_running():
-                if self._all_healthy(services):
-                    return False
-                report("The local cloud runs, but not all of it is healthy: starting what is missing.")
-            else:
-                self._start_supervisord(table(self._settings, self._environ) if self._extensible else services)
+            running = self.is_running()
+            if running and self._all_healthy(services):
+                return False
             try:
+                if running:
+                    report("The local cloud runs, but not all of it is healthy: starting what is missing.")
+                else:
+                    self._start_supervisord(table(self._settings, self._environ) if self._extensible else services)
                 self._start(services, report)
             except BaseException:  # Ctrl-C too: half a cloud is no use, and nobody would stop it
                 if not self._extensible:  # others use what runs of it, and its owner stops it
@@ -134,10 +138,13 @@ class LocalCloud:
         configuration = supervisord.write_configuration(settings, services)
         daemon = ("-m", "supervisor.supervisord", "--configuration", str(configuration))
         python = str(settings.cloud_python)
+        options = [] if self._owner is None else ["--while-alive", self._owner]
+        private = supervisord.socket_folder(settings)
+        options += [] if private is None else ["--remove", str(private)]
         output = settings.log / "warden.log"
         with output.open("ab") as log:
             self._warden = subprocess.Popen(
-                [python, "-m", "local_cloud.warden", python, *daemon],
+                [python, "-m", "local_cloud.warden", *options, python, *daemon],
                 cwd=settings.root,
                 env={**self._environ, processes.MARK: str(settings.var)},
                 stdin=subprocess.DEVNULL,
@@ -148,7 +155,6 @@ class LocalCloud:
         deadline = time.monotonic() + SUPERVISORD_SECONDS
         while not self.is_running():
             if self._warden.poll() is not None or time.monotonic() > deadline:
-                self._stop()
                 raise ServiceFailed(_failure("supervisord", "did not start", output, 0))
             time.sleep(POLL)
 
@@ -238,6 +244,7 @@ class LocalCloud:
         if self._warden is not None:
             self._warden.wait()
             self._warden = None
+        supervisord.remove_socket_folder(self._settings)
         left = processes.marked(self._settings.var)
         if left:
             listing = "".join(f"\n  {pid} {processes.shortened(command)}" for pid, command in left.items())

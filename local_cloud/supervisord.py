@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import shlex
+import shutil
 import socket
 import tempfile
 import xmlrpc.client
@@ -25,16 +26,41 @@ START_RETRIES = 3
 
 
 def socket_path(settings: Settings) -> Path:
-    """Return where supervisord listens: in `var/run`, or in a private short folder when that is too long."""
+    """Return where supervisord listens: in `var/run`, or in a short folder made for it when that is too long."""
     path = settings.run / "supervisor.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+    if _fits(path):
         return path
-    private = Path(tempfile.gettempdir(), f"windrow-{os.getuid()}")
+    name = f"windrow-{os.getuid()}-{hashlib.sha256(os.fsencode(settings.var)).hexdigest()[:16]}"
+    short = Path(tempfile.gettempdir(), name, "sock")
+    return short if _fits(short) else Path("/tmp", name, "sock")  # noqa: S108 - nobody else may use the folder
+
+
+def socket_folder(settings: Settings) -> Path | None:
+    """Return the folder outside of `var` that the socket needs, which nobody else uses; None when it needs none."""
+    path = socket_path(settings)
+    return None if path.parent == settings.run else path.parent
+
+
+def make_socket_folder(settings: Settings) -> None:
+    """Make the folder of the socket. Raises FolderError when another user has one of its name."""
+    private = socket_folder(settings)
+    if private is None:
+        return
     private.mkdir(mode=0o700, exist_ok=True)
     owner = private.lstat()
     if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
         raise FolderError(f"{private} must be a folder that only you can use. Delete it, or shorten WINDROW_VAR.")
-    return private / f"{hashlib.sha256(os.fsencode(settings.var)).hexdigest()[:16]}.sock"
+
+
+def remove_socket_folder(settings: Settings) -> None:
+    """Remove the folder of the socket, if there is one."""
+    private = socket_folder(settings)
+    if private is not None:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
 
 
 def program(service: Service) -> str:
@@ -50,6 +76,7 @@ def write_configuration(settings: Settings, services: Collection[Service]) -> Pa
     for path in (settings.var, settings.root):
         if "%" in str(path):
             raise FolderError(f"supervisord cannot use a folder with a % in its name: {path}. Choose another.")
+    make_socket_folder(settings)
     for service in services:
         environment = {**service.environment, processes.MARK: str(settings.var)}
         spec = {"argv": service.argv, "environment": environment}

@@ -21,14 +21,17 @@ def free_settings(var: Path, **overrides: Any) -> Settings:  # whatever the fiel
 
 
 @contextlib.contextmanager
-def running(services: Collection[str] | None, var: Path, **overrides: Any) -> Iterator[Settings]:
+def running(
+    services: Collection[str] | None, var: Path, *, owner: int | None = None, **overrides: Any
+) -> Iterator[Settings]:
     """Run these services (None: all) until the block ends, then stop them and make sure that nothing is left.
 
-    `var` must be an empty or new folder, or one of an earlier run: its data is found again.
+    They also end within seconds of the process `owner` (None: this one), be it killed. `var` must be an empty or
+    new folder, or one of an earlier run: its data is found again.
     Raises what LocalCloud.up and LocalCloud.down raise, and ValueError for an unknown service.
     """
     settings = free_settings(var, **overrides)
-    cloud = LocalCloud(settings, os.environ, services)
+    cloud = LocalCloud(settings, os.environ, services, owner=os.getpid() if owner is None else owner)
     cloud.up()
     try:
         yield settings

@@ -1,27 +1,31 @@
-"""The parent of supervisord, which leaves no process behind: `python -m local_cloud.warden COMMAND...`.
+"""The parent of supervisord, which leaves no process behind: `python -m local_cloud.warden [OPTIONS] COMMAND...`.
 
 supervisord knows the services it started, but not what they forked: executor workers, tasks. When a service
 is killed these would be handed to init and live on. The warden is their next of kin (a child subreaper):
 any process that loses its parent becomes a child of the warden, and is ended. When supervisord itself
 is gone, so is everything else. When the warden is killed, supervisord gets SIGTERM and stops its services.
+When the process that --while-alive names is gone, supervisord is stopped.
 
 Linux only; elsewhere the warden only waits for supervisord.
 """
 
+import argparse
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from local_cloud import processes
 from local_cloud.tether import die_with_parent
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE = 3.0
-"""Seconds that orphans get between SIGTERM and SIGKILL once supervisord is gone."""
+"""Seconds between SIGTERM and SIGKILL: of orphans once supervisord is gone, of supervisord once its owner is."""
 POLL = 0.2
 """Seconds between two looks at the children."""
 
@@ -65,8 +69,9 @@ def launch(command: list[str]) -> int:
     return pid
 
 
-def supervise(supervisord: int) -> int:
-    """Wait for supervisord, ending every orphan meanwhile; return its exit status."""
+def supervise(supervisord: int, owner_lives: Callable[[], bool]) -> int:
+    """Wait for supervisord, ending every orphan meanwhile, and it when the owner is gone; return its exit status."""
+    late: float | None = None
     while True:
         pid, status = reap()
         while pid:
@@ -76,6 +81,11 @@ def supervise(supervisord: int) -> int:
         for orphan in children():
             if orphan != supervisord:
                 send(orphan, signal.SIGKILL)
+        if late is not None and time.monotonic() > late:
+            send(supervisord, signal.SIGKILL)
+        elif late is None and not owner_lives():
+            late = time.monotonic() + GRACE
+            send(supervisord, signal.SIGTERM)
         time.sleep(POLL)  # the kernel tells nobody when a process is adopted
 
 
@@ -96,16 +106,24 @@ def end_all() -> None:
         time.sleep(POLL)
 
 
-def main(command: list[str]) -> int:
-    """Run supervisord to its end, then everything it left."""
+def main() -> int:
+    """Run supervisord to its end, then end everything it left."""
+    parser = argparse.ArgumentParser(prog="python -m local_cloud.warden")
+    parser.add_argument("--while-alive", metavar="PROCESS", help="stop when this process is gone (processes.identity)")
+    parser.add_argument("--remove", metavar="FOLDER", help="delete this folder at the end")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    owner = options.while_alive
     adopt_orphans()
-    supervisord = launch(command)
+    supervisord = launch(options.command)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: send(supervisord, signal.SIGTERM))
-    status = supervise(supervisord)
+    status = supervise(supervisord, lambda: owner is None or processes.lives(owner))
     end_all()
+    if options.remove:
+        shutil.rmtree(options.remove, ignore_errors=True)
     return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

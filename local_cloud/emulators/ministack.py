@@ -7,6 +7,7 @@ changes something is answered once the change is on disk.
 import argparse
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 from local_cloud.emulators.ministack_durable import Durable
@@ -14,7 +15,11 @@ from local_cloud.emulators.ministack_durable import Durable
 
 def configure(host: str, port: int, data_dir: Path) -> None:
     """Set what ministack reads from its environment when it is imported."""
+    scratch = data_dir / "tmp"  # it unpacks functions into the temp folder, and leaves them there
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
     os.environ |= {
+        "TMPDIR": str(scratch),
         "BIND_HOST": host,
         "GATEWAY_PORT": str(port),
         "PERSIST_STATE": "1",
