@@ -41,7 +41,7 @@ from local_cloud.apis import testing as fake_api  # noqa: E402
 from local_cloud.settings import Settings  # noqa: E402
 from tests import groups, scripted_api  # noqa: E402
 from tests.scripted_api import ScriptedApi  # noqa: E402
-from tests.shared_cloud import SharedCloud, session_folder  # noqa: E402
+from tests.shared_cloud import SharedCloud, is_worker, session_folder  # noqa: E402
 from windrow.staging import Staging  # noqa: E402
 
 
@@ -58,7 +58,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.Sched
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the services that all workers shared; only the controller does."""
     factory = getattr(session.config, "_tmp_path_factory", None)
-    if factory is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+    if factory is not None and not is_worker():
         for name in CLOUDS:
             SharedCloud(session_folder(factory) / name).down()
 

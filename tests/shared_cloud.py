@@ -28,7 +28,7 @@ class SharedCloud:
         """Start those of these services that do not run yet; no names mean all services."""
         with locked(self.folder / "services.lock"):
             settings = self._settings()
-            LocalCloud(settings, os.environ, frozenset(names) or None, extensible=True).up()
+            LocalCloud(settings, os.environ, frozenset(names) or None, extensible=True, owner=controller()).up()
             return settings
 
     def down(self) -> None:
@@ -59,7 +59,17 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         yield
 
 
+def is_worker() -> bool:
+    """Say whether this process is a worker of pytest-xdist."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
+def controller() -> int:
+    """Return the pid of the process that lives as long as the session: of a worker, its parent."""
+    return os.getppid() if is_worker() else os.getpid()
+
+
 def session_folder(factory: pytest.TempPathFactory) -> Path:
     """Return the folder that all processes of this session share."""
     base = factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return base.parent if is_worker() else base
