@@ -190,7 +190,11 @@ def test_what_people_write_stays_text(server: str, filled: Fill, tmp_path: Path)
 
     found = visit(f"{server}{BOARD}", 1280, "light", do)
 
-    assert {"<script>alert(1)</sc…", "#__proto__", "constructor"} <= set(found["texts"])
+    assert {"#__proto__", "constructor"} <= set(found["texts"])
+    # how much of a long name has room depends on the font
+    labels = [text for text in found["texts"] if text.startswith("<script>")]
+    assert labels
+    assert all("<script>alert(1)</script>".startswith(label.removesuffix("…")) for label in labels)
     assert [tip.split() for tip in found["tips"] if "<" in tip] == [
         ["account", "<script>alert(1)</script>", "posts", "15"]
     ]
