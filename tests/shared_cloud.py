@@ -16,6 +16,7 @@ import pytest
 from local_cloud.settings import PORT_DEFAULTS, Settings
 from local_cloud.supervisor import LocalCloud
 from local_cloud.testing import ROOT, free_settings
+from tests import ends
 
 
 class SharedCloud:
@@ -28,7 +29,7 @@ class SharedCloud:
         """Start those of these services that do not run yet; no names mean all services."""
         with locked(self.folder / "services.lock"):
             settings = self._settings()
-            LocalCloud(settings, os.environ, frozenset(names) or None, extensible=True).up()
+            LocalCloud(settings, os.environ, frozenset(names) or None, extensible=True, owner=ends.owner()).up()
             return settings
 
     def down(self) -> None:
