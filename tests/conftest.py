@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT / "tests" / "loopback_only"))
 
 import loopback_guard  # noqa: E402
 
+from tests import ends  # noqa: E402
+
 loopback_guard.install()
 os.environ.update(loopback_guard.environment(os.environ))  # processes that tests start are guarded too
 for name in [name for name in os.environ if name.startswith(("WINDROW_", "AIRFLOW"))]:
@@ -24,7 +26,8 @@ for name in [name for name in os.environ if name.startswith(("WINDROW_", "AIRFLO
 # without compiled files, each process that a test starts compiles Airflow anew, and pytest all tests: 20 s, not 5
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-_home = tempfile.mkdtemp(prefix="windrow-airflow-")
+ends.begin()
+_home = tempfile.mkdtemp(prefix="airflow-")  # in the folder of this session
 os.environ |= {  # read when Airflow is first imported, which no module of the tests does before this
     "AIRFLOW_HOME": _home,
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),

@@ -16,6 +16,7 @@ import pytest
 from local_cloud.settings import PORT_DEFAULTS, Settings
 from local_cloud.supervisor import LocalCloud
 from local_cloud.testing import ROOT, free_settings
+from tests import ends
 
 
 class SharedCloud:
@@ -28,7 +29,7 @@ class SharedCloud:
         """Start those of these services that do not run yet; no names mean all services."""
         with locked(self.folder / "services.lock"):
             settings = self._settings()
-            LocalCloud(settings, os.environ, frozenset(names) or None, extensible=True, owner=controller()).up()
+            LocalCloud(settings, os.environ, frozenset(names) or None, extensible=True, owner=ends.owner()).up()
             return settings
 
     def down(self) -> None:
@@ -62,11 +63,6 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
 def is_worker() -> bool:
     """Say whether this process is a worker of pytest-xdist."""
     return "PYTEST_XDIST_WORKER" in os.environ
-
-
-def controller() -> int:
-    """Return the pid of the process that lives as long as the session: of a worker, its parent."""
-    return os.getppid() if is_worker() else os.getpid()
 
 
 def session_folder(factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import crypt, jwt
 
 from local_cloud import ports
+from tests import ends
 from windrow.dispatch import Call
 from windrow.plan import Run
 from windrow.query import Query
@@ -141,12 +142,13 @@ class Function:
 
 
 def environment(unpacked: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a function: nothing of ours but the guard of the tests."""
+    """Return the environment of a function: nothing of ours but the guard of the tests and the mark of the session."""
     guard = str(ROOT / "tests" / "loopback_only")
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(unpacked.parent),
         "PYTHONPATH": guard,
+        ends.MARK: os.environ[ends.MARK],
         "PYTHONDONTWRITEBYTECODE": "1",
         **settings,
     }
