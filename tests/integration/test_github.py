@@ -41,8 +41,14 @@ def world() -> World:
     return make_world()
 
 
+@pytest.fixture(scope="session")
+def redis_url(cloud: Settings) -> str:
+    """The Redis of the local cloud, or the real one that REDIS_URL names."""
+    return os.environ.get("REDIS_URL") or cloud.redis_url
+
+
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, api: FakeApi):
+def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, redis_url: str, api: FakeApi):
     """Set the Airflow connections; changes are fields of the extra of GitHub's."""
     api.reset_github()
     database = f"github_{uuid.uuid4().hex}"
@@ -53,16 +59,15 @@ def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, api: FakeApi):
         monkeypatch.setenv("AIRFLOW_CONN_GITHUB", json.dumps(github))
         mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": database}
         monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
-        redis = {"conn_type": "redis", "host": "127.0.0.1", "port": cloud.redis_port}
-        monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", json.dumps(redis))
+        monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
 
     set_connections()
     return set_connections
 
 
 @pytest.fixture
-def queue(cloud: Settings) -> Iterator[Redis]:
-    with Redis(port=cloud.redis_port) as client:
+def queue(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as client:
         yield client
 
 
