@@ -14,7 +14,7 @@ from local_cloud import airflow_env
 from local_cloud.airflow_api import AirflowApi
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 
-LIMIT_S = 240
+LIMIT_S = 400
 
 
 @dataclass
@@ -124,7 +124,7 @@ class Dag:
         return next((line for line in self.lines(run_id, task_id) if line.startswith("FAILED: ")), "")
 
 
-def until(condition: Callable[[], Any], limit_s: float = 60) -> Any:
+def until(condition: Callable[[], Any], limit_s: float = 120) -> Any:
     """Wait for a condition to hold, and return what it gave."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:

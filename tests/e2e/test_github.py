@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local_cloud.apis.github.world import LISTS, ORDINARY, World, make_world
-from tests.e2e.system import Dag, System
+from tests.e2e.system import LIMIT_S, Dag, System
 
 SMALL = ["globex/sluice", "gone-org/sluice", "tiny/one", "tiny/exact.hundred"]
 """One of them under two names."""
@@ -38,7 +38,7 @@ class Github(Dag):
         def look(tasks: dict[str, dict[str, Any]]) -> None:
             seen.update((name, task["state"]) for name, task in tasks.items())
 
-        self.system.airflow.wait(self.dag_id, run_id, limit_s=240, watch=look)
+        self.system.airflow.wait(self.dag_id, run_id, limit_s=LIMIT_S, watch=look)
         return seen
 
 
