@@ -124,8 +124,8 @@ bench-stream: setup ## x_posts at 250 matching posts a second for ten minutes: a
 
 # --- checks ------------------------------------------------------------------------------------
 
-# Tests wait for services and tasks more than they compute: four workers keep two cores busy.
-WORKERS := 4
+# Two end-to-end modules at a time, or one beside other tests, keep two cores busy; more only wait for one another.
+WORKERS := 2
 PYTEST := $(AIRFLOW_PYTHON) -m pytest
 T :=
 K :=
