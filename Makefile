@@ -152,3 +152,19 @@ lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import
 format: setup ## let ruff format and mend what it can
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+# --- checks that download or take minutes ------------------------------------------------------
+
+.PHONY: fresh deploy-test
+fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; uncommitted changes are not in it
+	@folder=$$(mktemp -d); \
+	trap 'cd /; [ ! -d "$$folder/windrow" ] || make -C "$$folder/windrow" down >/dev/null || true; rm -rf "$$folder"' EXIT; \
+	trap 'exit 130' INT TERM; \
+	git clone --quiet . "$$folder/windrow"; \
+	cd "$$folder/windrow"; \
+	echo "checking a clone of $$(git log -1 --format='%h %s') in $$PWD, without uncommitted changes"; \
+	unset MAKEFLAGS MAKELEVEL MFLAGS; \
+	make setup PYTHON="$(PYTHON)"; make quick; make integrity; make demo; make down
+
+deploy-test: ## build the image, start docker compose with passwords of its own, look, and delete it all again
+	@deploy/test.sh
