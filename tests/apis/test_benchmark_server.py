@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,19 +13,15 @@ import aiohttp
 import pytest
 
 from local_cloud.apis.testing import ROOT
+from tests.programs import needed
 
 SERVER = ROOT / "benchmarks" / "server.mjs"
-
-
-def node() -> str:
-    found = shutil.which("node")
-    assert found, "the benchmark needs Node.js: put `node` on PATH"
-    return found
+NODE = needed("node", install="on Debian and Ubuntu, `apt install nodejs`")
 
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    with subprocess.Popen([node(), str(SERVER), *arguments], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([NODE, str(SERVER), *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield int(process.stdout.readline()), process
@@ -112,7 +107,7 @@ def test_it_ends_on_sigterm_with_calls_in_flight() -> None:
     [(["--port", "70000"], "70000"), (["--delay", "soon"], "soon"), (["--speed", "1"], "--speed")],
 )
 def test_bad_arguments_are_named(arguments: list[str], word: str) -> None:
-    ended = subprocess.run([node(), str(SERVER), *arguments], capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run([NODE, str(SERVER), *arguments], capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 2
     assert word in ended.stderr
 
@@ -120,7 +115,7 @@ def test_bad_arguments_are_named(arguments: list[str], word: str) -> None:
 def test_a_port_in_use_is_named() -> None:
     with serving() as (port, _):
         ended = subprocess.run(
-            [node(), str(SERVER), "--port", str(port)], capture_output=True, text=True, timeout=30, check=False
+            [NODE, str(SERVER), "--port", str(port)], capture_output=True, text=True, timeout=30, check=False
         )
     assert ended.returncode == 98
     assert str(port) in ended.stderr

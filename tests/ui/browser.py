@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +12,11 @@ from typing import Any, Self
 
 import aiohttp
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.programs import needed
+
+CHROMIUM = needed(
+    *("chromium", "chromium-browser", "google-chrome"), install="on Debian and Ubuntu, `apt install chromium`"
+)
 LIMIT_S = 30
 
 
@@ -102,7 +105,7 @@ def _chromium() -> Iterator[Path]:
     """Run a Chromium until the block ends; return its profile."""
     # its children may still write when it has ended
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         command += ["--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
         process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

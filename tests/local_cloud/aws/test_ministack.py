@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,6 +51,7 @@ def test_all_that_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
         )
         queue = sqs.create_queue(QueueName="kept")["QueueUrl"]
         function(client, "kept")
+        assert say(client, "kept") == {"said": "hello", "mood": "fine"}
         with ThreadPoolExecutor(8) as threads:  # the last of them are answered by a shared save
             list(threads.map(lambda n: dynamodb.put_item(TableName="kept", Item={"id": {"S": str(n)}}), range(200)))
             list(threads.map(lambda n: sqs.send_message(QueueUrl=queue, MessageBody=str(n)), range(50)))
@@ -65,6 +67,8 @@ def test_all_that_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
         attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"])
         assert attributes["Attributes"] == {"ApproximateNumberOfMessages": "50"}
         assert say(client, "kept") == {"said": "hello", "mood": "fine"}
+        assert len(list((var / "aws" / "tmp").glob("ministack-lambda-*"))) == 1, "those of before the kill are deleted"
+        assert not list(Path(tempfile.gettempdir()).glob("ministack-*"))
 
 
 def test_a_message_that_is_received_too_often_goes_to_the_dead_letter_queue(client: Client) -> None:
