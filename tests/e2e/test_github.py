@@ -110,6 +110,7 @@ def test_a_second_run_finds_most_unchanged_and_graphql_keeps_the_counts(github: 
     assert github.system.admin("GET", "github")["not_modified"] > receipt["unchanged"]
 
 
+@pytest.mark.alone  # 240 calls in ten seconds
 def test_windows_are_used_up_and_the_slot_is_free_between_them(github: Github, world: World) -> None:
     """Hours of ten seconds with 60 calls for each of four owners: what is not known yet takes five of them and more."""
     limit = 60
