@@ -57,7 +57,7 @@ def commands(text: str) -> list[str]:
 
 
 def called(command: str) -> list[str]:
-    words = re.sub(r"\w+=(\"[^\"]*\"|\S*)", "", command).split()[1:]
+    words = re.sub(r"\w+=(\"(?:[^\"\\]|\\.)*\"|\S*)", "", command).split()[1:]
     return [word for word in words if not word.startswith("-")]
 
 
