@@ -42,6 +42,10 @@ def steps() -> Iterator[dict[str, Any]]:
         yield from job["steps"]
 
 
+def hooks() -> list[dict[str, Any]]:
+    return [hook for repo in parsed(HOOKS)["repos"] for hook in repo["hooks"]]
+
+
 # --- commands ----------------------------------------------------------------------------------
 
 
@@ -74,7 +78,7 @@ def callers() -> Iterator[tuple[str, str]]:
     yield from ((guide, in_markdown(read(guide))) for guide in GUIDES)
 
 
-@pytest.mark.parametrize(("where", "text"), callers(), ids=lambda value: value if len(value) < 20 else "")
+@pytest.mark.parametrize(("where", "text"), list(callers()), ids=lambda value: value if len(value) < 20 else "")
 def test_each_target_that_is_called_is_one(where: str, text: str) -> None:
     found = [target for command in commands(text) for target in called(command)]
 
@@ -176,10 +180,6 @@ def test_deploy_test_runs_when_what_it_tests_has_changed() -> None:
 
 
 # --- hooks -------------------------------------------------------------------------------------
-
-
-def hooks() -> list[dict[str, Any]]:
-    return [hook for repo in parsed(HOOKS)["repos"] for hook in repo["hooks"]]
 
 
 def test_hooks_are_of_the_projects_own_environment() -> None:
