@@ -75,7 +75,7 @@ def test_where_the_package_manager_fails_it_says_so_and_tests(tmp_path: Path) ->
 NEEDY = ("tests/ui/test_look.py", "tests/apis/test_benchmark_server.py")
 
 
-def tested_without_programs(place: Path, ci: str) -> tuple[int, list[str]]:
+def run_without_programs(place: Path, ci: str) -> tuple[int, list[str]]:
     """Run tests on a machine without a browser and Node.js; return the exit code and the lines of the summary."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
@@ -91,7 +91,7 @@ def tested_without_programs(place: Path, ci: str) -> tuple[int, list[str]]:
 
 
 def test_without_a_browser_its_tests_are_skipped_in_one_line_that_says_what_to_install(tmp_path: Path) -> None:
-    code, summary = tested_without_programs(tmp_path, "")
+    code, summary = run_without_programs(tmp_path, "")
 
     assert code == pytest.ExitCode.NO_TESTS_COLLECTED
     assert [line.partition(": ")[2] for line in summary] == [
@@ -101,7 +101,7 @@ def test_without_a_browser_its_tests_are_skipped_in_one_line_that_says_what_to_i
 
 
 def test_on_a_ci_server_a_missing_browser_is_an_error(tmp_path: Path) -> None:
-    code, summary = tested_without_programs(tmp_path, "true")
+    code, summary = run_without_programs(tmp_path, "true")
 
     assert code == pytest.ExitCode.INTERRUPTED
     assert [line.partition(" - ")[0] for line in summary] == [f"ERROR {name}" for name in NEEDY]
