@@ -29,6 +29,12 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
+def hear_signals() -> None:
+    """Do as in a terminal, also when our own tests run in the background, where these signals are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Ended:
     """A command in a session of its own, to be ended in some way."""
 
@@ -46,6 +52,7 @@ class Ended:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=hear_signals,  # noqa: PLW1509 - it only makes two system calls
             )
 
     def until(self, path: Path) -> None:

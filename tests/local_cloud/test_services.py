@@ -7,7 +7,7 @@ import pytest
 from local_cloud.airflow_env import airflow_environment, write_passwords
 from local_cloud.services import AIRFLOW, AIRFLOW_API, CLOUD, DATABASE, STAGES, select, table
 from local_cloud.settings import PORT_DEFAULTS, Settings
-from local_cloud.supervisord import socket_path, write_configuration
+from local_cloud.supervisord import make_socket_folder, remove_socket_folder, socket_path, write_configuration
 from local_cloud.testing import free_settings
 
 GOOGLE = "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"
@@ -119,4 +119,7 @@ def test_the_socket_of_a_deep_folder_is_elsewhere_and_always_the_same(tmp_path: 
     assert len(str(path)) <= 90
     assert path == socket_path(deep)
     assert path != socket_path(free_settings(tmp_path / ("d" * 120) / "other"))
+    make_socket_folder(deep)
     assert path.parent.stat().st_mode & 0o077 == 0
+    remove_socket_folder(deep)
+    assert not path.parent.exists()
