@@ -4,9 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-UV_VERSION := 0.13.8
 UV := .venv-uv/bin/uv
-UV_READY := .venv-uv/.ready-$(UV_VERSION)
+UV_READY := .venv-uv/.ready
 AIRFLOW_PYTHON := .venv/bin/python
 CLOUD_PYTHON := .venv-cloud/bin/python
 LOCAL_CLOUD := $(AIRFLOW_PYTHON) -m local_cloud
@@ -23,46 +22,64 @@ help: ## list the targets
 .PHONY: setup
 setup: .venv/.ready .venv-cloud/.ready .venv-aws/.ready ## make the environments: Airflow with tests, and the local cloud
 
-$(UV_READY):
+# Every package is installed by its hash: one that is not the one that was locked is refused.
+INSTALL := $(UV) pip install --quiet --require-hashes
+
+$(UV_READY): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "windrow needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -m venv --clear .venv-uv \
 		|| { echo "'$(PYTHON) -m venv' does not work here. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
-	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
 .venv/.ready: $(UV_READY) requirements.txt requirements/dev.txt
 	@echo "setting up Airflow and the test tools (.venv)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv
-	@$(UV) pip install --quiet --python $(AIRFLOW_PYTHON) -r requirements.txt -r requirements/dev.txt
+	@$(INSTALL) --python $(AIRFLOW_PYTHON) -r requirements.txt -r requirements/dev.txt
 	@touch $@
 
 .venv-cloud/.ready: $(UV_READY) requirements/cloud.txt requirements/cloud-nodeps.txt
 	@echo "setting up the local cloud (.venv-cloud)"
-	@$(UV) venv --quiet --clear --seed --python .venv-uv/bin/python .venv-cloud
-	@$(UV) pip install --quiet --python $(CLOUD_PYTHON) -r requirements/cloud.txt
-	@$(CLOUD_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r requirements/cloud-nodeps.txt
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-cloud
+	@$(INSTALL) --python $(CLOUD_PYTHON) -r requirements/cloud.txt
+	@# what is in this file asks for a newer Python than it gets: local_cloud/emulators/bigquery_py311.py
+	@$(INSTALL) --python $(CLOUD_PYTHON) --python-version 3.13 --no-deps -r requirements/cloud-nodeps.txt
 	@touch $@
 
 .venv-aws/.ready: $(UV_READY) requirements/aws.txt
 	@echo "setting up the local cloud's AWS side (.venv-aws)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-aws
-	@$(UV) pip install --quiet --python .venv-aws/bin/python -r requirements/aws.txt
+	@$(INSTALL) --python .venv-aws/bin/python -r requirements/aws.txt
 	@touch $@
 
 .venv-bench/.ready: $(UV_READY) requirements/bench.txt
 	@echo "setting up the benchmarks' peers (.venv-bench)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-bench
-	@$(UV) pip install --quiet --python .venv-bench/bin/python -r requirements/bench.txt
+	@$(INSTALL) --python .venv-bench/bin/python -r requirements/bench.txt
 	@touch $@
 
-.PHONY: lock
-lock: $(UV_READY) ## resolve requirements/*.in into pinned files again
-	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/airflow.in -o requirements.txt
-	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/dev.in -o requirements/dev.txt
-	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/cloud.in -o requirements/cloud.txt
-	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/aws.in -o requirements/aws.txt
-	@$(UV) pip compile --quiet --universal --python-version 3.11 requirements/bench.in -o requirements/bench.txt
+.venv-audit/.ready: $(UV_READY) requirements/audit.txt
+	@echo "setting up pip-audit (.venv-audit)"
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-audit
+	@$(INSTALL) --python .venv-audit/bin/python -r requirements/audit.txt
+	@touch $@
+
+# Versions stay as they are where requirements/*.in allow it: an upgrade is a change of its own.
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes
+
+.PHONY: lock audit
+lock: $(UV_READY) ## resolve requirements/*.in into pinned files with hashes again
+	@$(COMPILE) --python-version 3.11 requirements/airflow.in -o requirements.txt
+	@for name in dev cloud aws bench audit uv; do \
+		$(COMPILE) --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
+	@$(COMPILE) --python-version 3.13 --no-deps requirements/cloud-nodeps.in -o requirements/cloud-nodeps.txt
+	@{ echo "# ../requirements.txt without its hashes, for services that do not accept them. \`make lock\` writes both."; \
+		sed -E '/^#|^ +--hash=/d; s/ \\$$//' requirements.txt; } > requirements/no-hashes.txt
+
+# 3 is "not checked": said, and no failure on a machine without a way out. In CI it is one.
+audit: .venv-audit/.ready ## look for known vulnerabilities of all that is locked, or say that nobody could be asked
+	@.venv-audit/bin/python requirements/audit.py || { code=$$?; [ $$code = 3 ] && [ -z "$${CI:-}" ]; }
 
 # --- the local cloud ---------------------------------------------------------------------------
 
@@ -137,7 +154,7 @@ quick: setup lint ## style, types, layers, and the tests that need neither Airfl
 integrity: setup ## the tests of the DAG files alone; for the CI of who only writes DAGs
 	@$(PYTEST) -q tests/dags
 
-test: setup $(if $(T)$(K),,lint) ## every check and test; some of them: make test T=tests/unit/test_client.py K=refresh
+test: setup .venv-audit/.ready $(if $(T)$(K),,lint) ## every check and test; some of them: make test T=tests/unit/test_client.py K=refresh
 	@for path in $(T); do [ -e "$${path%%::*}" ] \
 		|| { echo "make test: there is no $${path%%::*}. T names files or folders, like T=tests/unit/test_client.py"; exit 2; }; done
 	@$(PYTEST) --maxfail=10 $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \

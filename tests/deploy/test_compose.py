@@ -258,6 +258,8 @@ def image_findings(dockerfile: str) -> list[str]:
         wrong.append("does not copy and install requirements.txt")
     elif steps.index(copied[0]) > steps.index(installed[0]) or f"-r {copied[0].split()[-1]}" not in installed[0]:
         wrong.append("installs something else than the requirements.txt that it copied before")
+    elif "--require-hashes" not in installed[0]:
+        wrong.append("installs files whose hashes nobody looked at")
     wrong += [
         f"lacks {folder}" for folder in ("dags", "plugins", "include") if f"COPY {folder} {HOME / folder}" not in steps
     ]
@@ -273,8 +275,9 @@ def test_the_image_is_as_it_should_be() -> None:
     [
         ("slim-3.3.2", "slim-3.3.1", "should be of Airflow"),
         ("python3.11", "python3.13", "should be of Airflow"),
-        ("RUN pip install --no-cache-dir -r /tmp/requirements.txt", "", "does not copy and install"),
+        ("RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt", "", "does not copy and install"),
         ("-r /tmp/requirements.txt", "apache-airflow", "installs something else"),
+        (" --require-hashes", "", "installs files whose hashes"),
         ("COPY include ", "COPY includes ", "lacks include"),
     ],
 )
