@@ -2,7 +2,7 @@
 
 Three ways lead to the real BigQuery although BIGQUERY_EMULATOR_HOST is set, and for Cloud Tasks there is no such
 variable but ours (providers-google 22.8.0). Each way is closed when its module is imported, so this module itself
-imports nothing heavy.
+imports nothing heavy. A module whose source is unknown cannot be imported: unmended, it may reach the real cloud.
 """
 
 import functools
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+import known_source  # this folder is on sys.path, not a package
 import wrapt
 
 BIGQUERY = "BIGQUERY_EMULATOR_HOST"
@@ -26,7 +27,12 @@ def keep_on_emulators(environ: Mapping[str, str]) -> None:
     ):
         address = environ.get(variable, "").rstrip("/")
         if address:
-            wrapt.register_post_import_hook(functools.partial(mend, address), module)
+            wrapt.register_post_import_hook(functools.partial(_checked, mend, address), module)
+
+
+def _checked(mend: Callable[[str, ModuleType], None], address: str, module: ModuleType) -> None:
+    known_source.check_imported(module)
+    mend(address, module)
 
 
 def _aio_client(address: str, module: ModuleType) -> None:

@@ -9,8 +9,10 @@ import sys
 import types
 from collections.abc import Mapping, Sequence
 
+from local_cloud.airflow_settings import known_source
+
 Mend = tuple[str, str]
-"""Text that must be in the file, and what to put in its place."""
+"""Text that is in the file, and what to put in its place."""
 
 MENDS: Mapping[str, Sequence[Mend]] = {
     "local_bigquery.catalog.metadata": (
@@ -31,18 +33,11 @@ class MendingLoader(importlib.machinery.SourceFileLoader):
     """Loads a module from its mended source, past the bytecode cache, which knows nothing of mends."""
 
     def get_code(self, fullname: str) -> types.CodeType:
-        """Compile the mended source. Raises ImportError when the file is not the one the mends are for."""
+        """Compile the mended source. Raises UnknownSource when the file is not the one the mends are for."""
         path = self.get_filename(fullname)
-        source = self.get_data(path).decode()
-        for expected, replacement in MENDS[fullname]:
-            if expected not in source:
-                raise ImportError(
-                    f"{path} does not contain {expected!r}: this is not local-bigquery 0.3.2. "
-                    "Install the version of requirements/cloud-nodeps.txt, or use Python 3.12 or newer.",
-                    name=fullname,
-                    path=path,
-                )
-            source = source.replace(expected, replacement)
+        source = known_source.check_file(fullname, path).decode()
+        for found, replacement in MENDS[fullname]:
+            source = source.replace(found, replacement)
         return compile(source, path, "exec", dont_inherit=True)
 
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from local_cloud.airflow_settings import known_source
 from local_cloud.emulators.ministack_durable import Durable
 
 
@@ -40,7 +41,9 @@ async def serve(host: str, port: int) -> None:
     from hypercorn.asyncio import serve as hypercorn  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack import app  # noqa: PLC0415  reads its environment when it is imported
+    from ministack.core import persistence  # noqa: PLC0415
 
+    known_source.check(app, persistence)
     config = Config()
     config.bind = [f"{host}:{port}"]
     config.keep_alive_timeout = 75

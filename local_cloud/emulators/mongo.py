@@ -10,7 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
-from nx_27017.daemon import run_server_sync
+from nx_27017 import daemon
+
+from local_cloud.airflow_settings import known_source
 
 
 def main() -> None:
@@ -20,10 +22,11 @@ def main() -> None:
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--data-dir", required=True, type=Path)
     options = parser.parse_args()
+    known_source.check(daemon)
     options.data_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    run_server_sync(
+    daemon.run_server_sync(
         argparse.Namespace(
             host=options.host,
             port=options.port,

@@ -1,7 +1,7 @@
 """Enqueue and drain over the local cloud's queue and function: what happens when things go wrong."""
 
 import asyncio
-import importlib.util
+import importlib
 import json
 import os
 import time
@@ -28,7 +28,7 @@ from windrow.sensors.drain import DrainSensor
 
 DATASET = "titanic_passengers"
 LOCATION = "us-central1"
-EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_settings" / "google_clients.py"
+EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_settings"
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,9 @@ def services(shared: SharedCloud) -> Iterator[Settings]:
     environment = airflow_env.airflow_environment(settings, os.environ)
     names = [name for name in environment if name.startswith("AIRFLOW_CONN_") or name.endswith("EMULATOR_HOST")]
     os.environ.update({name: environment[name] for name in names})
-    spec = importlib.util.spec_from_file_location("google_clients", EMULATORS)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.keep_on_emulators(os.environ)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(EMULATORS)
+        importlib.import_module("google_clients").keep_on_emulators(os.environ)
     yield settings
     CloudTasksHook.get_conn = get_conn
     os.environ.clear()

@@ -14,7 +14,6 @@ import pytest
 from google.api_core.exceptions import BadRequest, PreconditionFailed
 from google.cloud import bigquery, storage
 
-from local_cloud.emulators.bigquery_py311 import MENDS, MendingLoader
 from local_cloud.settings import BUCKET, Settings
 from local_cloud.supervisor import LocalCloud
 from local_cloud.testing import running
@@ -238,12 +237,3 @@ def test_duckdbs_extensions_are_links_in_the_data_folder(emulators: Settings, wa
 
     assert len(links) == 4
     assert all(link.is_symlink() and link.exists() for link in links)
-
-
-def test_another_version_of_local_bigquery_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    module = tmp_path / "metadata.py"
-    module.write_text("def list_(model): ...\n")
-
-    with pytest.raises(ImportError, match=r"is not local-bigquery 0\.3\.2.*requirements/cloud-nodeps\.txt"):
-        MendingLoader("local_bigquery.catalog.metadata", str(module)).get_code("local_bigquery.catalog.metadata")
-    assert set(MENDS) == {"local_bigquery.catalog.metadata", "local_bigquery.engine.results"}
