@@ -1,14 +1,16 @@
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from local_cloud.airflow_env import airflow_environment, write_passwords
+from local_cloud.airflow_settings.known_source import SOURCES
 from local_cloud.services import AIRFLOW, AIRFLOW_API, CLOUD, DATABASE, STAGES, select, table
 from local_cloud.settings import PORT_DEFAULTS, Settings
 from local_cloud.supervisord import make_socket_folder, remove_socket_folder, socket_path, write_configuration
-from local_cloud.testing import free_settings
+from local_cloud.testing import ROOT, free_settings
 
 GOOGLE = "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"
 
@@ -109,6 +111,34 @@ def test_nothing_that_holds_a_secret_is_readable_by_others(settings: Settings) -
     assert {path.stat().st_mode & 0o077 for path in files} == {0}
     assert len(files) == len(table(settings, {})) + 4  # supervisord.conf, two of secrets, passwords
     assert not any("windrow-demo-secret" in repr(service) for service in table(settings, {}))
+
+
+def test_each_service_is_described_and_so_is_what_it_rests_on(settings: Settings) -> None:
+    text = (ROOT / "local_cloud" / "README.md").read_text(encoding="utf-8")
+    what_it_is, rests_on = (rows(part) for part in text.split("## What the stand-ins rest on"))
+
+    assert what_it_is.keys() == rests_on.keys() == {service.name for service in table(settings, {})}
+    assert all(len(row) == 5 and all(row) for row in rests_on.values())
+
+
+def test_what_a_stand_in_rests_on_is_what_is_locked_and_patched() -> None:
+    text = (ROOT / "local_cloud" / "README.md").read_text(encoding="utf-8")
+    rests_on = rows(text.partition("## What the stand-ins rest on")[2]).values()
+    locks = (ROOT / "requirements.txt", *(ROOT / "requirements").glob("*.txt"))
+    locked = {line.split(" ")[0] for lock in locks for line in lock.read_text(encoding="utf-8").splitlines()}
+
+    named = [pair for row in rests_on for pair in re.findall(r"([a-z][\w-]+) (\d[\w.]+)", row[1])]
+    assert len(named) >= 12
+    assert not [pair for pair in named if "==".join(pair) not in locked]
+    patches = {path for row in rests_on for path in re.findall(r"`(\w+/\w+\.py)`", row[3])}
+    assert patches == {source.patch for source in SOURCES.values()}
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Return the cells of the first table of services, by each name in the first cell."""
+    lines = re.search(r"^\| service .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {name: row for row in cells for name in re.findall(r"`([\w-]+)`", row[0])}
 
 
 def test_the_socket_of_a_deep_folder_is_elsewhere_and_always_the_same(tmp_path: Path) -> None:
