@@ -17,18 +17,16 @@ SHARING = {
         *("integration/test_sql.py", "integration/test_landing.py", "integration/test_operators.py"),
         *("integration/test_prove.py", "integration/test_replay.py"),
     ),
-    "x": ("integration/test_pull.py", "integration/test_sql_x.py", "functions/test_posts_to_bigquery.py", "ui"),
+    "x": ("integration/test_pull.py", "integration/test_sql_x.py", "functions/test_posts_to_bigquery.py", "ui/"),
 }
 """Groups of files and folders below tests/."""
 FIRST = (
-    *("e2e/test_spotify.py", "e2e/test_youtube.py", "e2e/test_github.py", "ui", "e2e/test_titanic.py"),
+    *("e2e/test_spotify.py", "e2e/test_youtube.py", "e2e/test_github.py", "ui/", "e2e/test_titanic.py"),
     *("integration/test_github.py", "e2e/test_x_posts.py", "e2e/test_celery.py", "integration/spotify"),
 )
 """The longest, in the order in which workers take them: begun last, one of them would run alone at the end."""
-
-
 SERVERS = frozenset({"api_server", "scripted_server", "stranger", "shared"})
-"""Fixtures that start a server. Whoever uses another fixture that does so uses one of these too."""
+"""Fixtures that start a server. Every other fixture that needs one asks for one of these."""
 
 
 def arrange(items: list[pytest.Item], tests: Path) -> None:

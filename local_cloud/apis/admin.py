@@ -22,12 +22,20 @@ class Controls:
     switch: FaultSwitch
     counters: Counters
     tokens: TokenStore
+    """Empty where an API has tokens of another kind, and an admin route of its own for them: GitHub and X."""
 
     @classmethod
     def make(cls, faults: Faults, everywhere: Crowd) -> Self:
         """Begin with these faults and with counters at zero."""
         switch = FaultSwitch(faults)
         return cls(switch, Counters(everywhere), TokenStore(switch))
+
+
+OTHER_TOKENS: Mapping[str, str] = {
+    "github": "the tokens of github are known or bad: PUT /_admin/github with bad_tokens",
+    "x": "x has one token: DELETE /_admin/x/token",
+}
+"""How to make a token bad where it comes from no token endpoint of ours."""
 
 
 class UnknownApi(web.HTTPBadRequest):
@@ -59,11 +67,11 @@ class Admin:
 
     async def show_faults(self, request: web.Request) -> web.Response:
         """Give all fault switches; of all APIs only while they have the same."""
-        first, *others = [one.switch.current for one in self._meant(request)]
-        if any(other != first for other in others):
+        switches = [one.switch.current.as_json() for one in self._meant(request)]
+        if any(other != switches[0] for other in switches):
             message = f"the APIs have different faults; ask for one with ?api={' or '.join(self._controls)}"
             return json_response({"error": "different_faults", "message": message}, 409)
-        return json_response(first.as_json())
+        return json_response(switches[0])
 
     async def change_faults(self, request: web.Request) -> web.Response:
         """Change the switches the body names, and no others."""
@@ -73,13 +81,13 @@ class Admin:
                 one.switch.change(changes)
         except BadFault as bad:
             return json_response({"error": "bad_fault", "message": str(bad)}, 400)
-        return await self.show_faults(request)
+        return json_response(self._common_faults(request))
 
     async def reset_faults(self, request: web.Request) -> web.Response:
         """Let nothing go wrong any more."""
         for one in self._meant(request):
             one.switch.reset()
-        return await self.show_faults(request)
+        return json_response(self._common_faults(request))
 
     async def show_counters(self, request: web.Request) -> web.Response:
         """Give the counters; with `?detail=1` also how often each key was asked for and served."""
@@ -94,10 +102,18 @@ class Admin:
         return json_response(self._report(request))
 
     async def revoke_tokens(self, request: web.Request) -> web.Response:
-        """Make every token issued so far unknown, whatever it opens."""
+        """Make every token of Titanic, YouTube and Spotify unknown, or those of one of these APIs."""
+        name = request.query.get("api")
+        if name in OTHER_TOKENS:
+            return json_response({"error": "other_tokens", "message": OTHER_TOKENS[name]}, 400)
         for one in self._meant(request):
             one.tokens.revoke_all()
         return web.Response(status=204)
+
+    def _common_faults(self, request: web.Request) -> dict[str, object]:
+        """Return the switches on which all meant APIs agree, among them those that were just changed."""
+        first, *others = [one.switch.current.as_json() for one in self._meant(request)]
+        return {name: value for name, value in first.items() if all(other[name] == value for other in others)}
 
     def _report(self, request: web.Request, *, detail: bool = False) -> dict[str, object]:
         parts = [one.counters for one in self._meant(request)]

@@ -1,24 +1,8 @@
-"""One server for all tests of the fake APIs; each test gets it healthy, with its counters at zero."""
-
-from collections.abc import Iterator
+"""What tests of the fake APIs start from: a token, and the names that it can ask for."""
 
 import pytest
 
-from local_cloud.apis.testing import FakeApi, running
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[FakeApi]:
-    with running() as api:
-        yield api
-
-
-@pytest.fixture
-def api(server: FakeApi) -> FakeApi:
-    server.heal()
-    server.reset_youtube()
-    server.reset()
-    return server
+from local_cloud.apis.testing import FakeApi
 
 
 @pytest.fixture

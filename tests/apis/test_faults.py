@@ -292,10 +292,21 @@ def test_counters_and_tokens_of_one_api_leave_the_others_alone(api: FakeApi) -> 
 
 def test_different_faults_are_shown_one_api_at_a_time(api: FakeApi) -> None:
     api.faults(api="github", latency_ms=1)
-    with pytest.raises(ValueError, match=r"409.*different faults"):
-        api.faults()
+    shown = api.request("GET", "/_admin/faults")
+    assert (shown.status, shown.json()["error"]) == (409, "different_faults")
     assert api.faults(api="github")["latency_ms"] == 1
     assert api.faults(api="x")["latency_ms"] == 0
+
+    common = api.faults(seed=7)
+    assert common["seed"] == 7, "a change of all is made, and said, though they differ otherwise"
+    assert "latency_ms" not in common
+    assert (api.faults(api="github")["seed"], api.faults(api="github")["latency_ms"]) == (7, 1)
+
+
+@pytest.mark.parametrize(("name", "instead"), [("github", "bad_tokens"), ("x", "DELETE /_admin/x/token")])
+def test_tokens_that_come_from_elsewhere_are_not_said_to_be_revoked(api: FakeApi, name: str, instead: str) -> None:
+    with pytest.raises(ValueError, match=f"400.*{instead}"):
+        api.revoke_tokens(api=name)
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "faults"), ("POST", "reset"), ("DELETE", "tokens")])

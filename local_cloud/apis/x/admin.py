@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from local_cloud.apis.endpoint import json_response
+from local_cloud.apis.x.limits import Window
 from local_cloud.apis.x.rules import BadQuery, Rules, compile_query
 from local_cloud.apis.x.scene import Scene, Stage
 from local_cloud.apis.x.search import Search
@@ -19,7 +20,14 @@ class Admin:
     """The routes."""
 
     def __init__(
-        self, stage: Stage, timeline: Timeline, rules: Rules, stream: Stream, search: Search, token: AppToken
+        self,
+        stage: Stage,
+        timeline: Timeline,
+        rules: Rules,
+        stream: Stream,
+        search: Search,
+        token: AppToken,
+        changes: Window,
     ) -> None:
         self._stage = stage
         self._timeline = timeline
@@ -27,6 +35,7 @@ class Admin:
         self._stream = stream
         self._search = search
         self._token = token
+        self._changes = changes
 
     def routes(self) -> Iterable[web.RouteDef]:
         """Give the routes for the router."""
@@ -69,6 +78,7 @@ class Admin:
         self._stream.sent_lines = 0
         self._stream.window.reset()
         self._search.window.reset()
+        self._changes.reset()
         self._token.restore()
         return await self.show(request)
 

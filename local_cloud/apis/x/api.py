@@ -44,7 +44,9 @@ class XApi:
 
     def admin_routes(self) -> Iterable[web.RouteDef]:
         """Give the routes that no fault touches."""
-        return Admin(self._stage, self._timeline, self._rules, self._stream, self._search, self._token).routes()
+        return Admin(
+            self._stage, self._timeline, self._rules, self._stream, self._search, self._token, self._changes
+        ).routes()
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Describe the routes."""

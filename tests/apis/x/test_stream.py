@@ -249,6 +249,15 @@ def test_a_rule_can_need_its_time(x: X) -> None:
     assert x.admin("GET")["sent_lines"] == 0
 
 
+def test_a_reset_begins_the_window_of_rule_changes_anew(x: X) -> None:
+    replies = [x.add_rules(f"tesla {number}") for number in range(101)]
+    assert [reply.status == 429 for reply in replies] == [False] * 100 + [True]
+
+    x.admin("DELETE")
+
+    assert x.add_rules("tesla").status == 201
+
+
 def test_without_the_token_nothing_is_served(x: X) -> None:
     for headers in ({}, {"Authorization": "Bearer other"}):
         reply = x.api.request("GET", STREAM, headers=headers)

@@ -321,10 +321,10 @@ class TestAnyRange:
 
 
 @pytest.fixture(scope="module")
-def api_of_module(server: FakeApi) -> FakeApi:
-    server.heal()
-    server.youtube(now="2026-11-20T12:00:00-08:00", report_page_rows=None, vanished=[], consent=True)
-    return server
+def api_of_module(api_server: FakeApi) -> FakeApi:
+    api_server.heal()
+    api_server.youtube(now="2026-11-20T12:00:00-08:00", report_page_rows=None, vanished=[], consent=True)
+    return api_server
 
 
 @pytest.fixture(scope="module")
