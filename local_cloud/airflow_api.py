@@ -42,11 +42,11 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}?full_content=true"
         return [line for line in self.call("GET", path)["content"] if isinstance(line, dict)]
 
-    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Clear a task of a run with all tasks downstream."""
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Clear tasks of a run with all tasks downstream."""
         body = {
             "dag_run_id": run_id,
-            "task_ids": [task_id],
+            "task_ids": list(task_ids),
             "include_downstream": True,
             "only_failed": False,
             "reset_dag_runs": True,

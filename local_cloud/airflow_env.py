@@ -9,7 +9,7 @@ from pathlib import Path
 
 from local_cloud import folder
 from local_cloud.apis.github.demo_tokens import DEMO_TOKENS, POOL
-from local_cloud.apis.spotify.catalogue import Catalogue
+from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.settings import AWS_KEY, AWS_REGION, BUCKET, LAKE, LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, Settings
 
 USER = "admin"
@@ -31,7 +31,7 @@ SMALL_MACHINE: Mapping[str, str] = {
     # a worker waits up to this long for a child that is done but has not exited (default 5)
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     # a chain of 10 short tasks: 11 s with the default of 1, 2 s with 0.1
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
     # after a crash, tasks that were running are tried again within half a minute
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
@@ -80,7 +80,7 @@ def airflow_environment(settings: Settings, base_environ: Mapping[str, str]) -> 
         "AIRFLOW_VAR_WINDROW_BUCKET": BUCKET,
         "AIRFLOW_VAR_WINDROW_GITHUB_REPOSITORIES": '["acme/windmill", "acme/gristmill", "umbrella-labs/raincoat"]',
         "AIRFLOW_VAR_WINDROW_S3_BUCKET": LAKE,
-        "AIRFLOW_VAR_WINDROW_SPOTIFY_ARTISTS": json.dumps(list(Catalogue().artists)[:KNOWN_ARTISTS]),
+        "AIRFLOW_VAR_WINDROW_SPOTIFY_ARTISTS": json.dumps(list(make_music().artists)[:KNOWN_ARTISTS]),
         **chosen,
     }
     # it would make every process compile all of Airflow at every start: 30 s of two cores, not 15
@@ -130,6 +130,18 @@ def database_password(settings: Settings) -> str:
     folder.claim(settings.var)
     path = settings.run / "postgres-secrets.json"
     return folder.secret(path, lambda: {"password": secrets.token_urlsafe(24)})["password"]
+
+
+def redis_password(settings: Settings) -> str:
+    """Return the password of Redis, made on first use. Raises FolderError when `var` is not ours."""
+    folder.claim(settings.var)
+    path = settings.run / "redis-secrets.json"
+    return folder.secret(path, lambda: {"password": secrets.token_urlsafe(24)})["password"]
+
+
+def redis_url(settings: Settings) -> str:
+    """Return where Redis is, with the password. Raises FolderError when `var` is not ours."""
+    return settings.redis_url.replace("://", f"://:{redis_password(settings)}@")
 
 
 def database_url(settings: Settings, scheme: str = "postgresql") -> str:
@@ -216,6 +228,7 @@ def _connections(settings: Settings) -> dict[str, str]:
             "conn_type": "redis",
             "host": LOOPBACK,
             "port": settings.redis_port,
+            "password": redis_password(settings),
             "extra": {"db": 0},
         },
         "AIRFLOW_CONN_FETCH_PASSENGER": {

@@ -44,14 +44,15 @@ def http_ok(port: int, path: str, status: http.HTTPStatus = http.HTTPStatus.OK) 
     return probe
 
 
-def redis_pong(port: int) -> Probe:
+def redis_pong(port: int, password: str) -> Probe:
     """Healthy when PING is answered with PONG (while it loads its data, it is not)."""
 
     def probe(_: datetime.datetime) -> bool:
         try:
             with socket.create_connection((LOOPBACK, port), timeout=TIMEOUT) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
+                connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+                with connection.makefile("rb") as answers:
+                    return [answers.readline(64), answers.readline(64)] == [b"+OK\r\n", b"+PONG\r\n"]
         except OSError:
             return False
 

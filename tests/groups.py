@@ -11,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 SHARING = {
     "aws": ("local_cloud/aws", "integration/spotify"),
+    "github": ("e2e/test_github.py", "e2e/test_celery.py"),
     "pubsub": ("local_cloud/pubsub", "integration/test_publisher.py"),
     "queue": ("local_cloud/cloud_tasks", "integration/test_queue.py", "functions/test_service.py"),
     "titanic": (
@@ -21,10 +22,14 @@ SHARING = {
 }
 """Groups of files and folders below tests/."""
 FIRST = (
-    *("e2e/test_spotify.py", "e2e/test_youtube.py", "e2e/test_github.py", "ui/", "e2e/test_titanic.py"),
-    *("integration/test_github.py", "e2e/test_x_posts.py", "e2e/test_celery.py", "integration/spotify"),
+    *("e2e/test_spotify.py", "integration/test_github.py", "e2e/test_youtube.py", "e2e/test_github.py"),
+    *("e2e/test_titanic.py", "ui/", "e2e/test_x_posts.py", "local_cloud/test_leftovers.py"),
+    *("integration/test_publisher.py", "integration/test_sql_youtube.py", "local_cloud/test_airflow.py", "faults/"),
 )
-"""The longest, in the order in which workers take them: begun last, one of them would run alone at the end."""
+"""The longest, in the order in which workers take them: begun last, one of them would run alone at the end.
+
+One worker starts Airflow for the end-to-end tests, and the other has something else to do meanwhile.
+"""
 SERVERS = frozenset({"api_server", "scripted_server", "stranger", "shared"})
 """Fixtures that start a server. Every other fixture that needs one asks for one of these."""
 

@@ -27,28 +27,29 @@ class SharedCloud:
 
     def need(self, *names: str) -> Settings:
         """Start those of these services that do not run yet; no names mean all services."""
+        settings = self.settings()
         with locked(self.folder / "services.lock"):
-            settings = self._settings()
             LocalCloud(settings, os.environ, frozenset(names) or None, extensible=True, owner=ends.owner()).up()
             return settings
+
+    def settings(self) -> Settings:
+        """Return what the first process that asked has chosen."""
+        with locked(self.folder / "services.lock"):
+            var = (self.folder / "var").resolve()
+            if not self._ports.exists():
+                settings = free_settings(var)
+                fields = [variable.removeprefix("WINDROW_").lower() for variable in PORT_DEFAULTS]
+                self._ports.write_text(json.dumps({field: getattr(settings, field) for field in fields}))
+            return Settings(root=ROOT, var=var, **json.loads(self._ports.read_text()))
 
     def down(self) -> None:
         """Stop all services; do nothing when none was started."""
         if self._ports.exists():
-            LocalCloud(self._settings(), os.environ).down()
+            LocalCloud(self.settings(), os.environ).down()
 
     @property
     def _ports(self) -> Path:
         return self.folder / "ports.json"
-
-    def _settings(self) -> Settings:
-        """Return what the first process to need a service chose."""
-        var = (self.folder / "var").resolve()
-        if not self._ports.exists():
-            settings = free_settings(var)
-            fields = [variable.removeprefix("WINDROW_").lower() for variable in PORT_DEFAULTS]
-            self._ports.write_text(json.dumps({field: getattr(settings, field) for field in fields}))
-        return Settings(root=ROOT, var=var, **json.loads(self._ports.read_text()))
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from local_cloud.apis.faults import BadFault, Faults, parse_changes
 from local_cloud.apis.passengers import BadPassengers, read_passengers
 from local_cloud.apis.tokens import DEMO_CLIENT, Client
 from local_cloud.apis.voyage import make_passengers
+from local_cloud.emulators import guard
 from local_cloud.settings import LOOPBACK, PORT_DEFAULTS
 from local_cloud.tether import die_with_parent
 
@@ -79,6 +80,7 @@ def main() -> int:
     options = arguments()
     if options.die_with_parent:
         die_with_parent(os.getppid())
+    guard.install()
     logging.basicConfig(level=logging.WARNING)
     try:
         faults = Faults().changed(parse_changes(options.faults))

@@ -10,12 +10,13 @@ from local_cloud.apis.faults import Faults
 from local_cloud.apis.github.service import Github
 from local_cloud.apis.middleware import Middleware
 from local_cloud.apis.passengers import Passenger
-from local_cloud.apis.spotify.catalogue import Catalogue
+from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.apis.spotify.routes import SpotifyApi
 from local_cloud.apis.titanic import TitanicApi
 from local_cloud.apis.tokens import Client, TokenEndpoint
 from local_cloud.apis.x.api import XApi
 from local_cloud.apis.youtube.api import YoutubeApi
+from local_cloud.emulators import guard
 
 
 def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) -> web.Application:
@@ -24,10 +25,10 @@ def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) ->
     controls = {name: Controls.make(faults, everywhere) for name in ("titanic", "youtube", "github", "spotify", "x")}
     titanic, google, music = (controls[name] for name in ("titanic", "youtube", "spotify"))
     youtube = YoutubeApi(client, google.tokens, google.counters)
-    spotify = SpotifyApi(client, music.tokens, music.counters, Catalogue())
+    spotify = SpotifyApi(client, music.tokens, music.counters, make_music())
     x = XApi(client)
     github = Github(controls["github"].counters)
-    app = web.Application()
+    app = web.Application(middlewares=[guard.aiohttp_middleware()])
     app.cleanup_ctx.append(x.lifespan)
     app.add_routes(Admin(controls, everywhere).routes())
     for api in (youtube, github, spotify, x):

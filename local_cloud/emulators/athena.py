@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from local_cloud.emulators import guard
 from local_cloud.emulators.athena_server.executions import Executions
 from local_cloud.emulators.athena_server.glue import Glue
 from local_cloud.emulators.athena_server.lake import Lake
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--upstream", required=True, help="address of the emulator of S3 and Glue's catalogue")
     parser.add_argument("--data-dir", required=True, type=Path)
     options = parser.parse_args()
+    guard.install()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     store = Lake(options.upstream, options.data_dir / "objects")
     executions = Executions(store, options.data_dir)

@@ -1,12 +1,14 @@
 """Launch local-bigquery 0.3.2: BigQuery's REST and Storage APIs on DuckDB. Takes its command line."""
 
+import functools
 import importlib.resources
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 
-from local_cloud.emulators import bigquery_partitions, bigquery_py311
+from local_cloud.emulators import bigquery_partitions, bigquery_py311, guard
 
 EXTENSIONS = ("ducklake", "httpfs", "icu", "spatial")
 
@@ -29,13 +31,35 @@ def link_extensions() -> None:
         link.symlink_to(Path(str(wheel.joinpath("extensions", version, filename))))
 
 
+def confined(connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
+    """Connect, and let SQL reach the folders of this emulator and of Cloud Storage, and no other file."""
+    from local_bigquery.settings import settings  # noqa: PLC0415
+
+    connection = connect()
+    for name in EXTENSIONS:  # none can be loaded later
+        connection.execute(f"LOAD {name}")
+    folders = [folder for folder in (settings.data_dir, settings.gcs_local_root) if folder]
+    allowed = [f"'{path}/'" for folder in folders for path in {folder.absolute(), folder.resolve()}]
+    connection.execute(f"SET allowed_directories = [{', '.join(allowed)}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
 def main() -> None:
     """Serve until SIGTERM."""
+    # DuckDB looks for pandas at every value, 80 times a query: half of its time. What is None here is not looked for.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+    guard.install()
     link_extensions()
     bigquery_py311.install()
     bigquery_partitions.install()
-    from local_bigquery.cli import main as serve  # noqa: PLC0415  only importable once mended
+    import local_bigquery  # noqa: PLC0415  only importable once mended
+    from local_bigquery.cli import main as serve  # noqa: PLC0415
+    from local_bigquery.engine import database  # noqa: PLC0415
 
+    database._connect = functools.cache(functools.partial(confined, database._connect))
+    local_bigquery.app = guard.asgi(local_bigquery.app)
     serve(sys.argv[1:])
 
 

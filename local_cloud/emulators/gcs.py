@@ -18,7 +18,7 @@ from gcp_storage_emulator import storage as emulator_storage
 from gcp_storage_emulator.handlers import buckets, objects
 
 from local_cloud.airflow_settings import known_source
-from local_cloud.emulators import gcs_routes
+from local_cloud.emulators import gcs_routes, guard
 from local_cloud.emulators.gcs_storage import DurableStorage
 
 
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True, type=Path)
     options = parser.parse_args()
     known_source.check(emulator, emulator_storage, buckets, objects)
+    guard.install()
     logging.basicConfig(level=logging.CRITICAL)  # the emulator logs whole requests, and warns about its own
     storage = DurableStorage(options.data_dir, f"http://{options.host}:{options.port}")
     storage.reconcile()

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from local_cloud.airflow_settings import known_source
+from local_cloud.emulators import guard
 from local_cloud.emulators.ministack_durable import Durable
 
 
@@ -48,7 +49,7 @@ async def serve(host: str, port: int) -> None:
     config.bind = [f"{host}:{port}"]
     config.keep_alive_timeout = 75
     config.loglevel = "WARNING"
-    await hypercorn(Durable(app), config)
+    await hypercorn(guard.asgi(Durable(app)), config)
 
 
 def main() -> None:
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--data-dir", required=True, type=Path)
     options = parser.parse_args()
+    guard.install()
     configure(options.host, options.port, options.data_dir)
     asyncio.run(serve(options.host, options.port))
 

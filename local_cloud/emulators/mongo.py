@@ -13,6 +13,7 @@ from pathlib import Path
 from nx_27017 import daemon
 
 from local_cloud.airflow_settings import known_source
+from local_cloud.emulators import guard
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True, type=Path)
     options = parser.parse_args()
     known_source.check(daemon)
+    guard.install()
     options.data_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -13,18 +13,24 @@ def main() -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True)
     parser.add_argument("--data-dir", required=True, type=Path)
-    options = parser.parse_args()
-    options.data_dir.mkdir(parents=True, exist_ok=True)
+    given = parser.parse_args()
+    given.data_dir.mkdir(parents=True, exist_ok=True)
     binary = str(get_binary_path())
     configuration = {
-        "bind": options.host,
-        "port": options.port,
-        "dir": str(options.data_dir),
+        "bind": given.host,
+        "port": given.port,
+        "dir": str(given.data_dir),
         "appendonly": "yes",
         # a process title is written over the environment, by which the local cloud knows its processes
         "set-proc-title": "no",
     }
-    os.execv(binary, [binary, *(word for name, value in configuration.items() for word in (f"--{name}", value))])  # noqa: S606 - no shell is the point
+    # by stdin, as everybody on this machine can read a command line
+    reading, writing = os.pipe()
+    os.write(writing, f"requirepass {os.environ['REDIS_PASSWORD']}\n".encode())
+    os.close(writing)
+    os.dup2(reading, 0)
+    options = [word for name, value in configuration.items() for word in (f"--{name}", value)]
+    os.execv(binary, [binary, "-", *options])  # noqa: S606 - no shell is the point
 
 
 if __name__ == "__main__":

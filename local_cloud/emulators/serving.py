@@ -12,6 +12,7 @@ import aiohttp
 import grpc
 from aiohttp import web
 
+from local_cloud.emulators import guard
 from local_cloud.emulators.identity import Identity
 
 GRACE_SECONDS = 3.0
@@ -63,6 +64,7 @@ async def serve(
 
     :param make: makes the emulator, given a session for its calls to others.
     """
+    guard.install()
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
@@ -118,7 +120,7 @@ def _http_side(identity: Identity, emulator: Emulator) -> web.Application:
     async def report(_: web.Request) -> web.Response:
         return web.json_response(emulator.report())
 
-    application = web.Application()
+    application = web.Application(middlewares=[guard.aiohttp_middleware()])
     application.add_routes([
         web.get("/health", health),
         web.get("/certs", certificates),

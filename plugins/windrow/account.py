@@ -3,13 +3,14 @@
 By the hour a margin is left, 1 % of a window, for what others do with the same owner's tokens meanwhile.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
 
 from windrow.query import Query
-from windrow.response import Response
+from windrow.response import Response, is_epoch, retry_after_s
 
 CORE, GRAPHQL = "core", "graphql"
 _MARGIN = 100
@@ -139,11 +140,7 @@ def is_good(response: Response) -> bool:
 def limit_in(headers: Mapping[str, str]) -> tuple[str, Window] | None:
     """Read the limits in the headers of an answer; None where there are none, or none that can be read."""
     try:
-        window = Window(
-            int(headers["X-RateLimit-Limit"]),
-            int(headers["X-RateLimit-Remaining"]),
-            float(headers["X-RateLimit-Reset"]),
-        )
+        window = _window(headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"], headers["X-RateLimit-Reset"])
     except (KeyError, ValueError):
         return None
     return headers.get("X-RateLimit-Resource", CORE), window
@@ -154,9 +151,21 @@ def limits_in(body: bytes) -> Iterable[tuple[str, Window]]:
     try:
         resources = orjson.loads(body)["resources"]
         return [
-            (name, Window(int(each["limit"]), int(each["remaining"]), float(each["reset"])))
+            (name, _window(each["limit"], each["remaining"], each["reset"]))
             for name, each in resources.items()
             if name in {CORE, GRAPHQL}
         ]
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return []
+
+
+def _window(limit: object, remaining: object, reset: object) -> Window:
+    """Make a window of what an API tells, in whatever unit it tells the end.
+
+    :raises ValueError: its end is no instant, or is more than a year ahead.
+    """
+    left_s = retry_after_s(str(reset))
+    if left_s is None:
+        raise ValueError(f"{reset!r:.40} is no end of a window")
+    ends_at = float(str(reset)) if is_epoch(str(reset)) else time.time() + left_s
+    return Window(int(str(limit)), int(str(remaining)), ends_at)

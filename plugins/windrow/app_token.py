@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import jwt
 import orjson
 
-from windrow.auth import Exchange, Token
+from windrow.auth import Exchange, Token, can_be_sent
 from windrow.oauth import TokenForm
 from windrow.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.redact import know
 from windrow.response import Response
 
 _JWT_LIFE_S = 540
@@ -48,7 +49,7 @@ class InstallationToken(TokenForm):
         super().__init__(
             f"/app/installations/{installation_id}/access_tokens",
             {},
-            secrets=[],
+            secrets=[private_key],
             name=name,
             patience_s=patience_s,
             policy=_POLICY,
@@ -62,7 +63,9 @@ class InstallationToken(TokenForm):
 
     async def request(self, post: Exchange, token_url: str) -> Response:
         """Ask for a token, as the App."""
-        return await post(token_url, headers={"Authorization": f"Bearer {self._jwt()}"})
+        signed = self._jwt()
+        know(signed)
+        return await post(token_url, headers={"Authorization": f"Bearer {signed}"})
 
     def token_in(self, response: Response, asked_at: float) -> Token | None:
         """Read the token and when it ends."""
@@ -70,8 +73,9 @@ class InstallationToken(TokenForm):
             return None
         try:
             fields = orjson.loads(response.body)
-            ends = datetime.fromisoformat(fields["expires_at"])
-            return Token.lasting(str(fields["token"]), (ends - datetime.now(UTC)).total_seconds(), asked_at)
+            value, ends = fields["token"], datetime.fromisoformat(fields["expires_at"])
+            lifetime_s = (ends - datetime.now(UTC)).total_seconds()
+            return Token.lasting(value, lifetime_s, asked_at) if can_be_sent(value) else None
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             return None
 

@@ -6,6 +6,7 @@ Here one refresh at most is under way; it starts *before* the token dies, while 
 """
 
 import asyncio
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Protocol
 from windrow.errors import CredentialsRejected
 from windrow.policy import Backoff
 from windrow.query import Query
+from windrow.redact import know
 from windrow.response import Response
 
 
@@ -32,6 +34,9 @@ class Exchange(Protocol):
         """Send it, and return what came; ``trouble`` tells why nothing did."""
 
 
+LIFETIME_S = 3600.0
+"""For a token whose life is not told, or told to be over: taken at its word, each call would fetch one of its own."""
+_SHORTEST_S, _LONGEST_S = 0.1, 366 * 24 * 3600.0
 _LEFT_ALONE_S = 60.0
 """For so long credentials that were turned down are not sent again: each call in flight would send them once more."""
 
@@ -48,9 +53,11 @@ class Token:
     def lasting(cls, value: str, lifetime_s: float, since: float | None = None) -> "Token":
         """Make a token that lives ``lifetime_s`` from ``since`` (now) and is refreshed in its last quarter.
 
-        The margin is at most a minute: enough for calls in flight to end, little of an hour to lose.
+        The margin is at most a minute: enough for calls in flight to end, little of an hour to lose. A life that
+        cannot be, as where the clocks differ, counts as `LIFETIME_S`; a year is the longest.
         """
         since = time.monotonic() if since is None else since
+        lifetime_s = min(max(lifetime_s, _SHORTEST_S), _LONGEST_S) if 0 < lifetime_s < math.inf else LIFETIME_S
         return cls(value, since + lifetime_s - min(60.0, lifetime_s / 4), since + lifetime_s)
 
 
@@ -109,6 +116,7 @@ class StaticToken(Auth):
     """A bearer token that was made by hand, and lasts until somebody ends it."""
 
     def __init__(self, token: str) -> None:
+        know(token)
         self._signature = {"Authorization": f"Bearer {token}"}
 
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
@@ -190,11 +198,18 @@ class RefreshingToken(Auth):
         try:
             if self.refused > 1:  # a new one is worth having at once; when that is refused too, it is not the token
                 await asyncio.sleep(self._backoff.pause_s(self.refused - 1))
-            self._token = await self.grant(post)
+            token = await self.grant(post)
+            know(token.value)
+            self._token = token
             self.refreshes += 1
-            return self._token
+            return token
         except CredentialsRejected as error:
             self._turned_down, self._ask_again_at = error, time.monotonic() + _LEFT_ALONE_S
             raise
         finally:
             self._refresh = None
+
+
+def can_be_sent(token: object) -> bool:
+    """Say whether a text can be a token, RFC 6750 section 2.1: visible ASCII. All else would break a header."""
+    return isinstance(token, str) and token != "" and all("!" <= sign <= "~" for sign in token)

@@ -4,9 +4,13 @@ What an answer means is decided by the `ResponsePolicy`, never here.
 """
 
 import asyncio
+import codecs
+import json
+import logging
+import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -19,16 +23,35 @@ from yarl import URL
 
 from windrow.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.auth import Auth
-from windrow.errors import ApiError, ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, Unreadable
+from windrow.errors import (
+    ApiError,
+    ApiUnreachable,
+    CredentialsRejected,
+    QueryRefused,
+    RateLimited,
+    Unanswered,
+    Unreadable,
+)
 from windrow.ledger import Ledger
 from windrow.pacing import Pace
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.query import Query
+from windrow.redact import blot, blot_sent
 from windrow.response import Response
 from windrow.revisits import Kept, Revisits
 
+log = logging.getLogger(__name__)
+
 Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` when it is not what the API promises."""
+MOST_REDIRECTS = 10
+"""Redirects of one call. Browsers follow 20."""
+LARGEST_ASIDE = 1_000_000
+"""Bytes of what is no answer: a token, the refusal of a stream, a line of a stream."""
+_BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
+"""What a broken wire raises. The second comes from aiohttp's parser in Python, which some machines have alone."""
+_GRACE_S = 1.0
+"""So much later than the transport a call is ended here, should the transport not notice that its time is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +78,9 @@ class Client:
     :param name: what messages call this API: the id of its Airflow connection.
     :param ledger: the quotas that calls are taken from, if there are any.
     :param headers: sent with every call.
+    :param origins: others than that of ``base_url`` that redirects and next pages may lead to, like
+        ``https://api2.example.com``. No other is called, or sent a signature.
+    :param owner_only: fields that the API tells the owner of a token about themselves: no answer keeps them.
     :param revisits: what was answered before, for calls that ask only whether it has changed.
     """
 
@@ -68,6 +94,8 @@ class Client:
         policy: ResponsePolicy = HTTP_POLICY,
         ledger: Ledger | None = None,
         headers: Mapping[str, str] | None = None,
+        origins: Collection[str] = (),
+        owner_only: Collection[str] = (),
         revisits: Revisits | None = None,
     ) -> None:
         self.base_url = base_url
@@ -78,13 +106,16 @@ class Client:
         self._policy = policy
         self._ledger = ledger
         self._revisits = revisits
+        self._base = URL(f"{base_url}/")
+        self._origins = {self._base.origin(), *(URL(origin).origin() for origin in origins)}
+        self._owner_only = frozenset(owner_only)
         self._headers = {"User-Agent": "windrow", "Accept": "application/json"} | dict(headers or {})
         self._pace = Pace(self.limits.rate_per_s)
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            base_url=f"{self.base_url}/",
+            base_url=self._base,
             # One more than there are calls: a token refreshed in time must not wait behind the calls it is for.
             connector=aiohttp.TCPConnector(limit=self.limits.connections + 1, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=self.limits.timeout_s),
@@ -160,7 +191,7 @@ class Client:
             failures += 1
             if failures == backoff.attempts:
                 if unreadable:
-                    return _rejected(query, response, unreadable)
+                    return self._rejected(query, response, unreadable)
                 raise self._given_up(query, action, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is worth trying at once
                 await asyncio.sleep(pause_s)
@@ -170,26 +201,31 @@ class Client:
     ) -> AsyncIterator[bytes]:
         """Open a stream, once, and yield its lines as they come, for as long as it lasts.
 
-        :param silence_s: the longest time without a byte before the stream counts as dead.
+        :param silence_s: the longest time without a whole line before the stream counts as dead.
         :param opened: called with the answer's headers when the API has accepted the call, before the first line.
         :raises StreamRefused: the API answered with something else than a stream.
+        :raises LineTooLong: a line has no end; the stream is closed.
         :raises ApiUnreachable: no answer, a broken connection, or silence for too long.
         """
         signature = await self._auth.signature(self._exchange, query)
         self.events["sent"] += 1
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.limits.timeout_s, sock_read=silence_s)
         try:
-            async with self._session.get(
-                query.path.lstrip("/"), params=query.params, headers=signature, timeout=timeout
-            ) as got:
+            async with asyncio.timeout(self.limits.timeout_s):
+                got = await self._session.get(
+                    self._url(query), headers=signature, timeout=timeout, allow_redirects=False
+                )
+            async with got:
                 self.events[f"http_{got.status}"] += 1
                 if got.status != HTTPStatus.OK:
-                    response = Response(got.status, await got.read(), got.headers, signature=signature)
+                    async with asyncio.timeout(self.limits.timeout_s):
+                        body, cut = await _body(got, LARGEST_ASIDE)
+                    response = Response(got.status, body, got.headers, cut=cut, signature=signature)
                     raise StreamRefused(self.name, response, self._policy.judge(response))
                 opened(got.headers)
-                async for line in _lines(got.content):
+                async for line in _lines(got.content, silence_s, self.name):
                     yield line
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _BROKEN as error:
             self.events["no_answer"] += 1
             raise ApiUnreachable(
                 f"The stream of '{self.name}' at {self.base_url} broke: {_describe(error)}",
@@ -197,18 +233,82 @@ class Client:
             ) from error
 
     async def _attempt(self, query: Query, kept: Kept | None, *, first: bool) -> Response:
-        """Send the query once, newly signed."""
+        """Send the query once, and follow it where the API says that the answer is."""
+        if not first:
+            self.events["retried"] += 1
+        way = [self._url(query)]
+        while True:
+            response = await self._hop(query, way[-1], kept)
+            if not response.location:
+                return kept.answering(response) if kept and response.status == 304 else response
+            try:
+                way.append(self._redirected(query, response, way))
+            except ValueError as error:
+                return replace(response, trouble=str(error))
+
+    async def _hop(self, query: Query, url: URL, kept: Kept | None) -> Response:
+        """Send the query to one address, newly signed; of quota and rate it takes as much as any call."""
         await self._take_units(query)
         await self._pace.turn()
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
-        if not first:
-            self.events["retried"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
-        response = await self._send(query, {**conditions, **signature} if conditions else signature)
+        response = await self._send(query, url, {**conditions, **signature} if conditions else signature)
         self._auth.learned(signature, response)
-        response = replace(response, signature=signature)
-        return kept.answering(response) if kept and response.status == 304 else response
+        self._report_pause(response)
+        return replace(response, signature=signature)
+
+    def _report_pause(self, response: Response) -> None:
+        """Say once that the API asks for a pause that nobody can wait for."""
+        told = response.headers.get("Retry-After")
+        if told is not None and response.retry_after_s is None:
+            self.events["strange_pauses"] += 1
+            if self.events["strange_pauses"] == 1:
+                log.warning(
+                    "The API %r sends Retry-After %.40r, which is no time within a year: our own pauses hold instead.",
+                    *(self.name, told),
+                )
+
+    def _redirected(self, query: Query, response: Response, way: Sequence[URL]) -> URL:
+        """Return where a redirect leads to.
+
+        :raises ValueError: the client does not go there; the text says why.
+        """
+        where = response.location[:80]
+        try:
+            target = way[-1].join(URL(response.location)).with_user(None)
+            origin = target.origin()
+        except ValueError:
+            raise ValueError(f"redirects to {where!r}, which is no address") from None
+        if origin not in self._origins:
+            raise ValueError(f"redirects to {where!r}, outside of {self._allowed()}")
+        if query.body and response.status not in {307, 308}:
+            raise ValueError(f"redirects a POST to {where!r}, and would lose its body")
+        if target in way:
+            raise ValueError(f"redirects in a circle, back to {where!r}")
+        if len(way) > MOST_REDIRECTS:
+            raise ValueError(f"redirects more than {MOST_REDIRECTS} times, the last to {where!r}")
+        return target
+
+    def _allowed(self) -> str:
+        """Name the origins that may be called, for a message."""
+        return ", ".join(sorted(str(origin) for origin in self._origins))
+
+    def _url(self, query: Query) -> URL:
+        """Return the address of a query. Its path is below the base, or a whole address at an allowed origin.
+
+        :raises QueryRefused: it is at another.
+        """
+        path = query.path.lstrip("/")
+        whole = query.path.startswith(("http://", "https://"))
+        url = URL(path) if whole else self._base.join(URL(path))
+        if url.origin() not in self._origins:
+            raise QueryRefused(
+                f"The query {query.key!r} is at {url.origin()}, outside of {self._allowed()}.",
+                advice=f"Name the origin in the extra field origins of the connection '{self.name}', if it is right.",
+                key=query.key,
+            )
+        return url.extend_query(query.params) if query.params else url
 
     async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
         """Keep an answer that the API tells how to ask for again."""
@@ -227,24 +327,27 @@ class Client:
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, query: Query, added: Mapping[str, str]) -> Response:
+    async def _send(self, query: Query, url: URL, added: Mapping[str, str]) -> Response:
         headers = {**dict(query.headers), **added} if query.headers else added
         if query.body:
             headers = {"Content-Type": "application/json", **headers}
         try:
-            async with self._session.request(
-                "POST" if query.body else "GET",
-                query.path.lstrip("/"),
-                params=query.params,
-                headers=headers,
-                data=query.body.encode() if query.body else None,
-            ) as got:
-                body = await got.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with (
+                asyncio.timeout(self.limits.timeout_s + _GRACE_S),
+                self._session.request(
+                    "POST" if query.body else "GET",
+                    url,
+                    headers=headers,
+                    data=query.body.encode() if query.body else None,
+                    allow_redirects=False,
+                ) as got,
+            ):
+                body, cut = await _body(got, LARGEST)
+        except (*_BROKEN, ValueError) as error:
             self.events["no_answer"] += 1
             return Response(trouble=_describe(error))
         self.events[f"http_{got.status}"] += 1
-        return Response(got.status, body, got.headers)
+        return Response(got.status, body, got.headers, cut=cut)
 
     async def _exchange(
         self,
@@ -256,12 +359,17 @@ class Client:
     ) -> Response:
         """Send a call that is no query: what a token flow needs. It has secrets, so no redirect takes it elsewhere."""
         try:
-            async with self._session.request(
-                method, url.lstrip("/"), data=form, headers=headers, allow_redirects=False
-            ) as got:
-                return Response(got.status, await got.read(), got.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with (
+                asyncio.timeout(self.limits.timeout_s + _GRACE_S),
+                self._session.request(
+                    method, url.lstrip("/"), data=form, headers=headers, allow_redirects=False
+                ) as got,
+            ):
+                body, cut = await _body(got, LARGEST_ASIDE)
+        except (*_BROKEN, ValueError) as error:
             return Response(trouble=_describe(error))
+        trouble = f"more than {LARGEST_ASIDE:,} bytes, where the connection was cut" if cut else ""
+        return Response(got.status, b"" if cut else body, got.headers, trouble=trouble, cut=cut)
 
     async def _asked_s(self, query: Query, verdict: Verdict) -> float:
         """Return the seconds that the API asks to wait. Of a quota that is used up all runs are told."""
@@ -275,14 +383,14 @@ class Client:
 
         :raises Unreadable: it should settle it, and cannot be read.
         """
-        if action is Action.ACCEPT and len(response.body) > LARGEST:  # it is as large whenever it is asked for
-            return _rejected(query, response, f"{len(response.body):,} bytes are more than MongoDB keeps in a document")
+        if action is Action.ACCEPT and response.cut:  # it is as large whenever it is asked for
+            return self._rejected(query, response, f"it has more than {LARGEST:,} bytes, where the connection was cut")
         if action is Action.ACCEPT:
             return self._read(query, response, read)
         if action is Action.GAP:
             return _settled(query, Outcome.GAP, response)
         if action is Action.REFUSE:
-            return _rejected(query, response, f"the API refuses the query: {response.summary}")
+            return self._rejected(query, response, f"the API refuses the query: {response.summary}")
         return None
 
     def _read(self, query: Query, response: Response, read: Reader) -> Answer:
@@ -295,24 +403,36 @@ class Client:
         except orjson.JSONDecodeError as error:
             raise Unreadable(f"no JSON: {error}", key=query.key) from None
         read(query, parsed)
+        if self._owner_only:
+            response = replace(response, body=_without(self._owner_only, response.body))
         return _settled(query, Outcome.ANSWERED, response, self._next_link(query, response))
 
     def _next_link(self, query: Query, response: Response) -> str:
         """Return the path of the next page, with its parameters, if the answer names one.
 
-        :raises Unreadable: it is on another host, which must not be sent our signature.
+        It is a whole address where it is at another origin that the connection names.
+
+        :raises Unreadable: it is anywhere else, and must not be sent our signature.
         """
         if not (link := response.next_link):
             return ""
-        base = URL(f"{self.base_url}/")
         try:
-            target = base.join(URL(query.path.lstrip("/"))).join(URL(link))
-            elsewhere = target.origin() != base.origin()
+            target = self._url(query).join(URL(link)).with_user(None)
+            elsewhere = target.origin() not in self._origins
         except ValueError:
             elsewhere = True
         if elsewhere:
-            raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self.base_url}", key=query.key)
-        return f"/{target.raw_path_qs.removeprefix(base.raw_path).lstrip('/')}"
+            raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self._allowed()}", key=query.key)
+        if target.origin() != self._base.origin():
+            return str(target)
+        return f"/{target.raw_path_qs.removeprefix(self._base.raw_path).lstrip('/')}"
+
+    def _rejected(self, query: Query, response: Response, reason: str) -> Rejected:
+        """Make what goes into the quarantine. A page that names a next one is a part of an answer; so is a cut body."""
+        if self._owner_only:
+            response = replace(response, body=_without(self._owner_only, response.body))
+        incomplete = bool(response.next_link) or response.cut
+        return Rejected(query, response.status or 0, kept(_text(response)), reason, datetime.now(UTC), incomplete)
 
     def _denied(self, query: Query, response: Response) -> CredentialsRejected:
         """Make the error for an account that may call nothing."""
@@ -358,13 +478,69 @@ class StreamRefused(ApiError):
         self.verdict = verdict
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Cut a body into lines of any length, without their ends."""
-    rest = b""
-    async for data in content.iter_any():
-        *whole, rest = (rest + data).split(b"\n")
+class LineTooLong(ApiUnreachable):
+    """A line of a stream goes on for more than `LARGEST_ASIDE` bytes. ``beginning`` is that much of it."""
+
+    def __init__(self, name: str, beginning: bytes) -> None:
+        super().__init__(
+            f"The stream of '{name}' sent {len(beginning):,} bytes without the end of a line, so it is closed.",
+            advice="Nothing: it is opened again. If it stays, look at what the API sends: it is in the quarantine.",
+        )
+        self.beginning = beginning
+
+
+async def _lines(content: aiohttp.StreamReader, silence_s: float, name: str) -> AsyncIterator[bytes]:
+    """Cut a body into lines, without their ends.
+
+    :raises TimeoutError: no line came for so long, whatever the transport makes of what did.
+    :raises LineTooLong: one has no end.
+    """
+    rest = bytearray()
+    silent_from = asyncio.get_running_loop().time()
+    while True:
+        async with asyncio.timeout_at(silent_from + silence_s):
+            data = await content.readany()
+        if not data:
+            return
+        rest += data
+        *whole, rest = rest.split(b"\n")
         for line in whole:
-            yield line.removesuffix(b"\r")
+            yield bytes(line.removesuffix(b"\r"))
+        if whole:
+            silent_from = asyncio.get_running_loop().time()
+        if len(rest) > LARGEST_ASIDE:
+            raise LineTooLong(name, bytes(rest[:LARGEST_ASIDE]))
+
+
+async def _body(got: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
+    """Read a body, decompressed, and say whether it had to be cut at ``most`` bytes; the connection is then closed."""
+    pieces, size = [], 0
+    async for piece in got.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            got.close()
+            return b"".join(pieces)[:most], True
+    return b"".join(pieces), False
+
+
+def _without(fields: Collection[str], body: bytes) -> bytes:
+    """Return JSON without these fields, wherever they are. A body that has none of them stays as it was written."""
+    if not any(f'"{name}"'.encode() in body for name in fields):
+        return body
+    try:
+        found = _pruned(json.loads(body), fields)  # the standard library keeps integers of any length
+    except ValueError:  # cut, or garbled: what looks like one of them goes, with its value
+        named = "|".join(map(re.escape, fields))
+        value = r'"(?:[^"\\]|\\.)*"?|\{[^}]*\}?|\[[^]]*\]?|[^,}\]]*'
+        return re.sub(rf'"(?:{named})"\s*:\s*(?:{value}),?'.encode(), b"", body)
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _pruned(value: object, fields: Collection[str]) -> object:
+    if isinstance(value, dict):
+        return {name: _pruned(each, fields) for name, each in value.items() if name not in fields}
+    return [_pruned(each, fields) for each in value] if isinstance(value, list) else value
 
 
 class _Throttled:
@@ -380,21 +556,19 @@ class _Throttled:
 
 
 def _settled(query: Query, outcome: Outcome, response: Response, next_link: str = "") -> Answer:
-    return Answer(query, outcome, response.status or 0, kept(_text(response.body)), datetime.now(UTC), next_link)
+    return Answer(query, outcome, response.status or 0, kept(_text(response)), datetime.now(UTC), next_link)
 
 
-def _rejected(query: Query, response: Response, reason: str) -> Rejected:
-    """Make what goes into the quarantine. A page that names a next one is a part of an answer; so is a cut body."""
-    body = kept(_text(response.body))
-    incomplete = bool(response.next_link) or len(response.body) > LARGEST
-    return Rejected(query, response.status or 0, body, reason, datetime.now(UTC), incomplete)
+def _text(response: Response) -> str:
+    """Decode a body. JSON that parsed is UTF-8; anything else keeps its odd bytes as escapes.
 
-
-def _text(body: bytes) -> str:
-    """Decode a body. JSON that parsed is UTF-8; anything else keeps its odd bytes as escapes."""
-    return body.decode("utf-8", "backslashreplace")
+    What signed the call is blotted out of it: an API may echo what it was sent.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    text = decoder.decode(response.body, final=not response.cut)  # no half character at the end
+    return blot_sent(text, response.signature.values())
 
 
 def _describe(error: Exception) -> str:
     """Say what went wrong on the wire; some of these errors have no text of their own."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return blot(f"{type(error).__name__}: {error}") if str(error) else type(error).__name__

@@ -21,6 +21,8 @@ from windrow.query import Query
 from windrow.sources.base import Planned, Request, Stream, Way
 from windrow.staging import PlanWriter, Staging
 
+MOST_LISTS = 100_000
+"""Calls that a plan may be made from: where each names a next one for ever, it ends here."""
 T = TypeVar("T")
 Announce = Callable[[Sequence[Item]], None]
 
@@ -75,9 +77,12 @@ class Discovery:
     async def _lead(self, conversation: Generator[Query | Planned, Any, T], writer: PlanWriter | None) -> T:
         """Lead a conversation to its end, and return what it returns."""
         with closing(conversation):
-            step = _next(conversation.send, None)
+            step, lists = _next(conversation.send, None), 0
             while not isinstance(step, _End):
                 if isinstance(step, Query):
+                    lists += 1
+                    if lists > MOST_LISTS:
+                        raise _unlisted(QueryRefused, step, f"it comes after {MOST_LISTS:,} others", 0)
                     step = await self._reply(conversation, step)
                 else:
                     if writer is not None:

@@ -34,14 +34,19 @@ The policy that turns these into Airflow's retry decisions is data: ``windrow.po
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from windrow.redact import blot
+
 
 class WindrowError(Exception):
-    """Base of all errors raised on purpose. ``advice`` says what the person who reads it can do."""
+    """Base of all errors raised on purpose. ``advice`` says what the person who reads it can do.
+
+    Known secrets are blotted out of both, whatever text they were made of.
+    """
 
     def __init__(self, what: str, *, advice: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.advice = advice
+        self.what = blot(what)
+        self.advice = blot(advice)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return f"{self.what} | What to do: {self.advice}"
@@ -182,4 +187,4 @@ class Unreadable(ApiError):
         super().__init__(
             f"The answer cannot be read: {reason}", advice="Look at it in the quarantine.", key=key, status=200
         )
-        self.reason = reason
+        self.reason = blot(reason)

@@ -2,22 +2,18 @@
 
 import asyncio
 import base64
-import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote_plus
 
 import orjson
 
-from windrow.auth import Exchange, RefreshingToken, Token
+from windrow.auth import LIFETIME_S, Exchange, RefreshingToken, Token, can_be_sent
 from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
+from windrow.redact import know
 from windrow.response import Response
-
-_DEFAULT_LIFETIME_S = 3600.0
-"""For token endpoints that leave ``expires_in`` out, or say nothing by it; RFC 6749 section 5.1 only recommends it."""
 
 
 class TokenForm(RefreshingToken):
@@ -47,7 +43,7 @@ class TokenForm(RefreshingToken):
         self._token_url = token_url
         self._form = form
         self._headers = headers
-        self._secrets = [written.encode() for secret in secrets for written in (secret, quote_plus(secret))]
+        know(*secrets)
         self._name = name
         self._patience_s = patience_s
         self._policy = policy
@@ -103,10 +99,7 @@ class TokenForm(RefreshingToken):
         """Say what the endpoint answered. A good status without a usable token may hold one all the same."""
         if response.status is not None and response.status < 400:
             return f"HTTP {response.status} without a usable token"
-        body = response.body  # of which the summary shows the beginning: no secret may be cut in two
-        for secret in self._secrets:
-            body = body.replace(secret, b"***")
-        return replace(response, body=body).summary
+        return response.summary
 
 
 class ClientCredentials(TokenForm):
@@ -162,9 +155,7 @@ def _token_in(response: Response, asked_at: float) -> Token | None:
     try:
         fields = orjson.loads(response.body)
         value, lifetime = fields["access_token"], fields.get("expires_in")
-        lifetime_s = _DEFAULT_LIFETIME_S if lifetime is None else float(lifetime)
-        if not 0 < lifetime_s < math.inf:  # taken at its word, each call would fetch a token of its own
-            lifetime_s = _DEFAULT_LIFETIME_S
+        lifetime_s = LIFETIME_S if lifetime is None else float(lifetime)  # RFC 6749 only recommends to tell it
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return None
-    return Token.lasting(value, lifetime_s, asked_at) if isinstance(value, str) and value else None
+    return Token.lasting(value, lifetime_s, asked_at) if can_be_sent(value) else None

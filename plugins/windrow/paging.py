@@ -8,6 +8,8 @@ from windrow.client import Client, Reader
 from windrow.errors import Unreadable
 from windrow.query import Query
 
+MOST_PAGES = 10_000
+"""Pages of one answer. An API that has more is asked in parts, by another parameter."""
 NextPage = Callable[[Query, Answer], Query | None]
 """See `Stream.next_page`; it is given the query of the page before, and its answer."""
 
@@ -31,6 +33,8 @@ async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextP
             return _rejected(pages, error.reason)
         if following is None:
             return first if len(pages) == 1 else _whole(pages, read)
+        if len(pages) == MOST_PAGES:
+            return _rejected(pages, f"there are more than {MOST_PAGES:,} pages")
         if following.key in keys:
             return _rejected(pages, f"its next page is {following.key!r}, which was there before")
         page = await client.ask(following, read)

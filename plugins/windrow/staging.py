@@ -44,6 +44,8 @@ Figures = dict[str, Any]
 _KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
 _SELECTION_MS = 10_000
+SOCKET_MS = 60_000
+"""The longest silence of MongoDB within one call: a server that hangs is not waited for for ever."""
 """How long the driver looks for a server."""
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
@@ -280,7 +282,7 @@ def opened(url: str, database: str) -> Iterator[Staging]:
     Its methods raise `StagingUnavailable` when there is no such server, or it refuses.
     """
     client: MongoClient[Document]
-    with MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS) as client:
+    with MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=SOCKET_MS) as client:
         yield Staging(client, database)
 
 

@@ -3,11 +3,14 @@
 The modules run side by side, in several workers of pytest-xdist.
 """
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.system import System
+from local_cloud import airflow_env
+from tests.e2e.system import System, executors, impatient
 from tests.shared_cloud import SharedCloud, locked, session_folder
 
 
@@ -15,8 +18,12 @@ from tests.shared_cloud import SharedCloud, locked, session_folder
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     cloud = SharedCloud(session_folder(tmp_path_factory) / "e2e")
     refusals = cloud.folder / "beyond_loopback.log"
+    policy = Path(__file__).parent / "celery_policy"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BEYOND_LOOPBACK_LOG", str(refusals))
+        patch.setenv("PYTHONPATH", str(policy), prepend=os.pathsep)
+        patch.setenv("AIRFLOW_CONN_SPOTIFY", impatient("AIRFLOW_CONN_SPOTIFY", cloud.settings()))
+        patch.setattr(airflow_env, "SMALL_MACHINE", airflow_env.SMALL_MACHINE | executors(cloud.settings()))
         settings = cloud.need()
     yield System.on(settings)
     assert not refusals.exists(), f"something reached beyond this machine:\n{refusals.read_text()}"
@@ -28,3 +35,16 @@ def _beside_others_or_alone(request: pytest.FixtureRequest, tmp_path_factory: py
     alone = request.node.get_closest_marker("alone") is not None
     with locked(session_folder(tmp_path_factory) / "e2e.lock", shared=not alone):
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Stop the cloud after the last end-to-end test of the session: an idle Airflow takes a fifth of a core."""
+    yield
+    cloud = SharedCloud(session_folder(item.config._tmp_path_factory) / "e2e")  # type: ignore[attr-defined]
+    ended = cloud.folder / "ended"
+    with locked(cloud.folder / "ended.lock"):
+        known = {item.nodeid, *(ended.read_text().splitlines() if ended.exists() else [])}
+        ended.write_text("\n".join(known))
+        if known >= {other.nodeid for other in item.session.items if other.path.parent == item.path.parent}:
+            cloud.down()

@@ -1,6 +1,7 @@
 """The whole local cloud with a real Airflow, driven as a user drives it: over its API."""
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,25 @@ from local_cloud.airflow_api import AirflowApi
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 
 LIMIT_S = 400
+
+
+def executors(settings: Settings) -> dict[str, str]:
+    """Have Celery beside the local executor; tests/e2e/celery_policy says which runs it gets."""
+    return {
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor,CeleryExecutor",
+        "AIRFLOW__CELERY__BROKER_URL": f"{airflow_env.redis_url(settings)}/1",
+        "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
+    }
+
+
+PATIENCE_S = 5
+"""What the tests' connections wait in place. Asked for more, a task defers: nobody wants to wait a minute for that."""
+
+
+def impatient(connection: str, settings: Settings) -> str:
+    """Return a connection of the local cloud with `PATIENCE_S`."""
+    fields = json.loads(airflow_env.airflow_environment(settings, {})[connection])
+    return json.dumps(fields | {"extra": fields.get("extra", {}) | {"patience_s": PATIENCE_S}})
 
 
 @dataclass
@@ -95,9 +115,9 @@ class Dag:
         """Wait until no run is under way."""
         until(self.is_resting, LIMIT_S)
 
-    def clear(self, run_id: str, task_id: str) -> str:
-        """Clear a task with all downstream, wait for the end of the run, and return its state."""
-        self.system.airflow.clear(self.dag_id, run_id, task_id)
+    def clear(self, run_id: str, *task_ids: str) -> str:
+        """Clear tasks with all downstream, wait for the end of the run, and return its state."""
+        self.system.airflow.clear(self.dag_id, run_id, *task_ids)
         return self.wait(run_id)
 
     def tasks(self, run_id: str) -> dict[str, dict[str, Any]]:
@@ -131,5 +151,5 @@ def until(condition: Callable[[], Any], limit_s: float = 120) -> Any:
         found = condition()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(0.2)  # each look costs the API server 10 ms and more
     raise TimeoutError(f"not within {limit_s} s: {condition}")

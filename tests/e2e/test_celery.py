@@ -1,29 +1,25 @@
 """github_users where several Celery workers run the tasks, as docker compose and most clusters have it.
 
-A local cloud of its own: its scheduler hands every task to Celery, through the Redis that also holds the users.
+The scheduler hands every task of this run to Celery, through the Redis that also holds the users.
 """
 
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
 
-from local_cloud import airflow_env, ports
+from local_cloud import airflow_env
 from local_cloud.apis.github.world import LISTS, make_world
 from local_cloud.settings import Settings
-from local_cloud.testing import running
-from tests.e2e.system import Dag, System
+from tests.e2e.celery_policy.celery_policy import CELERY_RUN
+from tests.e2e.system import Dag, System, executors
 
-SERVICES = frozenset({
-    *("postgres", "mongo", "redis", "gcs", "bigquery", "apis"),
-    *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
-})
 WORKERS = 3
 """One for `discover`, and one for each `fetch`: none runs two tasks at a time."""
 REPOSITORY = "globex/sluice"
@@ -36,7 +32,7 @@ def worker(settings: Settings, number: int) -> Iterator[None]:
     with (settings.var / "log" / f"celery-{number}.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "--celery-hostname", f"worker-{number}@%h"],
-            env=airflow_env.airflow_environment(settings, os.environ),
+            env=airflow_env.airflow_environment(settings, os.environ) | executors(settings),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -48,21 +44,14 @@ def worker(settings: Settings, number: int) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dag]:
-    folder = tmp_path_factory.mktemp("celery")
-    (redis_port,) = ports.find_free(1)
-    celery = {
-        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
-        "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{redis_port}/1",
-        "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
-    }
+def github(system: System) -> Iterator[Dag]:
+    dag = Dag(system.of("github"), "github_users")
+    dag.system.reset()
     with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(airflow_env, "SMALL_MACHINE", airflow_env.SMALL_MACHINE | celery)
-        settings = stack.enter_context(running(SERVICES, Path(folder) / "var", redis_port=redis_port))
         for number in range(WORKERS):
-            stack.enter_context(worker(settings, number))
-        yield Dag(System.on(settings).of("github"), "github_users")
+            stack.enter_context(worker(system.settings, number))
+        yield dag
+    dag.system.reset()
 
 
 def test_workers_share_the_users_and_nobody_is_asked_for_twice(github: Dag) -> None:
@@ -70,8 +59,13 @@ def test_workers_share_the_users_and_nobody_is_asked_for_twice(github: Dag) -> N
     ids = world.member_ids([REPOSITORY])
     github.system.faults(latency_ms=400)  # long enough for both to be at it
 
-    run_id, state = github.run(repositories=[REPOSITORY], workers=2, connections=4)
+    run_id = f"{CELERY_RUN}{uuid.uuid4().hex}"
+    conf = {"repositories": [REPOSITORY], "workers": 2, "connections": 4}
+    new = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+    github.system.airflow.call("POST", f"/dags/{github.dag_id}/dagRuns", new)
+    state = github.wait(run_id)
 
+    assert {task["executor"] for task in github.tasks(run_id).values()} == {"CeleryExecutor"}
     assert (state, github.failed(run_id)) == ("success", [])
     with MongoClient(github.system.settings.mongo_url) as mongo:
         found = list(mongo["windrow"]["windrow_figures"].find({"run": f"github_users|{run_id}"}))
@@ -83,6 +77,6 @@ def test_workers_share_the_users_and_nobody_is_asked_for_twice(github: Dag) -> N
     receipt = github.receipt(run_id, "users.prove")
     assert receipt["agrees"]
     assert receipt["planned"] == receipt["sent"] == len(ids)
-    assert receipt["table"] == len(world.details(ids))
+    assert receipt["merged"] == len(world.details(ids))
     listed = sum(len(world.repository(REPOSITORY).member_ids(listing)) for listing in LISTS)
-    assert github.receipt(run_id, "members.prove")["table"] == listed
+    assert github.receipt(run_id, "members.prove")["merged"] == listed

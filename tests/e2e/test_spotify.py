@@ -15,13 +15,13 @@ import pytest
 import requests
 
 from local_cloud import airflow_env, aws_resources
-from local_cloud.apis.spotify.catalogue import SILENT, Catalogue
+from local_cloud.apis.spotify.catalogue import SILENT, make_music
 from local_cloud.settings import ARTIST_QUEUE, LAKE
-from tests.e2e.system import System
+from tests.e2e.system import PATIENCE_S, System
 from windrow.hooks.athena import Athena
 
 LIMIT_S = 600
-MUSIC = Catalogue()
+MUSIC = make_music()
 KNOWN = list(MUSIC.artists.values())[: airflow_env.KNOWN_ARTISTS]
 BY_NAME = {artist.name: artist for artist in MUSIC.artists.values()}
 
@@ -187,7 +187,7 @@ def test_messages_are_answered_each_in_its_way(spotify: Spotify):
 
 
 def test_a_closed_quota_defers_its_stream_alone_and_a_name_of_nobody_holds_up_none(spotify: Spotify):
-    spotify.switch(quotas={"artist-albums": 1}, retry_after_s=120)
+    spotify.switch(quotas={"artist-albums": 1}, retry_after_s=6 * PATIENCE_S)
 
     run_id, state = spotify.run("spotify_artists", artists=["Wren", "Nobody At All", "Queue"], client="legacy")
 

@@ -96,7 +96,7 @@ def test_a_second_run_gives_the_same_rows(system, titanic, first):
     assert row["fresh"] == NAMES, "the newer answers replaced the older ones"
 
 
-@pytest.mark.parametrize("task_id", ["plan", "harvest", "merge"])
+@pytest.mark.parametrize("task_id", ["plan", "merge"])
 def test_clearing_a_task_makes_no_call_and_gives_the_same_rows(system, titanic, first, task_id):
     """Also for a run that is older than the one in the table: it must not turn the table back."""
     before = [dict(row) for row in system.warehouse.query_and_wait("SELECT * FROM titanic.passengers ORDER BY 1")]
@@ -184,17 +184,6 @@ def test_an_unknown_param_fails_before_the_first_call(system, titanic, first):
     assert (state, titanic.failed(run_id)) == ("failed", ["plan"])
     assert "'nmaes' is unknown. Was 'names' meant?" in titanic.said(run_id, "plan")
     assert titanic.asked()["requests"] == 0
-
-
-def test_an_empty_list_fails_at_once_and_keeps_the_table(system, titanic, first):
-    before = titanic.passengers()
-    system.faults(empty_list=True)
-    run_id, state = titanic.run()
-    system.faults()
-    assert (state, titanic.failed(run_id)) == ("failed", ["plan"])
-    assert "lists nothing" in titanic.said(run_id, "plan")
-    assert titanic.tasks(run_id)["plan"]["try_number"] == 1, "a retry would not help"
-    assert titanic.passengers() == before
 
 
 def test_a_name_the_api_does_not_know_is_told_and_the_rest_is_loaded(system, titanic, first):

@@ -26,8 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)
 """Where the simulated clock of YouTube begins. Airflow's is the real one: what a run asks for is taken from the run."""
 REPORTS, LISTS = "GET /v2/reports", "GET /youtube/v3/playlistItems"
-ROUTES = ("POST /token", "GET /youtube/v3/channels", LISTS, "GET /youtube/v3/videos", REPORTS)
-OWN, SMALL, EMPTY = CHANNELS
+OWN, *_ = CHANNELS
 DAY = timedelta(days=1)
 
 
@@ -40,11 +39,6 @@ class Youtube(Dag):
 
     def reports(self) -> int:
         return int(self.system.asked(REPORTS)["requests"])
-
-    def asked(self) -> dict[str, int]:
-        """The calls of each route of YouTube that was asked; what runs beside has routes of its own."""
-        routes = self.system.admin("GET", "counters")["routes"]
-        return {name: routes[name]["requests"] for name in ROUTES if routes[name]["requests"]}
 
     def days(self) -> dict[tuple[str, date], int]:
         """The views in the final table."""
@@ -232,27 +226,6 @@ def test_a_revoked_consent_fails_at_once_and_tells_no_secret(youtube):
     log = youtube.system.settings.var / "log" / "airflow-triggerer.log"
     until(lambda: f"LATE: run '{run_id}' of {youtube.dag_id} is failed" in log.read_text(errors="replace"))
     assert youtube.clear(run_id, "plan_videos") == "success"
-
-
-@pytest.mark.parametrize(
-    ("params", "words"),
-    [
-        ({"start_date": "2026-11-02", "end_date": "2026-11-01"}, "comes after end_date"),
-        ({"end_date": (NOW + 30 * DAY).date().isoformat()}, "has not ended in California"),
-    ],
-)
-def test_days_that_cannot_be_meant_fail_before_the_first_call(youtube, params, words):
-    youtube.system.reset()
-    run_id, state = youtube.run(**params)
-    assert (state, youtube.failed(run_id)) == ("failed", ["plan_videos"])
-    assert words in youtube.said(run_id, "plan_videos")
-    assert youtube.asked() == {}
-
-
-def test_a_channel_without_videos_is_told(youtube):
-    run_id, state = youtube.run(channel=EMPTY)
-    assert (state, youtube.failed(run_id)) == ("failed", ["plan_videos"])
-    assert "lists nothing" in youtube.said(run_id, "plan_videos")
 
 
 def backfill(youtube: Youtube, first: date, last: date) -> None:

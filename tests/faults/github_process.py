@@ -31,13 +31,16 @@ from windrow.sources.github import Memberships, Users
 ROOT = Path(__file__).resolve().parents[2]
 USERS, MEMBERSHIPS = Users.dataset, Memberships.dataset
 SMALL = ["globex/sluice", "tiny/one", "tiny/exact.hundred"]
+"""Lists of several pages, of one row, and of one full page."""
+TINY = ["tiny/one", "tiny/exact.hundred"]
+"""Less than half of its users: where it does not matter who they are."""
 
 
 class Job:
     """One DAG run: its tasks, executed here, one after the other."""
 
     def __init__(self, **params: Any) -> None:
-        self.params = {"repositories": SMALL, "lists": None, "api": "rest", "connections": None} | params
+        self.params = {"repositories": TINY, "lists": None, "api": "rest", "connections": None} | params
         self.run_id = f"test__{uuid.uuid4().hex}"
         self.discovery = "running"
 

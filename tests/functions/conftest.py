@@ -79,6 +79,7 @@ def run() -> Run:
 @pytest.fixture(scope="session")
 def names(api_server: fake_api.FakeApi) -> list[str]:
     """The passengers that the API knows."""
+    api_server.heal()  # whatever the test before has left
     return sorted(set(api_server.get("/get_user_list", api_server.token()).json()["users"]))
 
 

@@ -12,6 +12,7 @@ from google.cloud import bigquery
 
 from local_cloud.apis.github.people import COMPANIES, PLACES
 from local_cloud.settings import PROJECT_ID, Settings
+from tests.integration.warehouse import empty
 from windrow.plan import slug
 from windrow.sources.base import Stream
 from windrow.sources.github import Memberships, Users
@@ -33,9 +34,7 @@ def warehouse(cloud: Settings) -> Iterator[bigquery.Client]:
 @pytest.fixture
 def final(warehouse: bigquery.Client) -> bigquery.Client:
     """The warehouse with empty final tables."""
-    for table in ("users", "memberships"):
-        warehouse.delete_table(f"github.{table}", not_found_ok=True)
-        run(warehouse, f"{table}/create.sql")
+    empty(warehouse, "github", ["users", "memberships"], lambda table: run(warehouse, f"{table}/create.sql"))
     return warehouse
 
 

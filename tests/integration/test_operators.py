@@ -7,11 +7,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud.apis.testing import FakeApi
+from local_cloud.apis.youtube.catalog import CHANNELS
+from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import Settings
-from windrow.errors import ApiUnreachable, BadParameter, ConnectionUnusable, CredentialsRejected, PlanMissing
+from windrow.errors import (
+    ApiUnreachable,
+    BadParameter,
+    ConnectionUnusable,
+    CredentialsRejected,
+    NothingToHarvest,
+    PlanMissing,
+)
 from windrow.hooks import staging as staging_hook
 from windrow.operators.harvest import HarvestOperator
 from windrow.operators.plan import PlanOperator
@@ -51,8 +61,6 @@ def context() -> dict[str, Any]:
 
 def in_dag(operator_class: type, **arguments: Any) -> Any:
     """Make an operator as a task of a DAG with the params of the real one."""
-    from airflow.sdk import DAG
-
     with DAG("operators", schedule=None, params={"names": None, "connections": None, "max_gaps": 0}):
         return operator_class(task_id="task", dataset=DATASET, conn_id="titanic", **arguments)
 
@@ -113,6 +121,53 @@ def test_names_that_cannot_be_meant_are_refused_before_a_call(connect, context, 
     with pytest.raises(BadParameter, match="names must be a list"):
         in_dag(PlanOperator).execute(context)
     assert api.counters()["totals"]["requests"] == 0
+
+
+def test_an_api_that_lists_nothing_leaves_nothing_to_harvest(connect, context, api):
+    api.faults(empty_list=True)
+    with pytest.raises(NothingToHarvest, match="'titanic' lists nothing"):
+        in_dag(PlanOperator).execute(context)
+
+
+@pytest.fixture
+def plan_videos(connect, context, api, monkeypatch):
+    """Run the first task of youtube_analytics with these params."""
+    youtube = {
+        "conn_type": "http", "host": api.url, "login": api.client.client_id, "password": api.client.client_secret,
+        "extra": {"token_path": "/token", "refresh_token": DEMO_REFRESH_TOKEN},
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_YOUTUBE", json.dumps(youtube))
+
+    def plan(**params: str) -> Any:
+        declared = {"start_date": None, "end_date": None, "channel": None, "granularity": "range"}
+        context["params"] = declared | params
+        context["dag_run"].conf = params
+        with DAG("videos", schedule=None, params=declared):
+            task = PlanOperator(task_id="plan_videos", dataset="youtube_videos", conn_id="youtube")
+        return task.execute(context)
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"start_date": "2026-11-02", "end_date": "2026-11-01"}, "comes after end_date"),
+        ({"end_date": (datetime.now(UTC) + timedelta(days=30)).date().isoformat()}, "has not ended in California"),
+        ({"strat_date": "2026-11-02"}, "Was 'start_date' meant"),
+    ],
+    ids=["backwards", "future", "misspelled"],
+)
+def test_days_that_cannot_be_meant_fail_before_the_first_call(plan_videos, api, params, words):
+    with pytest.raises(BadParameter, match=words):
+        plan_videos(**params)
+    assert api.counters()["totals"]["requests"] == 0
+
+
+def test_a_channel_without_videos_leaves_nothing_to_harvest(plan_videos, api):
+    *_, empty = CHANNELS
+    with pytest.raises(NothingToHarvest, match="lists nothing"):
+        plan_videos(channel=empty)
 
 
 def test_wrong_credentials_fail_and_do_not_show(connect, context, api):

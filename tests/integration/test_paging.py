@@ -1,6 +1,7 @@
 """Answers of several pages: whole or not at all, in the client, in the engine, in the quarantine."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -169,6 +170,16 @@ def test_pages_that_lead_back_to_the_first_end(scripted: ScriptedApi):
     scripted.answers(page(1, link=2), Reply({"items": []}, headers=link))
     assert "'shelf?name=a', which was there before" in asked(scripted).reason
     assert len(scripted.asked) == 2
+
+
+def test_pages_that_never_end_are_rejected(scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windrow.paging.MOST_PAGES", 5)
+    numbers = itertools.count(2)
+    scripted.script = lambda asked: page(1, link=next(numbers))
+    found = asked(scripted)
+    assert isinstance(found, Rejected)
+    assert "there are more than 5 pages" in found.reason
+    assert (len(scripted.asked), found.incomplete) == (5, True)
 
 
 def test_trouble_in_the_middle_is_raised_and_no_page_counts(scripted: ScriptedApi):

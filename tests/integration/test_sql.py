@@ -20,8 +20,7 @@ def warehouse(cloud: Settings) -> Warehouse:
 @pytest.fixture
 def final(warehouse: Warehouse) -> Warehouse:
     """The warehouse with an empty final table."""
-    warehouse.drop("passengers")
-    warehouse.run("passengers/create.sql")
+    warehouse.empty("passengers")
     return warehouse
 
 

@@ -9,6 +9,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from local_cloud.settings import PROJECT_ID, Settings
+from tests.integration.warehouse import empty
 from tests.x_table import MARTS, NOW, SQL, deletion, land, merge, post, run
 from windrow.sources.x import Posts
 
@@ -25,8 +26,7 @@ def warehouse(cloud: Settings) -> Iterator[bigquery.Client]:
 @pytest.fixture
 def final(warehouse: bigquery.Client) -> bigquery.Client:
     """The warehouse with an empty final table."""
-    warehouse.delete_table("x.posts", not_found_ok=True)
-    run(warehouse, "posts/create.sql")
+    empty(warehouse, "x", ["posts"], lambda table: run(warehouse, f"{table}/create.sql"))
     return warehouse
 
 

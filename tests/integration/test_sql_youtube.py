@@ -30,9 +30,8 @@ def warehouse(cloud: Settings) -> Warehouse:
 @pytest.fixture
 def final(warehouse: Warehouse) -> Warehouse:
     """The warehouse with empty final tables."""
-    warehouse.drop("videos", "video_days", "coverage")
-    warehouse.run("videos/create.sql")
-    warehouse.run("video_days/create.sql")
+    warehouse.drop("coverage")
+    warehouse.empty("videos", "video_days")
     return warehouse
 
 

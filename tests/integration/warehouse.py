@@ -1,9 +1,11 @@
 """BigQuery as the DAGs use it: SQL files rendered and run, records loaded into a run's landing table."""
 
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
 import jinja2
+from google.api_core.exceptions import BadRequest, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
@@ -49,6 +51,10 @@ class Warehouse:
         for table in tables:
             self.client.delete_table(f"{self.dataset}.{table}", not_found_ok=True)
 
+    def empty(self, *tables: str) -> None:
+        """Have these tables without rows."""
+        empty(self.client, self.dataset, tables, lambda table: self.run(f"{table}/create.sql"))
+
     def land(self, stream: type[Stream], *rows: Row, run_id: str = "one") -> None:
         """Load records into the landing table of a run, in place of what is there."""
         fields = [bigquery.SchemaField.from_api_repr(field) for field in stream.contract.bigquery_fields]
@@ -59,6 +65,16 @@ class Warehouse:
             for row in rows
         ]
         self.client.load_table_from_json(texts, table, job_config=config).result()
+
+
+def empty(client: bigquery.Client, dataset: str, tables: Sequence[str], create: Callable[[str], Any]) -> None:
+    """Have these tables without rows. They are made where one is missing: to empty them is quicker."""
+    try:
+        client.query_and_wait("; ".join(f"TRUNCATE TABLE {dataset}.{table}" for table in tables))
+    except (NotFound, BadRequest):
+        for table in tables:
+            client.delete_table(f"{dataset}.{table}", not_found_ok=True)
+            create(table)
 
 
 def declared(contract: Contract) -> list[tuple[str, str, str]]:

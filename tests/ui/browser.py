@@ -5,8 +5,10 @@ import base64
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,44 +95,66 @@ class Page:
     async def __aenter__(self) -> Self:
         for domain in ("Page", "Runtime", "Network"):
             await self.call(f"{domain}.enable")
+        await self.call("Emulation.setFocusEmulationEnabled", enabled=True)  # else keys go to no tab
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         self._hearing.cancel()
         await self._socket.close()
 
 
 @contextmanager
-def _chromium() -> Iterator[Path]:
-    """Run a Chromium until the block ends; return its profile."""
+def _chromium() -> Iterator[str]:
+    """Run a Chromium until the block ends; return where it listens."""
     # its children may still write when it has ended
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+        command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         command += ["--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
         process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            yield Path(profile)
+            told = Path(profile) / "DevToolsActivePort"
+            until = time.monotonic() + LIMIT_S
+            while not (told.exists() and "/" in told.read_text()):
+                assert process.poll() is None, "Chromium has ended"
+                assert time.monotonic() < until, "Chromium does not listen"
+                time.sleep(0.05)
+            port, path = told.read_text().split()
+            yield f"ws://127.0.0.1:{port}{path}"
         finally:
             process.terminate()
             process.wait(10)
 
 
+_running = ExitStack()
+
+
+@cache
+def _browser() -> str:
+    """Start the Chromium of all pages; return where it listens."""
+    return _running.enter_context(_chromium())
+
+
+def stop() -> None:
+    """End the Chromium, if there is one."""
+    _running.close()
+    _browser.cache_clear()
+
+
 @asynccontextmanager
 async def page() -> AsyncIterator[Page]:
-    """Run a Chromium with one tab, until the block ends."""
-    with _chromium() as profile:
-        port = profile / "DevToolsActivePort"
-        async with asyncio.timeout(LIMIT_S):
-            while not _read(port):  # noqa: ASYNC110 - what it waits for is another process
-                await asyncio.sleep(0.05)
-        address = f"http://127.0.0.1:{_read(port).splitlines()[0]}"
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"{address}/json/list") as answer:
-                (tab,) = [one for one in await answer.json() if one["type"] == "page"]
-            socket = await session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0)
-            async with Page(socket) as opened:
+    """Have one tab until the block ends. It shares nothing with those before, as in a window of its own."""
+    browser = _browser()
+    async with aiohttp.ClientSession() as session:
+        root = Page(await session.ws_connect(browser))
+        context = (await root.call("Target.createBrowserContext"))["browserContextId"]
+        tab = (await root.call("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
+        address = f"{browser.partition('/devtools/')[0]}/devtools/page/{tab}"
+        try:
+            async with Page(await session.ws_connect(address, max_msg_size=0)) as opened:
                 yield opened
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+        finally:
+            await root.call("Target.disposeBrowserContext", browserContextId=context)
+            await root.close()

@@ -1,6 +1,10 @@
 """The page Posts: its declaration, its rows, and what is the same in every browser."""
 
+import asyncio
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.local_cloud.conftest import eventually
 from tests.ui.conftest import Around, Fill
 from windrow.ui import boards as declarations
 from windrow.ui.boards import SQL, boards, declared
@@ -118,12 +123,62 @@ def test_a_board_that_is_not_there_is_named(server: str) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "asked"), [(60.0, 1), (0.0, 3)])
-def test_of_many_who_look_at_once_one_asks(seconds: float, asked: int) -> None:
+def test_an_answer_is_given_again_while_it_is_new(seconds: float, asked: int) -> None:
     calls: list[str] = []
-    kept = Kept(lambda name: calls.append(name) or {"state": "failed"}, seconds)
+    kept = Kept(lambda name: calls.append(name) or {"state": "failed"}, seconds=seconds, patience_s=10)
 
-    assert [kept.answer("x") for _ in range(3)] == [{"state": "failed"}] * 3
+    assert [asyncio.run(kept.answer("x")) for _ in range(3)] == [{"state": "failed"}] * 3
     assert len(calls) == asked
+
+
+def test_of_many_who_look_at_once_one_asks_and_none_waits_for_long() -> None:
+    calls: list[str] = []
+    go_on = threading.Event()
+
+    def ask(name: str) -> dict[str, Any]:
+        calls.append(name)
+        go_on.wait(60)
+        return {"number": len(calls)}
+
+    async def look(number: int) -> list[dict[str, Any] | None]:
+        return list(await asyncio.gather(*(kept.answer("x") for _ in range(number))))
+
+    kept = Kept(ask, seconds=0.0, patience_s=0.2)
+    assert asyncio.run(look(45)) == [None] * 45, "there is none yet"
+    assert calls == ["x"]
+    go_on.set()
+    eventually(lambda: asyncio.run(look(1)) != [None], "there is one")
+    go_on.clear()
+    before = len(calls)
+    old = asyncio.run(look(45))
+    assert old == [{"number": before}] * 45, "what is there, though it is old"
+    go_on.set()
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_silent_bigquery_holds_up_no_other_request(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The routes of Airflow run in threads of the same server; the page must not take them all."""
+    monkeypatch.setattr(declarations, "PATIENCE_S", 4.0)
+    url = f"{around.url}{BOARD}/data"
+    with ThreadPoolExecutor(45) as pool:
+        looks = [pool.submit(requests.get, url, timeout=60) for _ in range(45)]
+        time.sleep(0.5)
+        begun = time.monotonic()
+        assert requests.get(f"{around.url}/api/v2/dags/x_posts/dagRuns", timeout=60).status_code == 200
+        assert time.monotonic() - begun < 1.0
+        found = [look.result().json() for look in looks]
+    assert {one["reason"] for one in found} == {"BigQuery has not answered yet."}
+
+
+def test_rows_that_cannot_be_refreshed_are_shown_with_their_age(server: str, filled: Fill, request: Any) -> None:
+    filled(90)
+    before = rows(server)
+    request.getfixturevalue("away")
+
+    after = rows(server)
+
+    assert (after["state"], after["rows"], after["asked_at"]) == ("ready", before["rows"], before["asked_at"])
+    assert after["reason"] == "BigQuery does not answer the API server (ConnectionError)."
 
 
 # --- what browsers are told --------------------------------------------------------------------
@@ -134,6 +189,9 @@ def test_scripts_are_asked_for_anew_and_pages_are_framed_by_airflow_only(around:
     script = requests.get(f"{around.url}/windrow/static/board.js", timeout=20)
 
     assert page.headers["Cache-Control"] == script.headers["Cache-Control"] == "no-cache"
+    data = requests.get(f"{around.url}{BOARD}/data", timeout=60)
+    assert data.headers["Cache-Control"] == "no-store"
+    assert {answer.headers["X-Content-Type-Options"] for answer in (page, script, data)} == {"nosniff"}
     assert "frame-ancestors 'self'" in page.headers["Content-Security-Policy"]
     again = requests.get(script.url, headers={"If-None-Match": script.headers["ETag"]}, timeout=20)
     assert (again.status_code, again.headers["Cache-Control"]) == (304, "no-cache")

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import airflow
 import pytest
 
+from tests.ui import browser
 from tests.ui.browser import Page, page
 from tests.ui.conftest import SANDBOX, Around, Fill
 from windrow.ui import boards
@@ -25,6 +26,14 @@ HEADINGS = [
 SCREENS = pytest.mark.parametrize(
     ("width", "scheme"), [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_browser() -> Iterator[None]:
+    yield
+    browser.stop()
+
+
 MEASURE = """JSON.stringify((() => {
     const all = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility({checkOpacity: true}));
     const screen = document.documentElement.clientWidth;
@@ -128,8 +137,8 @@ def test_much_is_drawn_within_the_screen(server: str, filled: Fill, tmp_path: Pa
     assert_fits(found, scheme)
 
 
-@pytest.mark.parametrize(("minutes", "window"), [(1, 30), (5, 30), (58, 60), (118, 120)])
 @pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("minutes", "window"), [(1, 30), (5, 30), (58, 60), (118, 120)])
 def test_a_bar_is_as_wide_as_its_minute(
     server: str, filled: Fill, tmp_path: Path, minutes: int, window: int, width: int
 ) -> None:
@@ -316,7 +325,7 @@ def test_without_bigquery_it_says_what_happened_and_what_to_do(
 def test_while_it_loads_the_cards_are_there(
     server: str, filled: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, scheme: str
 ) -> None:
-    monkeypatch.setattr(boards, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(boards, "PATIENCE_S", 5.0)
 
     async def do(opened: Page) -> dict[str, Any]:
         await opened.until("document.querySelectorAll('#charts .card').length > 0")
@@ -329,7 +338,7 @@ def test_while_it_loads_the_cards_are_there(
 
     assert (found["state"], found["status"], found["headings"]) == ("loading", "Loading …", HEADINGS)
     assert_fits(found, scheme)
-    assert "BigQuery does not answer" in found["then"]["notice"][1]
+    assert found["then"]["notice"][1] == "BigQuery has not answered yet."
 
 
 def test_a_failure_keeps_what_was_there_and_one_can_try_at_once(

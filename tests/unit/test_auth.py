@@ -256,7 +256,7 @@ def test_tokens_that_live_for_a_moment_are_replaced_before_they_die():
     assert 2 <= flow.grants <= 4  # one in each 0.45 s
 
 
-@given(st.floats(0.001, 10**8))
+@given(st.floats(0.1, 3 * 10**7))
 def test_a_token_is_refreshed_in_its_last_quarter_or_its_last_minute(lifetime_s: float):
     before = time.monotonic()
     made = Token.lasting("t", lifetime_s)

@@ -1,7 +1,9 @@
 """The client against a real server: what it sends, whom it signs for, what it makes of an answer, and how it waits."""
 
 import asyncio
+import itertools
 import json
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -155,11 +157,54 @@ def test_a_thing_that_moved_on_the_same_host_is_found_and_signed_for(api: Script
     assert [(one.path, one.signature) for one in api.asked] == [("/thing", "Bearer k1"), ("/things/7", "Bearer k1")]
 
 
-def test_another_host_that_an_answer_points_to_gets_no_signature(api: ScriptedApi, stranger: ScriptedApi):
+def test_another_host_that_an_answer_points_to_is_not_asked(api: ScriptedApi, stranger: ScriptedApi):
     api.answers(moved(f"{stranger.url}/elsewhere"))
     stranger.asked.clear()
-    asked(api)
-    assert [one.signature for one in stranger.asked] == [None]
+    settled = rejected(api)
+    assert settled.reason == (
+        f"the API refuses the query: HTTP 301 redirects to '{stranger.url}/elsewhere', outside of {api.url}"
+    )
+    assert (len(api.asked), stranger.asked) == (1, [])
+
+
+def test_an_origin_that_the_connection_names_is_asked_and_signed_for(api: ScriptedApi, stranger: ScriptedApi):
+    api.answers(moved(f"{stranger.url.replace('://', '://user:secret@')}/elsewhere?page=2"))
+    stranger.asked.clear()
+    assert isinstance(asked(api, origins=[stranger.url]), Answer)
+    ((path, signature),) = [(one.path, one.signature) for one in stranger.asked]
+    assert (path, signature) == ("/elsewhere", "Bearer k1"), "the login in the address is not sent"
+
+
+def test_each_hop_counts(api: ScriptedApi):
+    api.answers(moved("/b"), moved("/c"), Reply({"a": 1}))
+    begun = time.monotonic()
+    settled, client = asking(api, limits={"rate_per_s": 20.0})
+    assert isinstance(settled, Answer)
+    assert (client.events["sent"], client.events["http_301"], client.events["retried"]) == (3, 2, 0)
+    assert time.monotonic() - begun >= 0.1, "two pauses of a twentieth of a second"
+
+
+@pytest.mark.parametrize(
+    ("to", "query", "words"),
+    [
+        ("/items?page=1", QUERY, "redirects in a circle, back to '/items?page=1'"),
+        ("http://[", QUERY, "redirects to 'http://[', which is no address"),
+        ("file:///etc/passwd", QUERY, "redirects to 'file:///etc/passwd', which is no address"),
+        ("/b", Query.of("/items", body="{}"), "redirects a POST to '/b', and would lose its body"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_told(api: ScriptedApi, to: str, query: Query, words: str):
+    api.answers(moved(to))
+    settled = rejected(api, query)
+    assert settled.reason == f"the API refuses the query: HTTP 301 {words}"
+    assert len(api.asked) == 1
+
+
+def test_redirects_have_an_end(api: ScriptedApi):
+    numbers = itertools.count()
+    api.script = lambda asked: moved(f"/{next(numbers)}")
+    assert "redirects more than 10 times, the last to '/10'" in rejected(api).reason
+    assert len(api.asked) == 11
 
 
 def test_a_form_with_secrets_is_taken_nowhere_else(api: ScriptedApi, stranger: ScriptedApi):
@@ -210,7 +255,7 @@ def test_an_answer_of_15_mb_is_the_largest(api: ScriptedApi):
 def test_a_larger_one_goes_into_the_quarantine_at_once_and_says_why(api: ScriptedApi):
     api.answers(Reply(padded(LARGEST + 1)))
     settled = rejected(api)
-    assert settled.reason == "15,000,001 bytes are more than MongoDB keeps in a document"
+    assert settled.reason == "it has more than 15,000,000 bytes, where the connection was cut"
     assert (settled.status, settled.incomplete, len(api.asked)) == (200, True, 1)
     assert settled.body == padded(LARGEST + 1)[:-1]
 

@@ -19,6 +19,7 @@ _CREDENTIALS = ("API_CLIENT_ID", "API_CLIENT_SECRET", "API_TOKEN_PATH")
 _CONNECTIONS = 100
 """Calls in flight to the API, of one process. How many there are is the queue's to say; this bounds a mistake."""
 _SELECTION_MS = 2_000
+_SOCKET_MS = 20_000
 """How long the driver looks for MongoDB: a queue can wait better than a function, which is paid for by time."""
 
 ONE_ATTEMPT = Backoff(base_s=0.0, attempts=1)
@@ -86,4 +87,4 @@ class Environment:
 
     def mongo(self) -> MongoClient[dict[str, Any]]:
         """Make a client of MongoDB; it connects when it is used first."""
-        return MongoClient(self.mongo_url, serverSelectionTimeoutMS=_SELECTION_MS)
+        return MongoClient(self.mongo_url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=_SOCKET_MS)

@@ -12,6 +12,7 @@ extra tokens        a pool: tokens made by hand, each a text or ``{"token": "...
                     owner share its limits; without an owner a token has one of its own
 extra apps          a pool: GitHub Apps, each ``{"app_id": "...", "private_key": "...", "installation_id": 1}``
 extra points_per_minute  of a pool: calls of one owner in a minute (900, GitHub's secondary limit)
+extra origins       other origins that redirects and next pages may lead to, like ``["https://api2.example.com"]``
 extra quota         units of the API's quotas where the account's differ from the source's own, like
                     ``{"youtube.data": {"units": 50000, "per": "pacific_day"}}``
 extra connections   calls in flight at once (16)
@@ -32,7 +33,7 @@ from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from windrow.app_token import InstallationToken
-from windrow.auth import Auth, NoAuth, StaticToken
+from windrow.auth import Auth, NoAuth, StaticToken, can_be_sent
 from windrow.client import Client, Limits
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
@@ -45,7 +46,7 @@ from windrow.sources.base import Stream
 
 _LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
 _POOL = ("tokens", "apps", "points_per_minute")
-_EXTRAS = {"token_path", "token_auth", "refresh_token", "quota", *_POOL, *_LIMITS}
+_EXTRAS = {"token_path", "token_auth", "refresh_token", "quota", "origins", *_POOL, *_LIMITS}
 _GRANTS: dict[str, type[ClientCredentials | BasicClientCredentials]] = {
     "form": ClientCredentials,
     "basic": BasicClientCredentials,
@@ -88,6 +89,8 @@ class ApiHook(BaseHook):
             policy=stream.policy,
             ledger=Ledger(state, quotas, account=connection.login or self.conn_id) if quotas else None,
             headers=stream.headers,
+            origins=self._origins(extra),
+            owner_only=stream.owner_only,
             revisits=Revisits(state, base_url) if stream.revisits else None,
         )
 
@@ -148,6 +151,21 @@ class ApiHook(BaseHook):
         netloc = url.netloc if port or not connection.port else f"{url.netloc}:{connection.port}"
         return f"{url.scheme}://{netloc}{url.path}"
 
+    def _origins(self, extra: dict[str, Any]) -> list[str]:
+        given = extra.get("origins", [])
+        for origin in given if isinstance(given, list) else [given]:
+            try:
+                parts = urlsplit(origin)
+                good = parts.scheme in {"http", "https"} and parts.hostname and parts.path in {"", "/"}
+                good = good and parts.port != 0 and parts.username is None and not parts.query
+            except (ValueError, AttributeError, TypeError):
+                good = False
+            if not good or not isinstance(given, list):
+                raise self._unusable(
+                    f"has origins = {given!r:.80}", 'It should be a list like ["https://api2.example.com"].'
+                )
+        return list(given)
+
     def _pool(self, extra: dict[str, Any], limits: Limits, share: tuple[int, int]) -> TokenPool | None:
         """Make the pool of a worker; None where the connection has none."""
         credentials = self._credentials(extra, limits)
@@ -178,7 +196,12 @@ class ApiHook(BaseHook):
             place = f"token {number} of {len(tokens)}"
             given = token if isinstance(token, dict) else {"token": token}
             text, owner = given.get("token"), given.get("owner", "")
-            if not isinstance(text, str) or not text.strip() or not isinstance(owner, str) or len(given) > 2:
+            if (
+                not isinstance(text, str)
+                or not can_be_sent(text.strip())
+                or not isinstance(owner, str)
+                or len(given) > 2
+            ):
                 raise self._unusable(
                     f"has a {place} that is none", 'It should be a text, or {"token": "", "owner": ""}.'
                 )

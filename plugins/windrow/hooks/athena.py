@@ -1,5 +1,6 @@
 """Rows of Athena, as mappings of text by column."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,10 @@ from windrow.errors import StatementFailed
 
 POLL_S = 1
 """Seconds between two looks at a query that a task waits for in place."""
+SHORT_S = 3.0
+"""Seconds in which most DDL, and a query of few rows, has ended."""
+LOOK_S = 0.25
+"""Seconds between two looks at a query in its first `SHORT_S`."""
 
 Row = dict[str, str | None]
 
@@ -30,9 +35,20 @@ class Athena:
         :raises StatementFailed: it failed, with Athena's reason.
         """
         query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": self._output})
-        if self._hook.poll_query_status(query_id, sleep_time=POLL_S) != "SUCCEEDED":
+        state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(query_id, sleep_time=POLL_S)
+        if state != "SUCCEEDED":
             raise failed(self._hook, query_id)
         return rows(self._hook, query_id)
+
+
+def end_of_short(hook: Any, query_id: str) -> str | None:
+    """Return the final state of a query that ends within `SHORT_S` seconds; None for one that takes longer."""
+    deadline = time.monotonic() + SHORT_S
+    while (state := hook.check_query_status(query_id)) in AthenaHook.INTERMEDIATE_STATES:
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(LOOK_S)
+    return str(state)
 
 
 def failed(hook: Any, query_id: str, path: str = "") -> Exception:

@@ -14,6 +14,7 @@ from windrow.broker import Broker
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
 from windrow.plan import Run
+from windrow.redact import know
 
 _TIMEOUT_S = 5.0
 
@@ -34,6 +35,7 @@ def broker(conn_id: str, run: Run) -> Iterator[Broker]:
             f"The Airflow connection '{conn_id}' lacks a host, or has a db in its extra that is no number.",
             advice="Mend it under Admin > Connections; .env.example shows it.",
         )
+    know(connection.password)
     client = redis.Redis(
         host=connection.host,
         port=connection.port or 6379,

@@ -9,7 +9,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from windrow.errors import ConnectionUnusable
 from windrow.hooks import no_connection
-from windrow.staging import Staging
+from windrow.redact import know
+from windrow.staging import SOCKET_MS, Staging
 
 DATABASE = "windrow"
 """Used where the connection names none."""
@@ -33,6 +34,8 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
             f"The Airflow connection '{conn_id}' cannot be used: {error}.", advice="Mend it under Admin > Connections."
         ) from error
     hook.extras.setdefault("serverSelectionTimeoutMS", _SELECTION_MS)
+    hook.extras.setdefault("socketTimeoutMS", SOCKET_MS)
+    know(hook.connection.password)
     with hook:
         opened = Staging(hook.get_conn(), hook.connection.schema or DATABASE)
         opened.prepare(dataset)

@@ -131,7 +131,7 @@ class FindArtistsOperator(HarvestStep):
             client = ApiHook(self.conn_id).client(self.stream, state)
             names = [look_up(item["text"]) for item in waiting]
             looked_up = asyncio.run(converse_each(client, names, tolerated=_OF_ONE_ALONE))
-        top_tracks = Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID)
+        top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
         for item, result in zip(waiting, looked_up, strict=True):
             if isinstance(result, Artist):
                 known = top_tracks.get(result.id)
@@ -172,9 +172,10 @@ class PublishNewOperator(HarvestStep):
         """Write them, then settle the requests."""
         run = self.run_of(context)
         requests = Items(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
+        top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
         with staging(self.mongo_conn_id, self.dataset) as state:
             made = list(items(self._rows(state, run)))
-            written = Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).put(self._no_stand_in_for_better(made))
+            written = top_tracks.put(_no_stand_in_for_better(made, top_tracks))
             tracks = {item[ARTIST_ID]: len(item["tracks"]) for item in made}
             for artist_id, keys in self.found["requests"].items():
                 outcome = met(artist_id, self.found["names"][artist_id], tracks.get(artist_id, 0))
@@ -187,15 +188,6 @@ class PublishNewOperator(HarvestStep):
             }
             state.note(run, PUBLISH, figures)
         return figures
-
-    def _no_stand_in_for_better(self, made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Leave out newest albums of artists whose top tracks are known; the daily run has newer ones of these."""
-        table = Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID)
-        return [
-            item
-            for item in made
-            if item["ranked_by"] == RANKED or (table.get(item[ARTIST_ID]) or {}).get("ranked_by") != RANKED
-        ]
 
     def _rows(self, state: Staging, run: Run) -> Iterator[dict[str, Any]]:
         """Read the staged answers of the run, artist by artist."""
@@ -210,6 +202,15 @@ class PublishNewOperator(HarvestStep):
             return []
         lineage = {"_fetched_at": answer.fetched_at, "_run_id": run.run_id}
         return [record | lineage for record in self.stream.records(answer.query, orjson.loads(answer.body))]
+
+
+def _no_stand_in_for_better(made: Sequence[dict[str, Any]], top_tracks: Items) -> list[dict[str, Any]]:
+    """Leave out newest albums of artists whose top tracks are known; the daily run has newer ones of these."""
+    return [
+        item
+        for item in made
+        if item["ranked_by"] == RANKED or (top_tracks.get(item[ARTIST_ID]) or {}).get("ranked_by") != RANKED
+    ]
 
 
 def _settled(item: Mapping[str, Any], outcome: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""SQL files as queries of Athena, waited for by deferring."""
+"""SQL files as queries of Athena. A task waits a few seconds for its query, then defers."""
 
 import re
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from airflow.providers.amazon.aws.operators.athena import AthenaOperator
 from airflow.providers.amazon.aws.operators.glue_crawler import GlueCrawlerRunOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from windrow.errors import CheckFailed
-from windrow.hooks.athena import Athena, failed, rows
+from windrow.hooks.athena import Athena, end_of_short, failed, rows
 from windrow.operators.prove import ProveOperator
 from windrow.staging import Figures
 
@@ -39,6 +39,23 @@ class AthenaFileOperator(AthenaOperator):
             **kwargs,
         )
         self.path = path
+
+    def execute(self, context: Context) -> str | None:
+        """Start the query, and wait for it: in place for a short one, as to defer starts a process more.
+
+        :raises StatementFailed: it did not succeed, with Athena's reason.
+        :raises TaskDeferred: it takes longer than some seconds.
+        """
+        try:
+            return super().execute(context)
+        except TaskDeferred:
+            query_id = self.query_execution_id or ""
+            state = end_of_short(self.hook, query_id)
+            if state is None:
+                raise
+        if state != "SUCCEEDED":
+            raise failed(self.hook, query_id, self.path)
+        return self.execute_complete(context, {"status": "success", "value": query_id})
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
         """Go on when the query has ended.

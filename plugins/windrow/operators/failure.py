@@ -5,6 +5,7 @@ import logging
 from airflow.sdk import Context
 
 from windrow.errors import WindrowError
+from windrow.redact import blot
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def story(context: Context) -> str:
     else:
         what = f"{type(error).__name__}: {error}" if error else "It did not tell why."
         advice = _advice(task_id)
-    return f"task '{task_id}' of run '{context['run_id']}'. {what} | What to do: {advice}"
+    return blot(f"task '{task_id}' of run '{context['run_id']}'. {what} | What to do: {advice}")
 
 
 def _advice(task_id: str) -> str:

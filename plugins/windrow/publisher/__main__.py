@@ -31,7 +31,8 @@ AGAIN, FINAL = 1, 2
 async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
     """Publish until SIGTERM or SIGINT.
 
-    :param beat: touched whenever the state was written down, for whoever watches that this process lives.
+    :param beat: touched while the stream tells something and the state is written down, for whoever watches that this
+        process works: one that is connected to nothing, or to what says nothing, does not.
     """
     outlet = Outlet(settings.project, settings.topic)
     if settings.subscription:

@@ -17,6 +17,9 @@ from windrow.sources.x import SEARCH_DAYS, Posts, post_id_at, search
 
 log = logging.getLogger(__name__)
 
+MOST_PAGES = 20_000
+"""Pages of the search for one gap and rule: ten million posts."""
+
 _POSTS = Posts()
 
 
@@ -60,7 +63,12 @@ async def fill(
         log.warning("the search reaches back %d days: what was posted before is lost", SEARCH_DAYS)
     for rule in rules:
         query: Query | None = search(rule, post_id_at(since), until, now=now, usernames=usernames)
+        pages = 0
         while query is not None:
+            pages += 1
+            if pages > MOST_PAGES:
+                log.warning("the search has more than %d pages for one rule: what is older is lost", MOST_PAGES)
+                break
             answer = await _page(client, query, pause_s)
             for post in _POSTS.listed(answer.parsed):
                 yield _read(post, answer)

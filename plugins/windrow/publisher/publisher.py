@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from windrow.client import Client, StreamRefused
+from windrow.client import Client, LineTooLong, StreamRefused
 from windrow.errors import ApiUnreachable, StagingUnavailable, Unreadable
 from windrow.publisher.background import in_background
 from windrow.publisher.clock import Clock
@@ -53,7 +53,7 @@ class Publisher:
     """Publishes the posts that match the rules. Make one for each process.
 
     :param client: of the X API, entered by the caller; it has one connection more than the stream needs.
-    :param noted: called after each time the state was written down.
+    :param noted: called after each time the state was written down, if the stream has told something since.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Publisher:
         self._reconnect = Reconnect(self._tempo.pauses)
         self._clock = Clock()
         self._heard = 0.0
+        self._told = False
         self._rules_hold_from = time.monotonic()
         self._watermark = Watermark()
         self._gaps: asyncio.Queue[Gap] = asyncio.Queue()
@@ -123,6 +124,9 @@ class Publisher:
                 log.warning("%s; again in %.1f s", refused.what, pause_s)
                 if refused.status == 409:
                     await self._set_rules()
+            except LineTooLong as error:
+                await self._intake.set_aside(error.beginning, error.what)
+                pause_s = self._reconnect.after_break()
             except ApiUnreachable as error:
                 pause_s = self._reconnect.after_break()
                 log.warning("%s; again in %.1f s", error.what, pause_s)
@@ -150,6 +154,7 @@ class Publisher:
             log.warning("X says: %s", said.trouble)
             return
         self._reconnect.arrived()
+        self._told = True
         if said.record is None:
             self._count["heartbeats"] += 1
         else:
@@ -232,7 +237,9 @@ class Publisher:
         except StagingUnavailable as error:
             log.warning("the state cannot be written down: %s", error.what)
         else:
-            self._noted()
+            if self._told:
+                self._told = False
+                self._noted()
 
     def _state(self) -> dict[str, Any]:
         through = self._watermark.through

@@ -69,6 +69,8 @@ class Stream(ABC):
     """What the API allows in a window, where it does not tell in its headers how much is left."""
     headers: ClassVar[Mapping[str, str]] = {}
     """Sent with every call."""
+    owner_only: ClassVar[frozenset[str]] = frozenset()
+    """Fields that the API tells only to the owner of the token, about themselves: no answer keeps them."""
     revisits: ClassVar[bool] = False
     """True where the API tells cheaply that an answer still holds, see `windrow.revisits`."""
     follows: ClassVar[str] = ""

@@ -119,10 +119,18 @@ def _digest(row: Mapping[str, Any]) -> str:
     return "a" + hashlib.blake2b(who.encode(), digest_size=12, person=b"windrow").hexdigest()
 
 
+OWNER_ONLY = frozenset({
+    *("business_plus", "collaborators", "disk_usage", "ldap_dn", "notification_email", "owned_private_repos"),
+    *("plan", "private_gists", "total_private_repos", "two_factor_authentication"),
+})
+"""What GitHub's schema of a user has for the owner of the token alone (docs: "Get the authenticated user")."""
+
+
 class Users(GithubStream):
     """One record a user."""
 
     dataset = "github_users"
+    owner_only = OWNER_ONLY
     contract = Contract((
         Column("user_id", "id", Kind.INTEGER, "Number of the account; it stays when the login changes.", required=True),
         Column("login", "login", Kind.STRING, "Present login.", required=True),

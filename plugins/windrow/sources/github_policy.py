@@ -1,11 +1,9 @@
 """How GitHub refuses, and what follows from each refusal: in the order that its documentation gives."""
 
-import time
-
 import orjson
 
 from windrow.policy import HTTP_POLICY, Action, Complaint, on
-from windrow.response import Response
+from windrow.response import Response, retry_after_s
 
 _SILENT_S = 60.0
 """Pause after a secondary refusal that names none."""
@@ -62,10 +60,8 @@ def _graphql_complaint(response: Response) -> Complaint:
 
 
 def _until_reset(response: Response) -> float:
-    try:
-        return max(1.0, float(response.headers["X-RateLimit-Reset"]) - time.time() + 1.0)
-    except (KeyError, ValueError):
-        return _SILENT_S
+    left_s = retry_after_s(response.headers.get("X-RateLimit-Reset"))
+    return _SILENT_S if left_s is None else left_s + 1.0
 
 
 POLICY = HTTP_POLICY.preceded_by(

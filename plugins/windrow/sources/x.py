@@ -19,7 +19,7 @@ from windrow.contract import Column, Contract, Kind
 from windrow.errors import BadParameter, Unreadable
 from windrow.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.query import Query
-from windrow.response import Response
+from windrow.response import Response, retry_after_s
 from windrow.sources.base import Conversation, Planned, Request, Stream
 
 STREAM_PATH, RULES_PATH = "/2/tweets/search/stream", "/2/tweets/search/stream/rules"
@@ -69,8 +69,9 @@ def complaint(response: Response) -> Complaint:
         return Complaint("cap")
     reset = response.headers.get("x-rate-limit-reset", "")
     remaining = response.headers.get("x-rate-limit-remaining", "")
-    if response.status == 429 and remaining == "0" and reset.isdecimal():
-        return Complaint("window", max(1.0, int(reset) - datetime.now(UTC).timestamp()))
+    left_s = retry_after_s(reset) if reset else None
+    if response.status == 429 and remaining == "0" and left_s is not None:
+        return Complaint("window", max(1.0, left_s))
     return Complaint(wait_s=response.retry_after_s)
 
 

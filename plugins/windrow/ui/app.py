@@ -5,6 +5,7 @@ everywhere, scripts and styles, is open.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
 from airflow.sdk.exceptions import AirflowNotFoundException
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound
@@ -26,35 +27,37 @@ log = logging.getLogger(__name__)
 PREFIX = "/windrow"
 STATIC = Path(__file__).parent / "static"
 FRESH_S = 5.0
+LOOK_S = 2.0
+"""So long a request waits for a refresh; then it is answered with what is there."""
 see = requires_access_view(AccessView.PLUGINS)
 SEE = [Depends(see)]
 HEADERS = {
     "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
     # Should words of a post ever get into the page as markup, no script of theirs runs. Vega makes functions out of
     # its expressions, hence unsafe-eval, and puts styles on its elements.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'",
 }
-
-
-class _Static(StaticFiles):
-    """Files that browsers ask for anew: a page must not meet the scripts of the version before."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
+"""Sent with every answer. Browsers ask for files anew: a page must not meet the scripts of the version before."""
 
 app = FastAPI(title="Windrow", docs_url=None, redoc_url=None, openapi_url=None)
-app.mount("/static", _Static(directory=STATIC), name="static")
+app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+
+@app.middleware("http")
+async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
 @app.get("/boards/{name}/", dependencies=SEE)
 def page(name: str) -> FileResponse:
     """Show a board."""
     _declared(name)
-    return FileResponse(STATIC / "board.html", headers=HEADERS)
+    return FileResponse(STATIC / "board.html")
 
 
 @app.get("/boards/{name}/board", dependencies=SEE)
@@ -64,14 +67,22 @@ def board(name: str) -> dict[str, Any]:
 
 
 @app.get("/boards/{name}/data", dependencies=SEE)
-def data(name: str) -> Answer:
-    """Tell the rows of a board.
+async def data(name: str, response: Response) -> Answer:
+    """Tell the rows of a board: the newest that are there, without waiting long for newer ones.
 
     ``state`` is ready, empty or failed; ``reason`` says why, ``remedy`` what to do; ``asked_at`` is when BigQuery was
-    asked, ``now`` is the time of this server.
+    asked, ``now`` is the time of this server. Rows that could not be refreshed come with a ``reason``, too.
     """
     _declared(name)
-    return {**answers.answer(name), "now": _now()}
+    response.headers["Cache-Control"] = "no-store"
+    found = await answers.answer(name) or {
+        "state": "failed",
+        "rows": {},
+        "asked_at": _now(),
+        "reason": "BigQuery has not answered yet.",
+        "remedy": f"It is given {boards.PATIENCE_S:.0f} s for a query.",
+    }
+    return {**found, "now": _now()}
 
 
 def _answer(name: str) -> Answer:
@@ -83,11 +94,15 @@ def _answer(name: str) -> Answer:
     except Exception as error:
         reason, remedy = _why(error)
         log.warning("the rows of the board %s cannot be had: %s", name, reason, exc_info=error)
-        return {"state": "failed", "rows": {}, "asked_at": asked_at, "reason": reason, "remedy": remedy}
-    return {"state": "empty" if boards.is_empty(found) else "ready", "rows": found, "asked_at": asked_at}
+        before = _good.get(name, {"state": "failed", "rows": {}, "asked_at": asked_at})
+        return {**before, "reason": reason, "remedy": remedy}
+    _good[name] = {"state": "empty" if boards.is_empty(found) else "ready", "rows": found, "asked_at": asked_at}
+    return _good[name]
 
 
-answers = Kept(_answer, FRESH_S)
+_good: dict[str, Answer] = {}
+"""The last rows of each board that BigQuery gave."""
+answers = Kept(_answer, seconds=FRESH_S, patience_s=LOOK_S)
 
 
 def _why(error: Exception) -> tuple[str, str]:

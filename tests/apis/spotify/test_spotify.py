@@ -2,11 +2,11 @@
 
 import pytest
 
-from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, Catalogue
+from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, make_music
 from local_cloud.apis.testing import FakeApi
 from tests.apis.spotify.conftest import API, Ask, basic, switch
 
-MUSIC = Catalogue()
+MUSIC = make_music()
 """What the server has too: it is made of the same seed."""
 ARTIST = next(iter(MUSIC.artists.values()))
 TRACK = next(track for track in MUSIC.tracks.values() if track.features)

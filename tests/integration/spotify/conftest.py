@@ -1,12 +1,16 @@
 """The AWS side, MongoDB and the fake Spotify, with the connections that the DAGs use."""
 
+import functools
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import botocore.session
 import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
 from local_cloud import airflow_env, aws_resources
 from local_cloud.apis.testing import FakeApi
@@ -20,13 +24,26 @@ def lake(shared: SharedCloud) -> Settings:
     return shared.need("aws", "athena", "mongo")
 
 
-@pytest.fixture
-def dynamodb(lake: Settings) -> Any:
+@pytest.fixture(scope="session", autouse=True)
+def quick_clients() -> Iterator[None]:
+    """Make a client of AWS in milliseconds, as each test makes a dozen: a task, which makes one or two, need not care.
+
+    Botocore reads its description of AWS anew for each session: half a second of CPU, here once for all. To name the
+    caller in the user agent, Airflow looks through the sources of all modules in the stack, which below pytest is deep.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        patch.setattr(AwsGenericHook, "_get_caller", lambda self, *_: "Unknown")
+        yield
+
+
+@pytest.fixture(scope="session")
+def dynamodb(lake: Settings, quick_clients: None) -> Any:
     return aws_resources.client(lake, "dynamodb")
 
 
-@pytest.fixture
-def sqs(lake: Settings) -> Any:
+@pytest.fixture(scope="session")
+def sqs(lake: Settings, quick_clients: None) -> Any:
     return aws_resources.client(lake, "sqs")
 
 
@@ -37,7 +54,7 @@ def spotify(api: FakeApi) -> FakeApi:
 
 
 @pytest.fixture(autouse=True)
-def connections(monkeypatch: pytest.MonkeyPatch, lake: Settings, spotify: FakeApi) -> None:
+def connections(monkeypatch: pytest.MonkeyPatch, lake: Settings, dynamodb: Any, spotify: FakeApi) -> None:
     """Set what the local cloud sets for Airflow, with a database and tables as good as new."""
     _, port = spotify.address
     settings = Settings(root=lake.root, var=lake.var, **ports_of(lake) | {"api_port": port})
@@ -48,9 +65,8 @@ def connections(monkeypatch: pytest.MonkeyPatch, lake: Settings, spotify: FakeAp
         if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")):
             monkeypatch.setenv(name, value)
     for table, key in aws_resources.TABLES.items():
-        client = aws_resources.client(lake, "dynamodb")
-        for item in client.scan(TableName=table)["Items"]:
-            client.delete_item(TableName=table, Key={key: item[key]})
+        for item in dynamodb.scan(TableName=table)["Items"]:
+            dynamodb.delete_item(TableName=table, Key={key: item[key]})
 
 
 def ports_of(settings: Settings) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from botocore.exceptions import ClientError
 
 from local_cloud import aws_resources
@@ -97,6 +97,37 @@ def test_a_statement_that_fails_says_why_and_is_not_tried_again():
     assert ErrorPolicy().evaluate(told.value, 1, 3).action is RetryAction.FAIL
     with pytest.raises(StatementFailed, match="TABLE_NOT_FOUND"):
         athena().ask("SELECT x FROM steps.missing")
+
+
+class TaskInstance:
+    """What an operator of Athena tells about its query."""
+
+    def xcom_push(self, **_: object) -> None: ...
+
+
+def started(operator: AthenaFileOperator, sql: str) -> str | None:
+    operator.query, operator.output_location = sql, RESULTS
+    return operator.execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
+
+
+def test_a_short_query_is_waited_for_in_place():
+    operator = AthenaCheckOperator(task_id="check", path="athena/check.sql")
+    assert started(operator, "SELECT 1 = 1 AS a") == operator.query_execution_id
+    with pytest.raises(CheckFailed, match="does not hold: a"):
+        started(operator, "SELECT 1 = 2 AS a")
+    with pytest.raises(StatementFailed, match=r"of athena/check\.sql ended as FAILED: TABLE_NOT_FOUND.*missing"):
+        started(operator, "SELECT x FROM steps.missing")
+
+
+def test_a_long_query_is_deferred(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windrow.hooks.athena.SHORT_S", 0.0)
+    operator = AthenaFileOperator(task_id="count", path="athena/some.sql")
+    rows = ", ".join(f"({n})" for n in range(700))
+    tables = ", ".join(f"(VALUES {rows}) AS t{n} (n{n})" for n in range(3))
+    with pytest.raises(TaskDeferred) as deferred:
+        started(operator, f"SELECT COUNT(*) FROM {tables} WHERE n0 + n1 + n2 = 700")
+    assert deferred.value.method_name == "execute_complete"
+    operator.hook.stop_query(operator.query_execution_id)
 
 
 def test_what_aws_calls_wrong_is_not_tried_again_and_a_throttle_is():

@@ -5,7 +5,6 @@ import uuid
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud import aws_resources
 from local_cloud.settings import LAKE, Settings
@@ -32,9 +31,8 @@ def ask(sql: str) -> list[dict[str, str | None]]:
 def run(operator: Any, sql: str) -> None:
     """Run an operator until its query has ended."""
     operator.query, operator.output_location = sql, RESULTS
-    with pytest.raises(TaskDeferred):
-        operator.execute(CONTEXT)
-    assert operator.hook.poll_query_status(operator.query_execution_id, sleep_time=0.1) == "SUCCEEDED"
+    operator.execute(CONTEXT)
+    assert operator.hook.check_query_status(operator.query_execution_id) == "SUCCEEDED"
 
 
 @pytest.fixture

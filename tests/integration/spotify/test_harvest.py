@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
-from local_cloud.apis.spotify.catalogue import Catalogue
+from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.apis.testing import FakeApi
 from windrow.errors import ConnectionUnusable, CredentialsRejected
 from windrow.hooks.staging import staging
@@ -15,7 +15,7 @@ from windrow.operators.harvest import HarvestOperator
 from windrow.operators.plan import PlanOperator
 from windrow.plan import Run
 
-IDS = list(Catalogue().artists)[:5]
+IDS = list(make_music().artists)[:5]
 
 
 def step(operator: type, dataset: str, **arguments: Any) -> Any:
@@ -46,7 +46,7 @@ def test_audio_features_are_planned_from_the_top_tracks_of_the_run(context, spot
 def test_albums_of_all_pages_are_one_answer(context, spotify: FakeApi):
     spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
     may = {"batches": False, "top_tracks": False, "audio_features": False}
-    many = max(Catalogue().artists.values(), key=lambda artist: len(artist.albums))
+    many = max(make_music().artists.values(), key=lambda artist: len(artist.albums))
     step(PlanOperator, "spotify_albums", given={"artists": [many.id], "capabilities": may}).execute(context)
     step(HarvestOperator, "spotify_albums").execute(context)
 

@@ -8,13 +8,13 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
-from local_cloud.apis.spotify.catalogue import Catalogue
+from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.apis.testing import FakeApi
 from windrow.errors import BadParameter
 from windrow.hooks.items import Items
 from windrow.operators.known_artists import KnownArtistsOperator, RequireAllNamesOperator
 
-BY_NAME = {artist.name: artist.id for artist in Catalogue().artists.values()}
+BY_NAME = {artist.name: artist.id for artist in make_music().artists.values()}
 
 
 def known(context: dict[str, Any], *artists: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local_cloud import top_tracks
-from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, Catalogue
+from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, make_music
 from local_cloud.apis.testing import FakeApi
 from local_cloud.errors import LocalCloudError
 from local_cloud.settings import Settings
@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "include" / "functions"))
 
 import package_lambda  # noqa: E402
 
-WREN = next(artist for artist in Catalogue().artists.values() if artist.name == "Wren")
+WREN = next(artist for artist in make_music().artists.values() if artist.name == "Wren")
 
 
 @pytest.fixture(scope="session")

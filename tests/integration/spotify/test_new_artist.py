@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 
-from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, Catalogue
+from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, make_music
 from local_cloud.apis.testing import FakeApi
 from windrow.errors import BadParameter, QueryRefused
 from windrow.hooks.items import Items
@@ -18,7 +18,7 @@ from windrow.operators.plan import PlanOperator
 from windrow.operators.spotify import CapabilitiesOperator
 from windrow.sources.spotify_access import CLIENTS
 
-MUSIC = Catalogue()
+MUSIC = make_music()
 BY_NAME = {artist.name: artist for artist in MUSIC.artists.values()}
 DATASET = "spotify_top_tracks"
 

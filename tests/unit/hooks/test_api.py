@@ -208,6 +208,20 @@ def test_an_unknown_field_is_refused_with_the_known_ones(connect: Any):
     assert "'rate_per_s'" in refused.value.advice
 
 
+def test_other_origins_are_those_that_are_named(connect: Any):
+    hook = connect(host="api.example", extra={"origins": ["https://b.example", "http://c.example:81/"]})
+    origins = hook.client(STREAM, MemoryBook())._origins
+    assert sorted(map(str, origins)) == ["http://c.example:81", "https://api.example", "https://b.example"]
+
+
+@pytest.mark.parametrize(
+    "bad", ["https://b.example", ["b.example"], ["https://b.example/path"], ["https://a:b@c"], ["ftp://x"], [7], [None]]
+)
+def test_an_origin_that_is_none_is_refused(connect: Any, bad: object):
+    with pytest.raises(ConnectionUnusable, match=r"'ships' has origins = "):
+        connect(host="api.example", extra={"origins": bad}).client(STREAM, MemoryBook())
+
+
 @pytest.mark.parametrize("extra", ['{"rate_per_s": 5', "rate_per_s=5", "[]", "5", '"rate_per_s"'])
 def test_an_extra_that_is_no_object_is_refused(connect: Any, extra: str):
     """Airflow takes a garbled extra for an empty one: the API would be asked without limit and without token."""
@@ -315,6 +329,7 @@ def test_a_connection_without_tokens_has_no_pool(connect: Any):
         ({"tokens": [POOLED, 7]}, "token 2 of 2 that is none"),
         ({"tokens": [POOLED, " "]}, "token 2 of 2 that is none"),
         ({"tokens": [{"token": POOLED, "owner": 7}]}, "token 1 of 1 that is none"),
+        ({"tokens": [f"{POOLED}\r\nX: y"]}, "token 1 of 1 that is none"),
         ({"tokens": [{"token": POOLED, "owner": "a", "more": 1}]}, "token 1 of 1 that is none"),
         ({"apps": [{"app_id": "1"}]}, "app 1 .*lacks 'installation_id'"),
         ({"apps": ["x"]}, "app 1 .*lacks"),

@@ -94,9 +94,15 @@ def test_a_line_that_arrives_ends_the_row():
 
 
 def test_the_end_of_a_window_is_waited_for():
+    window = {"x-rate-limit-remaining": "0", "x-rate-limit-reset": str(time.time() + 5_000)}
+
+    assert Reconnect(Pauses()).after_refusal(refused(429, **window)) == pytest.approx(5_000, abs=5)
+
+
+def test_a_window_that_ends_in_another_age_is_none():
     window = {"x-rate-limit-remaining": "0", "x-rate-limit-reset": "99999999999"}
 
-    assert Reconnect(Pauses()).after_refusal(refused(429, **window)) > 1e9
+    assert Reconnect(Pauses()).after_refusal(refused(429, **window)) == Pauses().throttled_first
 
 
 def test_rules_that_are_missing_are_no_end():

@@ -8,6 +8,7 @@ import { ago, clock, number, percent, span } from "./words.js";
 const ASK_MS = 60_000;
 const MOST_PAUSES = 8;
 const TODAY_MS = 12 * 3600_000;
+const LATE = 3; // refreshes: rows that are older are said to be
 const byId = (id) => document.getElementById(id);
 const root = document.documentElement;
 const state = { board: null, found: null, charts: [], failures: 0, skew: 0, width: 0, looks: 0 };
@@ -56,10 +57,12 @@ async function draw() {
 function enter(name, { kind = "", heading = "", lines = [], again = false } = {}) {
   root.dataset.state = name;
   const time = state.found && clock(state.found.asked_at, "second");
+  const behind = time && now() - Date.parse(state.found.asked_at) > LATE * 1000 * state.board.refresh_s;
   const fresh = time ? `Updated ${time}, every ${state.board.refresh_s} s. Times: ${zone()}.` : "Loading …";
   const old = time ? `Not up to date: as of ${time}, ${zone()}.` : "Not loaded.";
-  byId("status").textContent = name === "failed" ? old : fresh;
-  byId("status").classList.toggle("alarm", name === "failed");
+  const late = name === "failed" || behind;
+  byId("status").textContent = late ? old : fresh;
+  byId("status").classList.toggle("alarm", late);
 
   const box = byId("notice").firstElementChild;
   box.hidden = !heading;
@@ -140,8 +143,9 @@ async function refresh() {
     if (found.state === "failed") throw failure(found.reason, found.remedy);
     state.skew = Date.parse(found.now) - Date.now();
     state.found = found;
-    state.failures = 0;
     await (found.state === "empty" ? showEmpty() : showRows());
+    if (found.state === "ready" && found.reason) throw failure(found.reason, found.remedy); // rows of before
+    state.failures = 0;
   } catch (error) {
     state.failures += 1;
     showFailure(error);

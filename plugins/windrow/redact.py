@@ -1,0 +1,105 @@
+"""What may leave the process: texts in which no secret is left, however it is spelled.
+
+Whoever holds a secret tells it to `know`: token flows, and the hooks that read connections. Whatever leaves is passed
+through `blot`: the messages of all errors, what an API said, alerts. Bodies that are stored are passed through
+`blot_sent` instead: they lose nothing but the credentials that were sent for them, as an API may echo its headers.
+"""
+
+import base64
+import html.entities
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
+from functools import cache
+
+STARS = "***"
+SHORTEST = 6
+"""Characters of a secret that can be told from a word."""
+PART = 12
+"""So many characters of the beginning, or of the end, tell too much already."""
+MOST = 2_000
+"""Secrets that are remembered; the oldest are forgotten, as are tokens that have died long ago."""
+_RUN = re.compile(r"[A-Za-z0-9]+")
+_DISGUISED = re.compile(r"%(?:25)*(?:3\d|[46][1-9a-fA-F]|[57][0-9aA])|\\u00[3-7]|&#")
+"""A letter or a digit that is escaped, though nothing asks for it."""
+_NAMED: dict[str, list[str]] = {}
+for _name, _sign in html.entities.html5.items():
+    _NAMED.setdefault(_sign, []).append(_name)
+
+
+class Secret:
+    """One secret, and how to find it. The patterns are made when they are first needed: there are many spellings."""
+
+    def __init__(self, text: str) -> None:
+        self._forms = _forms(text)
+        self._cores = [max(_RUN.findall(form) or [""], key=len) for form in self._forms]
+        self._pattern: re.Pattern[str] | None = None
+
+    def blot(self, text: str) -> str:
+        """Return the text without it."""
+        if not any(core in text for core in self._cores) and not _DISGUISED.search(text):
+            return text  # as of most texts: letters and digits look the same in all other spellings
+        if self._pattern is None:
+            self._pattern = re.compile("|".join("".join(map(_spellings, form)) for form in self._forms))
+        return self._pattern.sub(STARS, text)
+
+
+_known: OrderedDict[str, Secret] = OrderedDict()
+
+
+def know(*texts: str | None) -> None:
+    """Remember secrets, for as long as this process runs. One that is too short to be told from a word is left out."""
+    for text in texts:
+        for line in (text or "").splitlines():  # a private key has many
+            if len(line) >= SHORTEST and not line.startswith("-----"):
+                _known.pop(line, None)
+                _known[line] = Secret(line)
+    while len(_known) > MOST:
+        _known.popitem(last=False)
+
+
+def blot(text: str) -> str:
+    """Return a text without the secrets that are known."""
+    for secret in list(_known.values()):
+        text = secret.blot(text)
+    return text
+
+
+def blot_sent(text: str, headers: Iterable[str]) -> str:
+    """Return what an API answered without the credentials in the headers that signed the call."""
+    for header in headers:
+        for word in header.split()[-1:]:  # "Bearer TOKEN"
+            text = (_known.get(word) or Secret(word)).blot(text) if len(word) >= SHORTEST else text
+    return text
+
+
+def _forms(text: str) -> list[str]:
+    """Return the texts to look for, the longest first: all of it, its two ends, and its base64 wherever that begins."""
+    parts = [text[:PART], text[-PART:]] if len(text) > PART else []
+    coded = []
+    for before in range(3):
+        code = base64.b64encode(b"\0" * before + text.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+        first, last = -(-before * 8 // 6), (before + len(text.encode("utf-8", "surrogatepass"))) * 8 // 6
+        piece = code[first:last]  # what does not depend on what stands around it
+        coded += [piece, piece.replace("+", "-").replace("/", "_")] if len(piece) >= SHORTEST else []
+    return list(dict.fromkeys([text, *coded, *parts]))
+
+
+@cache
+def _spellings(sign: str) -> str:
+    """Return a pattern of how a character is written in JSON, in URLs and forms, in HTML, and plainly."""
+    number = ord(sign)
+    octets = sign.encode("utf-8", "surrogatepass")
+    utf16 = sign.encode("utf-16-be", "surrogatepass")
+    halves = [utf16[:2], utf16[2:]] if len(utf16) > 2 else [utf16]
+    ways = [
+        re.escape(sign),
+        "".join(rf"\\+u(?i:{half.hex()})" for half in halves),
+        rf"\\+{re.escape(sign)}" if sign in '/"\\' else "",
+        "".join(f"%(?:25)*(?i:{octet:02x})" for octet in octets),
+        r"\+" if sign == " " else "",
+        rf"&#0*{number};?",
+        rf"&#[xX]0*(?i:{number:x});?",
+        *(f"&{re.escape(name)}" for name in _NAMED.get(sign, [])),
+    ]
+    return f"(?:{'|'.join(sorted(filter(None, ways), key=len, reverse=True))})"
