@@ -57,7 +57,7 @@ def test_a_kill_loses_no_task(tmp_path: Path, worker: Worker) -> None:
     var = tmp_path / "var"
     with running({"cloud-tasks"}, var) as settings:
         bench = Bench(settings.cloud_tasks_port, settings.cloud_tasks_http_port, worker)
-        bench.make({"max_dispatches_per_second": 200}, max_attempts=50)
+        bench.make({"max_dispatches_per_second": 50}, max_attempts=50)
         released = threading.Event()
         worker.answers[bench.path] = lambda call, _: Answer(
             # the first attempt of this one is in flight when the kill comes
