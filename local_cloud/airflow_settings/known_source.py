@@ -63,6 +63,10 @@ SOURCES: Mapping[str, Source] = {
         gcp_storage_emulator__handlers__buckets="ce160c2cffdc84937d868a80ea91bed8141b5c2eae9cd623db228cf9fcfec01f",
     ),
     **_of(
+        *("functions-framework", "3.10.2", "emulators/function.py"),
+        functions_framework___cli="3497d6adc06227356939ca777eac1d856d8e07ef6884d827dc8bb59b991630ea",
+    ),
+    **_of(
         *("nx-27017", "0.8.1", "emulators/mongo.py"),
         nx_27017__daemon="198faabe59bbc0c0217abe86d72ed001bf4398a39e1c521d1beef537b9a41e36",
     ),

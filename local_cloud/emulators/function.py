@@ -4,6 +4,7 @@ from typing import Any
 
 from functions_framework import _cli, create_app
 
+from local_cloud.airflow_settings import known_source
 from local_cloud.emulators import guard
 
 
@@ -16,6 +17,7 @@ def guarded_app(*arguments: Any) -> Any:
 
 def main() -> None:
     """Serve until SIGTERM."""
+    known_source.check(_cli)
     guard.install()
     _cli.create_app = guarded_app
     _cli._cli()

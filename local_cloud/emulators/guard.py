@@ -12,6 +12,8 @@ import inspect
 import os
 import socket
 import sys
+import time
+import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,9 @@ from typing import Any
 REASON = "The local cloud serves programs of this machine. It refuses web pages: {}.\n"
 HERE = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-_LENGTH = {4: 8, 16: 32}
+_TRUSTED_S = 5.0
+"""For so long a connection of gRPC that was looked at is not looked at again: it costs milliseconds a call."""
+_MOST_LET_IN = 1_000
 
 Asgi = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -75,7 +79,11 @@ def aiohttp_middleware() -> Any:
 
 
 def is_stranger(peer: tuple[str, int], server: tuple[str, int]) -> bool:
-    """Say whether the other end of a connection belongs to another user. Where nobody can tell, it does not."""
+    """Say whether the other end of a connection does not belong to the user of this process.
+
+    A connection that the kernel does not list has no owner any more, so it does not. Elsewhere than on Linux nobody
+    can tell, and all are let in.
+    """
     if not _TABLES[0].exists():
         return False
     wanted = {(_written(*peer, length), _written(*server, length)) for length in (4, 16)}
@@ -128,37 +136,70 @@ def _refuse_pages() -> None:
 
 
 def _guard_grpc() -> None:
-    """Guard servers of gRPC, whose core accepts connections itself: each call is looked at."""
+    """Guard servers of gRPC, whose core accepts connections itself: their calls are looked at."""
     try:
         import grpc  # noqa: PLC0415 - not every service's environment has it
         from grpc import aio  # noqa: PLC0415
     except ImportError:
         return
-
-    def check(context: Any) -> bool:
-        kind, _, address = context.peer().partition(":")
-        host, _, port = address.replace("%5B", "[").replace("%5D", "]").rpartition(":")
-        return kind in {"ipv4", "ipv6"} and bool(_owners_of_peer(host.strip("[]"), int(port)) - {os.getuid()})
-
-    class Interceptor(grpc.ServerInterceptor):
-        def intercept_service(self, continuation: Any, details: Any) -> Any:
-            handler = continuation(details)
-            return handler and _checked(grpc, handler, check, is_async=False)
-
-    class AsyncInterceptor(aio.ServerInterceptor):
-        async def intercept_service(self, continuation: Any, details: Any) -> Any:
-            handler = await continuation(details)
-            return handler and _checked(grpc, handler, check, is_async=True)
-
-    def with_interceptor(make: Any, interceptor: Any, *args: Any, **kwargs: Any) -> Any:
-        kwargs["interceptors"] = [interceptor, *(kwargs.get("interceptors") or ())]
-        return make(*args, **kwargs)
-
-    grpc.server = partial(with_interceptor, grpc.server, Interceptor())
-    aio.server = partial(with_interceptor, aio.server, AsyncInterceptor())
+    grpc.server = partial(_guarded_server, grpc, grpc.server, is_async=False)
+    aio.server = partial(_guarded_server, grpc, aio.server, is_async=True)
 
 
-def _checked(grpc: Any, handler: Any, is_refused: Callable[[Any], bool], *, is_async: bool) -> Any:
+class _Door:
+    """Who may call one server of gRPC."""
+
+    def __init__(self) -> None:
+        self.addresses: list[tuple[str, int]] = []
+        self._let_in: dict[str, float] = {}
+
+    def refuses(self, context: Any) -> bool:
+        """Say whether a call comes from a stranger. A connection is looked at again after `_TRUSTED_S`."""
+        peer = context.peer()
+        kind, _, address = urllib.parse.unquote(peer).partition(":")
+        if kind not in {"ipv4", "ipv6"} or self._let_in.get(peer, 0.0) > time.monotonic():
+            return False
+        host, _, port = address.rpartition(":")
+        if all(is_stranger((host.strip("[]"), int(port)), here) for here in self.addresses):
+            return True
+        if len(self._let_in) > _MOST_LET_IN:
+            self._let_in.clear()
+        self._let_in[peer] = time.monotonic() + _TRUSTED_S
+        return False
+
+
+def _guarded_server(grpc: Any, make: Any, *arguments: Any, is_async: bool, **options: Any) -> Any:
+    """Make a server that looks who calls, and remembers where it listens."""
+    door = _Door()
+    base = grpc.aio.ServerInterceptor if is_async else grpc.ServerInterceptor
+
+    class Interceptor(base):  # type: ignore[misc]
+        if is_async:
+
+            async def intercept_service(self, continuation: Any, details: Any) -> Any:
+                handler = await continuation(details)
+                return handler and _checked(grpc, handler, door.refuses, is_async=True)
+
+        else:
+
+            def intercept_service(self, continuation: Any, details: Any) -> Any:
+                handler = continuation(details)
+                return handler and _checked(grpc, handler, door.refuses, is_async=False)
+
+    options["interceptors"] = [Interceptor(), *(options.get("interceptors") or ())]
+    server = make(*arguments, **options)
+    listen = server.add_insecure_port
+
+    def add_insecure_port(address: str) -> int:
+        port = listen(address)
+        door.addresses.append((address.rpartition(":")[0].strip("[]"), port))
+        return int(port)
+
+    server.add_insecure_port = add_insecure_port
+    return server
+
+
+def _checked(grpc: Any, handler: Any, refuses: Callable[[Any], bool], *, is_async: bool) -> Any:
     """Make a handler that looks who calls, and then does what the given one does."""
     requests = "stream" if handler.request_streaming else "unary"
     responses = "stream" if handler.response_streaming else "unary"
@@ -166,18 +207,18 @@ def _checked(grpc: Any, handler: Any, is_refused: Callable[[Any], bool], *, is_a
     refusal = (grpc.StatusCode.PERMISSION_DENIED, REASON.format("a process of another user").strip())
 
     def answer(request: Any, context: Any) -> Any:
-        if is_refused(context):
+        if refuses(context):
             context.abort(*refusal)
         return inner(request, context)
 
     async def answer_async(request: Any, context: Any) -> Any:
-        if is_refused(context):
+        if refuses(context):
             await context.abort(*refusal)
         found = inner(request, context)
         return await found if inspect.isawaitable(found) else found
 
     async def answer_by_and_by(request: Any, context: Any) -> Any:
-        if is_refused(context):
+        if refuses(context):
             await context.abort(*refusal)
         async for each in inner(request, context):
             yield each
@@ -187,14 +228,3 @@ def _checked(grpc: Any, handler: Any, is_refused: Callable[[Any], bool], *, is_a
         behaviour = answer_by_and_by if inspect.isasyncgenfunction(inner) else answer_async
     make = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
     return make(behaviour, handler.request_deserializer, handler.response_serializer)
-
-
-def _owners_of_peer(host: str, port: int) -> set[int]:
-    """Return the user ids behind the other end of a connection of gRPC: its port may be that of an old one, too."""
-    wanted = {_written(host, port, length) for length in (4, 16)}
-    found = set()
-    for table in _TABLES:
-        with contextlib.suppress(OSError):
-            rows = [line.split() for line in table.read_text().splitlines()[1:]]
-            found |= {int(fields[7]) for fields in rows if fields[1] in wanted}
-    return found

@@ -5,9 +5,7 @@ What an answer means is decided by the `ResponsePolicy`, never here.
 
 import asyncio
 import codecs
-import json
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -21,8 +19,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from windrow import bounds
 from windrow.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.auth import Auth
+from windrow.bounds import LARGEST_ASIDE
 from windrow.errors import (
     ApiError,
     ApiUnreachable,
@@ -36,7 +36,7 @@ from windrow.ledger import Ledger
 from windrow.pacing import Pace
 from windrow.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.query import Query
-from windrow.redact import blot, blot_sent
+from windrow.redact import blot, blot_sent, without
 from windrow.response import Response
 from windrow.revisits import Kept, Revisits
 
@@ -46,8 +46,6 @@ Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` when it is not what the API promises."""
 MOST_REDIRECTS = 10
 """Redirects of one call. Browsers follow 20."""
-LARGEST_ASIDE = 1_000_000
-"""Bytes of what is no answer: a token, the refusal of a stream, a line of a stream."""
 _BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
 """What a broken wire raises. The second comes from aiohttp's parser in Python, which some machines have alone."""
 _GRACE_S = 1.0
@@ -219,11 +217,11 @@ class Client:
                 self.events[f"http_{got.status}"] += 1
                 if got.status != HTTPStatus.OK:
                     async with asyncio.timeout(self.limits.timeout_s):
-                        body, cut = await _body(got, LARGEST_ASIDE)
+                        body, cut = await self._body(got, LARGEST_ASIDE)
                     response = Response(got.status, body, got.headers, cut=cut, signature=signature)
                     raise StreamRefused(self.name, response, self._policy.judge(response))
                 opened(got.headers)
-                async for line in _lines(got.content, silence_s, self.name):
+                async for line in bounds.lines(got.content.readany, silence_s, self.name):
                     yield line
         except _BROKEN as error:
             self.events["no_answer"] += 1
@@ -342,12 +340,19 @@ class Client:
                     allow_redirects=False,
                 ) as got,
             ):
-                body, cut = await _body(got, LARGEST)
+                body, cut = await self._body(got, LARGEST)
         except (*_BROKEN, ValueError) as error:
             self.events["no_answer"] += 1
             return Response(trouble=_describe(error))
         self.events[f"http_{got.status}"] += 1
         return Response(got.status, body, got.headers, cut=cut)
+
+    async def _body(self, got: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
+        """Read a body, decompressed; of a larger one the beginning. Its connection is then closed."""
+        body, cut = await bounds.body(got.content.iter_any(), most)
+        if cut:
+            got.close()
+        return body, cut
 
     async def _exchange(
         self,
@@ -365,7 +370,7 @@ class Client:
                     method, url.lstrip("/"), data=form, headers=headers, allow_redirects=False
                 ) as got,
             ):
-                body, cut = await _body(got, LARGEST_ASIDE)
+                body, cut = await self._body(got, LARGEST_ASIDE)
         except (*_BROKEN, ValueError) as error:
             return Response(trouble=_describe(error))
         trouble = f"more than {LARGEST_ASIDE:,} bytes, where the connection was cut" if cut else ""
@@ -404,7 +409,7 @@ class Client:
             raise Unreadable(f"no JSON: {error}", key=query.key) from None
         read(query, parsed)
         if self._owner_only:
-            response = replace(response, body=_without(self._owner_only, response.body))
+            response = replace(response, body=without(self._owner_only, response.body))
         return _settled(query, Outcome.ANSWERED, response, self._next_link(query, response))
 
     def _next_link(self, query: Query, response: Response) -> str:
@@ -430,7 +435,7 @@ class Client:
     def _rejected(self, query: Query, response: Response, reason: str) -> Rejected:
         """Make what goes into the quarantine. A page that names a next one is a part of an answer; so is a cut body."""
         if self._owner_only:
-            response = replace(response, body=_without(self._owner_only, response.body))
+            response = replace(response, body=without(self._owner_only, response.body))
         incomplete = bool(response.next_link) or response.cut
         return Rejected(query, response.status or 0, kept(_text(response)), reason, datetime.now(UTC), incomplete)
 
@@ -476,71 +481,6 @@ class StreamRefused(ApiError):
             status=response.status,
         )
         self.verdict = verdict
-
-
-class LineTooLong(ApiUnreachable):
-    """A line of a stream goes on for more than `LARGEST_ASIDE` bytes. ``beginning`` is that much of it."""
-
-    def __init__(self, name: str, beginning: bytes) -> None:
-        super().__init__(
-            f"The stream of '{name}' sent {len(beginning):,} bytes without the end of a line, so it is closed.",
-            advice="Nothing: it is opened again. If it stays, look at what the API sends: it is in the quarantine.",
-        )
-        self.beginning = beginning
-
-
-async def _lines(content: aiohttp.StreamReader, silence_s: float, name: str) -> AsyncIterator[bytes]:
-    """Cut a body into lines, without their ends.
-
-    :raises TimeoutError: no line came for so long, whatever the transport makes of what did.
-    :raises LineTooLong: one has no end.
-    """
-    rest = bytearray()
-    silent_from = asyncio.get_running_loop().time()
-    while True:
-        async with asyncio.timeout_at(silent_from + silence_s):
-            data = await content.readany()
-        if not data:
-            return
-        rest += data
-        *whole, rest = rest.split(b"\n")
-        for line in whole:
-            yield bytes(line.removesuffix(b"\r"))
-        if whole:
-            silent_from = asyncio.get_running_loop().time()
-        if len(rest) > LARGEST_ASIDE:
-            raise LineTooLong(name, bytes(rest[:LARGEST_ASIDE]))
-
-
-async def _body(got: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
-    """Read a body, decompressed, and say whether it had to be cut at ``most`` bytes; the connection is then closed."""
-    pieces, size = [], 0
-    async for piece in got.content.iter_any():
-        pieces.append(piece)
-        size += len(piece)
-        if size > most:
-            got.close()
-            return b"".join(pieces)[:most], True
-    return b"".join(pieces), False
-
-
-def _without(fields: Collection[str], body: bytes) -> bytes:
-    """Return JSON without these fields, wherever they are. A body that has none of them stays as it was written."""
-    if not any(f'"{name}"'.encode() in body for name in fields):
-        return body
-    try:
-        found = _pruned(json.loads(body), fields)  # the standard library keeps integers of any length
-    except ValueError:  # cut, or garbled: what looks like one of them goes, with its value
-        named = "|".join(map(re.escape, fields))
-        value = r'"(?:[^"\\]|\\.)*"?|\{[^}]*\}?|\[[^]]*\]?|[^,}\]]*'
-        return re.sub(rf'"(?:{named})"\s*:\s*(?:{value}),?'.encode(), b"", body)
-    return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _pruned(value: object, fields: Collection[str]) -> object:
-    if isinstance(value, dict):
-        return {name: _pruned(each, fields) for name, each in value.items() if name not in fields}
-    return [_pruned(each, fields) for each in value] if isinstance(value, list) else value
 
 
 class _Throttled:

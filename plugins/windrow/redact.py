@@ -7,9 +7,10 @@ through `blot`: the messages of all errors, what an API said, alerts. Bodies tha
 
 import base64
 import html.entities
+import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 
 STARS = "***"
@@ -103,3 +104,25 @@ def _spellings(sign: str) -> str:
         *(f"&{re.escape(name)}" for name in _NAMED.get(sign, [])),
     ]
     return f"(?:{'|'.join(sorted(filter(None, ways), key=len, reverse=True))})"
+
+
+def without(fields: Collection[str], body: bytes) -> bytes:
+    """Return JSON without these fields, wherever they are. A body that has none of them stays as it was written.
+
+    In a body that is no JSON, being cut or garbled, what looks like one of them goes, with its value.
+    """
+    if not any(f'"{name}"'.encode() in body for name in fields):
+        return body
+    try:
+        found = _pruned(json.loads(body), fields)  # the standard library keeps integers of any length
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        named = "|".join(map(re.escape, fields))
+        value = r'"(?:[^"\\]|\\.)*"?|\{[^}]*\}?|\[[^]]*\]?|[^,}\]]*'
+        return re.sub(rf'"(?:{named})"\s*:\s*(?:{value}),?'.encode(), b"", body)
+
+
+def _pruned(value: object, fields: Collection[str]) -> object:
+    if isinstance(value, dict):
+        return {name: _pruned(each, fields) for name, each in value.items() if name not in fields}
+    return [_pruned(each, fields) for each in value] if isinstance(value, list) else value

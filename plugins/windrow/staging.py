@@ -44,9 +44,9 @@ Figures = dict[str, Any]
 _KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
 _SELECTION_MS = 10_000
+"""How long the driver looks for a server."""
 SOCKET_MS = 60_000
 """The longest silence of MongoDB within one call: a server that hangs is not waited for for ever."""
-"""How long the driver looks for a server."""
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 

@@ -5,10 +5,23 @@ from http.client import HTTPConnection
 
 import pytest
 
+from local_cloud.apis.testing import FakeApi
+from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
 from windrow.hooks.stores import GcsStore
 
 CONNECTION = "google_cloud_default"
+
+
+def youtube_connection(api: FakeApi) -> str:
+    """Return the Airflow connection to the fake YouTube, as JSON."""
+    return json.dumps({
+        "conn_type": "http",
+        "host": api.url,
+        "login": api.client.client_id,
+        "password": api.client.client_secret,
+        "extra": {"token_path": "/token", "refresh_token": DEMO_REFRESH_TOKEN},
+    })
 
 
 @pytest.fixture

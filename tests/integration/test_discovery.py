@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -165,6 +166,21 @@ def test_a_conversation_may_end_with_a_question(shop: ScriptedApi, staging: Stag
 
     assert discover(shop.url, staging, Asking()) == (Plan(RUN, 1, 1, 1), 1)
     assert discover(shop.url, staging, Asking())[1] == 0
+
+
+def test_lists_that_never_end_make_no_plan(shop: ScriptedApi, staging: Staging, monkeypatch: pytest.MonkeyPatch):
+    class Endless(Items):
+        def plan(self, request: Request) -> Conversation:
+            for page in itertools.count():
+                yield Query.of("/shelves", {"page": str(page)})
+
+    shop.answers(Reply([]))
+    monkeypatch.setattr("windrow.discovery.MOST_LISTS", 3)
+    with pytest.raises(QueryRefused, match=r"'shelves\?page=3'.*it comes after 3 others"):
+        discover(shop.url, staging, Endless())
+    assert len(shop.asked) == 3
+    with pytest.raises(PlanMissing):
+        staging.plan(RUN)
 
 
 def test_no_content_is_told_as_nothing(shop: ScriptedApi, staging: Staging):

@@ -12,8 +12,8 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube.catalog import CHANNELS
-from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import Settings
+from tests.integration.conftest import youtube_connection
 from windrow.errors import (
     ApiUnreachable,
     BadParameter,
@@ -132,11 +132,7 @@ def test_an_api_that_lists_nothing_leaves_nothing_to_harvest(connect, context, a
 @pytest.fixture
 def plan_videos(connect, context, api, monkeypatch):
     """Run the first task of youtube_analytics with these params."""
-    youtube = {
-        "conn_type": "http", "host": api.url, "login": api.client.client_id, "password": api.client.client_secret,
-        "extra": {"token_path": "/token", "refresh_token": DEMO_REFRESH_TOKEN},
-    }  # fmt: skip
-    monkeypatch.setenv("AIRFLOW_CONN_YOUTUBE", json.dumps(youtube))
+    monkeypatch.setenv("AIRFLOW_CONN_YOUTUBE", youtube_connection(api))
 
     def plan(**params: str) -> Any:
         declared = {"start_date": None, "end_date": None, "channel": None, "granularity": "range"}

@@ -22,8 +22,8 @@ from airflow.sdk.execution_time.comms import (
 )
 from airflow.sdk.execution_time.context import AssetStateStoreAccessors, OutletEventAccessors
 
-from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import BUCKET, Settings
+from tests.integration.conftest import youtube_connection
 from windrow import sources
 from windrow.answer import Answer, Outcome
 from windrow.errors import CountsDisagree
@@ -255,11 +255,7 @@ def test_without_a_watermark_asset_there_is_none(state):
 
 def test_a_plan_that_stands_keeps_its_days_though_the_watermark_has_moved(state, run_id, api, monkeypatch):
     """As when an older run is cleared: what it expects must be what it asked for."""
-    youtube = {
-        "conn_type": "http", "host": api.url, "login": api.client.client_id, "password": api.client.client_secret,
-        "extra": {"token_path": "/token", "refresh_token": DEMO_REFRESH_TOKEN},
-    }  # fmt: skip
-    monkeypatch.setenv("AIRFLOW_CONN_YOUTUBE", json.dumps(youtube))
+    monkeypatch.setenv("AIRFLOW_CONN_YOUTUBE", youtube_connection(api))
     with DAG("plan", schedule=None):
         task = PlanOperator(task_id="plan", dataset=STREAM.dataset, conn_id="youtube", watermark=ASSET)
     context = context_of(f"planned {run_id}", task)

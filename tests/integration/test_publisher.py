@@ -26,6 +26,7 @@ from tests.scripted_api import Reply, ScriptedApi
 from tests.shared_cloud import SharedCloud
 from tests.x_table import post
 from windrow.auth import StaticToken
+from windrow.bounds import LARGEST_ASIDE
 from windrow.client import Client
 from windrow.publisher.intake import RUN, Intake
 from windrow.publisher.outlet import Outlet
@@ -199,6 +200,20 @@ def test_lines_of_every_kind_have_a_clear_outcome(desk: Desk) -> None:
     reasons = [rejected.reason for _, rejected in desk.staging.quarantined(RUN)]
     assert sorted(reasons)[0] == "field 'text' is missing"
     assert sorted(reasons)[1].startswith("no JSON")
+
+
+def test_a_line_that_is_too_long_goes_into_the_quarantine_and_the_stream_is_opened_again(desk: Desk) -> None:
+    before = ids(desk.x)
+    with desk.publishing() as process:
+        desk.x.send("x" * (LARGEST_ASIDE + 40_000))
+        eventually(lambda: desk.staging.quarantined(RUN), "it is in the quarantine")
+        eventually(lambda: desk.connected(process), "the stream is open again")
+        desk.x.make(20)
+        desk.published(ids(desk.x) - before)
+
+    ((_, rejected),) = desk.staging.quarantined(RUN)
+    assert "a line of more than 1,000,000 bytes" in rejected.reason
+    assert rejected.body == "x" * LARGEST_ASIDE
 
 
 def test_rules_are_kept_in_step_with_the_settings(desk: Desk) -> None:
@@ -466,10 +481,11 @@ def publish_until(
     outlet: Callable[[], Outlet],
     tempo: Tempo,
     what: str,
+    noted: Callable[[], None] = lambda: None,
 ) -> None:
     async def publish() -> None:
         async with Client(api.url, StaticToken("token"), name="x", policy=POLICY) as client:
-            publisher = Publisher(client, outlet(), staging, {"cars": "tesla"}, tempo=tempo)
+            publisher = Publisher(client, outlet(), staging, {"cars": "tesla"}, tempo=tempo, noted=noted)
             running = asyncio.create_task(publisher.run())
             await asyncio.to_thread(lambda: eventually(lambda: running.done() or condition(), what))
             running.cancel()
@@ -486,6 +502,28 @@ def outlet(pubsub: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Ou
     bench.make()
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.pubsub_address)
     return lambda: Outlet(*names(bench))
+
+
+@pytest.mark.parametrize(
+    ("told", "beats"),
+    [(b"\r\n", True), (b'{"errors": [{"title": "operational-disconnect"}]}\r\n', False), (b"<html>\r\n", False)],
+    ids=["a heartbeat", "trouble", "a page"],
+)
+def test_the_beat_shows_that_something_arrived(
+    scripted: ScriptedApi, staging: Staging, outlet: Callable[[], Outlet], told: bytes, beats: bool
+) -> None:
+    script(scripted, Reply(told))
+    tempo = Tempo(note=0.05, pauses=Pauses(broken_step=0.05), closing=1)
+    found: list[None] = []
+    notes: set[str] = set()
+
+    def noted_often() -> bool:
+        notes.add(str(staging.notes(RUN).get(STEP, {}).get("noted_at")))
+        return len(notes) > 5
+
+    publish_until(noted_often, scripted, staging, outlet, tempo, "it is noted", lambda: found.append(None))
+
+    assert bool(found) == beats
 
 
 def test_the_watermark_is_told_by_the_clock_of_x(

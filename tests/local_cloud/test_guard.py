@@ -130,7 +130,7 @@ def _grpc_status(port: int, method: str) -> str:
 
 
 def _grpc_status_as_nobody(port: int, method: str) -> str:
-    """The same; gRPC cannot be forked, so a new program does it, which this user has to be able to read."""
+    """The same, as written on the wire: gRPC's core does not survive a fork. Returns what comes back, as text."""
     frame = bytes.fromhex("505249202a20485454502f322e300d0a0d0a534d0d0a0d0a000000040000000000")
     path = method.encode()
     headers = b"\x83\x86" + b"\x44" + bytes([len(path)]) + path + b"\x41\x09127.0.0.1" + b"\x5f\x10application/grpc"

@@ -19,7 +19,7 @@ from local_cloud.settings import PROJECT_ID, Settings
 from tests.local_cloud.conftest import eventually
 from tests.x_table import MARTS, merge, run
 from windrow.sources.x import post_id_at
-from windrow.ui import kept
+from windrow.ui.kept import Kept
 
 SANDBOX = "allow-scripts allow-same-origin allow-forms allow-downloads"
 """What Airflow lets a page in its frame do."""
@@ -94,7 +94,7 @@ def around(_around: Around, monkeypatch: pytest.MonkeyPatch) -> Around:
     from windrow.ui import app
 
     monkeypatch.setattr(app, "_good", {})
-    monkeypatch.setattr(app, "answers", kept.Kept(app._answer, seconds=0.0, patience_s=app.LOOK_S))
+    monkeypatch.setattr(app, "answers", Kept(app._answer, seconds=0.0, patience_s=app.LOOK_S))
     _around.dag, _around.runs = None, []
     return _around
 
@@ -121,10 +121,11 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
 
 Fill = Callable[..., None]
 HARDLY_S = 20.0
+"""Posts that are so much older still fall into the same minutes and hours, as far as the tests look."""
 
 
 @dataclass
-class Kept:
+class Filled:
     """What the tables hold, and since when."""
 
     ages: list[float] | None = None
@@ -132,12 +133,12 @@ class Kept:
 
 
 @pytest.fixture(scope="module")
-def _kept() -> Kept:
-    return Kept()
+def _filled() -> Filled:
+    return Filled()
 
 
 @pytest.fixture
-def filled(warehouse: bigquery.Client, _kept: Kept) -> Fill:
+def filled(warehouse: bigquery.Client, _filled: Filled) -> Fill:
     """Fill the tables with posts that were made so many seconds ago; the first argument alone spreads so many.
 
     It takes seconds: what the test before had them filled with stays, as long as it is hardly older.
@@ -145,9 +146,9 @@ def filled(warehouse: bigquery.Client, _kept: Kept) -> Fill:
 
     def fill(count: int = 0, ages: list[float] | None = None) -> None:
         ages = [25 * number % 7000 + (number % 5) * 7200 for number in range(count)] if ages is None else ages
-        if ages == _kept.ages and time.monotonic() < _kept.at + HARDLY_S:
+        if ages == _filled.ages and time.monotonic() < _filled.at + HARDLY_S:
             return
-        _kept.ages = None
+        _filled.ages = None
         warehouse.delete_dataset("x", delete_contents=True, not_found_ok=True)
         warehouse.create_dataset("x")
         run(warehouse, "posts/create.sql")
@@ -155,7 +156,7 @@ def filled(warehouse: bigquery.Client, _kept: Kept) -> Fill:
             merge(warehouse, *(record(number, age) for number, age in enumerate(ages)))
         for mart in MARTS:
             run(warehouse, f"{mart}/query.sql")
-        _kept.ages, _kept.at = ages, time.monotonic()
+        _filled.ages, _filled.at = ages, time.monotonic()
 
     return fill
 

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -155,19 +154,29 @@ def test_of_many_who_look_at_once_one_asks_and_none_waits_for_long() -> None:
     go_on.set()
 
 
-@pytest.mark.usefixtures("silent")
-def test_a_silent_bigquery_holds_up_no_other_request(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The routes of Airflow run in threads of the same server; the page must not take them all."""
-    monkeypatch.setattr(declarations, "PATIENCE_S", 4.0)
-    url = f"{around.url}{BOARD}/data"
+def test_many_who_wait_for_bigquery_hold_up_no_other_request(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The routes of Airflow run in forty threads of the same server; the page must not take them all."""
+    from windrow.ui import app
+
+    here, go_on = threading.Semaphore(0), threading.Event()
+
+    def ask(name: str) -> dict[str, Any]:
+        go_on.wait(60)
+        return {"state": "empty", "rows": {}, "asked_at": "now"}
+
+    monkeypatch.setattr(app, "answers", Kept(ask, seconds=60.0, patience_s=60.0))
+    monkeypatch.setitem(app.app.dependency_overrides, app.see, here.release)
     with ThreadPoolExecutor(45) as pool:
-        looks = [pool.submit(requests.get, url, timeout=60) for _ in range(45)]
-        time.sleep(0.5)
-        begun = time.monotonic()
-        assert requests.get(f"{around.url}/api/v2/dags/x_posts/dagRuns", timeout=60).status_code == 200
-        assert time.monotonic() - begun < 1.0
-        found = [look.result().json() for look in looks]
-    assert {one["reason"] for one in found} == {"BigQuery has not answered yet."}
+        looks = [pool.submit(requests.get, f"{around.url}{BOARD}/data", timeout=60) for _ in range(45)]
+        for _ in looks:
+            assert here.acquire(timeout=30)
+        try:
+            other = requests.get(f"{around.url}/api/v2/dags/x_posts/dagRuns", timeout=30)
+            waiting = sum(not look.done() for look in looks)
+        finally:
+            go_on.set()
+        assert (other.status_code, waiting) == (200, 45)
+        assert {look.result().json()["state"] for look in looks} == {"empty"}
 
 
 def test_rows_that_cannot_be_refreshed_are_shown_with_their_age(server: str, filled: Fill, request: Any) -> None:

@@ -1,12 +1,16 @@
 """A web page from elsewhere, open in a browser on the same machine, gets nothing from the local cloud."""
 
 import asyncio
+import base64
 import http.server
+import io
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from local_cloud import aws_resources
 from local_cloud.settings import PROJECT_ID, Settings
@@ -79,10 +83,16 @@ def test_it_reads_nothing(cloud: Settings, elsewhere: str) -> None:
 
 
 def test_it_changes_nothing(cloud: Settings, elsewhere: str) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("m.py", "def f(event, context): ...")
     function = {
-        "FunctionName": "from-elsewhere", "Runtime": "python3.11", "Handler": "m.f", "Role": "arn:aws:iam::0:role/r",
-        "Code": {"ZipFile": "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="},
-    }  # fmt: skip
+        "FunctionName": "from-elsewhere",
+        "Runtime": "python3.11",
+        "Handler": "m.f",
+        "Role": "arn:aws:iam::000000000000:role/r",
+        "Code": {"ZipFile": base64.b64encode(packed.getvalue()).decode()},
+    }
     dataset = {"datasetReference": {"projectId": PROJECT_ID, "datasetId": "from_elsewhere"}}
     calls = [
         [f"{cloud.aws_url}/2015-03-31/functions", json.dumps(function)],
@@ -93,7 +103,5 @@ def test_it_changes_nothing(cloud: Settings, elsewhere: str) -> None:
 
     functions = aws_resources.client(cloud, "lambda").list_functions()["Functions"]
     assert "from-elsewhere" not in {function["FunctionName"] for function in functions}
-    import requests
-
     for url, _ in calls[1:]:
         assert "elsewhere" not in requests.get(url, timeout=20).text

@@ -15,11 +15,13 @@ import pytest
 
 from windrow.answer import LARGEST, Answer, Rejected
 from windrow.auth import Auth, NoAuth, StaticToken
-from windrow.client import LARGEST_ASIDE, Client, Limits, LineTooLong, StreamRefused
+from windrow.bounds import LARGEST_ASIDE, LineTooLong
+from windrow.client import Client, Limits, StreamRefused
 from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, WindrowError
 from windrow.oauth import ClientCredentials
 from windrow.policy import Backoff
 from windrow.query import Query
+from windrow.redact import without
 from windrow.response import retry_after_s
 
 QUERY = Query.of("/items")
@@ -152,7 +154,7 @@ def test_a_token_that_no_header_can_hold_is_none(serve, token):
 
 
 def test_a_line_without_an_end_closes_the_stream(serve):
-    with pytest.raises(LineTooLong, match="without the end of a line") as told:
+    with pytest.raises(LineTooLong, match="a line of more than 1,000,000 bytes") as told:
         lines(serve(endless(CHUNKED, b"x" * 100_000)), silence_s=20)
     assert told.value.beginning == b"x" * LARGEST_ASIDE
 
@@ -312,3 +314,8 @@ def test_nor_is_it_in_the_quarantine(serve, cut):
     assert isinstance(settled, Rejected)
     assert settled.body.startswith('{"id": 1')
     assert "mark" not in settled.body
+
+
+@pytest.mark.parametrize("body", [b'{"plan": 1, "x": "\\ud800"}', b'{"plan": ' + b"[" * 100_000, b'{"plan": "\xff"}'])
+def test_a_body_that_no_parser_takes_is_no_accident(body):
+    assert b"plan" not in without({"plan"}, body)

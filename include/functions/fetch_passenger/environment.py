@@ -19,8 +19,9 @@ _CREDENTIALS = ("API_CLIENT_ID", "API_CLIENT_SECRET", "API_TOKEN_PATH")
 _CONNECTIONS = 100
 """Calls in flight to the API, of one process. How many there are is the queue's to say; this bounds a mistake."""
 _SELECTION_MS = 2_000
-_SOCKET_MS = 20_000
 """How long the driver looks for MongoDB: a queue can wait better than a function, which is paid for by time."""
+_SOCKET_MS = 20_000
+"""The longest silence of MongoDB within one call."""
 
 ONE_ATTEMPT = Backoff(base_s=0.0, attempts=1)
 """Trying again is the queue's part: it knows how often, when, and how hard all calls together may press."""

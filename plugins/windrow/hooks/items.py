@@ -38,7 +38,7 @@ class Items:
         self._backoff = backoff or Backoff()
 
     def beside(self, table: str, *, key: str, version: str = "fetched_at") -> "Items":
-        """Return another table, reached by the same client: a new one takes a second of CPU to make."""
+        """Return another table, reached by the same client: a new one takes up to a quarter of a second of CPU."""
         other = copy(self)
         other._table, other._key, other._version = table, key, version
         return other

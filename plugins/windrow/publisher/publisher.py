@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from windrow.client import Client, LineTooLong, StreamRefused
+from windrow.bounds import LineTooLong
+from windrow.client import Client, StreamRefused
 from windrow.errors import ApiUnreachable, StagingUnavailable, Unreadable
 from windrow.publisher.background import in_background
 from windrow.publisher.clock import Clock
