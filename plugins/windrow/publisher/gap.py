@@ -57,7 +57,7 @@ async def fill(
 
     :param now: of X; the search reaches back from it.
     :param pause_s: before a page is asked for again, if X does not say.
-    :raises Misconfigured: X refuses the search.
+    :raises Misconfigured: X refuses the search, or its pages do not end.
     """
     if now - since > timedelta(days=SEARCH_DAYS):
         log.warning("the search reaches back %d days: what was posted before is lost", SEARCH_DAYS)
@@ -67,8 +67,10 @@ async def fill(
         while query is not None:
             pages += 1
             if pages > MOST_PAGES:
-                log.warning("the search has more than %d pages for one rule: what is older is lost", MOST_PAGES)
-                break
+                raise Misconfigured(
+                    f"A gap cannot be filled: the search for {rule!r:.80} has more than {MOST_PAGES:,} pages.",
+                    advice="Split the rule. The watermark stays before the gap, so a later start tries it again.",
+                )
             answer = await _page(client, query, pause_s)
             for post in _POSTS.listed(answer.parsed):
                 yield _read(post, answer)

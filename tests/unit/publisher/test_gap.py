@@ -99,3 +99,14 @@ def test_a_gap_within_reach_is_not_called_lost(scripted: ScriptedApi, caplog: py
 
     assert filled(scripted, timedelta(days=-6)) == []
     assert "lost" not in caplog.text
+
+
+def test_pages_without_an_end_stop_it_before_the_gap_counts_as_filled(
+    scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("windrow.publisher.gap.MOST_PAGES", 3)
+    scripted.answers(page(post(0), following="again"))
+
+    with pytest.raises(Misconfigured, match=r"the search for 'tesla' has more than 3 pages.*Split the rule"):
+        filled(scripted)
+    assert len(scripted.asked) == 3
