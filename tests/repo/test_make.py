@@ -1,0 +1,45 @@
+"""What `make test` says when it is asked for tests that there are not."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = "tests/unit/test_pacing.py"
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTEST"))}
+    return subprocess.run(
+        ["make", "--no-print-directory", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["T=tests/unit/test_nowhere.py"],
+            "make test: there is no tests/unit/test_nowhere.py. T names files or folders, like T=tests/unit/test_client.py",
+        ),
+        (
+            [f"T={FILE} tests/nowhere::test_a"],
+            "make test: there is no tests/nowhere. T names files or folders, like T=tests/unit/test_client.py",
+        ),
+        ([f"T={FILE}", "K=no_name_has_this"], f"make test: no test of {FILE} matches K=no_name_has_this"),
+    ],
+)
+def test_what_matches_no_test_is_told_in_one_line(words: list[str], line: str) -> None:
+    made = make("test", *words)
+
+    assert made.returncode == 2
+    assert line in made.stdout.splitlines()
+
+
+def test_some_of_the_tests_can_be_run() -> None:
+    made = make("test", f"T={FILE}", "K=test_")
+
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert " passed" in made.stdout.splitlines()[-1]
