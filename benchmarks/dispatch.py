@@ -96,15 +96,15 @@ def _queue(_: dict[str, Any]) -> int:
 
 def _harvested(run_id: str, settle: Callable[..., None]) -> int:
     """Plan a run, have it settled, and count what is staged."""
-    from windrow import sources  # noqa: PLC0415
-    from windrow.discovery import Discovery  # noqa: PLC0415
-    from windrow.drain import Progress  # noqa: PLC0415
-    from windrow.hooks.api import ApiHook  # noqa: PLC0415
-    from windrow.hooks.staging import staging  # noqa: PLC0415
-    from windrow.plan import Run  # noqa: PLC0415
-    from windrow.sources.base import Request  # noqa: PLC0415
+    from windrow.airflow.hooks.api import ApiHook  # noqa: PLC0415
+    from windrow.airflow.hooks.staging import staging  # noqa: PLC0415
+    from windrow.harvest.discovery import Discovery  # noqa: PLC0415
+    from windrow.harvest.progress import Progress  # noqa: PLC0415
+    from windrow.model import registry  # noqa: PLC0415
+    from windrow.model.plan import Run  # noqa: PLC0415
+    from windrow.model.stream import Request  # noqa: PLC0415
 
-    stream = sources.stream(DATASET)
+    stream = registry.stream(DATASET)
 
     async def planned(client: Any) -> Any:
         async with client:
@@ -117,9 +117,9 @@ def _harvested(run_id: str, settle: Callable[..., None]) -> int:
 
 
 def _harvest(connections: int, state: Any, plan: Any, stream: Any) -> None:
-    from windrow.engine import Harvester  # noqa: PLC0415
-    from windrow.feeds import PlanFeed  # noqa: PLC0415
-    from windrow.hooks.api import ApiHook  # noqa: PLC0415  imports Airflow, which only this process may
+    from windrow.airflow.hooks.api import ApiHook  # noqa: PLC0415  imports Airflow, which only this process may
+    from windrow.harvest.engine import Harvester  # noqa: PLC0415
+    from windrow.harvest.feeds import PlanFeed  # noqa: PLC0415
 
     async def harvest() -> None:
         async with ApiHook("titanic").client(stream, state, connections=connections) as client:
@@ -129,9 +129,9 @@ def _harvest(connections: int, state: Any, plan: Any, stream: Any) -> None:
 
 
 def _enqueue_and_drain(state: Any, plan: Any, stream: Any) -> None:
-    from windrow.dispatch import Call  # noqa: PLC0415
-    from windrow.drain import Progress  # noqa: PLC0415
-    from windrow.hooks.queue import Endpoint, Rates, TaskQueue  # noqa: PLC0415
+    from windrow.airflow.hooks.cloud_tasks import Endpoint, Rates, TaskQueue  # noqa: PLC0415
+    from windrow.harvest.progress import Progress  # noqa: PLC0415
+    from windrow.model.queue_task import Call  # noqa: PLC0415
 
     queue = TaskQueue("google_cloud_default", "us-central1", "benchmark")
     queue.prepare(Rates(min_backoff_s=0.1))

@@ -22,20 +22,20 @@ from datetime import timedelta
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
 from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, dag, task
 
-from windrow.operators import params
-from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.operators.discover import DiscoverOperator
-from windrow.operators.estimate import EstimateOperator
-from windrow.operators.fetch import FetchOperator
-from windrow.operators.harvest import HarvestOperator
-from windrow.operators.land import LandOperator
-from windrow.operators.plan import PlanOperator
-from windrow.operators.prove import ProveOperator
-from windrow.operators.warehouse import load_and_merge
-from windrow.plan import slug
-from windrow.sources.github import GithubStream, Memberships, Users
-from windrow.sources.github_lists import LISTS
+from windrow.airflow.operators import params
+from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.discover import DiscoverOperator
+from windrow.airflow.operators.estimate import EstimateOperator
+from windrow.airflow.operators.fetch import FetchOperator
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.land import LandOperator
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.airflow.operators.prove import ProveOperator
+from windrow.airflow.operators.warehouse import load_and_merge
+from windrow.model.plan import slug
+from windrow.sources.github.lists import LISTS
+from windrow.sources.github.streams import GithubStream, Memberships, Users
 
 BUCKET = "{{ var.value.windrow_bucket }}"
 RUN = "dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"

@@ -15,8 +15,7 @@ top tracks and audio features. Keeps `spotify` in Athena and the chatbot's table
 | `export`, `publish` | top tracks to DynamoDB, newer ones only | yes |
 | `prove_<stream>` | counts again: planned = staged = exported = loaded = merged | yes |
 
-A stream that fails or waits for its quota holds up only what is made of it: albums nothing. Clear a task *with all
-tasks downstream*. What was Step Functions before is in docs/step-functions.md.
+A stream that fails or waits for its quota holds up only what is made of it. Clear a task *with all tasks downstream*.
 """
 
 from datetime import timedelta
@@ -24,18 +23,18 @@ from datetime import timedelta
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Asset, CronTriggerTimetable, TaskGroup, TriggerRule, chain, dag, task
 
-from windrow.operators import params
-from windrow.operators.athena import AthenaCheckOperator, CrawlOperator, ProveInAthenaOperator, sql
-from windrow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
-from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.operators.groups import harvest
-from windrow.operators.known_artists import KnownArtistsOperator, RequireAllNamesOperator
-from windrow.operators.spotify import CapabilitiesOperator, PublishOperator
-from windrow.plan import slug
+from windrow.airflow.operators import params
+from windrow.airflow.operators.athena import AthenaCheckOperator, CrawlOperator, ProveInAthenaOperator, sql
+from windrow.airflow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
+from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.groups import harvest
+from windrow.model.plan import slug
+from windrow.sources.spotify import params as spotify_params
+from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
+from windrow.sources.spotify.operators import CapabilitiesOperator, PublishOperator
 
 STREAMS = ("artists", "albums", "top_tracks", "audio_features")
 BUCKET, DAY, SLUG = "{{ var.value.windrow_s3_bucket }}", "dt={{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
-LISTED_IN = "windrow_spotify_artists"
 MARTS = f"s3://{BUCKET}/marts/spotify"
 
 
@@ -53,8 +52,8 @@ def landing(name: str) -> dict[str, str]:
     doc_md=__doc__,
     default_args=TASK_DEFAULTS,
     params={
-        "artists": params.artists(),
-        "client": params.spotify_client(),
+        "artists": spotify_params.artists(),
+        "client": spotify_params.spotify_client(),
         "crawl": params.crawl(),
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),
@@ -63,9 +62,10 @@ def landing(name: str) -> dict[str, str]:
     user_defined_filters={"slug": slug},
 )
 def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
-    known = KnownArtistsOperator(task_id="known", dataset="spotify_artists", conn_id="spotify", variable=LISTED_IN)
+    of = {"dataset": "spotify_artists", "conn_id": "spotify"}
+    known = KnownArtistsOperator(task_id="known", variable="windrow_spotify_artists", **of)
     RequireAllNamesOperator(task_id="all_names", unmet=known.output["unmet"])
-    may = CapabilitiesOperator(task_id="may", dataset="spotify_artists", conn_id="spotify")
+    may = CapabilitiesOperator(task_id="may", **of)
     given = {"artists": known.output["artists"], "capabilities": may.output["capabilities"]}
     with TaskGroup("prepare") as prepare:
         tables = [sql(f"spotify_landed/{name}/create", f"landed_{name}") for name in STREAMS]

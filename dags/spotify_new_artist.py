@@ -25,14 +25,14 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, chain, dag
 
-from windrow.operators import params
-from windrow.operators.artist_requests import FindArtistsOperator, PublishNewOperator
-from windrow.operators.athena import ProveInAthenaOperator, sql
-from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.operators.groups import harvest
-from windrow.operators.spotify import CapabilitiesOperator
-from windrow.plan import slug
-from windrow.triggers.artists import QueueTrigger
+from windrow.airflow.operators.athena import ProveInAthenaOperator, sql
+from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.groups import harvest
+from windrow.airflow.triggers.sqs import QueueTrigger
+from windrow.model.plan import slug
+from windrow.sources.spotify import params as spotify_params
+from windrow.sources.spotify.artist_requests import FindArtistsOperator, PublishNewOperator
+from windrow.sources.spotify.operators import CapabilitiesOperator
 
 DATASET = "spotify_top_tracks"
 QUEUE = "windrow-artists"
@@ -55,7 +55,7 @@ REQUESTED = Asset(
     tags=["harvest", "spotify", "sqs", "dynamodb"],
     doc_md=__doc__,
     default_args=TASK_DEFAULTS,
-    params={"artist": params.artist(), "client": params.spotify_client()},
+    params={"artist": spotify_params.artist(), "client": spotify_params.spotify_client()},
     template_searchpath=SQL_FOLDER,
     user_defined_filters={"slug": slug},
 )

@@ -17,12 +17,12 @@ from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQue
 from airflow.providers.google.cloud.transfers.s3_to_gcs import S3ToGCSOperator
 from airflow.sdk import Asset, chain, dag
 
-from windrow.operators import params
-from windrow.operators.bigquery import LANDING, prepare_datasets
-from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.operators.parity import LocateLandingOperator, MetricsAgreeOperator
-from windrow.plan import slug
-from windrow.sources.spotify import Artists
+from windrow.airflow.operators.bigquery import LANDING, prepare_datasets
+from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.model.plan import slug
+from windrow.sources.spotify import params as spotify_params
+from windrow.sources.spotify.parity import LocateLandingOperator, MetricsAgreeOperator
+from windrow.sources.spotify.streams import Artists
 
 BUCKET = "{{ var.value.windrow_bucket }}"
 COPIED = "spotify/parity/{{ run_id | slug }}"
@@ -35,7 +35,7 @@ COPIED = "spotify/parity/{{ run_id | slug }}"
     tags=["spotify", "athena", "bigquery"],
     doc_md=__doc__,
     default_args=TASK_DEFAULTS,
-    params={"landed": params.landed()},
+    params={"landed": spotify_params.landed()},
     template_searchpath=SQL_FOLDER,
     user_defined_filters={"slug": slug},
 )

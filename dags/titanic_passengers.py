@@ -20,19 +20,19 @@ from datetime import timedelta
 from airflow.providers.google.cloud.operators.bigquery import BigQueryColumnCheckOperator
 from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, chain, dag
 
-from windrow.operators import params
-from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.operators.dispatch import DispatchOperator
-from windrow.operators.enqueue import EnqueueOperator
-from windrow.operators.harvest import HarvestOperator
-from windrow.operators.land import LandOperator
-from windrow.operators.plan import PlanOperator
-from windrow.operators.prove import ProveOperator
-from windrow.operators.warehouse import load_and_merge
-from windrow.plan import slug
-from windrow.sensors.drain import DrainSensor
-from windrow.sources.titanic import Passengers
+from windrow.airflow.operators import params
+from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.dispatch import DispatchOperator
+from windrow.airflow.operators.enqueue import EnqueueOperator
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.land import LandOperator
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.airflow.operators.prove import ProveOperator
+from windrow.airflow.operators.warehouse import load_and_merge
+from windrow.airflow.sensors.drain import DrainSensor
+from windrow.model.plan import slug
+from windrow.sources.titanic.streams import Passengers
 
 DATASET = Passengers.dataset
 BUCKET = "{{ var.value.windrow_bucket }}"

@@ -17,14 +17,14 @@ twice is merged by its id. Runs on a real cloud cost money, so this DAG waits to
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain, dag
 
-from windrow.operators.acknowledge import AcknowledgeOperator
-from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.operators.pull import PullOperator
-from windrow.operators.warehouse import load_and_merge
-from windrow.plan import slug
-from windrow.sources.x import Posts
-from windrow.triggers.waiting import MessagesWaiting
+from windrow.airflow.operators.acknowledge import AcknowledgeOperator
+from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.pull import PullOperator
+from windrow.airflow.operators.warehouse import load_and_merge
+from windrow.airflow.triggers.pubsub import MessagesWaiting
+from windrow.model.plan import slug
+from windrow.sources.x.streams import Posts
 
 DATASET = Posts.dataset
 BUCKET = "{{ var.value.windrow_bucket }}"

@@ -23,18 +23,18 @@ from datetime import timedelta
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
 from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, cross_downstream, dag
 
-from windrow.operators import params
-from windrow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.operators.cost import CostOperator
-from windrow.operators.deadline import ends_within
-from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.operators.harvest import HarvestOperator
-from windrow.operators.land import LandOperator
-from windrow.operators.plan import PlanOperator
-from windrow.operators.prove import ProveOperator
-from windrow.operators.warehouse import load_and_merge
-from windrow.plan import slug
-from windrow.sources.youtube import VideoDays, Videos
+from windrow.airflow.operators import params
+from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.cost import CostOperator
+from windrow.airflow.operators.deadline import ends_within
+from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.land import LandOperator
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.airflow.operators.prove import ProveOperator
+from windrow.airflow.operators.warehouse import load_and_merge
+from windrow.model.plan import slug
+from windrow.sources.youtube.streams import VideoDays, Videos
 
 BUCKET = "{{ var.value.windrow_bucket }}"
 LANDED_VIDEOS = {"to": f"gs://{BUCKET}", "prefix": "youtube/videos/run={{ run_id | slug }}"}

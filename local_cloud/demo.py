@@ -158,12 +158,12 @@ def _explain(settings: Settings, api: AirflowApi, dag_id: str, run_id: str) -> N
 
 def _show_receipts(run_id: str) -> None:
     """Print the receipt of each dataset of a run."""
-    from windrow.hooks.staging import staging  # noqa: PLC0415  imports Airflow: only where its environment is set
-    from windrow.plan import Run  # noqa: PLC0415
-    from windrow.receipt import as_text  # noqa: PLC0415
-    from windrow.sources import STREAMS  # noqa: PLC0415
+    from windrow.airflow.hooks.staging import staging  # noqa: PLC0415  imports Airflow: only where its environment is set
+    from windrow.landing.receipt import as_text  # noqa: PLC0415
+    from windrow.model.plan import Run  # noqa: PLC0415
+    from windrow.model.registry import streams  # noqa: PLC0415
 
-    for dataset in STREAMS:
+    for dataset in streams():
         with staging("mongo_default", dataset) as state:
             receipt = state.notes(Run(dataset, run_id)).get("receipt")
         if receipt:
@@ -183,7 +183,7 @@ def _bigquery_rows(sql: str) -> str:
 def _athena_rows(sql: str) -> str:
     import pandas as pd  # noqa: PLC0415
 
-    from windrow.hooks.athena import Athena  # noqa: PLC0415
+    from windrow.airflow.hooks.athena import Athena  # noqa: PLC0415
 
     return pd.DataFrame(Athena("aws_default", f"s3://{LAKE}/athena/demo/").ask(sql)).to_string(index=False)
 

@@ -275,7 +275,7 @@ def _publisher(settings: Settings, environ: Mapping[str, str]) -> Service:
     return Service(
         name="x-publisher",
         stage=CLOUD,
-        argv=(str(settings.airflow_python), "-m", "windrow.publisher", "--beat", str(beat)),
+        argv=(str(settings.airflow_python), "-m", "windrow.sources.x.publisher", "--beat", str(beat)),
         environment={
             **_plain(environ, settings.var / "home"),
             "PYTHONPATH": str(settings.root / "plugins"),

@@ -5,7 +5,8 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from windrow.operators.deadline import FirstQueuedAt
+from windrow.airflow.operators.deadline import FirstQueuedAt
+from windrow.operators.deadline import FirstQueuedAt as OldFirstQueuedAt
 
 
 def _apps() -> list[dict[str, Any]]:
@@ -21,7 +22,7 @@ class WindrowPlugin(AirflowPlugin):
     """Registers them, nothing else."""
 
     name = "windrow"
-    deadline_references = [FirstQueuedAt]  # noqa: RUF012 - Airflow declares it so
+    deadline_references = [FirstQueuedAt, OldFirstQueuedAt]  # noqa: RUF012 - Airflow declares it so
     fastapi_apps = _apps()
     external_views = [  # noqa: RUF012 - Airflow declares it so
         {

@@ -45,7 +45,7 @@ from local_cloud.settings import Settings  # noqa: E402
 from tests import groups, scripted_api  # noqa: E402
 from tests.scripted_api import ScriptedApi  # noqa: E402
 from tests.shared_cloud import SharedCloud, is_worker, session_folder  # noqa: E402
-from windrow.staging import Staging  # noqa: E402
+from windrow.store.staging import Staging  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

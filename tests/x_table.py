@@ -8,8 +8,8 @@ import jinja2
 from google.cloud import bigquery
 
 from local_cloud.settings import PROJECT_ID
-from windrow.plan import slug
-from windrow.sources.x import Posts, post_id_at
+from windrow.model.plan import slug
+from windrow.sources.x.streams import Posts, post_id_at
 
 SQL = Path(__file__).resolve().parents[1] / "include" / "sql" / "bigquery" / "x"
 NOW = datetime.now(UTC).replace(microsecond=0)

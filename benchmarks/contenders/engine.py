@@ -5,14 +5,14 @@ import asyncio
 from pymongo import MongoClient
 
 from benchmarks.job import CREDENTIALS, PATH, TOKEN_PATH, Job
-from windrow import sources
-from windrow.client import Client, Limits
-from windrow.engine import Harvester
-from windrow.feeds import PlanFeed
-from windrow.oauth import ClientCredentials
-from windrow.plan import Plan, Run
-from windrow.query import Query
-from windrow.staging import Staging
+from windrow.harvest.engine import Harvester
+from windrow.harvest.feeds import PlanFeed
+from windrow.http.client import Client, Limits
+from windrow.http.oauth import ClientCredentials
+from windrow.model import registry
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 _RUN_ID = "benchmark"
 
@@ -39,7 +39,7 @@ async def _harvest(job: Job) -> None:
     staging = _staging(job)
     auth = ClientCredentials(TOKEN_PATH, CREDENTIALS["client_id"], CREDENTIALS["client_secret"])
     async with Client(job.api_url, auth, limits=Limits(connections=job.connections)) as client:
-        read = sources.stream("titanic_passengers").records
+        read = registry.stream("titanic_passengers").records
         await Harvester(client, staging, PlanFeed(staging, staging.plan(_run(job))), read).run()
 
 

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "windrow"
 SHARED = "shared"
 """Folder of the modules that several functions have; they lie beside main.py in a package."""
-REGISTRIES = frozenset({"windrow.sources"})
-"""Packages whose modules are imported by names that are made at run time: all of them are needed."""
+REGISTRY = "windrow.model.registry"
+"""The module that imports the streams of all sources by names that are made at run time."""
 
 
 def contents(function: str, root: Path = ROOT) -> dict[str, bytes]:
@@ -81,8 +81,10 @@ def _library(sources: Iterable[Path], plugins: Path) -> set[Path]:
             continue
         found.add(path)
         waiting += [module.rpartition(".")[0], *_imports(path)]
-        if module in REGISTRIES:
-            waiting += [f"{module}.{each.stem}" for each in path.parent.glob("*.py")]
+        if module == REGISTRY:
+            waiting += [
+                f"windrow.sources.{each.parent.name}.streams" for each in plugins.glob("windrow/sources/*/streams.py")
+            ]
     return found
 
 

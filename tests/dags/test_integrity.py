@@ -81,8 +81,8 @@ def test_dags_have_owner_tags_docs_and_a_bound_on_runs(dagbag):
 
 
 def test_tasks_have_owner_retries_and_a_word_for_failure(dagbag):
-    from windrow.operators.failure import explain_failure, explain_retry
-    from windrow.operators.retry import ErrorPolicy
+    from windrow.airflow.operators.failure import explain_failure, explain_retry
+    from windrow.airflow.operators.retry import ErrorPolicy
 
     for dag in dags(dagbag):
         for task in dag.tasks:
@@ -104,17 +104,21 @@ def test_a_cleared_sql_task_runs_again(dagbag):
 
 
 def test_every_task_says_what_is_safe_when_it_is_red(dagbag):
-    from windrow.operators.failure import ADVICE, explain_failure
+    from windrow.airflow.operators.failure import ADVICE, explain_failure
 
     def said(task) -> str:
         with capture_logs(explain_failure.__module__) as lines:
-            explain_failure({"task_instance": task, "run_id": "any", "exception": KeyError("x")})
-        return lines[0]
+            operator = object.__new__(getattr(task, "operator_class", type(task)))  # a mapped one is unmapped to run
+            explain_failure({"task_instance": task, "task": operator, "run_id": "any", "exception": KeyError("x")})
+        return lines[0].partition("What to do: ")[2]
 
-    told = {task.task_id: said(task) for dag in dags(dagbag) for task in dag.tasks}
-    assert [task_id for task_id, line in told.items() if not line.endswith(tuple(ADVICE.values()))] == []
-    unused = [advice for advice in ADVICE.values() if not any(line.endswith(advice) for line in told.values())]
-    assert unused == [], "no task has such a name"
+    told = {f"{dag.dag_id}.{task.task_id}": said(task) for dag in dags(dagbag) for task in dag.tasks}
+    may_not_fail = {"EmptyOperator"}
+    failing = {f"{dag.dag_id}.{task.task_id}" for dag in dags(dagbag) for task in dag.tasks
+               if type(task).__name__ not in may_not_fail}  # fmt: skip
+    assert {name for name in failing if told[name] == ADVICE["BaseOperator"]} == set()
+    unused = [advice for advice in ADVICE.values() if advice not in told.values()]
+    assert unused == [], "no task is of such a class"
 
 
 @contextlib.contextmanager
@@ -159,8 +163,8 @@ def sql_of(task) -> str:
 
 def test_runs_of_a_backfill_take_turns_at_the_api_and_at_the_tables_they_share(dagbag):
     """Airflow starts several runs of a backfill at once, whatever max_active_runs of the DAG says."""
-    from windrow.operators.bigquery import SqlFileOperator
-    from windrow.operators.harvest import HarvestOperator
+    from windrow.airflow.operators.bigquery import SqlFileOperator
+    from windrow.airflow.operators.harvest import HarvestOperator
 
     for kind in (HarvestOperator, SqlFileOperator):
         for _, task in steps(dagbag, kind):
@@ -168,10 +172,10 @@ def test_runs_of_a_backfill_take_turns_at_the_api_and_at_the_tables_they_share(d
 
 
 def test_only_what_was_planned_is_harvested_and_only_what_was_harvested_is_landed(dagbag):
-    from windrow.operators.harvest import HarvestOperator
-    from windrow.operators.land import LandOperator
-    from windrow.operators.plan import PlanOperator
-    from windrow.operators.prove import ProveOperator
+    from windrow.airflow.operators.harvest import HarvestOperator
+    from windrow.airflow.operators.land import LandOperator
+    from windrow.airflow.operators.plan import PlanOperator
+    from windrow.airflow.operators.prove import ProveOperator
 
     # what a listing has told of already is landed without a harvest
     for earlier, later in (
@@ -188,7 +192,7 @@ def test_only_what_was_planned_is_harvested_and_only_what_was_harvested_is_lande
 
 
 def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_check(dagbag):
-    from windrow.operators.bigquery import SqlFileOperator
+    from windrow.airflow.operators.bigquery import SqlFileOperator
 
     for dag, task in steps(dagbag, SqlFileOperator):
         folder, file = task.path.rsplit("/", 1)
@@ -206,7 +210,7 @@ def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_c
 def test_the_datasets_of_a_statement_are_made_before_it_runs(dagbag):
     from airflow.providers.google.cloud.operators.bigquery import BigQueryCreateEmptyDatasetOperator
 
-    from windrow.operators.bigquery import LANDING, SqlFileOperator
+    from windrow.airflow.operators.bigquery import LANDING, SqlFileOperator
 
     for _, task in steps(dagbag, SqlFileOperator):
         made = {one.dataset_id for one in before(task) if isinstance(one, BigQueryCreateEmptyDatasetOperator)}
@@ -214,8 +218,8 @@ def test_the_datasets_of_a_statement_are_made_before_it_runs(dagbag):
 
 
 def test_the_watermark_moves_when_all_else_is_done(dagbag):
-    from windrow.operators.plan import PlanOperator
-    from windrow.operators.prove import ProveOperator
+    from windrow.airflow.operators.plan import PlanOperator
+    from windrow.airflow.operators.prove import ProveOperator
 
     reading = [(dag, task) for dag, task in steps(dagbag, PlanOperator) if task.watermark]
     assert reading
@@ -226,9 +230,9 @@ def test_the_watermark_moves_when_all_else_is_done(dagbag):
 
 
 def test_with_plan_only_no_call_is_made_beyond_the_plan(dagbag):
-    from windrow.operators.cost import CostOperator
-    from windrow.operators.harvest import HarvestOperator
-    from windrow.operators.plan import PlanOperator
+    from windrow.airflow.operators.cost import CostOperator
+    from windrow.airflow.operators.harvest import HarvestOperator
+    from windrow.airflow.operators.plan import PlanOperator
 
     for dag, cost in steps(dagbag, CostOperator):
         assert "plan_only" in dag.params
@@ -251,7 +255,7 @@ class PulledBy:
         self.plans = {one.task_id: one for one in before(task) if hasattr(one, "stream")}
 
     def xcom_pull(self, task_id: str) -> dict[str, str]:
-        from windrow.sources.base import Request
+        from windrow.model.stream import Request
 
         return dict(self.plans[task_id].stream.scope(Request()))
 
@@ -334,7 +338,14 @@ def test_a_dag_reads_as_a_table_of_contents(file):
             else []
         )
     }
-    machinery = {"windrow.engine", "windrow.client", "windrow.staging", "windrow.auth", "pymongo", "aiohttp"}
+    machinery = {
+        "windrow.harvest.engine",
+        "windrow.http.client",
+        "windrow.store.staging",
+        "windrow.http.auth",
+        "pymongo",
+        "aiohttp",
+    }
     assert imported & machinery == set(), "a DAG uses operators and sources, never the machinery below them"
     assert "SELECT " not in text.split('"""', 2)[2], "SQL belongs into include/sql"
 
@@ -345,7 +356,7 @@ def test_plugins_are_not_loaded_as_top_level_modules():
         "import sys, airflow.plugins_manager as manager\n"
         "manager.load_plugins_from_plugin_directory() if hasattr(manager, 'load_plugins_from_plugin_directory') "
         "else manager.ensure_plugins_loaded()\n"
-        "import windrow.errors, windrow.hooks.api\n"
+        "import windrow.model.errors, windrow.airflow.hooks.api\n"
         "own = [name for name, module in sys.modules.items()"
         " if '/plugins/windrow/' in (getattr(module, '__file__', None) or '') and not name.startswith('windrow')]\n"
         "print('OWN', own)\n"

@@ -18,14 +18,14 @@ from dotenv import dotenv_values
 from local_cloud import processes
 from local_cloud.settings import Settings
 from tests.unit.books import MemoryBook
-from windrow.broker import Broker
-from windrow.client import Client
-from windrow.hooks.api import ApiHook
-from windrow.hooks.broker import broker
-from windrow.hooks.queue import Endpoint
-from windrow.plan import Run
-from windrow.sources.titanic import Passengers
-from windrow.sources.youtube import VideoDays
+from windrow.airflow.hooks.api import ApiHook
+from windrow.airflow.hooks.broker import broker
+from windrow.airflow.hooks.cloud_tasks import Endpoint
+from windrow.harvest.broker import Broker
+from windrow.http.client import Client
+from windrow.model.plan import Run
+from windrow.sources.titanic.streams import Passengers
+from windrow.sources.youtube.streams import VideoDays
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")

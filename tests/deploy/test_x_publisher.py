@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from windrow.errors import Misconfigured
-from windrow.publisher.settings import Settings
+from windrow.model.errors import Misconfigured
+from windrow.sources.x.publisher.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,7 @@ from local_cloud import airflow_env, aws_resources
 from local_cloud.apis.spotify.catalogue import SILENT, make_music
 from local_cloud.settings import ARTIST_QUEUE, LAKE
 from tests.e2e.system import PATIENCE_S, System
-from windrow.hooks.athena import Athena
+from windrow.airflow.hooks.athena import Athena
 
 LIMIT_S = 600
 MUSIC = make_music()

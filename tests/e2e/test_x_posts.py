@@ -12,9 +12,9 @@ from local_cloud.apis.testing import FakeApi
 from tests.apis.x.bench import X
 from tests.e2e.system import Dag, System, until
 from tests.local_cloud.conftest import pid_of
-from windrow.publisher.intake import RUN
-from windrow.publisher.publisher import STEP
-from windrow.staging import opened
+from windrow.sources.x.publisher.intake import RUN
+from windrow.sources.x.publisher.publisher import STEP
+from windrow.store.staging import opened
 
 DAG_ID = "x_posts"
 SUBSCRIPTION = "projects/windrow/subscriptions/x-posts"

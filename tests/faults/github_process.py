@@ -20,13 +20,13 @@ from airflow.sdk.exceptions import TaskDeferred
 
 import windrow
 from local_cloud.tether import die_with_parent
-from windrow.answer import Answer, Outcome
-from windrow.hooks.staging import staging
-from windrow.operators.discover import DiscoverOperator
-from windrow.operators.fetch import FetchOperator
-from windrow.plan import Plan, Run
-from windrow.query import Query
-from windrow.sources.github import Memberships, Users
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.discover import DiscoverOperator
+from windrow.airflow.operators.fetch import FetchOperator
+from windrow.model.answer import Answer, Outcome
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.sources.github.streams import Memberships, Users
 
 ROOT = Path(__file__).resolve().parents[2]
 USERS, MEMBERSHIPS = Users.dataset, Memberships.dataset

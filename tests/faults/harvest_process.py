@@ -27,21 +27,21 @@ from pymongo import MongoClient
 import windrow
 from local_cloud.apis.testing import FakeApi
 from local_cloud.tether import die_with_parent
-from windrow import sources
-from windrow.answer import Answer, Outcome
-from windrow.client import Client, Limits, Reader
-from windrow.engine import Harvester, Tally
-from windrow.errors import WindrowError
-from windrow.feeds import PlanFeed
-from windrow.oauth import ClientCredentials
-from windrow.plan import Plan, Run
-from windrow.policy import Backoff
-from windrow.query import Query
-from windrow.staging import Staging
+from windrow.harvest.engine import Harvester, Tally
+from windrow.harvest.feeds import PlanFeed
+from windrow.http.client import Client, Limits, Reader
+from windrow.http.oauth import ClientCredentials
+from windrow.model import registry
+from windrow.model.answer import Answer, Outcome
+from windrow.model.errors import WindrowError
+from windrow.model.plan import Plan, Run
+from windrow.model.policy import Backoff
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASET = "titanic_passengers"
-STREAM = sources.stream(DATASET)
+STREAM = registry.stream(DATASET)
 QUICK = Backoff(base_s=0.01, cap_s=0.05)
 """As the real backoff, with pauses of milliseconds."""
 CONNECTIONS = 16

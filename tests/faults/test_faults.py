@@ -43,9 +43,11 @@ from tests.faults.harvest_process import (
     totals,
     until,
 )
-from windrow.answer import Outcome
-from windrow.engine import Harvester
-from windrow.errors import (
+from windrow.harvest.engine import Harvester
+from windrow.harvest.feeds import PlanFeed
+from windrow.harvest.replay import replay
+from windrow.model.answer import Outcome
+from windrow.model.errors import (
     ApiUnreachable,
     CredentialsRejected,
     QueryRefused,
@@ -55,12 +57,10 @@ from windrow.errors import (
     Unreadable,
     WindrowError,
 )
-from windrow.feeds import PlanFeed
-from windrow.plan import Plan, Run
-from windrow.policy import Backoff
-from windrow.query import Query
-from windrow.replay import replay
-from windrow.staging import Staging
+from windrow.model.plan import Plan, Run
+from windrow.model.policy import Backoff
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 RUN = Run(DATASET, "scheduled__2026-01-01T00:00:00+00:00")
 ONCE = Backoff(base_s=0.01, cap_s=0.1, attempts=1)

@@ -28,9 +28,9 @@ from tests.faults.harvest_process import (
     totals,
     until,
 )
-from windrow.answer import Outcome
-from windrow.plan import Plan, Run
-from windrow.staging import Staging
+from windrow.model.answer import Outcome
+from windrow.model.plan import Plan, Run
+from windrow.store.staging import Staging
 
 RUN = Run(DATASET, "scheduled__2026-01-01T00:00:00+00:00")
 PLANNED = 500
@@ -174,7 +174,7 @@ def test_sigterm_ends_a_harvest_with_all_that_was_answered_staged(
         printed, errors = process.communicate(timeout=10)
 
     assert process.returncode == 1
-    assert "windrow.errors.Interrupted" in errors
+    assert "windrow.model.errors.Interrupted" in errors
     counts = totals(api)
     assert 200 <= counts["ok"] == len(answers(staging, plan)) < PLANNED
     figures = json.loads(printed)

@@ -14,9 +14,9 @@ from include.functions import package
 from local_cloud.apis import testing as fake_api
 from local_cloud.settings import Settings
 from tests.functions.harness import ACCOUNT, AUDIENCE, Function, Issuer, ask_for, serving
-from windrow.dispatch import Call
-from windrow.plan import Run
-from windrow.staging import Staging
+from windrow.model.plan import Run
+from windrow.model.queue_task import Call
+from windrow.store.staging import Staging
 
 
 @pytest.fixture(scope="session")

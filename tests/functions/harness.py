@@ -22,9 +22,9 @@ from google.auth import crypt, jwt
 
 from local_cloud import ports
 from tests import ends
-from windrow.dispatch import Call
-from windrow.plan import Run
-from windrow.query import Query
+from windrow.model.plan import Run
+from windrow.model.query import Query
+from windrow.model.queue_task import Call
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-cloud" / "bin" / "python"

@@ -11,10 +11,10 @@ import pytest
 from local_cloud import ports
 from local_cloud.apis.testing import FakeApi
 from tests.functions.harness import AUDIENCE, Function, Issuer, ask_for, serving
-from windrow.answer import Outcome
-from windrow.dispatch import Call
-from windrow.plan import Chunk, Run
-from windrow.staging import Staging
+from windrow.model.answer import Outcome
+from windrow.model.plan import Chunk, Run
+from windrow.model.queue_task import Call
+from windrow.store.staging import Staging
 
 
 def asked(api: FakeApi) -> int:

@@ -8,10 +8,10 @@ from pymongo import MongoClient
 from include.functions.fetch_passenger.outbox import Outbox
 from local_cloud import ports
 from tests.functions.harness import ask_for
-from windrow.answer import Answer, Outcome
-from windrow.errors import StagingUnavailable
-from windrow.plan import Run
-from windrow.staging import Staging
+from windrow.model.answer import Answer, Outcome
+from windrow.model.errors import StagingUnavailable
+from windrow.model.plan import Run
+from windrow.store.staging import Staging
 
 Result = BaseException | None
 

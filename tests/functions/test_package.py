@@ -52,12 +52,14 @@ def test_the_zip_holds_what_is_needed_and_nothing_of_airflow(unpacked: Path, set
         name: file for name, file in files.items() if ROOT in file.parents and ROOT / ".venv-cloud" not in file.parents
     }
     assert set(ours) == {"loopback_guard", "sitecustomize"}
-    assert files["windrow.client"].is_relative_to(unpacked)
+    assert files["windrow.http.client"].is_relative_to(unpacked)
     assert not {"airflow", "local_cloud"} & files.keys()
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*.py")}
-    assert names >= {"main.py", "windrow/sources/titanic.py"}
+    assert names >= {"main.py", "windrow/sources/titanic/streams.py"}
     assert not [
-        name for name in names if re.match(r"windrow/(hooks|operators|sensors|triggers|engine|landing)\b", name)
+        name
+        for name in names
+        if re.match(r"windrow/(airflow|harvest|landing|sources/\w+/(operators|publisher))\b", name)
     ]
 
 

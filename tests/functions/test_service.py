@@ -10,9 +10,9 @@ from pymongo import MongoClient
 from local_cloud.settings import TASKS_ACCOUNT
 from tests.functions.harness import ask_for
 from tests.shared_cloud import SharedCloud
-from windrow.answer import Outcome
-from windrow.plan import Run
-from windrow.staging import Staging
+from windrow.model.answer import Outcome
+from windrow.model.plan import Run
+from windrow.store.staging import Staging
 
 LOCATION = "projects/windrow/locations/us-central1"
 

@@ -8,7 +8,7 @@ import pytest
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
-from windrow.hooks.stores import GcsStore
+from windrow.airflow.hooks.stores import GcsStore
 
 CONNECTION = "google_cloud_default"
 

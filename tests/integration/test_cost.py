@@ -10,11 +10,11 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from local_cloud.settings import Settings
-from windrow.errors import PlanMissing
-from windrow.hooks.staging import staging
-from windrow.operators.cost import CostOperator
-from windrow.plan import Run
-from windrow.query import Query
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.cost import CostOperator
+from windrow.model.errors import PlanMissing
+from windrow.model.plan import Run
+from windrow.model.query import Query
 
 PLANS = {
     "youtube_videos": [Query.of("/youtube/v3/videos", {"id": str(number)}) for number in range(4)],
@@ -46,7 +46,7 @@ def context(cloud: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.fixture
 def plans(context: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windrow.staging.CHUNK", 100)
+    monkeypatch.setattr("windrow.store.staging.CHUNK", 100)
     for dataset, queries in PLANS.items():
         with staging("mongo_default", dataset) as state:
             state.save_plan(Run(dataset, "one"), queries)

@@ -12,17 +12,17 @@ import pytest
 from local_cloud.apis.testing import FakeApi
 from tests.faults.harvest_process import QUICK, asking, connect, served, totals
 from tests.scripted_api import Asked, Reply, ScriptedApi
-from windrow.auth import NoAuth
-from windrow.client import Client, Limits
-from windrow.contract import Column, Contract, Kind
-from windrow.discovery import Announce, Discovery
-from windrow.errors import ApiUnreachable, BadParameter, PlanMissing, QueryRefused, RateLimited, Unreadable
-from windrow.feeds import Item
-from windrow.plan import CHUNK, Plan, Run
-from windrow.query import Query
-from windrow.sources.base import Conversation, Planned, Request, Stream
-from windrow.sources.titanic import Passengers
-from windrow.staging import Staging
+from windrow.harvest.discovery import Announce, Discovery
+from windrow.harvest.feeds import Item
+from windrow.http.auth import NoAuth
+from windrow.http.client import Client, Limits
+from windrow.model.contract import Column, Contract, Kind
+from windrow.model.errors import ApiUnreachable, BadParameter, PlanMissing, QueryRefused, RateLimited, Unreadable
+from windrow.model.plan import CHUNK, Plan, Run
+from windrow.model.query import Query
+from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.sources.titanic.streams import Passengers
+from windrow.store.staging import Staging
 
 RUN = Run("shop_items", "scheduled__2026-01-01T00:00:00+00:00")
 NOBODY: Request = Request()
@@ -175,7 +175,7 @@ def test_lists_that_never_end_make_no_plan(shop: ScriptedApi, staging: Staging, 
                 yield Query.of("/shelves", {"page": str(page)})
 
     shop.answers(Reply([]))
-    monkeypatch.setattr("windrow.discovery.MOST_LISTS", 3)
+    monkeypatch.setattr("windrow.harvest.discovery.MOST_LISTS", 3)
     with pytest.raises(QueryRefused, match=r"'shelves\?page=3'.*it comes after 3 others"):
         discover(shop.url, staging, Endless())
     assert len(shop.asked) == 3
@@ -354,7 +354,7 @@ def test_the_source_is_told_what_the_run_is_asked_for(shop: ScriptedApi, staging
 def test_chunks_are_written_while_the_conversation_goes_on(
     shop: ScriptedApi, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("windrow.staging.CHUNK", 2)
+    monkeypatch.setattr("windrow.store.staging.CHUNK", 2)
     seen: list[int] = []
 
     class Watched(Items):

@@ -26,14 +26,14 @@ from tests.faults.harvest_process import (
     totals,
     until,
 )
-from windrow.answer import Answer, Outcome
-from windrow.client import Reader
-from windrow.engine import Harvester
-from windrow.errors import Interrupted, PlanMissing
-from windrow.feeds import PlanFeed
-from windrow.plan import Plan, Run
-from windrow.query import Query
-from windrow.staging import Staging
+from windrow.harvest.engine import Harvester
+from windrow.harvest.feeds import PlanFeed
+from windrow.http.client import Reader
+from windrow.model.answer import Answer, Outcome
+from windrow.model.errors import Interrupted, PlanMissing
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 RUN = Run(DATASET, "scheduled__2026-01-01T00:00:00+00:00")
 PLANNED = 300
@@ -59,7 +59,7 @@ def plan(staging: Staging, passengers: Mapping[str, str]) -> Plan:
 
 @pytest.fixture
 def chunks_of_40(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windrow.staging.CHUNK", 40)
+    monkeypatch.setattr("windrow.store.staging.CHUNK", 40)
 
 
 def other_tasks() -> set[asyncio.Task[Any]]:
@@ -425,7 +425,7 @@ def test_the_figures_in_mongodb_are_those_of_the_server(
 def test_the_progress_line_tells_how_far_it_is(
     api: FakeApi, staging: Staging, plan: Plan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="windrow.engine")
+    caplog.set_level("INFO", logger="windrow.harvest.engine")
 
     harvest(api.url, staging, plan)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from windrow.answer import Answer, Outcome, Rejected
-from windrow.errors import PlanMissing
-from windrow.feeds import Item, PlanFeed
-from windrow.plan import Plan, Run
-from windrow.query import Query
-from windrow.staging import Staging
+from windrow.harvest.feeds import Item, PlanFeed
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import PlanMissing
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 RUN = Run("ships", "daily")
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ ORDER = [Item(query, place // 3) for place, query in enumerate(QUERIES)]
 
 @pytest.fixture
 def plan(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr("windrow.staging.CHUNK", 3)
+    monkeypatch.setattr("windrow.store.staging.CHUNK", 3)
     return staging.save_plan(RUN, QUERIES)
 
 

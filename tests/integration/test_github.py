@@ -21,17 +21,17 @@ from local_cloud.settings import Settings
 from local_cloud.testing import running
 from tests.faults.github_process import MEMBERSHIPS, SMALL, TINY, USERS, Job, resumed
 from tests.faults.harvest_process import until
-from windrow.answer import Outcome
-from windrow.broker import Broker
-from windrow.errors import BadParameter, CredentialsRejected, PlanMissing
-from windrow.feeds import Item
-from windrow.hooks.broker import broker
-from windrow.operators.discover import DiscoverOperator
-from windrow.operators.estimate import EstimateOperator
-from windrow.operators.harvest import HarvestOperator
-from windrow.operators.plan import PlanOperator
-from windrow.plan import Run
-from windrow.sources.github import Users
+from windrow.airflow.hooks.broker import broker
+from windrow.airflow.operators.discover import DiscoverOperator
+from windrow.airflow.operators.estimate import EstimateOperator
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.harvest.broker import Broker
+from windrow.harvest.feeds import Item
+from windrow.model.answer import Outcome
+from windrow.model.errors import BadParameter, CredentialsRejected, PlanMissing
+from windrow.model.plan import Run
+from windrow.sources.github.streams import Users
 
 NAMES = ["acme/gristmill", *SMALL]
 QUICK = {"points_per_minute": 1_000_000, "patience_s": 0.5, "connections": 8}

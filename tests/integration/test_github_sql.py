@@ -13,9 +13,9 @@ from google.cloud import bigquery
 from local_cloud.apis.github.people import COMPANIES, PLACES
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.integration.warehouse import empty
-from windrow.plan import slug
-from windrow.sources.base import Stream
-from windrow.sources.github import Memberships, Users
+from windrow.model.plan import slug
+from windrow.model.stream import Stream
+from windrow.sources.github.streams import Memberships, Users
 
 SQL = Path(__file__).resolve().parents[2] / "include" / "sql" / "bigquery" / "github"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

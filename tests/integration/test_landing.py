@@ -14,17 +14,17 @@ from google.cloud import bigquery
 from local_cloud.apis.voyage import make_passengers
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from tests.integration.warehouse import Warehouse, columns, declared
-from windrow import sources
-from windrow.answer import Answer, Outcome
-from windrow.errors import ConnectionUnusable, ManifestMissing
-from windrow.hooks.stores import GcsStore
-from windrow.landing import APART, MANIFEST, Landing, Manifest
-from windrow.plan import Chunk, Plan, Run
-from windrow.query import Query
-from windrow.staging import Staging
+from windrow.airflow.hooks.stores import GcsStore
+from windrow.landing.parts import APART, MANIFEST, Landing, Manifest
+from windrow.model import registry
+from windrow.model.answer import Answer, Outcome
+from windrow.model.errors import ConnectionUnusable, ManifestMissing
+from windrow.model.plan import Chunk, Plan, Run
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 CONNECTION = "google_cloud_default"
-STREAM = sources.stream("titanic_passengers")
+STREAM = registry.stream("titanic_passengers")
 RUN = Run(STREAM.dataset, "scheduled__2026-01-01T00:00:00+00:00")
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 PASSENGERS = [dict(each) for each in make_passengers(250)]
@@ -41,7 +41,7 @@ def prefix() -> str:
 @pytest.fixture
 def plan(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of 3 chunks, all of it answered."""
-    monkeypatch.setattr("windrow.staging.CHUNK", CHUNK)
+    monkeypatch.setattr("windrow.store.staging.CHUNK", CHUNK)
     plan = staging.save_plan(RUN, [query(each) for each in PASSENGERS])
     for place, each in enumerate(PASSENGERS):
         stage(staging, place, json.dumps(each))
@@ -269,7 +269,7 @@ def test_nothing_vouches_for_files_of_a_landing_that_broke_off(
 
 # --- by day ------------------------------------------------------------------------------------
 
-DAYS = sources.stream("youtube_video_days")
+DAYS = registry.stream("youtube_video_days")
 DAYS_RUN = Run(DAYS.dataset, RUN.run_id)
 FIRST = date(2026, 11, 1)
 VIDEOS = [f"video {number:02d}" for number in range(24)]
@@ -304,7 +304,7 @@ def report(staging: Staging, video: str, days: Sequence[date]) -> None:
 @pytest.fixture
 def reports(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of 6 chunks, each of 4 videos with 20 records in all."""
-    monkeypatch.setattr("windrow.staging.CHUNK", 4)
+    monkeypatch.setattr("windrow.store.staging.CHUNK", 4)
     plan = staging.save_plan(DAYS_RUN, [about(video) for video in VIDEOS])
     for video in VIDEOS:
         report(staging, video, days_of(video))

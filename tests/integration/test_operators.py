@@ -14,7 +14,10 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube.catalog import CHANNELS
 from local_cloud.settings import Settings
 from tests.integration.conftest import youtube_connection
-from windrow.errors import (
+from windrow.airflow.hooks import staging as staging_hook
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.model.errors import (
     ApiUnreachable,
     BadParameter,
     ConnectionUnusable,
@@ -22,10 +25,7 @@ from windrow.errors import (
     NothingToHarvest,
     PlanMissing,
 )
-from windrow.hooks import staging as staging_hook
-from windrow.operators.harvest import HarvestOperator
-from windrow.operators.plan import PlanOperator
-from windrow.plan import Run
+from windrow.model.plan import Run
 
 DATASET = "titanic_passengers"
 SECRET = "windrow-demo-secret"

@@ -10,19 +10,19 @@ import pytest
 
 from tests.faults.harvest_process import QUICK
 from tests.scripted_api import Reply, ScriptedApi
-from windrow.answer import LARGEST, Answer, Outcome, Rejected
-from windrow.auth import NoAuth
-from windrow.client import Client, Limits, Reader
-from windrow.contract import Column, Contract, Kind
-from windrow.engine import Harvester, Tally
-from windrow.errors import RateLimited, Unreadable
-from windrow.feeds import PlanFeed
-from windrow.paging import NextPage, ask_whole
-from windrow.plan import Run
-from windrow.query import Query
-from windrow.replay import replay
-from windrow.sources.base import Conversation, Request, Stream
-from windrow.staging import Staging
+from windrow.harvest.engine import Harvester, Tally
+from windrow.harvest.feeds import PlanFeed
+from windrow.harvest.replay import replay
+from windrow.http.auth import NoAuth
+from windrow.http.client import Client, Limits, Reader
+from windrow.http.paging import NextPage, ask_whole
+from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
+from windrow.model.contract import Column, Contract, Kind
+from windrow.model.errors import RateLimited, Unreadable
+from windrow.model.plan import Run
+from windrow.model.query import Query
+from windrow.model.stream import Conversation, Request, Stream
+from windrow.store.staging import Staging
 
 RUN = Run("shop_items", "daily")
 SHELF = Query.of("/shelf", {"name": "a"})
@@ -173,7 +173,7 @@ def test_pages_that_lead_back_to_the_first_end(scripted: ScriptedApi):
 
 
 def test_pages_that_never_end_are_rejected(scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windrow.paging.MOST_PAGES", 5)
+    monkeypatch.setattr("windrow.http.paging.MOST_PAGES", 5)
     numbers = itertools.count(2)
     scripted.script = lambda asked: page(1, link=next(numbers))
     found = asked(scripted)

@@ -24,18 +24,18 @@ from airflow.sdk.execution_time.context import AssetStateStoreAccessors, OutletE
 
 from local_cloud.settings import BUCKET, Settings
 from tests.integration.conftest import youtube_connection
-from windrow import sources
-from windrow.answer import Answer, Outcome
-from windrow.errors import CountsDisagree
-from windrow.hooks.staging import staging
-from windrow.hooks.stores import GcsStore
-from windrow.landing import Landing
-from windrow.operators.plan import PlanOperator
-from windrow.operators.prove import ProveOperator
-from windrow.plan import Run
-from windrow.query import Query
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.hooks.stores import GcsStore
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.airflow.operators.prove import ProveOperator
+from windrow.landing.parts import Landing
+from windrow.model import registry
+from windrow.model.answer import Answer, Outcome
+from windrow.model.errors import CountsDisagree
+from windrow.model.plan import Run
+from windrow.model.query import Query
 
-STREAM = sources.stream("youtube_video_days")
+STREAM = registry.stream("youtube_video_days")
 ASSET = Asset(STREAM.dataset)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 QUERY = Query.of("/v2/reports", {"filters": "video==a", "startDate": "2026-11-11", "endDate": "2026-11-20"})

@@ -25,15 +25,15 @@ from tests.local_cloud.pubsub.bench import Bench, launched
 from tests.scripted_api import Reply, ScriptedApi
 from tests.shared_cloud import SharedCloud
 from tests.x_table import post
-from windrow.auth import StaticToken
-from windrow.bounds import LARGEST_ASIDE
-from windrow.client import Client
-from windrow.publisher.intake import RUN, Intake
-from windrow.publisher.outlet import Outlet
-from windrow.publisher.publisher import STEP, Publisher, Tempo
-from windrow.publisher.reconnect import Pauses
-from windrow.sources.x import POLICY
-from windrow.staging import Staging
+from windrow.http.auth import StaticToken
+from windrow.http.bounds import LARGEST_ASIDE
+from windrow.http.client import Client
+from windrow.sources.x.publisher.intake import RUN, Intake
+from windrow.sources.x.publisher.outlet import Outlet
+from windrow.sources.x.publisher.publisher import STEP, Publisher, Tempo
+from windrow.sources.x.publisher.reconnect import Pauses
+from windrow.sources.x.streams import POLICY
+from windrow.store.staging import Staging
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ class Desk:
         command = [
             sys.executable,
             "-m",
-            "windrow.publisher",
+            "windrow.sources.x.publisher",
             *("--search-lag", "0.5"),
             *("--rules-lag", str(self.rules_lag)),
             "--beat",

@@ -19,16 +19,16 @@ from local_cloud.testing import running
 from tests.local_cloud.conftest import eventually
 from tests.local_cloud.pubsub.bench import Bench, texts
 from tests.x_table import NOW, SQL, land, post, run
-from windrow.batch import ACKS, Bounds, gather
-from windrow.errors import ConnectionUnusable, CountsDisagree, ManifestMissing
-from windrow.hooks.pubsub import Subscription
-from windrow.hooks.staging import staging
-from windrow.hooks.stores import open_store
-from windrow.landing import Manifest
-from windrow.operators.acknowledge import AcknowledgeOperator
-from windrow.operators.pull import PullOperator
-from windrow.plan import Run, slug
-from windrow.triggers.waiting import MessagesWaiting
+from windrow.airflow.hooks.pubsub import Subscription
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.hooks.stores import open_store
+from windrow.airflow.operators.acknowledge import AcknowledgeOperator
+from windrow.airflow.operators.pull import PullOperator
+from windrow.airflow.triggers.pubsub import MessagesWaiting
+from windrow.landing.batch import ACKS, Bounds, gather
+from windrow.landing.parts import Manifest
+from windrow.model.errors import ConnectionUnusable, CountsDisagree, ManifestMissing
+from windrow.model.plan import Run, slug
 
 GCP = "google_cloud_default"
 
@@ -249,7 +249,7 @@ def test_a_batch_ends_at_its_bounds(bench, task):
 
 
 def test_a_second_try_leaves_nothing_of_the_first(bench, task, monkeypatch):
-    monkeypatch.setattr("windrow.batch.PART_RECORDS", 1)
+    monkeypatch.setattr("windrow.landing.batch.PART_RECORDS", 1)
     bench.publish(*messages(71, 72))
     task.pull()
     before = task.manifest
@@ -274,7 +274,7 @@ def test_what_is_not_there_is_named(bench, task):
 def test_the_trigger_wakes_and_takes_nothing(bench):
     trigger = MessagesWaiting(subscription=bench.name.rpartition("/")[2], quiet_s=3600)
     classpath, arguments = trigger.serialize()
-    assert classpath == "windrow.triggers.waiting.MessagesWaiting"
+    assert classpath == "windrow.airflow.triggers.pubsub.MessagesWaiting"
     bench.publish(*messages(81))
 
     async def first() -> Any:

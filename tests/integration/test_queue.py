@@ -18,13 +18,13 @@ from airflow.sdk.exceptions import TaskDeferred
 from local_cloud import airflow_env
 from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
-from windrow.drain import Progress
-from windrow.errors import ConnectionUnusable, GivenUp
-from windrow.hooks.staging import staging
-from windrow.operators.enqueue import EnqueueOperator
-from windrow.plan import Run
-from windrow.query import Query
-from windrow.sensors.drain import DrainSensor
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.enqueue import EnqueueOperator
+from windrow.airflow.sensors.drain import DrainSensor
+from windrow.harvest.progress import Progress
+from windrow.model.errors import ConnectionUnusable, GivenUp
+from windrow.model.plan import Run
+from windrow.model.query import Query
 
 DATASET = "titanic_passengers"
 LOCATION = "us-central1"
@@ -71,7 +71,7 @@ def planned(names: list[str]) -> dict[str, Any]:
 
 
 def enqueue(context: dict[str, Any], queue_id: str = "tests", spread_s: float = 0.0, **rates: Any) -> dict[str, Any]:
-    from windrow.hooks.queue import Rates
+    from windrow.airflow.hooks.cloud_tasks import Rates
 
     quick = {"attempts": 3, "min_backoff_s": 0.1, "max_backoff_s": 1.0} | rates
     operator = EnqueueOperator(

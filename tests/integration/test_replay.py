@@ -9,13 +9,13 @@ import pytest
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.voyage import make_passengers
 from tests.faults.harvest_process import DATASET, STREAM, answers, asking, bodies, harvest, served, totals
-from windrow.answer import Answer, Outcome, Rejected
-from windrow.errors import Unreadable
-from windrow.plan import Plan, Run
-from windrow.policy import Backoff
-from windrow.query import Query
-from windrow.replay import replay
-from windrow.staging import Staging
+from windrow.harvest.replay import replay
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import Unreadable
+from windrow.model.plan import Plan, Run
+from windrow.model.policy import Backoff
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 RUN = Run(DATASET, "scheduled__2026-01-01T00:00:00+00:00")
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 
 from local_cloud.settings import Settings
 from tests.integration.warehouse import Row, Warehouse, broken, columns, declared, undescribed
-from windrow.sources.titanic import Passengers
+from windrow.sources.titanic.streams import Passengers
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

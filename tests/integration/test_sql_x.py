@@ -11,7 +11,7 @@ from google.cloud import bigquery
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.integration.warehouse import empty
 from tests.x_table import MARTS, NOW, SQL, deletion, land, merge, post, run
-from windrow.sources.x import Posts
+from windrow.sources.x.streams import Posts
 
 
 @pytest.fixture(scope="module")

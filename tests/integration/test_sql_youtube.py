@@ -11,8 +11,8 @@ import pytest
 
 from local_cloud.settings import Settings
 from tests.integration.warehouse import Row, Warehouse, broken, columns, declared, undescribed
-from windrow.plan import slug
-from windrow.sources.youtube import PACIFIC, VideoDays, Videos
+from windrow.model.plan import slug
+from windrow.sources.youtube.streams import PACIFIC, VideoDays, Videos
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""The contract of windrow.staging with a server of MongoDB's protocol: also run with a real one, see MONGO_URL."""
+"""The contract of the staging with a server of MongoDB's protocol: also run with a real one, see MONGO_URL."""
 
 import asyncio
 import threading
@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from pymongo import MongoClient
 
 from local_cloud.ports import find_free
-from windrow.answer import Answer, Outcome, Rejected
-from windrow.errors import PlanMissing, StagingUnavailable
-from windrow.ledger import Ledger
-from windrow.plan import Plan, Run
-from windrow.query import Query
-from windrow.quota import Quota, Window
-from windrow.staging import Staging
+from windrow.http.ledger import Ledger
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import PlanMissing, StagingUnavailable
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.model.quota import Quota, Window
+from windrow.store.staging import Staging
 
 RUN = Run("ships", "scheduled__2026-01-01T00:00:00+00:00")
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -59,7 +59,7 @@ def keys(staging: Staging, plan: Plan) -> list[list[str]]:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 3 queries."""
-    monkeypatch.setattr("windrow.staging.CHUNK", 3)
+    monkeypatch.setattr("windrow.store.staging.CHUNK", 3)
 
 
 # --- the plan ----------------------------------------------------------------------------------

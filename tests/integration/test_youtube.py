@@ -13,19 +13,19 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube import figures
 from local_cloud.apis.youtube.catalog import DEMO
 from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
-from windrow.client import Client, Limits
-from windrow.discovery import Discovery
-from windrow.engine import Harvester, Tally
-from windrow.errors import CredentialsRejected, RateLimited
-from windrow.feeds import PlanFeed
-from windrow.ledger import Ledger
-from windrow.oauth import RefreshToken
-from windrow.plan import Plan, Run
-from windrow.query import Query
-from windrow.quota import Quota, restated
-from windrow.sources.base import Request
-from windrow.sources.youtube import QUOTAS, VideoDays
-from windrow.staging import Staging
+from windrow.harvest.discovery import Discovery
+from windrow.harvest.engine import Harvester, Tally
+from windrow.harvest.feeds import PlanFeed
+from windrow.http.client import Client, Limits
+from windrow.http.ledger import Ledger
+from windrow.http.oauth import RefreshToken
+from windrow.model.errors import CredentialsRejected, RateLimited
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.model.quota import Quota, restated
+from windrow.model.stream import Request
+from windrow.sources.youtube.streams import QUOTAS, VideoDays
+from windrow.store.staging import Staging
 
 DAYS = VideoDays()
 AT = datetime(2026, 11, 20, 18, tzinfo=UTC)

@@ -10,11 +10,11 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from local_cloud.settings import PROJECT_ID, Settings
-from windrow.contract import Contract
-from windrow.operators.bigquery import LANDING
-from windrow.operators.defaults import SQL_FOLDER
-from windrow.plan import slug
-from windrow.sources.base import Stream
+from windrow.airflow.operators.bigquery import LANDING
+from windrow.airflow.operators.defaults import SQL_FOLDER
+from windrow.model.contract import Contract
+from windrow.model.plan import slug
+from windrow.model.stream import Stream
 
 Row = dict[str, Any]
 

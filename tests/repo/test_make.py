@@ -1,19 +1,24 @@
 """What `make test` says when it is asked for tests that there are not."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+MAKE = shutil.which("make") or "make"
 ROOT = Path(__file__).resolve().parents[2]
+LIKE = "T names files or folders, like T=tests/unit/test_client.py"
 FILE = "tests/unit/test_pacing.py"
 
 
 def make(*words: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTEST"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTEST"))
+    }
     return subprocess.run(
-        ["make", "--no-print-directory", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [MAKE, "--no-print-directory", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -22,11 +27,11 @@ def make(*words: str) -> subprocess.CompletedProcess[str]:
     [
         (
             ["T=tests/unit/test_nowhere.py"],
-            "make test: there is no tests/unit/test_nowhere.py. T names files or folders, like T=tests/unit/test_client.py",
+            f"make test: there is no tests/unit/test_nowhere.py. {LIKE}",
         ),
         (
             [f"T={FILE} tests/nowhere::test_a"],
-            "make test: there is no tests/nowhere. T names files or folders, like T=tests/unit/test_client.py",
+            f"make test: there is no tests/nowhere. {LIKE}",
         ),
         ([f"T={FILE}", "K=no_name_has_this"], f"make test: no test of {FILE} matches K=no_name_has_this"),
     ],

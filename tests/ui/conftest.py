@@ -18,8 +18,8 @@ from local_cloud import ports
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.local_cloud.conftest import eventually
 from tests.x_table import MARTS, merge, run
-from windrow.sources.x import post_id_at
-from windrow.ui.kept import Kept
+from windrow.sources.x.streams import post_id_at
+from windrow.ui.cache import Kept
 
 SANDBOX = "allow-scripts allow-same-origin allow-forms allow-downloads"
 """What Airflow lets a page in its frame do."""

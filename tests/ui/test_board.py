@@ -15,7 +15,7 @@ from tests.local_cloud.conftest import eventually
 from tests.ui.conftest import Around, Fill
 from windrow.ui import boards as declarations
 from windrow.ui.boards import SQL, boards, declared
-from windrow.ui.kept import Kept
+from windrow.ui.cache import Kept
 
 BOARD = "/windrow/boards/x_posts"
 STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 
 class MemoryBook:
-    """Keeps to `windrow.ledger.Book`."""
+    """Keeps to `windrow.http.ledger.Book`."""
 
     def __init__(self) -> None:
         self.windows: dict[str, dict[str, int]] = defaultdict(dict)

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from windrow.answer import Answer, Outcome
-from windrow.query import Query
-from windrow.sources.base import Planned, Request, Stream
+from windrow.model.answer import Answer, Outcome
+from windrow.model.query import Query
+from windrow.model.stream import Planned, Request, Stream
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

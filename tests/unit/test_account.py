@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windrow.account import CORE, GRAPHQL, Account, Allowance, Window, resource_of
-from windrow.query import Query
+from windrow.http.owner_limits import CORE, GRAPHQL, Account, Allowance, Window, resource_of
+from windrow.model.query import Query
 
 
 def test_pauses_that_do_not_help_grow() -> None:

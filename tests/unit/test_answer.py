@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from windrow.answer import Answer, Outcome, Rejected
-from windrow.query import Query
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.query import Query
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

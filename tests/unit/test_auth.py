@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windrow.auth import NoAuth, RefreshingToken, Token
-from windrow.errors import ApiUnreachable, CredentialsRejected
-from windrow.policy import Backoff
-from windrow.response import Response
+from windrow.http.auth import NoAuth, RefreshingToken, Token
+from windrow.model.errors import ApiUnreachable, CredentialsRejected
+from windrow.model.policy import Backoff
+from windrow.model.response import Response
 
 
 async def no_post(url: str, form: Mapping[str, str], **_: object) -> Response:
@@ -366,7 +366,7 @@ def test_credentials_that_were_turned_down_are_not_sent_again_by_the_calls_in_fl
                 await flow.sign()
         assert flow.grants == 2
         later = time.monotonic() + 60.0
-        monkeypatch.setattr("windrow.auth.time", SimpleNamespace(monotonic=lambda: later))
+        monkeypatch.setattr("windrow.http.auth.time", SimpleNamespace(monotonic=lambda: later))
         assert await flow.sign() == "Bearer t3", "a long-lived process learns that the consent is back"
 
     run(scenario())

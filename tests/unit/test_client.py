@@ -13,15 +13,15 @@ import pytest
 from tests import scripted_api
 from tests.scripted_api import Reply, ScriptedApi
 from tests.unit.books import MemoryBook
-from windrow.answer import LARGEST, Answer, Outcome, Rejected
-from windrow.auth import Auth, Exchange, NoAuth
-from windrow.client import Client, Limits, Reader
-from windrow.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
-from windrow.ledger import SPENT, Ledger
-from windrow.policy import HTTP_POLICY, Action, Backoff, Complaint, on
-from windrow.query import Query
-from windrow.quota import Quota, Window
-from windrow.response import Response
+from windrow.http.auth import Auth, Exchange, NoAuth
+from windrow.http.client import Client, Limits, Reader
+from windrow.http.ledger import SPENT, Ledger
+from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
+from windrow.model.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
+from windrow.model.policy import HTTP_POLICY, Action, Backoff, Complaint, on
+from windrow.model.query import Query
+from windrow.model.quota import Quota, Window
+from windrow.model.response import Response
 
 QUICK = Backoff(base_s=0.001, cap_s=0.002, attempts=3)
 QUERY = Query.of("/items", {"page": "1"})

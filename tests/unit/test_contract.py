@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from windrow.contract import LINEAGE, Column, Contract, Kind
-from windrow.errors import Unreadable
+from windrow.model.contract import LINEAGE, Column, Contract, Kind
+from windrow.model.errors import Unreadable
 
 CONTRACT = Contract((
     Column("id", "Id", Kind.INTEGER, "Number.", required=True),

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.conversation import lead
-from windrow.cost import Cost, cost
-from windrow.query import Query
-from windrow.quota import Quota, Window
-from windrow.sources.base import Request, Stream
-from windrow.sources.youtube import QUOTAS, VideoDays, Videos
+from windrow.model.cost import Cost, cost
+from windrow.model.query import Query
+from windrow.model.quota import Quota, Window
+from windrow.model.stream import Request, Stream
+from windrow.sources.youtube.streams import QUOTAS, VideoDays, Videos
 
 AT = datetime(2026, 11, 21, 14, tzinfo=UTC)
 TWO_YEARS = {"start_date": "2024-11-21", "end_date": "2026-11-20"}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from windrow import errors
-from windrow.errors import ApiError, RateLimited, Unreadable, WindrowError
+from windrow.model import errors
+from windrow.model.errors import ApiError, RateLimited, Unreadable, WindrowError
 
 ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, WindrowError)]
 

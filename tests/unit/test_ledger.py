@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.books import MemoryBook
-from windrow.errors import Misconfigured, StagingUnavailable
-from windrow.ledger import SPENT, Ledger
-from windrow.query import Query
-from windrow.quota import Quota, Window
+from windrow.http.ledger import SPENT, Ledger
+from windrow.model.errors import Misconfigured, StagingUnavailable
+from windrow.model.query import Query
+from windrow.model.quota import Quota, Window
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 NOON = datetime(2026, 6, 15, 19, tzinfo=UTC)
@@ -29,7 +29,7 @@ SEARCH = Query.of("/search", cost=100)
 def in_a_hurry() -> Iterator[None]:
     """Clients that meet at the book try again at once: here the book is quicker than any pause."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("windrow.ledger._PAUSE_S", 1e-6)
+        patch.setattr("windrow.http.ledger._PAUSE_S", 1e-6)
         yield
 
 
@@ -292,7 +292,7 @@ def test_too_much_in_the_book_is_a_moment_that_passes():
 
 def test_clients_that_start_at_once_do_not_all_go_away_empty(monkeypatch: pytest.MonkeyPatch):
     """Ten blocks of a tenth fit; sixteen clients have written theirs down before any of them looks again."""
-    monkeypatch.setattr("windrow.ledger._PAUSE_S", 0.005)
+    monkeypatch.setattr("windrow.http.ledger._PAUSE_S", 0.005)
     book = MemoryBook()
     together = threading.Barrier(16)
 

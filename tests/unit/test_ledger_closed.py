@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.unit.books import MemoryBook
-from windrow.ledger import Ledger
-from windrow.query import Query
-from windrow.quota import Quota, Window
+from windrow.http.ledger import Ledger
+from windrow.model.query import Query
+from windrow.model.quota import Quota, Window
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ALBUMS = Query.of("/artists/1/albums")

@@ -4,9 +4,9 @@ import orjson
 import pytest
 
 from tests.unit.conversation import NOON
-from windrow.errors import Unreadable
-from windrow.message import from_message, to_message
-from windrow.sources.x import Posts, post_id_at
+from windrow.model.errors import Unreadable
+from windrow.model.message import from_message, to_message
+from windrow.sources.x.streams import Posts, post_id_at
 
 POSTS = Posts()
 POST = {"id": str(post_id_at(NOON)), "text": "tesla", "lang": "de", "surprise": 1}

@@ -11,14 +11,14 @@ from urllib.parse import urlencode
 import pytest
 
 from local_cloud.apis.testing import FakeApi
-from windrow.answer import Answer
-from windrow.auth import Auth, Token
-from windrow.client import Client, Limits
-from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
-from windrow.oauth import ClientCredentials, RefreshToken, TokenForm
-from windrow.policy import Backoff
-from windrow.query import Query
-from windrow.response import Response
+from windrow.http.auth import Auth, Token
+from windrow.http.client import Client, Limits
+from windrow.http.oauth import ClientCredentials, RefreshToken, TokenForm
+from windrow.model.answer import Answer
+from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
+from windrow.model.policy import Backoff
+from windrow.model.query import Query
+from windrow.model.response import Response
 
 SECRET = "s3cr3t-of-the-client"
 TOKEN = "t0k3n-that-opens-doors"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from windrow.pacing import Pace
+from windrow.http.pacing import Pace
 
 EARLY_S = 0.002
 """A sleep may end this much before its time."""

@@ -5,8 +5,8 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from windrow.plan import Chunk, Run, chunk_id, slug
-from windrow.query import Query
+from windrow.model.plan import Chunk, Run, chunk_id, slug
+from windrow.model.query import Query
 
 RUN = Run("titanic_passengers", "manual__2026-01-02T03:04:05.678901+00:00")
 run_ids = st.text() | st.text(alphabet="ab_-:+.~", min_size=1) | st.text(alphabet="a:", min_size=90, max_size=250)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windrow import errors
-from windrow.policy import (
+from windrow.model import errors
+from windrow.model.policy import (
     HTTP_POLICY,
     TASK_POLICY,
     Action,
@@ -19,7 +19,7 @@ from windrow.policy import (
     Verdict,
     on,
 )
-from windrow.response import Response
+from windrow.model.response import Response
 
 ACTIONS = {
     Action.ACCEPT: [200, 201, 204, 299],
@@ -141,7 +141,7 @@ def test_delays_are_short_enough_to_wait_for_and_long_enough_to_help():
 
 
 def test_the_table_does_what_the_drawn_tree_says():
-    """The tree in the docstring of `windrow.errors` says of some errors whether they are retried."""
+    """The tree in the docstring of `windrow.model.errors` says of some errors whether they are retried."""
     drawn = dict(re.findall(r"[├└]── (\w+) +(.+)", errors.__doc__ or ""))
     decided = {rule.error.__name__: rule.delay for rule in TASK_POLICY}
     told = {name: text for name, text in drawn.items() if "retried" in text}

@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
-from windrow.account import CORE, GRAPHQL, Window
-from windrow.auth import Exchange, RefreshingToken, StaticToken, Token
-from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
-from windrow.pool import Credential, TokenPool, identity
-from windrow.query import Query
-from windrow.response import Response
+from windrow.http.auth import Exchange, RefreshingToken, StaticToken, Token
+from windrow.http.owner_limits import CORE, GRAPHQL, Window
+from windrow.http.pool import Credential, TokenPool, identity
+from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
+from windrow.model.query import Query
+from windrow.model.response import Response
 
 LATER = 3_600
 

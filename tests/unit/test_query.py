@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from windrow.errors import BadParameter
-from windrow.query import Query
+from windrow.model.errors import BadParameter
+from windrow.model.query import Query
 
 params = st.dictionaries(st.text(), st.text(), max_size=5)
 long_params = st.dictionaries(st.text(max_size=5), st.text(min_size=250, max_size=400), min_size=1, max_size=3)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from windrow.quota import Quota, Window, restated
+from windrow.model.quota import Quota, Window, restated
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 instants = st.timedeltas(timedelta(0), timedelta(days=40_000)).map(

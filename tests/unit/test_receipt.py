@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windrow.answer import Answer, Outcome, Rejected
-from windrow.errors import CountsDisagree
-from windrow.landing import Manifest
-from windrow.plan import Plan, Run
-from windrow.query import Query
-from windrow.receipt import Receipt, Staged, as_text
-from windrow.staging import Staging
+from windrow.landing.parts import Manifest
+from windrow.landing.receipt import Receipt, Staged, as_text
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import CountsDisagree
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 RUN = Run("titanic_passengers", "manual__2026-01-02")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

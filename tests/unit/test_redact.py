@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from windrow import redact
-from windrow.errors import ApiUnreachable, Unreadable
-from windrow.redact import STARS, blot, blot_sent, know
+from windrow.model import redact
+from windrow.model.errors import ApiUnreachable, Unreadable
+from windrow.model.redact import STARS, blot, blot_sent, know
 
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=8, max_size=60)
 SPELLINGS = {

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.conversation import lead
-from windrow.answer import Answer, Outcome, Rejected
-from windrow.errors import StagingUnavailable
-from windrow.plan import Run
-from windrow.replay import replay
-from windrow.sources.base import Request
-from windrow.sources.titanic import Passengers
-from windrow.staging import Staging
+from windrow.harvest.replay import replay
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import StagingUnavailable
+from windrow.model.plan import Run
+from windrow.model.stream import Request
+from windrow.sources.titanic.streams import Passengers
+from windrow.store.staging import Staging
 
 RUN = Run("titanic_passengers", "manual__2026-01-02")
 STREAM = Passengers()

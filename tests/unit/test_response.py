@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from windrow.response import Response, retry_after_s
+from windrow.model.response import Response, retry_after_s
 
 SECRET = "s3cr3t-t0k3n"
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from windrow.answer import Answer, Outcome
-from windrow.query import Query
-from windrow.response import Response
-from windrow.revisits import Kept, Revisits
+from windrow.http.conditional import Kept, Revisits
+from windrow.model.answer import Answer, Outcome
+from windrow.model.query import Query
+from windrow.model.response import Response
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CHANGED = "Thu, 19 Nov 2026 10:00:00 GMT"

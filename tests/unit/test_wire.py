@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from windrow.answer import LARGEST, Answer, Rejected
-from windrow.auth import Auth, NoAuth, StaticToken
-from windrow.bounds import LARGEST_ASIDE, LineTooLong
-from windrow.client import Client, Limits, StreamRefused
-from windrow.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, WindrowError
-from windrow.oauth import ClientCredentials
-from windrow.policy import Backoff
-from windrow.query import Query
-from windrow.redact import without
-from windrow.response import retry_after_s
+from windrow.http.auth import Auth, NoAuth, StaticToken
+from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
+from windrow.http.client import Client, Limits, StreamRefused
+from windrow.http.oauth import ClientCredentials
+from windrow.model.answer import LARGEST, Answer, Rejected
+from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, WindrowError
+from windrow.model.policy import Backoff
+from windrow.model.query import Query
+from windrow.model.redact import without
+from windrow.model.response import retry_after_s
 
 QUERY = Query.of("/items")
 # Each server closes after one answer. Unless it says so, a retry may go out on a connection that is about to end.

@@ -5,19 +5,19 @@ import asyncio
 from pymongo import MongoClient
 
 from benchmarks.youtube.job import DATASET, TOKEN_PATH, Job
-from windrow import sources
-from windrow.client import Client, Limits
-from windrow.discovery import Discovery
-from windrow.engine import Harvester
-from windrow.feeds import PlanFeed
-from windrow.ledger import Ledger
-from windrow.oauth import RefreshToken
-from windrow.plan import Run
-from windrow.sources.base import Request
-from windrow.staging import Staging
+from windrow.harvest.discovery import Discovery
+from windrow.harvest.engine import Harvester
+from windrow.harvest.feeds import PlanFeed
+from windrow.http.client import Client, Limits
+from windrow.http.ledger import Ledger
+from windrow.http.oauth import RefreshToken
+from windrow.model import registry
+from windrow.model.plan import Run
+from windrow.model.stream import Request
+from windrow.store.staging import Staging
 
 RUN = Run(DATASET, "benchmark")
-_STREAM = sources.stream(DATASET)
+_STREAM = registry.stream(DATASET)
 
 
 def plan(job: Job) -> None:

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import orjson
 
-from windrow.answer import Rejected
-from windrow.dispatch import Call
-from windrow.plan import Run
-from windrow.query import Query
-from windrow.sources import STREAMS
+from windrow.model.answer import Rejected
+from windrow.model.plan import Run
+from windrow.model.query import Query
+from windrow.model.queue_task import Call
+from windrow.model.registry import streams
 
 RETRY_COUNT = "X-CloudTasks-TaskRetryCount"
 """Cloud Tasks counts here how often it tried before: 0, 1, ... It takes the header out of what others send."""
@@ -63,7 +63,7 @@ class Delivery:
 def _problem(call: Call) -> str:
     """Say what is wrong with a call; nothing, if it can be made."""
     query = call.query
-    if call.run.dataset not in STREAMS:
+    if call.run.dataset not in streams():
         return f"no source declares the dataset {call.run.dataset!r:.100}"
     if not call.run.run_id:
         return "run_id is empty"

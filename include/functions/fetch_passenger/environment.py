@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 from caller import GOOGLE_CERTS_URL
 from pymongo import MongoClient
 
-from windrow.auth import Auth, NoAuth
-from windrow.client import Client, Limits
-from windrow.errors import Misconfigured
-from windrow.oauth import ClientCredentials
-from windrow.policy import Backoff
+from windrow.http.auth import Auth, NoAuth
+from windrow.http.client import Client, Limits
+from windrow.http.oauth import ClientCredentials
+from windrow.model.errors import Misconfigured
+from windrow.model.policy import Backoff
 
 _REQUIRED = ("MONGO_URL", "API_URL", "OIDC_AUDIENCE", "OIDC_SERVICE_ACCOUNT")
 _CREDENTIALS = ("API_CLIENT_ID", "API_CLIENT_SECRET", "API_TOKEN_PATH")

@@ -40,7 +40,7 @@ from settling import Reply, Settler, Staging
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from windrow.plan import Run
+from windrow.model.plan import Run
 
 log = logging.getLogger("fetch_passenger")
 

@@ -4,9 +4,9 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
 
-from windrow.answer import Answer
-from windrow.plan import Run
-from windrow.staging import Staging
+from windrow.model.answer import Answer
+from windrow.model.plan import Run
+from windrow.store.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)

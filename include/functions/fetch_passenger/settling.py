@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from delivery import Delivery
 from outbox import Outbox
 
-from windrow import sources
-from windrow.answer import Answer, Outcome, Rejected
-from windrow.client import Client
-from windrow.errors import (
+from windrow.http.client import Client
+from windrow.model import registry
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import (
     ApiUnreachable,
     CredentialsRejected,
     RateLimited,
@@ -20,9 +20,9 @@ from windrow.errors import (
     Unanswered,
     WindrowError,
 )
-from windrow.plan import Run
-from windrow.query import Query
-from windrow.staging import Staging
+from windrow.model.plan import Run
+from windrow.model.query import Query
+from windrow.store.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Settler:
 
     async def _ask(self, run: Run, query: Query) -> Answer | Rejected:
         """Make the call once; and once more if its token had died, as a new one usually helps."""
-        read = sources.stream(run.dataset).records
+        read = registry.stream(run.dataset).records
         tokens = self._client.refreshes
         try:
             return await self._client.ask(query, read)

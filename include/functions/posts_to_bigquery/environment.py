@@ -7,7 +7,7 @@ from typing import Self
 
 from caller import GOOGLE_CERTS_URL
 
-from windrow.errors import Misconfigured
+from windrow.model.errors import Misconfigured
 
 BIGQUERY_URL = "https://bigquery.googleapis.com"
 

@@ -37,9 +37,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from writer import NotWritten, Writer
 
-from windrow.errors import Unreadable
-from windrow.message import from_message
-from windrow.sources.x import Posts
+from windrow.model.errors import Unreadable
+from windrow.model.message import from_message
+from windrow.sources.x.streams import Posts
 
 log = logging.getLogger("posts_to_bigquery")
 SOURCE = "push"

@@ -14,14 +14,25 @@ from typing import Any
 import boto3
 import orjson
 
-from windrow.client import Client, Limits
-from windrow.errors import BadParameter, WindrowError
-from windrow.lookup import converse
-from windrow.oauth import BasicClientCredentials
-from windrow.sources.artists import key_of, look_up
-from windrow.sources.spotify import TopTracks, fetch
-from windrow.sources.spotify_access import POLICY
-from windrow.top_tracks import ARTIST_ID, REQUEST, REQUESTS, TOP_TRACKS, instant, items, met, requested, rows, unmet
+from windrow.http.client import Client, Limits
+from windrow.http.flow import converse
+from windrow.http.oauth import BasicClientCredentials
+from windrow.model.errors import BadParameter, WindrowError
+from windrow.sources.spotify.access import POLICY
+from windrow.sources.spotify.artists import key_of, look_up
+from windrow.sources.spotify.streams import TopTracks, fetch
+from windrow.sources.spotify.top_tracks import (
+    ARTIST_ID,
+    REQUEST,
+    REQUESTS,
+    TOP_TRACKS,
+    instant,
+    items,
+    met,
+    requested,
+    rows,
+    unmet,
+)
 
 logging.getLogger().setLevel(logging.INFO)
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound
 from google.auth.exceptions import GoogleAuthError
 
 from windrow.ui import boards
-from windrow.ui.kept import Answer, Kept
+from windrow.ui.cache import Answer, Kept
 
 log = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from botocore.exceptions import ClientError
 
 from local_cloud import aws_resources
 from local_cloud.settings import LAKE, Settings
-from windrow.answer import Answer, Outcome
-from windrow.errors import BadParameter, CheckFailed, ConnectionUnusable, StatementFailed
-from windrow.hooks.athena import Athena
-from windrow.hooks.staging import staging
-from windrow.hooks.stores import S3Store, open_store
-from windrow.landing import Landing, Manifest
-from windrow.operators.athena import AthenaCheckOperator, AthenaFileOperator, CrawlOperator
-from windrow.operators.parity import LocateLandingOperator, _agree
-from windrow.operators.retry import ErrorPolicy
-from windrow.plan import Run
-from windrow.query import Query
-from windrow.sources.spotify import TopTracks
+from windrow.airflow.hooks.athena import Athena
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.hooks.stores import S3Store, open_store
+from windrow.airflow.operators.athena import AthenaCheckOperator, AthenaFileOperator, CrawlOperator
+from windrow.airflow.operators.retry import ErrorPolicy
+from windrow.landing.parts import Landing, Manifest
+from windrow.model.answer import Answer, Outcome
+from windrow.model.errors import BadParameter, CheckFailed, ConnectionUnusable, StatementFailed
+from windrow.model.plan import Run
+from windrow.model.query import Query
+from windrow.sources.spotify.parity import LocateLandingOperator, _agree
+from windrow.sources.spotify.streams import TopTracks
 
 RESULTS = f"s3://{LAKE}/results/"
 
@@ -120,7 +120,7 @@ def test_a_short_query_is_waited_for_in_place():
 
 
 def test_a_long_query_is_deferred(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windrow.hooks.athena.SHORT_S", 0.0)
+    monkeypatch.setattr("windrow.airflow.hooks.athena.SHORT_S", 0.0)
     operator = AthenaFileOperator(task_id="count", path="athena/some.sql")
     rows = ", ".join(f"({n})" for n in range(700))
     tables = ", ".join(f"(VALUES {rows}) AS t{n} (n{n})" for n in range(3))

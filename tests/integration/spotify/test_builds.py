@@ -8,9 +8,9 @@ import pytest
 
 from local_cloud import aws_resources
 from local_cloud.settings import LAKE, Settings
-from windrow.errors import CheckFailed
-from windrow.hooks.athena import Athena
-from windrow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator, empty
+from windrow.airflow.hooks.athena import Athena
+from windrow.airflow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator, empty
+from windrow.model.errors import CheckFailed
 
 RESULTS = f"s3://{LAKE}/results/"
 

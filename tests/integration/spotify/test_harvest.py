@@ -9,11 +9,11 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.apis.testing import FakeApi
-from windrow.errors import ConnectionUnusable, CredentialsRejected
-from windrow.hooks.staging import staging
-from windrow.operators.harvest import HarvestOperator
-from windrow.operators.plan import PlanOperator
-from windrow.plan import Run
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.model.errors import ConnectionUnusable, CredentialsRejected
+from windrow.model.plan import Run
 
 IDS = list(make_music().artists)[:5]
 

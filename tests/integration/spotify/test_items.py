@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from local_cloud.settings import Settings
-from windrow.errors import Unwritten
-from windrow.hooks.items import Items
-from windrow.policy import Backoff
+from windrow.airflow.hooks.dynamodb import Items
+from windrow.model.errors import Unwritten
+from windrow.model.policy import Backoff
 
 QUICK = Backoff(base_s=0.001, attempts=4)
 

@@ -10,9 +10,9 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.apis.testing import FakeApi
-from windrow.errors import BadParameter
-from windrow.hooks.items import Items
-from windrow.operators.known_artists import KnownArtistsOperator, RequireAllNamesOperator
+from windrow.airflow.hooks.dynamodb import Items
+from windrow.model.errors import BadParameter
+from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
 
 BY_NAME = {artist.name: artist.id for artist in make_music().artists.values()}
 

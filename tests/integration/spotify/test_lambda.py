@@ -15,7 +15,7 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.errors import LocalCloudError
 from local_cloud.settings import Settings
 from tests.integration.spotify.conftest import ports_of
-from windrow.hooks.items import Items
+from windrow.airflow.hooks.dynamodb import Items
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "include" / "functions"))

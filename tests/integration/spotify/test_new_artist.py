@@ -10,13 +10,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, make_music
 from local_cloud.apis.testing import FakeApi
-from windrow.errors import BadParameter, QueryRefused
-from windrow.hooks.items import Items
-from windrow.operators.artist_requests import FindArtistsOperator, PublishNewOperator
-from windrow.operators.harvest import HarvestOperator
-from windrow.operators.plan import PlanOperator
-from windrow.operators.spotify import CapabilitiesOperator
-from windrow.sources.spotify_access import CLIENTS
+from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.model.errors import BadParameter, QueryRefused
+from windrow.sources.spotify.access import CLIENTS
+from windrow.sources.spotify.artist_requests import FindArtistsOperator, PublishNewOperator
+from windrow.sources.spotify.operators import CapabilitiesOperator
 
 MUSIC = make_music()
 BY_NAME = {artist.name: artist for artist in MUSIC.artists.values()}

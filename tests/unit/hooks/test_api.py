@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from tests.unit.books import MemoryBook
-from windrow.answer import Answer
-from windrow.auth import NoAuth
-from windrow.client import Client, Limits
-from windrow.errors import ConnectionUnusable
-from windrow.hooks.api import ApiHook
-from windrow.oauth import ClientCredentials
-from windrow.pool import TokenPool
-from windrow.query import Query
-from windrow.sources.titanic import Passengers
+from windrow.airflow.hooks.api import ApiHook
+from windrow.http.auth import NoAuth
+from windrow.http.client import Client, Limits
+from windrow.http.oauth import ClientCredentials
+from windrow.http.pool import TokenPool
+from windrow.model.answer import Answer
+from windrow.model.errors import ConnectionUnusable
+from windrow.model.query import Query
+from windrow.sources.titanic.streams import Passengers
 
 STREAM = Passengers()
 SECRET = "s3cr3t-of-the-client"
@@ -280,7 +280,7 @@ POOLED = "ghp_secret-of-the-pool"
 
 def test_a_pool_is_shared_out_among_workers(connect: Any):
     hook = connect(host="api.example", extra={"tokens": [f"{POOLED}{n}" for n in range(5)]})
-    assert hook.pool_size() == 5
+    assert hook.pool_size(STREAM) == 5
     shares = [[member.label for member in hook.client(STREAM, MemoryBook(), share=(n, 2))._auth._members]
               for n in range(2)]  # fmt: skip
     assert shares == [
@@ -302,7 +302,7 @@ def test_workers_share_no_owner(connect: Any):
     owners = ["ada", "ada", "ben", "", "ben"]
     tokens = [{"token": f"{POOLED}{place}", "owner": owner} for place, owner in enumerate(owners)]
     hook = connect(host="api.example", extra={"tokens": tokens})
-    assert hook.pool_size() == 3, "two of ada's are one, and so are two of ben's"
+    assert hook.pool_size(STREAM) == 3, "two of ada's are one, and so are two of ben's"
     shares = [[member.label[:7] for member in hook.client(STREAM, MemoryBook(), share=(n, 2))._auth._members]
               for n in range(2)]  # fmt: skip
     assert shares == [["token 1", "token 2", "token 4"], ["token 3", "token 5"]]
@@ -311,30 +311,26 @@ def test_workers_share_no_owner(connect: Any):
 def test_a_token_that_is_there_twice_counts_once(connect: Any):
     tokens = [POOLED, {"token": f"{POOLED} ", "owner": "ada"}, POOLED, f"{POOLED}2"]
     hook = connect(host="api.example", extra={"tokens": tokens})
-    assert hook.pool_size() == 2
+    assert hook.pool_size(STREAM) == 2
     members = hook.client(STREAM, MemoryBook())._auth._members
     assert [member.label for member in members] == ["token 2 of 4 (ada)", "token 4 of 4"]
 
 
 def test_a_connection_without_tokens_has_no_pool(connect: Any):
     hook = connect(host="api.example", extra={"tokens": []})
-    assert hook.pool_size() == 0
+    assert hook.pool_size(STREAM) == 0
     assert isinstance(hook.client(STREAM, MemoryBook())._auth, NoAuth)
 
 
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        ({"tokens": POOLED}, "no list"),
+        ({"tokens": POOLED}, "not a list"),
         ({"tokens": [POOLED, 7]}, "token 2 of 2 that is none"),
         ({"tokens": [POOLED, " "]}, "token 2 of 2 that is none"),
         ({"tokens": [{"token": POOLED, "owner": 7}]}, "token 1 of 1 that is none"),
         ({"tokens": [f"{POOLED}\r\nX: y"]}, "token 1 of 1 that is none"),
         ({"tokens": [{"token": POOLED, "owner": "a", "more": 1}]}, "token 1 of 1 that is none"),
-        ({"apps": [{"app_id": "1"}]}, "app 1 .*lacks 'installation_id'"),
-        ({"apps": ["x"]}, "app 1 .*lacks"),
-        ({"apps": [{"app_id": "1", "private_key": POOLED, "installation_id": 7}]}, "private_key cannot sign"),
-        ({"apps": [{"app_id": "1", "private_key": POOLED, "installation_id": "x"}]}, "app 1"),
         ({"tokens": [POOLED], "points_per_minute": 0}, "points_per_minute = 0"),
     ],
 )

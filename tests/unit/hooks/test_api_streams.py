@@ -11,16 +11,16 @@ import pytest
 
 from tests.scripted_api import Reply, ScriptedApi
 from tests.unit.books import MemoryBook
-from windrow.answer import Answer, Rejected
-from windrow.client import Limits
-from windrow.contract import Column, Contract, Kind
-from windrow.errors import ConnectionUnusable, RateLimited
-from windrow.hooks.api import ApiHook
-from windrow.oauth import ClientCredentials, RefreshToken
-from windrow.policy import HTTP_POLICY, Action, on
-from windrow.query import Query
-from windrow.quota import Quota, Window
-from windrow.sources.base import Conversation, Request, Stream
+from windrow.airflow.hooks.api import ApiHook
+from windrow.http.client import Limits
+from windrow.http.oauth import ClientCredentials, RefreshToken
+from windrow.model.answer import Answer, Rejected
+from windrow.model.contract import Column, Contract, Kind
+from windrow.model.errors import ConnectionUnusable, RateLimited
+from windrow.model.policy import HTTP_POLICY, Action, on
+from windrow.model.query import Query
+from windrow.model.quota import Quota, Window
+from windrow.model.stream import Conversation, Request, Stream
 
 SECRET, CONSENT = "s3cr3t-of-the-client", "c0ns3nt-of-the-owner"
 TOKENS = {"token_path": "/token"}

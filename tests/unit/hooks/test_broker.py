@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from local_cloud.ports import find_free
-from windrow.errors import BrokerUnavailable, ConnectionUnusable
-from windrow.hooks.broker import broker
-from windrow.plan import Run
+from windrow.airflow.hooks.broker import broker
+from windrow.model.errors import BrokerUnavailable, ConnectionUnusable
+from windrow.model.plan import Run
 
 RUN = Run("github_users", "manual")
 

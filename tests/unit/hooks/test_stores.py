@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from windrow.errors import BadParameter, ConnectionUnusable
-from windrow.hooks.stores import GcsStore, open_store
+from windrow.airflow.hooks.stores import GcsStore, open_store
+from windrow.model.errors import BadParameter, ConnectionUnusable
 
 
 @pytest.fixture

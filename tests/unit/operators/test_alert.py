@@ -13,8 +13,8 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from local_cloud.ports import find_free
-from windrow.errors import CheckFailed
-from windrow.operators.alert import EmailAlert, WebhookAlert
+from windrow.airflow.operators.alert import EmailAlert, WebhookAlert
+from windrow.model.errors import CheckFailed
 
 
 class Webhook(http.server.HTTPServer):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
-from windrow.operators.bigquery import SqlFileOperator
+from windrow.airflow.operators.bigquery import SqlFileOperator
 
 
 def sent(path: str, folder: Path, **context: Any) -> str:

@@ -17,7 +17,7 @@ from airflow.triggers.callback import CallbackTrigger
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from windrow.operators.deadline import ends_within
+from windrow.airflow.operators.deadline import ends_within
 
 MOMENT = datetime(2026, 11, 20, 14, tzinfo=UTC)
 ALERT = ends_within(timedelta(hours=30), what="Look at 100% of its {tasks}: %s.")
@@ -47,7 +47,7 @@ def fire(alert: DeadlineAlert, state: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("state", ["running", "queued", "failed"])
 def test_a_late_run_is_told_as_an_error_with_its_state_and_what_to_do(state: str, caplog: pytest.LogCaptureFixture):
     events = fire(ALERT, state)
-    (record,) = [record for record in caplog.records if record.name == "windrow.operators.deadline"]
+    (record,) = [record for record in caplog.records if record.name == "windrow.airflow.operators.deadline"]
     line = record.getMessage()
     assert record.levelno == logging.ERROR
     assert line == (

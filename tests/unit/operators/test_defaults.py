@@ -5,10 +5,10 @@ from pathlib import Path
 
 from airflow.sdk import DAG, BaseOperator
 
-from windrow.operators.alert import EmailAlert, WebhookAlert
-from windrow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.operators.failure import explain_failure, explain_retry
-from windrow.operators.retry import ErrorPolicy
+from windrow.airflow.operators.alert import EmailAlert, WebhookAlert
+from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.failure import explain_failure, explain_retry
+from windrow.airflow.operators.retry import ErrorPolicy
 
 
 def test_a_task_gets_them_all():

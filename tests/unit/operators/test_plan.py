@@ -9,9 +9,9 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
-from windrow.operators.base import WATERMARK
-from windrow.operators.plan import PlanOperator
-from windrow.sources.base import Request
+from windrow.airflow.operators.base import WATERMARK
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.model.stream import Request
 
 DATASET = "titanic_passengers"
 MARK = Asset(DATASET)

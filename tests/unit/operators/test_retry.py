@@ -6,9 +6,9 @@ import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision
 from google.api_core import exceptions as google
 
-from windrow import errors
-from windrow.operators.retry import CLOUD_POLICY, ErrorPolicy
-from windrow.policy import TASK_POLICY, TaskRule
+from windrow.airflow.operators.retry import CLOUD_POLICY, ErrorPolicy
+from windrow.model import errors
+from windrow.model.policy import TASK_POLICY, TaskRule
 
 
 def decide(error: BaseException) -> RetryDecision:

@@ -1,5 +1,5 @@
 -- Albums of artists as they were landed, one row each a run.
--- Columns are those of windrow.sources.spotify.Albums.contract; a test compares the two.
+-- Columns are those of windrow.sources.spotify.streams.Albums.contract; a test compares the two.
 CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.albums (
   `artist_id` string COMMENT 'Id of the artist that was asked for.',
   `album_id` string COMMENT 'Id of the album.',

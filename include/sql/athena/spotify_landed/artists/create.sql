@@ -1,5 +1,5 @@
 -- Artists as they were landed, one row each a run.
--- Columns are those of windrow.sources.spotify.Artists.contract; a test compares the two.
+-- Columns are those of windrow.sources.spotify.streams.Artists.contract; a test compares the two.
 CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.artists (
   `artist_id` string COMMENT 'Id of the artist.',
   `is_known` boolean COMMENT 'False when the API knows the artist no more.',

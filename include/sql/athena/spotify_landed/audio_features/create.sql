@@ -1,5 +1,5 @@
 -- Audio features of tracks as they were landed, one row each a run.
--- Columns are those of windrow.sources.spotify.AudioFeatures.contract; a test compares the two.
+-- Columns are those of windrow.sources.spotify.streams.AudioFeatures.contract; a test compares the two.
 CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.audio_features (
   `track_id` string COMMENT 'Id of the track.',
   `tempo` double COMMENT 'Beats a minute.',

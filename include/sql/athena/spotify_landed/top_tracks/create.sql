@@ -1,5 +1,5 @@
 -- Top tracks of artists as they were landed, one row each a run.
--- Columns are those of windrow.sources.spotify.TopTracks.contract; a test compares the two.
+-- Columns are those of windrow.sources.spotify.streams.TopTracks.contract; a test compares the two.
 CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.top_tracks (
   `artist_id` string COMMENT 'Id of the artist that was asked for.',
   `rank` bigint COMMENT '1 for the first track; 0 where there is none.',

@@ -1,5 +1,5 @@
 -- Who was ever found in which list of which repository, one row each. Who is there now: the rows of the last run.
--- Columns are those of windrow.sources.github.Memberships.contract; a test compares the two.
+-- Columns are those of windrow.sources.github.streams.Memberships.contract; a test compares the two.
 CREATE TABLE IF NOT EXISTS github.memberships (
   repository_id INT64 NOT NULL OPTIONS (description = 'Number of the repository; it stays.'),
   repository STRING NOT NULL OPTIONS (description = 'owner/name, as it was found.'),

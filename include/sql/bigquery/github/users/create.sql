@@ -1,5 +1,5 @@
 -- Users, one row each: as the last run found them.
--- Columns are those of windrow.sources.github.Users.contract; a test compares the two.
+-- Columns are those of windrow.sources.github.streams.Users.contract; a test compares the two.
 CREATE TABLE IF NOT EXISTS github.users (
   user_id INT64 NOT NULL OPTIONS (description = 'Number of the account; it stays when the login changes.'),
   login STRING NOT NULL OPTIONS (description = 'Present login.'),

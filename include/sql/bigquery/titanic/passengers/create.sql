@@ -1,5 +1,5 @@
 -- Passengers, one row each: the last answer the API gave about them.
--- Columns are those of windrow.sources.titanic.Passengers.contract; a test compares the two.
+-- Columns are those of windrow.sources.titanic.streams.Passengers.contract; a test compares the two.
 CREATE TABLE IF NOT EXISTS titanic.passengers (
   passenger_id INT64 NOT NULL OPTIONS (description = 'Number of the passenger.'),
   survived INT64 NOT NULL OPTIONS (description = '1 if the passenger survived, else 0.'),

@@ -1,5 +1,5 @@
 -- Posts of X, one row each: as they came from the stream, or from the search that fills its gaps.
--- Columns are those of windrow.sources.x.Posts.contract; a test compares the two.
+-- Columns are those of windrow.sources.x.streams.Posts.contract; a test compares the two.
 CREATE TABLE IF NOT EXISTS x.posts (
   post_id STRING NOT NULL OPTIONS (description = 'Id of the post; an edit is a post of its own.'),
   created_at TIMESTAMP NOT NULL OPTIONS (description = 'When it was made, out of the id.'),

@@ -1,5 +1,5 @@
 -- Figures of a video on a day, one row each: the last answer the API gave about them.
--- Columns are those of windrow.sources.youtube.VideoDays.contract; a test compares the two.
+-- Columns are those of windrow.sources.youtube.streams.VideoDays.contract; a test compares the two.
 CREATE TABLE IF NOT EXISTS youtube.video_days (
   video_id STRING NOT NULL OPTIONS (description = 'Id of the video.'),
   day DATE NOT NULL OPTIONS (description = 'Day in California.'),

@@ -1,5 +1,5 @@
 -- Videos, one row each: as the last run found them. YouTube's terms want them read again within 30 days, or deleted.
--- Columns are those of windrow.sources.youtube.Videos.contract; a test compares the two.
+-- Columns are those of windrow.sources.youtube.streams.Videos.contract; a test compares the two.
 CREATE TABLE IF NOT EXISTS youtube.videos (
   video_id STRING NOT NULL OPTIONS (description = 'Id of the video.'),
   available BOOL NOT NULL OPTIONS (description = 'False if it is listed and cannot be had.'),

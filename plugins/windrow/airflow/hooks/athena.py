@@ -1,0 +1,76 @@
+"""Rows of Athena, as mappings of text by column."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.athena import AthenaHook
+from airflow.sdk.exceptions import AirflowException
+
+from windrow.model.errors import StatementFailed
+
+POLL_S = 1
+"""Seconds between two looks at a query that a task waits for in place."""
+SHORT_S = 3.0
+"""Seconds in which most DDL, and a query of few rows, has ended."""
+LOOK_S = 0.25
+"""Seconds between two looks at a query in its first `SHORT_S`."""
+
+Row = dict[str, str | None]
+
+
+class Athena:
+    """Queries with one place for their results.
+
+    :param output: a location like ``s3://bucket/folder/``.
+    """
+
+    def __init__(self, aws_conn_id: str, output: str) -> None:
+        self._hook = AthenaHook(aws_conn_id=aws_conn_id, log_query=False)
+        self._output = output
+
+    def ask(self, sql: str) -> Iterator[Row]:
+        """Run a short query and return its rows.
+
+        :raises StatementFailed: it failed, with Athena's reason.
+        """
+        query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": self._output})
+        state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(query_id, sleep_time=POLL_S)
+        if state != "SUCCEEDED":
+            raise failed(self._hook, query_id)
+        return rows(self._hook, query_id)
+
+
+def end_of_short(hook: Any, query_id: str) -> str | None:
+    """Return the final state of a query that ends within `SHORT_S` seconds; None for one that takes longer."""
+    deadline = time.monotonic() + SHORT_S
+    while (state := hook.check_query_status(query_id)) in AthenaHook.INTERMEDIATE_STATES:
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(LOOK_S)
+    return str(state)
+
+
+def failed(hook: Any, query_id: str, path: str = "") -> Exception:
+    """Make the error for a query that did not succeed: one to try again only where Athena says that it may help.
+
+    :param path: the SQL file, for the message.
+    """
+    status = hook.get_query_info(query_id)["QueryExecution"]["Status"]
+    reason = status.get("StateChangeReason", "Athena gives no reason.")
+    what = f"The query {query_id}{f' of {path}' if path else ''} ended as {status['State']}: {reason}"
+    if status.get("AthenaError", {}).get("Retryable"):
+        return AirflowException(what)
+    return StatementFailed(what, advice="Mend the SQL file, or the table that it names; then clear this task.")
+
+
+def rows(hook: Any, query_id: str) -> Iterator[Row]:
+    """Return the rows of a query that has succeeded, page by page."""
+    names: list[str] = []
+    for page in hook.get_conn().get_paginator("get_query_results").paginate(QueryExecutionId=query_id):
+        for row in page["ResultSet"]["Rows"]:
+            values = [value.get("VarCharValue") for value in row["Data"]]
+            if names:
+                yield dict(zip(names, values, strict=True))
+            else:  # the first row of the first page holds the names
+                names = values

@@ -1,0 +1,51 @@
+"""An Airflow connection of type ``redis``, turned into the broker of a run.
+
+Host, port, login and password are as usual; the extra may have ``db`` (0) and ``ssl`` (false).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from windrow.airflow.hooks import no_connection
+from windrow.harvest.broker import Broker
+from windrow.model.errors import ConnectionUnusable
+from windrow.model.plan import Run
+from windrow.model.redact import know
+
+_TIMEOUT_S = 5.0
+
+
+@contextmanager
+def broker(conn_id: str, run: Run) -> Iterator[Broker]:
+    """Open the broker of a run. Whether the server is there shows when it is first used.
+
+    :raises ConnectionUnusable: there is no such connection, or it lacks a field.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise no_connection(conn_id, "Redis") from None
+    extra = connection.extra_dejson
+    if not connection.host or not str(extra.get("db", 0)).isdecimal():
+        raise ConnectionUnusable(
+            f"The Airflow connection '{conn_id}' lacks a host, or has a db in its extra that is no number.",
+            advice="Mend it under Admin > Connections; .env.example shows it.",
+        )
+    know(connection.password)
+    client = redis.Redis(
+        host=connection.host,
+        port=connection.port or 6379,
+        db=int(extra.get("db", 0)),
+        username=connection.login or None,
+        password=connection.password or None,
+        ssl=bool(extra.get("ssl", False)),
+        protocol=2,
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_TIMEOUT_S,
+    )
+    with client:
+        yield Broker(client, run)

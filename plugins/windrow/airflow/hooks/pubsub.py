@@ -1,0 +1,77 @@
+"""A Pub/Sub subscription, through an Airflow connection of type ``google_cloud_platform``."""
+
+from collections.abc import Sequence
+
+from airflow.providers.google.cloud.hooks.pubsub import PubSubHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from google.api_core.exceptions import DeadlineExceeded, NotFound
+from google.api_core.retry import Retry
+
+from windrow.airflow.hooks import no_connection
+from windrow.landing.batch import Received
+from windrow.model.errors import ConnectionUnusable
+
+LEASE_S = 600
+"""Seconds that a message is ours; Pub/Sub allows no more."""
+_PATIENCE = Retry(timeout=60.0)
+"""How long a call is tried again while the service is not there."""
+
+
+class Subscription:
+    """A subscription that is pulled.
+
+    :param name: its id, without the project.
+    """
+
+    def __init__(self, gcp_conn_id: str, name: str) -> None:
+        try:
+            hook = PubSubHook(gcp_conn_id=gcp_conn_id)
+        except AirflowNotFoundException:
+            raise no_connection(gcp_conn_id, "Google Cloud") from None
+        self._name = name
+        self._client = hook.subscriber_client
+        self.path = f"projects/{hook.project_id}/subscriptions/{name}"
+
+    def pull(self, most: int, wait_s: float) -> list[Received]:
+        """Return up to so many messages, ours for ten minutes; wait so long for the first.
+
+        :raises ConnectionUnusable: there is no such subscription.
+        """
+        received = self._pull(most, wait_s)
+        if received:
+            self._lease(received, LEASE_S)
+        return received
+
+    def _pull(self, most: int, wait_s: float) -> list[Received]:
+        try:
+            answer = self._client.pull(subscription=self.path, max_messages=most, timeout=wait_s, retry=None)
+        except DeadlineExceeded:
+            return []
+        except NotFound:
+            raise ConnectionUnusable(
+                f"There is no subscription {self.path}.",
+                advice="The publisher makes it when it starts with X_SUBSCRIPTION set (docs/clouds.md).",
+            ) from None
+        return [Received(one.ack_id, one.message.message_id, one.message.data) for one in answer.received_messages]
+
+    def acknowledge(self, ack_ids: Sequence[str]) -> None:
+        """Let these messages never come again."""
+        self._client.acknowledge(subscription=self.path, ack_ids=list(ack_ids), retry=_PATIENCE)
+
+    def is_waiting(self, wait_s: float) -> bool:
+        """Say whether there is a message, at latest after so many seconds. It is given back at once."""
+        received = self._pull(1, wait_s)
+        if received:
+            self._lease(received, 0)
+        return bool(received)
+
+    def _lease(self, received: Sequence[Received], seconds: int) -> None:
+        """Keep messages for so long, whatever the subscription says of it; 0 gives them back."""
+        ack_ids = [message.ack_id for message in received]
+        self._client.modify_ack_deadline(
+            subscription=self.path, ack_ids=ack_ids, ack_deadline_seconds=seconds, retry=_PATIENCE
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()

@@ -1,0 +1,131 @@
+"""Object stores of the clouds, in the few words that landing speaks."""
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.google.cloud.hooks.gcs import GCSHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from botocore.exceptions import ClientError
+from google.cloud.exceptions import NotFound
+
+from windrow.airflow.hooks import no_connection
+from windrow.landing.parts import ObjectStore
+from windrow.model.errors import BadParameter, ConnectionUnusable
+
+
+class GcsStore:
+    """A bucket of Google Cloud Storage."""
+
+    def __init__(self, bucket: str, gcp_conn_id: str) -> None:
+        self._hook = GCSHook(gcp_conn_id=gcp_conn_id)
+        self._bucket = bucket
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object whole, replacing what is there.
+
+        :raises ConnectionUnusable: there is no such bucket.
+        """
+        try:
+            self._hook.upload(self._bucket, name, data=data)
+        except NotFound:
+            raise self._no_bucket() from None
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object's content, or None when there is none."""
+        try:
+            return self._hook.download_as_byte_array(self._bucket, name)
+        except NotFound:
+            return None
+
+    def names(self, prefix: str) -> list[str]:
+        """List the objects whose name begins so.
+
+        :raises ConnectionUnusable: there is no such bucket.
+        """
+        try:
+            return list(self._hook.list(self._bucket, prefix=prefix) or ())
+        except NotFound:
+            raise self._no_bucket() from None
+
+    def delete(self, name: str) -> None:
+        """Delete an object; one that is gone already is fine."""
+        self._hook.delete(self._bucket, name, ignore_error=True)
+
+    def _no_bucket(self) -> ConnectionUnusable:
+        return _no_bucket(self._bucket)
+
+
+class S3Store:
+    """A bucket of Amazon S3."""
+
+    def __init__(self, bucket: str, aws_conn_id: str) -> None:
+        self._client = S3Hook(aws_conn_id=aws_conn_id).get_conn()
+        self._bucket = bucket
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object whole, replacing what is there.
+
+        :raises ConnectionUnusable: there is no such bucket.
+        """
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
+        except ClientError as error:
+            raise self._told(error) from error
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object's content, or None when there is none."""
+        try:
+            return bytes(self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read())
+        except ClientError as error:
+            if _code(error) == "NoSuchKey":
+                return None
+            raise self._told(error) from error
+
+    def names(self, prefix: str) -> list[str]:
+        """List the objects whose name begins so.
+
+        :raises ConnectionUnusable: there is no such bucket.
+        """
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        try:
+            return [one["Key"] for page in pages for one in page.get("Contents", ())]
+        except ClientError as error:
+            raise self._told(error) from error
+
+    def delete(self, name: str) -> None:
+        """Delete an object; one that is gone already is fine."""
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=name)
+        except ClientError as error:
+            raise self._told(error) from error
+
+    def _told(self, error: ClientError) -> Exception:
+        return _no_bucket(self._bucket) if _code(error) == "NoSuchBucket" else error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])
+
+
+def _no_bucket(bucket: str) -> ConnectionUnusable:
+    return ConnectionUnusable(
+        f"There is no bucket {bucket!r}.",
+        advice="Create it, or name another in the Airflow variable that the DAG lands to (docs/clouds.md).",
+    )
+
+
+def open_store(to: str, gcp_conn_id: str, aws_conn_id: str = "aws_default") -> ObjectStore:
+    """Open the object store that an address like ``gs://bucket`` or ``s3://bucket`` names.
+
+    :raises BadParameter: the address names none.
+    :raises ConnectionUnusable: there is no such Airflow connection.
+    """
+    scheme, _, bucket = to.partition("://")
+    if scheme not in {"gs", "s3"} or not bucket or "/" in bucket:
+        raise BadParameter(
+            f"{to!r} is no address of a bucket.", advice="It should look like gs://bucket or s3://bucket."
+        )
+    if scheme == "s3":
+        return S3Store(bucket, aws_conn_id)
+    try:
+        return GcsStore(bucket, gcp_conn_id)
+    except AirflowNotFoundException:
+        raise no_connection(gcp_conn_id, "Google Cloud") from None

@@ -1,0 +1,86 @@
+"""acknowledge: let the messages of a batch go, once the warehouse is proven to hold them."""
+
+from typing import Any
+
+from airflow.sdk import Context
+
+from windrow.airflow.hooks.pubsub import Subscription
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.hooks.stores import open_store
+from windrow.airflow.operators.base import HarvestStep
+from windrow.airflow.operators.prove import count_in_warehouse
+from windrow.landing.batch import Batch
+from windrow.landing.parts import Manifest
+from windrow.landing.receipt import as_text
+from windrow.model.errors import CountsDisagree
+from windrow.store.staging import Figures
+
+
+class AcknowledgeOperator(HarvestStep):
+    """Counts the batch in the bucket and in the warehouse, and acknowledges it if it is one number.
+
+    :param subscription: where the batch was pulled from, ``to`` and ``prefix`` where it was landed.
+    :param sql: a query for BigQuery that gives one row of integers: ``loaded``, ``distinct``, ``merged``, ``total``.
+    :returns: the receipt's figures; they are on the events of its outlets, too.
+    """
+
+    advice = (
+        "The final table is merged. Messages that are not acknowledged come again and are merged by their "
+        "key. Clear this task."
+    )
+    template_fields = (*HarvestStep.template_fields, "subscription", "to", "prefix", "sql", "gcp_conn_id")
+    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow declares it so
+    template_ext = (".sql",)
+
+    def __init__(
+        self,
+        *,
+        subscription: str,
+        to: str,
+        prefix: str,
+        sql: str,
+        gcp_conn_id: str = "google_cloud_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.subscription = subscription
+        self.to = to
+        self.prefix = prefix
+        self.sql = sql
+        self.gcp_conn_id = gcp_conn_id
+
+    def execute(self, context: Context) -> Figures:
+        """Count, prove, acknowledge.
+
+        :raises CountsDisagree: the warehouse does not hold what was landed; nothing is acknowledged.
+        """
+        run = self.run_of(context)
+        store = open_store(self.to, self.gcp_conn_id)
+        manifest = Manifest.read(store, self.prefix)
+        counted = count_in_warehouse(self.gcp_conn_id, self.sql)
+        figures: Figures = {
+            "agrees": manifest.records == counted["loaded"] and counted["distinct"] == counted["merged"],
+            "exported": manifest.records,
+            "unreadable": manifest.unreadable,
+            "loaded": counted["loaded"],
+            "distinct": counted["distinct"],
+            "merged": counted["merged"],
+            "table": counted["total"],
+        }
+        self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            if figures["agrees"]:
+                batch = Batch(run, self.stream, store, self.prefix)
+                figures["acknowledged"] = batch.acknowledge(Subscription(self.gcp_conn_id, self.subscription))
+            state.note(run, "receipt", figures)
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = figures
+        if not figures["agrees"]:
+            raise CountsDisagree(
+                f"The batch of {run.dataset}, run {run.run_id!r}, does not add up: {manifest.records:,} records are "
+                f"landed and {counted['loaded']:,} loaded; {counted['distinct']:,} of them are distinct and "
+                f"{counted['merged']:,} merged.",
+                advice="Clear 'load' with all tasks downstream. Nothing is acknowledged, so nothing is lost: the "
+                "messages come again to a later run.",
+            )
+        return figures

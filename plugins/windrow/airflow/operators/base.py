@@ -1,0 +1,64 @@
+"""What the operators of one harvest share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk.exceptions import TaskDeferred
+
+from windrow.model import registry
+from windrow.model.errors import RateLimited
+from windrow.model.plan import Run
+from windrow.model.stream import Stream
+
+WATERMARK = "watermark"
+"""What a watermark is called in the state of its asset."""
+_BACKFILL = "backfill"
+
+
+class HarvestStep(BaseOperator):
+    """A step of a harvest of one dataset.
+
+    :param dataset: as declared by a source: ``<source>_<noun>``.
+    :param mongo_conn_id: where the harvest's state is.
+    """
+
+    template_fields: Sequence[str] = ("dataset", "mongo_conn_id")
+
+    def __init__(self, *, dataset: str, mongo_conn_id: str = "mongo_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.mongo_conn_id = mongo_conn_id
+
+    @property
+    def stream(self) -> Stream:
+        """The stream that the source declares."""
+        return registry.stream(self.dataset)
+
+    def watermark_of(self, context: Context, asset: Asset) -> str:
+        """Return how far the runs before have come; empty if that is unknown, or does not concern this run.
+
+        A backfill is about its own days, whatever came before or after.
+        """
+        if not self.follows_watermark(context):
+            return ""
+        return str(context["asset_state_store"][asset].get(WATERMARK) or "")
+
+    def follows_watermark(self, context: Context) -> bool:
+        """Say whether this run begins where the last one ended, and is to move the watermark on."""
+        is_backfill = context["dag_run"].run_type.value == _BACKFILL
+        return not is_backfill and self.stream.follows_watermark(context["params"])
+
+    def go_on(self, context: Context, event: object = None) -> Any:
+        """Go on after a pause that the API asked for."""
+        return self.execute(context)
+
+    def deferral(self, limit: RateLimited) -> TaskDeferred:
+        """Make what to raise to give the slot back, and go on when the API lets it. It uses up no retry."""
+        self.log.warning("%s", limit)
+        return TaskDeferred(trigger=DateTimeTrigger(moment=limit.retry_at), method_name=self.go_on.__name__)
+
+    def run_of(self, context: Context) -> Run:
+        """Identify the harvest: the dataset in this DAG run, however often its tasks are tried."""
+        return Run(self.dataset, context["run_id"])

@@ -1,0 +1,66 @@
+"""cost: say what the run's plans cost, and stop there if that is all that was asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from airflow.providers.standard.utils.skipmixin import SkipMixin
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.bases.xcom import BaseXCom
+
+from windrow.airflow.hooks.api import ApiHook
+from windrow.airflow.hooks.staging import staging
+from windrow.model import registry
+from windrow.model.cost import cost
+from windrow.model.plan import Run
+
+
+class CostOperator(BaseOperator, SkipMixin):
+    """Logs calls, quota units and expected hours of the plans of this run. With ``plan_only`` all else is skipped.
+
+    :param plans: by dataset, the Airflow connection of the API that its plan asks.
+    :param plan_only: a template of the param of that name.
+    :param connections: calls in flight; None for what a connection says.
+    :returns: the cost of each plan, as plain values.
+    """
+
+    advice = "No call was made. Clear this task with all tasks downstream once the cause is gone."
+    template_fields: Sequence[str] = ("plan_only", "connections", "mongo_conn_id")
+    inherits_from_skipmixin = True
+
+    def __init__(
+        self,
+        *,
+        plans: Mapping[str, str],
+        plan_only: str = "{{ params.plan_only }}",
+        connections: str = "{{ params.connections }}",
+        mongo_conn_id: str = "mongo_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plans = plans
+        self.plan_only = plan_only
+        self.connections = connections
+        self.mongo_conn_id = mongo_conn_id
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Count, and go on or not.
+
+        :raises DownstreamTasksSkipped: only the plan was asked for.
+        """
+        found = []
+        for dataset, conn_id in self.plans.items():
+            limits, quotas = ApiHook(conn_id).cost(registry.stream(dataset))
+            connections = int(self.connections) if self.connections.isdigit() else limits.connections
+            with staging(self.mongo_conn_id, dataset) as state:
+                plan = state.plan(Run(dataset, context["run_id"]))
+                queries = (query for number in range(plan.chunks) for query in state.chunk(plan.run, number).queries)
+                costs = cost(dataset, queries, quotas, connections=connections, rate_per_s=limits.rate_per_s)
+            self.log.info("%s", costs)
+            found.append(asdict(costs))
+        if self.plan_only == "True":
+            self.log.info("Only the plan was asked for: none of these calls is made.")
+            # to skip is to raise: what this task has found would be lost
+            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)
+            self.skip(ti=context["ti"], tasks=list(self.get_flat_relatives(upstream=False)))
+        return found

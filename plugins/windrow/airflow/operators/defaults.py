@@ -1,0 +1,24 @@
+"""What every DAG of the project has in common. A DAG may override each of these."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from windrow.airflow.operators.alert import EmailAlert, WebhookAlert
+from windrow.airflow.operators.failure import explain_failure, explain_retry
+from windrow.airflow.operators.retry import ErrorPolicy
+
+TASK_DEFAULTS: dict[str, Any] = {
+    "owner": "windrow",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+    "retry_policy": ErrorPolicy(),
+    "on_failure_callback": [explain_failure, WebhookAlert(), EmailAlert()],
+    "on_retry_callback": explain_retry,
+}
+"""For ``default_args``."""
+
+SQL_FOLDER = str(Path(__file__).parents[4] / "include" / "sql")
+"""For ``template_searchpath``: SQL files are named from here."""

@@ -1,0 +1,24 @@
+"""dispatch: choose who makes the calls."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.standard.operators.branch import BaseBranchOperator
+from airflow.sdk import Context
+
+
+class DispatchOperator(BaseBranchOperator):
+    """Follows the branch that the run's param ``dispatch`` names.
+
+    :param branches: the first task of each branch, by the value of the param.
+    """
+
+    advice = "No call was made. Clear this task with all tasks downstream once the cause is gone."
+
+    def __init__(self, *, branches: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.branches = branches
+
+    def choose_branch(self, context: Context) -> str:
+        """Return the id of the branch's first task."""
+        return self.branches[str(context["params"]["dispatch"])]

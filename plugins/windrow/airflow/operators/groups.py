@@ -1,0 +1,34 @@
+"""Tasks that go together in several DAGs."""
+
+from typing import Any, NamedTuple
+
+from airflow.sdk import chain
+
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.land import LandOperator
+from windrow.airflow.operators.plan import PlanOperator
+
+
+class Harvest(NamedTuple):
+    """The tasks of a harvest, one after the other."""
+
+    plan: PlanOperator
+    harvest: HarvestOperator
+    land: LandOperator
+
+
+def harvest(conn_id: str, landing: dict[str, str], *, given: Any = None, connections: Any = None) -> Harvest:
+    """Make the tasks that plan, harvest and land a dataset, in the present task group.
+
+    :param landing: ``dataset``, ``to`` and ``prefix``, as `LandOperator` takes them.
+    :param given: see `PlanOperator`.
+    :param connections: see `HarvestOperator`.
+    """
+    dataset = landing["dataset"]
+    tasks = Harvest(
+        PlanOperator(task_id="plan", dataset=dataset, conn_id=conn_id, given=given),
+        HarvestOperator(task_id="harvest", dataset=dataset, conn_id=conn_id, connections=connections),
+        LandOperator(task_id="land", **landing),
+    )
+    chain(*tasks)
+    return tasks

@@ -1,0 +1,144 @@
+"""plan: list what to ask for, and write it down."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import orjson
+from airflow.sdk import Asset, Context
+
+from windrow.airflow.hooks.api import ApiHook
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.base import HarvestStep
+from windrow.harvest.discovery import Discovery
+from windrow.http.client import Client
+from windrow.model.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimited
+from windrow.model.plan import Plan, Run
+from windrow.model.stream import Request
+from windrow.store.staging import Staging
+
+_SCOPE = "scope"
+"""What is noted of a run beside its plan: what it is about, as the stream says."""
+
+
+class PlanOperator(HarvestStep):
+    """Asks the source what to harvest and writes the plan, each query once.
+
+    The plan of a run is made once: cleared or retried, the task finds it and makes no call, so all other
+    tasks keep counting against the same number.
+
+    :param conn_id: the Airflow connection of the API that is asked what there is.
+    :param defaults: JSON texts for params that are left empty, by name: templates, for an Airflow variable.
+    :param given: what tasks before found out, as a mapping: added to the run's params, for the source.
+    :param watermark: the asset whose state says how far the runs before have come; None where a stream has none.
+    :returns: ``listed``, ``planned`` and ``chunks``, and what the run is about, as the stream says (`Stream.scope`).
+    """
+
+    advice = "Lists that were fetched are in MongoDB. Clear this task with all tasks downstream: it goes on there."
+    template_fields = (*HarvestStep.template_fields, "conn_id", "defaults", "given")
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        defaults: Mapping[str, str] | None = None,
+        given: Any = None,
+        watermark: Asset | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(inlets=[watermark] if watermark else None, **kwargs)
+        self.conn_id = conn_id
+        self.defaults = defaults
+        self.given = given
+        self.watermark = watermark
+
+    def execute(self, context: Context) -> dict[str, int | str]:
+        """Make the plan.
+
+        :raises BadParameter: a param is unknown or cannot be meant; no call was made.
+        :raises NothingToHarvest: the API lists nothing.
+        """
+        return self.make_plan(context)
+
+    def make_plan(self, context: Context) -> dict[str, int | str]:
+        """Make the plan; see `execute`."""
+        run, request = self.run_of(context), self.request_of(context)
+        scope: Mapping[str, str] = self.stream.scope(request)
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            try:
+                plan = state.plan(run)
+                scope = state.notes(run).get(_SCOPE, scope)  # the watermark may have moved since
+                self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
+            except PlanMissing:
+                state.note(run, _SCOPE, dict(scope))
+                client = ApiHook(self.conn_id).client(self.stream, state)
+                discovery = self.discovery(client, state, run)
+                try:
+                    plan = asyncio.run(_plan(client, discovery, request))
+                except RateLimited as limit:
+                    raise self.deferral(limit) from None
+                self.log.info(
+                    "Planned %s queries out of %s listed, %s of them more than once. Listing took %s calls.",
+                    f"{plan.planned:,}",
+                    f"{plan.listed:,}",
+                    f"{plan.listed - plan.planned:,}",
+                    f"{discovery.asked:,}",
+                )
+        if scope:
+            self.log.info("This run is about %s.", ", ".join(f"{name} {value}" for name, value in scope.items()))
+        if not plan.planned:
+            raise NothingToHarvest(
+                f"The API of '{self.conn_id}' lists nothing for {self.dataset}, so there is nothing to ask for.",
+                advice="Look at the API's list. The warehouse keeps what it has; trigger a new run once the list "
+                "is filled.",
+            )
+        return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks, **scope}
+
+    def discovery(self, client: Client, state: Staging, run: Run) -> Discovery:
+        """Make what leads the conversation."""
+        return Discovery(client, state, run, self.stream)
+
+    def request_of(self, context: Context) -> Request:
+        """Say what the run is asked for.
+
+        :raises BadParameter: a param is unknown, or a default is no JSON.
+        """
+        dag_run, params = context["dag_run"], dict(context["params"])
+        # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
+        refuse_unknown(dag_run.conf or {}, self.dag.params)
+        for name, text in (self.defaults or {}).items():
+            if params.get(name) in (None, [], ""):
+                params[name] = _default(name, text)
+        mark = self.watermark_of(context, self.watermark) if self.watermark else ""
+        return Request(params | (self.given or {}), dag_run.logical_date or dag_run.run_after, mark)
+
+
+def _default(name: str, text: str) -> object:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadParameter(
+            f"The default of the param {name!r} is no JSON: {error}.",
+            advice="Mend the Airflow variable that it comes from, or give the param.",
+        ) from None
+
+
+async def _plan(client: Client, discovery: Discovery, request: Request) -> Plan:
+    async with client:
+        return await discovery.plan(request)
+
+
+def refuse_unknown(given: Mapping[str, object], known: Collection[str]) -> None:
+    """Refuse a trigger's params that the DAG does not declare: Airflow itself lets them pass in silence.
+
+    :raises BadParameter: naming the nearest known one.
+    """
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f" Was '{near[0]}' meant?" if near else ""
+            raise BadParameter(
+                f"The param {name!r} is unknown.{meant}",
+                advice=f"This DAG knows {', '.join(sorted(known))}. Trigger it again; no call was made.",
+            )

@@ -1,0 +1,107 @@
+"""prove: count again in every system, and fail unless it is one number."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+from airflow.sdk import Asset, Context
+
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.hooks.stores import open_store
+from windrow.airflow.operators.base import WATERMARK, HarvestStep
+from windrow.landing.parts import Manifest
+from windrow.landing.receipt import Receipt, Staged, as_text
+from windrow.store.staging import Figures
+
+
+class ProveOperator(HarvestStep):
+    """Writes the receipt of a run, also onto the events of its outlets, and fails if it does not add up.
+
+    :param to: the bucket of the landing, and ``prefix`` the folder in it.
+    :param sql: a query for BigQuery that gives one row: the integers ``loaded``, ``merged``, ``total``, and whatever
+        else the receipt should tell; texts are logged, each on a line of its own.
+    :param watermark: the asset whose state tells the next run where to go on: it takes the ``watermark`` of the query.
+    :param max_gaps: how many queries the API may know nothing of.
+    :returns: the receipt's figures.
+    """
+
+    advice = "The tables are written. Clear this task once the cause is gone."
+    template_fields = (*HarvestStep.template_fields, "to", "prefix", "sql", "max_gaps", "gcp_conn_id", "aws_conn_id")
+    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow declares it so
+    template_ext = (".sql",)
+
+    def __init__(
+        self,
+        *,
+        to: str,
+        prefix: str,
+        sql: str,
+        watermark: Asset | None = None,
+        max_gaps: int | str = 0,
+        gcp_conn_id: str = "google_cloud_default",
+        aws_conn_id: str = "aws_default",
+        **kwargs: Any,
+    ) -> None:
+        if watermark is not None:
+            kwargs["outlets"] = [*kwargs.get("outlets", ()), watermark]
+        super().__init__(**kwargs)
+        self.watermark = watermark
+        self.to = to
+        self.prefix = prefix
+        self.sql = sql
+        self.max_gaps = max_gaps
+        self.gcp_conn_id = gcp_conn_id
+        self.aws_conn_id = aws_conn_id
+
+    def execute(self, context: Context) -> Figures:
+        """Count, write the receipt, and prove it.
+
+        :raises CountsDisagree: it does not add up.
+        """
+        run = self.run_of(context)
+        warehouse = self.warehouse()
+        counts = {name: int(str(warehouse.pop(name))) for name in ("loaded", "merged", "total")}
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            plan = state.plan(run)
+            receipt = Receipt(
+                plan=plan,
+                staged=Staged.count(state, plan),
+                manifest=Manifest.read(open_store(self.to, self.gcp_conn_id, self.aws_conn_id), self.prefix),
+                **counts,
+                max_gaps=int(self.max_gaps),
+                one_record_an_answer=self.stream.one_record_an_answer,
+            )
+            notes = state.notes(run)
+            figures = receipt.figures(notes) | warehouse | self.more(notes)
+            state.note(run, "receipt", figures)
+        self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = figures
+        receipt.prove()
+        self._move_watermark(context, str(warehouse.get(WATERMARK) or ""))
+        return figures
+
+    def more(self, notes: Mapping[str, Figures]) -> Figures:
+        """Return what else belongs on the receipt, of what the run's steps noted."""
+        return {}
+
+    def _move_watermark(self, context: Context, reached: str) -> None:
+        """Tell the next run where to go on. Never back, and only when all of this run is proved."""
+        if self.watermark is None or not self.follows_watermark(context):
+            return
+        before = self.watermark_of(context, self.watermark)
+        if reached > before:
+            context["asset_state_store"][self.watermark].set(WATERMARK, reached)
+            self.log.info("The watermark moves from %s to %s.", before or "nowhere", reached)
+
+    def warehouse(self) -> Figures:
+        """Run the counting query."""
+        return count_in_warehouse(self.gcp_conn_id, self.sql)
+
+
+def count_in_warehouse(gcp_conn_id: str, sql: str) -> Figures:
+    """Run a query that gives one row. What it has no value for, such as a first example of nothing, is left out."""
+    hook = BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False)
+    client = hook.get_client(project_id=hook.project_id, location=hook.location)
+    (row,) = client.query_and_wait(sql)
+    return {name: value for name, value in row.items() if value is not None}

@@ -1,0 +1,73 @@
+"""pull: take a batch of messages from a queue, and land it. Nothing is acknowledged yet."""
+
+from typing import Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from windrow.airflow.hooks.pubsub import Subscription
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.hooks.stores import open_store
+from windrow.airflow.operators.base import HarvestStep
+from windrow.landing.batch import Batch, Bounds, gather
+from windrow.landing.parts import MANIFEST
+
+
+class PullOperator(HarvestStep):
+    """Pulls up to so many messages, or for so long, and lands them. Skips when there are none.
+
+    :param subscription: its id, without the project.
+    :param to: the bucket, like ``gs://bucket``, and ``prefix`` the folder in it.
+    :param max_messages: the most messages of a batch, ``max_seconds`` how long they are gathered at most.
+    :returns: XComs of these names: ``objects``, ``records``, ``manifest``, as of `LandOperator`.
+    """
+
+    advice = "No message was acknowledged, so all come again. Clear this task with all tasks downstream."
+    template_fields = (
+        *HarvestStep.template_fields,
+        *("subscription", "to", "prefix", "max_messages", "max_seconds", "gcp_conn_id"),
+    )
+
+    def __init__(
+        self,
+        *,
+        subscription: str,
+        to: str,
+        prefix: str,
+        max_messages: int | str = Bounds().messages,
+        max_seconds: float | str = Bounds().seconds,
+        gcp_conn_id: str = "google_cloud_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(multiple_outputs=True, **kwargs)
+        self.subscription = subscription
+        self.to = to
+        self.prefix = prefix
+        self.max_messages = max_messages
+        self.max_seconds = max_seconds
+        self.gcp_conn_id = gcp_conn_id
+
+    def execute(self, context: Context) -> dict[str, object]:
+        """Pull and land.
+
+        :raises AirflowSkipException: there is nothing to load; what cannot be read is in the quarantine.
+        """
+        run = self.run_of(context)
+        queue = Subscription(self.gcp_conn_id, self.subscription)
+        batch = Batch(run, self.stream, open_store(self.to, self.gcp_conn_id), self.prefix)
+        messages = gather(queue, Bounds(int(self.max_messages), float(self.max_seconds)))
+        if not messages:
+            raise AirflowSkipException(f"{queue.path} has no messages.")
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            manifest = batch.land(messages, state)
+            figures = {"pulled": len(messages), "records": manifest.records, "unreadable": manifest.unreadable}
+            state.note(run, "pull", figures)
+        self.log.info("%s", figures)
+        if not manifest.records:
+            batch.acknowledge(queue)  # they are in the quarantine, all of them
+            raise AirflowSkipException(f"Of {len(messages):,} messages none can be read; they are in the quarantine.")
+        return {
+            "objects": [part.name for part in manifest.parts],
+            "records": manifest.records,
+            "manifest": f"{self.to}/{self.prefix}/{MANIFEST}",
+        }

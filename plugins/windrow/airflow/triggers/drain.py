@@ -1,0 +1,76 @@
+"""Waits in the triggerer until the calls of a run are made by a queue."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from windrow.airflow.hooks.cloud_tasks import TaskQueue
+from windrow.airflow.hooks.staging import staging
+from windrow.harvest.progress import Progress
+from windrow.model.plan import Run
+
+log = logging.getLogger(__name__)
+
+
+class DrainTrigger(BaseTrigger):
+    """Fires when all queries of a run are settled or in the quarantine, or when the queue has nothing left.
+
+    The event holds the `Progress` as plain values.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        run_id: str,
+        mongo_conn_id: str,
+        gcp_conn_id: str,
+        location: str,
+        queue: str,
+        poll_s: float = 5.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own is not annotated
+        self.dataset = dataset
+        self.run_id = run_id
+        self.mongo_conn_id = mongo_conn_id
+        self.gcp_conn_id = gcp_conn_id
+        self.location = location
+        self.queue = queue
+        self.poll_s = poll_s
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Name the class and its arguments, for the triggerer."""
+        names = ("dataset", "run_id", "mongo_conn_id", "gcp_conn_id", "location", "queue", "poll_s")
+        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look every ``poll_s`` seconds; both services are asked in a thread, as their clients block."""
+        while True:
+            progress, state = await asyncio.to_thread(self.look)
+            log.info(
+                "drain %s: %s of %s settled, %s in quarantine, %s left; the queue is %s",
+                self.dataset,
+                f"{progress.settled:,}",
+                f"{progress.planned:,}",
+                f"{progress.quarantined:,}",
+                f"{progress.left:,}",
+                state,
+            )
+            if not progress.left or state == "EMPTY":
+                yield TriggerEvent(asdict(progress))  # type: ignore[no-untyped-call]
+                return
+            if state != "RUNNING":
+                log.warning("The queue '%s' is %s. Resume it: gcloud tasks queues resume", self.queue, state)
+            await asyncio.sleep(self.poll_s)
+
+    def look(self) -> tuple[Progress, str]:
+        """Count what is settled, and ask the queue for its state: EMPTY, RUNNING, PAUSED or DISABLED."""
+        queue = TaskQueue(self.gcp_conn_id, self.location, self.queue)
+        # The queue first: a call that ends between the two looks is then seen as settled, not as lost.
+        state = "EMPTY" if queue.is_empty() else queue.state()
+        with staging(self.mongo_conn_id, self.dataset) as opened:
+            return Progress.count(opened, opened.plan(Run(self.dataset, self.run_id))), state

@@ -1,0 +1,277 @@
+"""The harvester: settle every query of a feed, with many calls in flight, and lose nothing on the way.
+
+How it keeps its promises:
+
+* An answer counts once MongoDB has it. At most ``in_flight`` calls are under way or answered and not yet
+  durable; that is all a kill can make it ask again.
+* Answers are written as they come, in batches as large as the last write left time for: no timer, no idle disk.
+* What is settled is never asked again in the same run: a second start asks only for the rest.
+* One query in trouble does not stop the others. Trouble with everything does, after `_HOPELESS` in a row.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from windrow.harvest.feeds import Feed, Item
+from windrow.http.client import Client, Reader
+from windrow.http.paging import NextPage, ask_whole
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import ApiError, ApiUnreachable, Interrupted, QueryRefused, Unanswered, WindrowError
+from windrow.store.staging import Figures, Staging
+
+log = logging.getLogger(__name__)
+
+_HOPELESS = 25
+"""So many queries in a row without one success: it is not the queries."""
+_NOTE_EVERY_S = 1.0
+_LOG_EVERY_S = 10.0
+
+Settled = tuple[Item, Answer | Rejected]
+"""What became of a query."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one harvest did. ``planned`` and ``settled_before`` are the feed's."""
+
+    planned: int = 0
+    settled_before: int = 0
+    answered: int = 0
+    gaps: int = 0
+    rejected: int = 0
+    unanswered: int = 0
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def settled(self) -> int:
+        """Queries that need no call any more."""
+        return self.settled_before + self.answered + self.gaps
+
+
+class Harvester:
+    """Settles the queries of one feed. Make one for each harvest.
+
+    :param client: entered by the caller.
+    :param read: accepts a parsed answer or raises `Unreadable`; called once an answer, and its result dropped.
+    :param next_page: names the next page of an answer that has one.
+    :param in_flight: calls that may be under way or answered and not yet durable; by default twice the
+        client's connections, so that writing never idles them.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        staging: Staging,
+        feed: Feed,
+        read: Reader,
+        *,
+        next_page: NextPage = lambda query, answer: None,
+        in_flight: int | None = None,
+    ) -> None:
+        self.tally = Tally()
+        self._client = client
+        self._staging = staging
+        self._feed = feed
+        self._run = feed.run
+        self._read = read
+        self._next_page = next_page
+        self._window = asyncio.Semaphore(in_flight or 2 * client.limits.connections)
+        self._outbox: list[Settled] = []
+        self._news = asyncio.Event()
+        self._ended = False
+        self._stopped_by: WindrowError | None = None
+        self._last_failure: ApiError | None = None
+        self._failures_in_a_row = 0
+        self._quarantined: set[str] = set()
+        self._noted = self._logged = self._began = time.monotonic()
+
+    async def run(self) -> Tally:
+        """Settle what is not settled yet. Whatever happens, what was answered is staged on return.
+
+        :raises Unanswered: some queries got no answer; `ApiUnreachable` if it is because nothing answers.
+        :raises WindrowError: what stopped the harvest before its end: `RateLimited`, `CredentialsRejected`,
+            `QueryRefused`, `StagingUnavailable`.
+        """
+        self._quarantined = await asyncio.to_thread(self._staging.quarantined_keys, self._run)
+        self._feed.start()
+        writer = asyncio.create_task(self._write())
+        workers = [asyncio.create_task(self._work()) for _ in range(self._client.limits.connections)]
+        working = asyncio.gather(*workers)
+        try:
+            # The writer ends first only when it fails; the workers would then wait for room for ever.
+            either: set[asyncio.Future[Any]] = {writer, working}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Of a gathering that has failed, the others go on: each worker is ended by itself.
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, working, return_exceptions=True)
+            self._ended = True
+            self._news.set()
+            await asyncio.wait({writer})
+            self._feed.stop()
+        writer.result()
+        working.result()
+        self._raise_trouble()
+        return self.tally
+
+    def stop(self) -> None:
+        """Take no more queries; those under way end and are staged. May be called from a signal handler."""
+        self._stopped_by = self._stopped_by or Interrupted(
+            f"The harvest of {self._run.dataset} was asked to stop, after {self.tally.settled:,} of "
+            f"{self.tally.planned:,} queries.",
+            advice="All answers are staged; clear this task, or let it retry, to go on from there.",
+        )
+
+    # --- workers -------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Take queries and settle them, until there are no more or something stops the harvest."""
+        while self._stopped_by is None and (item := await self._feed.next()) is not None:
+            await self._window.acquire()
+            try:
+                settled = await ask_whole(self._client, item.query, self._read, self._next_page)
+            except (ApiUnreachable, Unanswered) as error:
+                self._window.release()
+                self.tally.unanswered += 1
+                self._failed(error)
+            except WindrowError as error:
+                self._window.release()
+                self._stopped_by = self._stopped_by or error
+            else:
+                self._outbox.append((item, settled))
+                self._news.set()
+                if isinstance(settled, Rejected):
+                    self._failed(_refused(settled))
+                else:
+                    self._failures_in_a_row = 0
+
+    def _failed(self, error: ApiError) -> None:
+        log.warning("%s", error.what)
+        self._last_failure = error
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= _HOPELESS and self._stopped_by is None:
+            self._stopped_by = type(error)(
+                f"{_HOPELESS} queries in a row failed, so the harvest stops. The last: {error.what}",
+                advice=error.advice,
+                key=error.key,
+                status=error.status,
+            )
+
+    # --- writer --------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        """Make answers durable as they come; on each return of a write the next one takes all that is there."""
+        while not self._ended or self._outbox:
+            await self._news.wait()
+            self._news.clear()
+            batch, self._outbox = self._outbox, []
+            if batch:
+                await asyncio.to_thread(self._stage, batch)
+                for _ in batch:
+                    self._window.release()
+                self._count(batch)
+            await self._tell()
+            if self._ended:
+                self._news.set()
+        await self._tell(last=True)
+
+    def _stage(self, batch: list[Settled]) -> None:
+        """Write a batch. Runs in a thread."""
+        answers = [(item.chunk, one) for item, one in batch if isinstance(one, Answer)]
+        self._staging.stage(self._run, answers)
+        self._staging.reject(self._run, [(item.chunk, one) for item, one in batch if isinstance(one, Rejected)])
+        for _, answer in answers:
+            if answer.query.key in self._quarantined:
+                self._staging.release(self._run, answer.query.key)
+        self._feed.durable([item for item, _ in batch])
+
+    def _count(self, batch: list[Settled]) -> None:
+        for _, one in batch:
+            if isinstance(one, Rejected):
+                self.tally.rejected += 1
+            elif one.outcome is Outcome.GAP:
+                self.tally.gaps += 1
+            else:
+                self.tally.answered += 1
+
+    # --- telling -------------------------------------------------------------------------------
+
+    async def _tell(self, *, last: bool = False) -> None:
+        """Keep the figures of this harvest up to date: in MongoDB every second, in the log every ten."""
+        self.tally.planned, self.tally.settled_before = self._feed.planned, self._feed.settled_before
+        now = time.monotonic()
+        if last or now - self._noted >= _NOTE_EVERY_S:
+            self._noted = now
+            figures = self.figures("ended" if last else "running")
+            await asyncio.to_thread(self._staging.note, self._run, self._step, figures)
+        if last or now - self._logged >= _LOG_EVERY_S:
+            self._logged = now
+            log.info("%s", self.progress_line())
+
+    @property
+    def _step(self) -> str:
+        """Name this harvest among the figures of its run; every try of the task has its own."""
+        return f"harvest {self.tally.started_at.isoformat()}"
+
+    def figures(self, state: str) -> Figures:
+        """Return what this harvest did so far."""
+        tally, events, seconds = self.tally, self._client.events, time.monotonic() - self._began
+        return {
+            "state": state,
+            "started_at": tally.started_at.isoformat(),
+            "planned": tally.planned,
+            "settled_before": tally.settled_before,
+            "answered": tally.answered,
+            "gaps": tally.gaps,
+            "rejected": tally.rejected,
+            "unanswered": tally.unanswered,
+            "sent": events["sent"],
+            "retried": events["retried"],
+            "throttled": events["throttled"],
+            "unchanged": events["http_304"],
+            "tokens": self._client.refreshes,
+            "seconds": round(seconds, 3),
+            "stopped_by": type(self._stopped_by).__name__ if self._stopped_by else None,
+        }
+
+    def progress_line(self) -> str:
+        """Say in one line how far the harvest is."""
+        tally, events = self.tally, self._client.events
+        fresh = tally.answered + tally.gaps
+        rate = fresh / max(time.monotonic() - self._began, 1e-9)
+        left = tally.planned - tally.settled
+        eta = f", {left / rate:.0f} s left" if rate and left > 0 else ""
+        return (
+            f"harvest {self._run.dataset}: {tally.settled:,} of {tally.planned:,} settled, {rate:,.0f}/s{eta}; "
+            f"{events['sent']:,} calls sent, {events['retried']:,} of them repeated, {tally.gaps:,} gaps, "
+            f"{tally.rejected:,} in quarantine, {tally.unanswered:,} unanswered, {self._client.refreshes} tokens"
+        )
+
+    def _raise_trouble(self) -> None:
+        if self._stopped_by is not None:
+            raise self._stopped_by
+        if self.tally.unanswered and self._last_failure is not None:
+            kind = type(self._last_failure)
+            raise (kind if kind is ApiUnreachable else Unanswered)(
+                f"{self.tally.unanswered:,} of {self.tally.planned:,} queries got no answer; all others are "
+                f"staged. The last: {self._last_failure.what}",
+                advice=f"Clear this task, or let it retry: only these are asked again. {self._last_failure.advice}",
+                key=self._last_failure.key,
+                status=self._last_failure.status,
+            )
+
+
+def _refused(rejected: Rejected) -> QueryRefused:
+    """Say why an answer goes into the quarantine, in the form of the error it would be if it were the only one."""
+    return QueryRefused(
+        f"{rejected.query.key!r} goes into the quarantine: {rejected.reason}",
+        advice="Look at the answers in the quarantine (docs/operations.md). Mend the reader and replay them, "
+        "or clear this task to ask again.",
+        key=rejected.query.key,
+        status=rejected.status,
+    )

@@ -1,0 +1,161 @@
+"""OAuth 2.0: access tokens that a form posted to a token endpoint is answered with, by RFC 6749."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote_plus
+
+import orjson
+
+from windrow.http.auth import LIFETIME_S, Exchange, RefreshingToken, Token, can_be_sent
+from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited
+from windrow.model.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
+from windrow.model.redact import know
+from windrow.model.response import Response
+
+
+class TokenForm(RefreshingToken):
+    """A token that a form posted to a token endpoint is answered with. A subclass says what is in the form.
+
+    :param token_url: absolute, or a path below the API's base URL.
+    :param form: what is posted.
+    :param headers: sent with it.
+    :param secrets: texts that no message may show.
+    :param name: what messages call the credentials: the id of the Airflow connection.
+    :param patience_s: the longest pause that is waited for in place when the endpoint asks for one.
+    """
+
+    def __init__(
+        self,
+        token_url: str,
+        form: Mapping[str, str],
+        *,
+        secrets: Sequence[str],
+        headers: Mapping[str, str] | None = None,
+        name: str = "api",
+        patience_s: float = 60.0,
+        backoff: Backoff | None = None,
+        policy: ResponsePolicy = HTTP_POLICY,
+    ) -> None:
+        super().__init__(backoff)
+        self._token_url = token_url
+        self._form = form
+        self._headers = headers
+        know(*secrets)
+        self._name = name
+        self._patience_s = patience_s
+        self._policy = policy
+
+    async def grant(self, post: Exchange) -> Token:
+        """Ask the token endpoint, as often as the backoff allows.
+
+        :raises RateLimited: it wants more patience than ``patience_s``.
+        """
+        failures = 0
+        while True:
+            asked_at = time.monotonic()  # the endpoint counts from some moment after this
+            response = await self.request(post, self._token_url)
+            token = self.token_in(response, asked_at)
+            if token is not None:
+                return token
+            failures += 1
+            verdict = self._policy.judge(response)
+            if verdict.action in {Action.REFUSE, Action.REFRESH, Action.GAP}:
+                raise CredentialsRejected(
+                    f"The token endpoint of '{self._name}' ({self._token_url}) turns the credentials down: "
+                    f"{self._told(response)}",
+                    advice=self.advice(response),
+                )
+            if failures >= self._backoff.attempts:
+                raise ApiUnreachable(
+                    f"The token endpoint of '{self._name}' ({self._token_url}) gave no token in {failures} attempts; "
+                    f"the last: {self._told(response)}",
+                    advice="Check that the service runs and that host, port and the extra field token_path of the "
+                    f"Airflow connection '{self._name}' are right.",
+                )
+            asked_s = verdict.wait_s or 0.0
+            if asked_s > self._patience_s:
+                raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}' wants to be left alone")
+            await asyncio.sleep(max(self._backoff.pause_s(failures), asked_s))
+
+    async def request(self, post: Exchange, token_url: str) -> Response:
+        """Ask the endpoint once."""
+        return await post(token_url, self._form, headers=self._headers)
+
+    def token_in(self, response: Response, asked_at: float) -> Token | None:
+        """Read RFC 6749 section 5.1, or None when this is no token."""
+        return _token_in(response, asked_at)
+
+    def advice(self, response: Response) -> str:
+        """Say what to do about credentials that were turned down."""
+        return (
+            "Check login and password (client id and secret) and the extra field token_path "
+            f"of the Airflow connection '{self._name}'."
+        )
+
+    def _told(self, response: Response) -> str:
+        """Say what the endpoint answered. A good status without a usable token may hold one all the same."""
+        if response.status is not None and response.status < 400:
+            return f"HTTP {response.status} without a usable token"
+        return response.summary
+
+
+class ClientCredentials(TokenForm):
+    """The OAuth 2.0 client credentials grant, RFC 6749 section 4.4, with the secret in the form."""
+
+    def __init__(self, token_url: str, client_id: str, client_secret: str, **settings: Any) -> None:
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        super().__init__(token_url, form, secrets=[client_secret], **settings)
+
+
+class BasicClientCredentials(TokenForm):
+    """The OAuth 2.0 client credentials grant with id and secret by HTTP Basic, RFC 6749 section 2.3.1."""
+
+    def __init__(self, token_url: str, client_id: str, client_secret: str, **settings: Any) -> None:
+        signature = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()).decode()
+        settings["headers"] = {"Authorization": f"Basic {signature}"}
+        super().__init__(
+            token_url, {"grant_type": "client_credentials"}, secrets=[client_secret, signature], **settings
+        )
+
+
+class RefreshToken(TokenForm):
+    """The OAuth 2.0 refresh token grant, RFC 6749 section 6: a person has consented once, for a long time.
+
+    The endpoint may answer with a new refresh token (Google's does not, as a rule); the one of the Airflow
+    connection stays in use, as a task has no right to rewrite connections.
+    """
+
+    def __init__(self, token_url: str, client_id: str, client_secret: str, refresh_token: str, **settings: Any) -> None:
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "refresh_token": refresh_token,
+        }
+        super().__init__(token_url, form, secrets=[client_secret, refresh_token], **settings)
+
+    def advice(self, response: Response) -> str:
+        """Tell a consent that is gone (``invalid_grant``, RFC 6749 section 5.2) from a wrong client."""
+        if b"invalid_grant" in response.body:
+            return (
+                "The consent was revoked or has run out. Have the owner of the account consent again, and put the new "
+                f"refresh token into the extra of the Airflow connection '{self._name}' (docs/clouds.md says how). "
+                "Then clear this task with all tasks downstream; what was answered is staged."
+            )
+        return super().advice(response)
+
+
+def _token_in(response: Response, asked_at: float) -> Token | None:
+    """Read RFC 6749 section 5.1, or None when this is no token."""
+    if response.status != 200:
+        return None
+    try:
+        fields = orjson.loads(response.body)
+        value, lifetime = fields["access_token"], fields.get("expires_in")
+        lifetime_s = LIFETIME_S if lifetime is None else float(lifetime)  # RFC 6749 only recommends to tell it
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return Token.lasting(value, lifetime_s, asked_at) if can_be_sent(value) else None

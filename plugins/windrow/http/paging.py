@@ -1,0 +1,75 @@
+"""A query whose answer has several pages: settled as one, or not at all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from windrow.http.client import Client, Reader
+from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
+from windrow.model.errors import Unreadable
+from windrow.model.query import Query
+
+MOST_PAGES = 10_000
+"""Pages of one answer. An API that has more is asked in parts, by another parameter."""
+NextPage = Callable[[Query, Answer], Query | None]
+"""See `Stream.next_page`; it is given the query of the page before, and its answer."""
+
+
+async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextPage) -> Answer | Rejected:
+    """Ask for all pages of a query, and return one answer: a JSON array of the pages where there are several.
+
+    :param read: accepts each page by itself, and then all pages together.
+    :returns: `Rejected`, with the page at fault named, when a page cannot be had or read, when the pages lead in a
+        circle or do not go together, or when all together are more than can be kept.
+    :raises WindrowError: what `Client.ask` raises; no page counts then.
+    """
+    first = await client.ask(query, read)
+    if not isinstance(first, Answer) or first.outcome is Outcome.GAP:
+        return first
+    pages, keys, size = [first], {query.key}, 1 + _size(first)
+    while True:
+        try:
+            following = next_page(pages[-1].query, pages[-1])
+        except Unreadable as error:
+            return _rejected(pages, error.reason)
+        if following is None:
+            return first if len(pages) == 1 else _whole(pages, read)
+        if len(pages) == MOST_PAGES:
+            return _rejected(pages, f"there are more than {MOST_PAGES:,} pages")
+        if following.key in keys:
+            return _rejected(pages, f"its next page is {following.key!r}, which was there before")
+        page = await client.ask(following, read)
+        if isinstance(page, Rejected):
+            return _rejected([*pages, page], page.reason)
+        if page.outcome is Outcome.GAP:
+            return _rejected([*pages, page], "the API knows no such page")
+        pages.append(page)
+        keys.add(following.key)
+        size += _size(page)
+        if size > LARGEST:
+            return _rejected(pages, f"so far there are {size:,} bytes, more than MongoDB keeps in a document")
+
+
+def _whole(pages: Sequence[Answer], read: Reader) -> Answer | Rejected:
+    """Join pages, each of which could be read. What they are together must be read as well before it counts."""
+    whole = replace(pages[0], body=_joined(pages), next_link="")
+    try:
+        read(whole.query, whole.parsed)
+    except Unreadable as error:
+        return _rejected(pages, f"all pages together: {error.reason}")
+    return whole
+
+
+def _rejected(pages: Sequence[Answer | Rejected], reason: str) -> Rejected:
+    """Make one record for the quarantine of pages that are no whole answer. The last one is at fault."""
+    last = pages[-1]
+    told = f"page {len(pages)} ({last.query.key}): {reason}"
+    return Rejected(pages[0].query, last.status, kept(_joined(pages)), told, last.fetched_at, incomplete=True)
+
+
+def _joined(pages: Sequence[Answer | Rejected]) -> str:
+    return f"[{','.join(page.body or 'null' for page in pages)}]"
+
+
+def _size(page: Answer) -> int:
+    """Return the bytes of a page in the array, with the comma or the bracket behind it."""
+    return len(page.body.encode()) + 1

@@ -1,0 +1,157 @@
+"""A batch of a queue's messages to Parquet files in an object store, to be acknowledged when the warehouse has them.
+
+``<prefix>/part-00000.parquet``, ``<prefix>/_acks.json`` with the ids to acknowledge, and last the manifest. Until
+they are acknowledged the queue delivers the messages again, so a crash at any point loses nothing; what comes twice
+is merged by its key.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import orjson
+import pyarrow as pa
+
+from windrow.landing.parts import MANIFEST, PART_RECORDS, Manifest, ObjectStore, write_part
+from windrow.model.answer import Rejected, kept
+from windrow.model.errors import ManifestMissing, Unreadable
+from windrow.model.message import from_message
+from windrow.model.plan import Run
+from windrow.model.query import Query
+from windrow.model.stream import Stream
+from windrow.store.staging import Staging
+
+log = logging.getLogger(__name__)
+
+ACKS = "_acks.json"
+AT_ONCE = 1_000
+"""Messages in one pull, and ids in one acknowledgement."""
+_EMPTY_S = 3.0
+"""A queue that gives nothing for so long is taken for empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that is ours until its deadline."""
+
+    ack_id: str
+    message_id: str
+    data: bytes
+
+
+class Messages(Protocol):
+    """The little that is needed of a queue."""
+
+    def pull(self, most: int, wait_s: float) -> list[Received]:
+        """Return up to so many messages; wait so long for the first."""
+
+    def acknowledge(self, ack_ids: Sequence[str]) -> None:
+        """Let these messages never come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """When a batch is full."""
+
+    messages: int = 50_000
+    seconds: float = 45.0
+    bytes: int = 200_000_000
+
+
+def gather(queue: Messages, bounds: Bounds) -> list[Received]:
+    """Pull until a bound is met, or the queue is empty."""
+    until = time.monotonic() + bounds.seconds
+    gathered: list[Received] = []
+    size = 0
+    while len(gathered) < bounds.messages and size < bounds.bytes and (left_s := until - time.monotonic()) > 0:
+        received = queue.pull(min(AT_ONCE, bounds.messages - len(gathered)), min(_EMPTY_S, left_s))
+        if not received:
+            break
+        gathered += received
+        size += sum(len(message.data) for message in received)
+    return gathered
+
+
+class Batch:
+    """Lands what was gathered below a prefix of an object store."""
+
+    def __init__(self, run: Run, stream: Stream, store: ObjectStore, prefix: str) -> None:
+        self._run = run
+        self._stream = stream
+        self._store = store
+        self._prefix = prefix
+
+    def land(self, messages: Sequence[Received], staging: Staging) -> Manifest:
+        """Write the parts, the ids to acknowledge, and the manifest.
+
+        A message that cannot be read goes to the quarantine, and is acknowledged with the others. One that was
+        delivered twice within the batch counts once, with both of its ids.
+        """
+        before = set(self._store.names(f"{self._prefix}/"))
+        if f"{self._prefix}/{MANIFEST}" in before:  # nothing vouches for the files until the new one stands
+            self._store.delete(f"{self._prefix}/{MANIFEST}")
+        distinct = {message.message_id: message for message in messages}
+        records: list[dict[str, object]] = []
+        rejected: list[tuple[int, Rejected]] = []
+        for message in distinct.values():
+            try:
+                records.append(self._record(message.data))
+            except Unreadable as error:
+                rejected.append((0, _rejected(message, error.reason)))
+        staging.reject(self._run, rejected)
+        parts = [
+            write_part(self._store, f"{self._prefix}/part-{number:05d}.parquet", table)
+            for number, table in enumerate(self._tables(records))
+        ]
+        acks = orjson.dumps([message.ack_id for message in messages])
+        self._store.put(f"{self._prefix}/{ACKS}", acks)
+        for name in before - {f"{self._prefix}/{MANIFEST}", f"{self._prefix}/{ACKS}"} - {part.name for part in parts}:
+            self._store.delete(name)
+        manifest = Manifest(
+            dataset=self._run.dataset,
+            run_id=self._run.run_id,
+            answers=len(distinct) - len(rejected),
+            gaps=0,
+            unreadable=len(rejected),
+            records=len(records),
+            parts=tuple(parts),
+        )
+        self._store.put(f"{self._prefix}/{MANIFEST}", orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
+        return manifest
+
+    def _record(self, data: bytes) -> dict[str, object]:
+        """Read a message.
+
+        :raises Unreadable: it is none of this stream, or one that would not pass the audit.
+        """
+        record = from_message(data, self._stream.contract)
+        self._stream.vet(record)
+        return record | {"_run_id": self._run.run_id}
+
+    def _tables(self, records: Sequence[dict[str, object]]) -> Iterator[pa.Table]:
+        for place in range(0, len(records), PART_RECORDS):
+            yield pa.Table.from_pylist(records[place : place + PART_RECORDS], self._stream.contract.arrow_schema)
+
+    def acknowledge(self, queue: Messages) -> int:
+        """Acknowledge all messages of a landed batch, and return how many.
+
+        :raises ManifestMissing: there is no such batch.
+        """
+        data = self._store.get(f"{self._prefix}/{ACKS}")
+        if data is None:
+            raise ManifestMissing(
+                f"There is no {ACKS} below {self._prefix}.", advice="Clear the task 'pull' with all tasks downstream."
+            )
+        ack_ids: list[str] = orjson.loads(data)
+        for place in range(0, len(ack_ids), AT_ONCE):
+            queue.acknowledge(ack_ids[place : place + AT_ONCE])
+        return len(ack_ids)
+
+
+def _rejected(message: Received, reason: str) -> Rejected:
+    log.warning("message %s goes into the quarantine: %s", message.message_id, reason)
+    query = Query.of("/messages", {"id": message.message_id})
+    return Rejected(query, 200, kept(message.data.decode("utf-8", "backslashreplace")), reason, datetime.now(UTC))

@@ -1,0 +1,197 @@
+"""Staged answers to Parquet files in an object store, with a manifest that vouches for them.
+
+``<prefix>/part-00000.parquet ...`` and last ``<prefix>/_manifest.json``; the parts of a stream with a partition are
+in folders by its day, ``<prefix>/dt=2026-11-20/part-00000.parquet``. A landing made twice leaves the same files:
+parts hold the plan's order, and files that an earlier landing left over are deleted.
+"""
+
+import hashlib
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from windrow.harvest.replay import replay
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import ManifestMissing, Unreadable
+from windrow.model.plan import Plan, Run
+from windrow.model.stream import Stream
+from windrow.store.staging import Staging
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "_manifest.json"
+PART_RECORDS = 50_000
+"""Records in a part, about: a part ends with the answer that fills it."""
+APART = 4
+"""Parts' worth of records that are taken apart by day at a time, lest two years become thousands of files."""
+
+
+class ObjectStore(Protocol):
+    """The little that landing needs of GCS or S3. Names are keys inside one bucket."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object whole, replacing what is there."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object's content, or None when there is none."""
+
+    def names(self, prefix: str) -> list[str]:
+        """List the objects whose name begins so."""
+
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A landed file."""
+
+    name: str
+    records: int
+    bytes: int
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a landing holds. ``answers`` are queries with records, ``unreadable`` went to the quarantine."""
+
+    dataset: str
+    run_id: str
+    answers: int
+    gaps: int
+    unreadable: int
+    records: int
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def read(cls, store: ObjectStore, prefix: str) -> "Manifest":
+        """Read the manifest below a prefix.
+
+        :raises ManifestMissing: there is none.
+        """
+        data = store.get(f"{prefix}/{MANIFEST}")
+        if data is None:
+            raise ManifestMissing(
+                f"There is no {MANIFEST} below {prefix}.", advice="Clear the task 'land' with all tasks downstream."
+            )
+        fields = orjson.loads(data)
+        parts = tuple(Part(**part) for part in fields.pop("parts"))
+        return cls(**fields, parts=parts)
+
+
+class Landing:
+    """Lands one run of a stream below a prefix of an object store."""
+
+    def __init__(
+        self, staging: Staging, stream: Stream, store: ObjectStore, prefix: str, *, part_records: int = PART_RECORDS
+    ) -> None:
+        self._staging = staging
+        self._stream = stream
+        self._store = store
+        self._prefix = prefix
+        self._manifest = f"{prefix}/{MANIFEST}"
+        self._part_records = part_records
+
+    def land(self, plan: Plan) -> Manifest:
+        """Read the quarantine again, write the parts, delete what an earlier landing left over, write the manifest.
+
+        An answer that cannot be read any more (its reader changed since it was staged) goes to the quarantine.
+        """
+        replayed = replay(self._staging, plan.run, self._stream)
+        if replayed:
+            log.info("%s answers of the quarantine can be read now", f"{replayed:,}")
+        # Until the new manifest stands, nothing vouches for the files: a crash must not leave the old one.
+        before = set(self._store.names(f"{self._prefix}/"))
+        if self._manifest in before:
+            self._store.delete(self._manifest)
+        count = _Count(quarantined=self._staging.quarantined_keys(plan.run))
+        parts = [write_part(self._store, f"{self._prefix}/{name}", table) for name, table in self._files(plan, count)]
+        manifest = Manifest(
+            dataset=plan.run.dataset,
+            run_id=plan.run.run_id,
+            answers=count.answers,
+            gaps=count.gaps,
+            unreadable=count.unreadable,
+            records=sum(part.records for part in parts),
+            parts=tuple(parts),
+        )
+        for name in before - {self._manifest} - {part.name for part in parts}:
+            self._store.delete(name)
+        self._store.put(self._manifest, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
+        return manifest
+
+    def _files(self, plan: Plan, count: "_Count") -> Iterator[tuple[str, pa.Table]]:
+        """Name the files of a landing below its prefix, each with its records."""
+        tables = self._tables(plan, count)
+        column = self._stream.partition
+        if not column:
+            yield from ((f"part-{number:05d}.parquet", table) for number, table in enumerate(tables))
+            return
+        number = 0
+        while some := list(islice(tables, APART)):
+            table = pa.concat_tables(some)
+            for day in sorted(pc.unique(table[column]).to_pylist()):
+                yield f"dt={day}/part-{number:05d}.parquet", table.filter(pc.equal(table[column], pa.scalar(day)))
+            number += 1
+
+    def _tables(self, plan: Plan, count: "_Count") -> Iterator[pa.Table]:
+        """Read the answers chunk by chunk, and gather their records into tables of a part's size.
+
+        A chunk of reports about two years is half a million records, so its end cannot be waited for.
+        """
+        schema = self._stream.contract.arrow_schema
+        records: list[dict[str, object]] = []
+        for number in range(plan.chunks):
+            for answer in self._staging.answers(self._staging.chunk(plan.run, number)):
+                records += self._records(plan.run, number, answer, count)
+                if len(records) >= self._part_records:
+                    yield pa.Table.from_pylist(records, schema)
+                    records = []
+        if records:
+            yield pa.Table.from_pylist(records, schema)
+
+    def _records(self, run: Run, number: int, answer: Answer, count: "_Count") -> list[dict[str, object]]:
+        if answer.outcome is Outcome.GAP:
+            count.gaps += 1
+            return []
+        try:
+            records = self._stream.records(answer.query, answer.parsed)
+        except Unreadable as error:
+            count.unreadable += 1
+            rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)
+            self._staging.reject(run, [(number, rejected)])
+            log.warning("%s goes into the quarantine: %s", answer.query.key, error.reason)
+            return []
+        if answer.query.key in count.quarantined:  # it could not be read once, and was asked for again since
+            self._staging.release(run, answer.query.key)
+        count.answers += 1
+        lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": run.run_id}
+        return [record | lineage for record in records]
+
+
+def write_part(store: ObjectStore, name: str, table: pa.Table) -> Part:
+    """Write records as a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="snappy")
+    data = buffer.getvalue()
+    store.put(name, data)
+    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    log.info("landed %s: %s records, %s bytes", name, f"{table.num_rows:,}", f"{len(data):,}")
+    return Part(name, table.num_rows, len(data), digest)
+
+
+@dataclass(slots=True)
+class _Count:
+    quarantined: set[str]
+    answers: int = 0
+    gaps: int = 0
+    unreadable: int = 0

@@ -1,0 +1,98 @@
+"""A query: one call to make, known by a key that is the same whenever the same call is planned."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from windrow.model.errors import BadParameter
+
+_KEY_LIMIT = 300
+"""Bytes of a key before it is shortened. MongoDB limits an index entry to 1,024 bytes in old versions."""
+_ESCAPES = {ord(sign): f"%{ord(sign):02X}" for sign in "%&=+#?|" + "".join(map(chr, range(32))) + "\x7f"}
+"""Signs that have a meaning in a URL or in an ``_id`` of the staging, and control characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One call. ``params`` are sent in this order; ``cost`` is in the API's own quota units.
+
+    It is a GET, or with a ``body`` (JSON) a POST. ``headers`` are sent beside those of every call.
+    """
+
+    key: str
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    cost: int = 1
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        cost: int = 1,
+        headers: Mapping[str, str] | None = None,
+        body: str = "",
+        known_by: Mapping[str, str] | None = None,
+    ) -> "Query":
+        """Make a query whose key is its path and its parameters, sorted, as they look in a URL.
+
+        :param known_by: what the key is made of in place of the parameters: of a POST, what its body asks for.
+
+        A person can read the key in a log: only characters that would make it ambiguous are escaped. A very
+        long one keeps its beginning and ends in a digest of the whole.
+
+        :raises BadParameter: a value is no text that can be sent (it holds half of a surrogate pair).
+        """
+        pairs = tuple((params or {}).items())
+        key = _key(path, known_by.items() if known_by else pairs)
+        return cls(key, path, pairs, cost, tuple((headers or {}).items()), body)
+
+    def following(self, link: str) -> "Query":
+        """Make the query for the path, with its parameters, that an answer to this one names as its next page."""
+        parts = urlsplit(link)
+        params = tuple(parse_qsl(parts.query, keep_blank_values=True))  # a name may be there more than once
+        return Query(_key(parts.path, params), parts.path, params, self.cost, self.headers)
+
+    @property
+    def row(self) -> tuple[object, ...]:
+        """The query as plain values, for storing."""
+        row = (self.key, self.path, self.params, self.cost, self.headers, self.body)
+        return row if self.headers or self.body else row[:4]
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> "Query":
+        """Make the query again from what `row` gave, also after a trip through JSON."""
+        key, path, params, cost, *rest = row
+        headers, body = rest or ((), "")
+        return cls(key, path, _pairs(params), cost, _pairs(headers), body)
+
+
+def _key(path: str, told: Iterable[tuple[str, str]]) -> str:
+    """Make the key of a call from what it asks.
+
+    :raises BadParameter: half of a surrogate pair is in it.
+    """
+    key = path.removeprefix("/")
+    if asked := "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(told)):
+        key += f"?{asked}"
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError:
+        raise BadParameter(f"{key!r} holds half a character.", advice="Mend the list or the param.") from None
+    if len(encoded) > _KEY_LIMIT:
+        head = encoded[: _KEY_LIMIT - 33].decode("utf-8", "ignore")
+        key = f"{head}~{hashlib.sha256(encoded).hexdigest()[:32]}"
+    return key
+
+
+def _pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in pairs)
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)

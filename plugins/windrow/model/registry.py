@@ -1,0 +1,39 @@
+"""Finds the stream of a dataset. What there is, each folder of `windrow.sources` says of itself."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from windrow.model.errors import BadParameter
+from windrow.model.stream import Stream
+
+SOURCES = "windrow.sources"
+"""Imported by name, since a source may use everything else."""
+
+
+@cache
+def streams() -> Mapping[str, str]:
+    """Return where the class of each dataset is, like ``windrow.sources.shop.streams:Orders``.
+
+    It imports the folders' ``__init__`` alone: a DAG file is parsed often, and should pay for its own source only.
+    """
+    folders = iter_modules(import_module(SOURCES).__path__, f"{SOURCES}.")
+    found = [import_module(folder.name).STREAMS for folder in folders if folder.ispkg]
+    return {dataset: place for each in found for dataset, place in each.items()}
+
+
+def stream(dataset: str) -> Stream:
+    """Make the stream of a dataset, importing only its own source.
+
+    :raises BadParameter: no source declares it.
+    """
+    if dataset not in streams():
+        raise BadParameter(
+            f"No source declares the dataset {dataset!r}.",
+            advice=f"Known are {', '.join(sorted(streams()))}; a source names its own in its __init__.py.",
+        )
+    module, name = streams()[dataset].split(":")
+    made = getattr(import_module(module), name)()
+    assert isinstance(made, Stream)  # noqa: S101 - tells the type checker what the table above promises
+    return made

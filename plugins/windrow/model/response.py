@@ -1,0 +1,113 @@
+"""What one attempt at a call brought."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from windrow.model.redact import blot, blot_sent
+
+_EXCERPT = 200
+"""Characters of an API's own error text that go into a message."""
+_READ = 100_000
+"""Bytes of a body that are looked at for it: more than a signature has, so that none is cut before it is seen."""
+_YEAR_S = 366 * 24 * 3600.0
+_EPOCH_S, _EPOCH_MS = 1e9, 1e11
+"""A number above the first is an instant in seconds of the epoch, above the second in milliseconds."""
+_LINK = re.compile(r'<(?P<target>[^<>]*)>(?P<params>(?:[^,"]|"[^"]*")*)')
+_LINK_PARAM = re.compile(r';\s*(?P<name>[^\s=;,"]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s;,"]*))')
+"""A link of a Link header and a parameter of it, RFC 8288 section 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """``status`` is None when no answer came, and ``trouble`` then says why.
+
+    ``headers`` are those of the answer; their names may be written in any case when they come from the wire.
+    ``signature`` are the headers that signed the attempt: compared, never shown. With a status, ``trouble`` says what
+    is wrong with the answer as a whole, such as where it leads to.
+    """
+
+    status: int | None = None
+    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trouble: str = ""
+    cut: bool = False
+    """The body was longer than it may be: the connection was cut, and this is its beginning."""
+    revisited: bool = False
+    """The API said 304, and the body is the one that was kept."""
+    signature: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The seconds that the header Retry-After asks to wait; None without one."""
+        return retry_after_s(self.headers.get("Retry-After"))
+
+    @property
+    def location(self) -> str:
+        """Where the API says that the answer is, as it is written there; empty where it is here."""
+        return self.headers.get("Location", "") if self.status in {301, 302, 303, 307, 308} else ""
+
+    @property
+    def next_link(self) -> str:
+        """The target of ``rel=next`` in the Link headers, as it is written there; empty without one."""
+        lines = (value for name, value in self.headers.items() if name.lower() == "link")
+        for link in _LINK.finditer(", ".join(lines)):
+            for param in _LINK_PARAM.finditer(link["params"]):
+                told = param["bare"] if param["quoted"] is None else param["quoted"]
+                if param["name"].lower() == "rel" and "next" in told.lower().split():
+                    return link["target"]
+        return ""
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the body as one line, for a message. No secret is left in it."""
+        text = blot(blot_sent(self.body[:_READ].decode("utf-8", "replace"), self.signature.values()))
+        line = " ".join(text.split())
+        return line if len(line) <= _EXCERPT else line[:_EXCERPT] + " ..."
+
+    @property
+    def summary(self) -> str:
+        """The response in one line, for a message."""
+        return self.trouble if self.status is None else f"HTTP {self.status} {self.trouble or self.excerpt}".rstrip()
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Read when an API may be asked again; None where that is not said.
+
+    RFC 9110 section 10.2.3 has seconds, or an HTTP date, in Retry-After. APIs also send instants: seconds or
+    milliseconds of the epoch, or ISO 8601. What is past gives 0. What is none of these, or more than a year ahead,
+    counts as absent.
+    """
+    if header is None:
+        return None
+    now = datetime.now(UTC)
+    try:
+        seconds = float(header)
+        if seconds >= _EPOCH_S:
+            seconds = seconds / (1000 if seconds >= _EPOCH_MS else 1) - now.timestamp()
+    except ValueError:
+        moment = _moment(header)
+        if moment is None:
+            return None
+        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+    return max(0.0, seconds) if -math.inf < seconds <= _YEAR_S else None
+
+
+def is_epoch(text: str) -> bool:
+    """Say whether a text is an instant in seconds of the epoch."""
+    try:
+        return _EPOCH_S <= float(text) < _EPOCH_MS
+    except ValueError:
+        return False
+
+
+def _moment(text: str) -> datetime | None:
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            return read(text)
+        except (ValueError, OverflowError, TypeError, IndexError):
+            continue
+    return None

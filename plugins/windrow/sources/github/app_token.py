@@ -1,0 +1,106 @@
+"""Tokens of a GitHub App's installation: for an hour each, in exchange for a JWT that the App signs.
+
+The tokens are some 520 characters long and hold dots; nothing here looks into them.
+"""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+import orjson
+
+from windrow.http.auth import Exchange, Token, can_be_sent
+from windrow.http.oauth import TokenForm
+from windrow.http.pool import Credential
+from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.model.redact import know
+from windrow.model.response import Response
+
+_JWT_LIFE_S = 540
+"""GitHub takes ten minutes at most, and counts by its own clock."""
+_SKEW_S = 60
+_BUSY = "busy"
+_PAUSE_S = 60.0
+"""Pause after a secondary limit that names none."""
+
+
+def _complaint(response: Response) -> Complaint:
+    """Tell a limit from an App that is turned down: GitHub says both by 403."""
+    wait_s = response.retry_after_s
+    if wait_s is not None or b"rate limit" in response.body or b"abuse detection" in response.body:
+        return Complaint(_BUSY, _PAUSE_S if wait_s is None else wait_s)
+    return Complaint()
+
+
+_POLICY = HTTP_POLICY.preceded_by(
+    on(403, Action.THROTTLE, "too many calls for now; the App is as good as before", reason=_BUSY),
+    complaint=_complaint,
+)
+
+
+class InstallationToken(TokenForm):
+    """A token of one installation. An installation is an owner of limits of its own.
+
+    :param app_id: id of the App, or its client id.
+    :param private_key: as PEM.
+    :raises ValueError: the private key is none.
+    """
+
+    def __init__(self, app_id: str, private_key: str, installation_id: int, *, name: str, patience_s: float) -> None:
+        super().__init__(
+            f"/app/installations/{installation_id}/access_tokens",
+            {},
+            secrets=[private_key],
+            name=name,
+            patience_s=patience_s,
+            policy=_POLICY,
+        )
+        self._app_id = app_id
+        self._private_key = private_key
+        try:
+            self._jwt()
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise ValueError(f"its private_key cannot sign ({type(error).__name__})") from None
+
+    async def request(self, post: Exchange, token_url: str) -> Response:
+        """Ask for a token, as the App."""
+        signed = self._jwt()
+        know(signed)
+        return await post(token_url, headers={"Authorization": f"Bearer {signed}"})
+
+    def token_in(self, response: Response, asked_at: float) -> Token | None:
+        """Read the token and when it ends."""
+        if response.status != 201:
+            return None
+        try:
+            fields = orjson.loads(response.body)
+            value, ends = fields["token"], datetime.fromisoformat(fields["expires_at"])
+            lifetime_s = (ends - datetime.now(UTC)).total_seconds()
+            return Token.lasting(value, lifetime_s, asked_at) if can_be_sent(value) else None
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return None
+
+    def advice(self, response: Response) -> str:
+        """Say what to do about an App that was turned down."""
+        return (
+            f"Check app_id, private_key and installation_id in the extra of the Airflow connection '{self._name}', and "
+            "that the App is still installed there."
+        )
+
+    def _jwt(self) -> str:
+        now = int(time.time())
+        claims = {"iat": now - _SKEW_S, "exp": now + _JWT_LIFE_S, "iss": self._app_id}
+        return jwt.encode(claims, self._private_key, algorithm="RS256")
+
+
+def credential(given: Mapping[str, Any], *, name: str, patience_s: float) -> Credential:
+    """Make the credential of an installation: an owner of limits of its own.
+
+    :param given: ``app_id``, ``private_key`` and ``installation_id``.
+    :raises KeyError: a field is missing. ValueError, TypeError: one cannot be used.
+    """
+    number = int(given["installation_id"])
+    auth = InstallationToken(str(given["app_id"]), str(given["private_key"]), number, name=name, patience_s=patience_s)
+    return Credential(auth, f"installation {number} of app {given['app_id']}", f"installation {number}")

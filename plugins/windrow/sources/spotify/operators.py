@@ -1,0 +1,80 @@
+"""Steps that only the Spotify DAGs have: what may be asked, what the chatbot is told of all."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.athena import AthenaHook
+from airflow.sdk import Context
+
+from windrow.airflow.hooks.api import ApiHook
+from windrow.airflow.hooks.athena import rows as rows_of
+from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.base import HarvestStep
+from windrow.http.client import Client
+from windrow.http.flow import converse
+from windrow.sources.spotify.access import CLIENTS, Capabilities, probe
+from windrow.sources.spotify.top_tracks import ARTIST_ID, TOP_TRACKS, items
+from windrow.store.staging import Figures
+
+PUBLISH = "publish"
+"""The step whose figures tell what was written to DynamoDB."""
+
+
+class CapabilitiesOperator(HarvestStep):
+    """Finds out what the client id may ask, unless the run's param ``client`` says it.
+
+    :param conn_id: the Airflow connection of the API.
+    :param can_wait: whether the run can wait for an endpoint whose quota is used up; else it does without.
+    :returns: XComs of these names: ``capabilities`` (fields of `Capabilities`), ``datasets``.
+    """
+
+    advice = "Nothing was fetched yet. Clear this task with all tasks downstream once the cause is gone."
+    template_fields = (*HarvestStep.template_fields, "conn_id")
+
+    def __init__(self, *, conn_id: str, can_wait: bool = True, **kwargs: Any) -> None:
+        super().__init__(multiple_outputs=True, **kwargs)
+        self.conn_id = conn_id
+        self.can_wait = can_wait
+
+    def execute(self, context: Context) -> dict[str, object]:
+        """Probe, with three calls at most."""
+        may = CLIENTS.get(str(context["params"].get("client")))
+        if may is None:
+            with staging(self.mongo_conn_id, self.dataset) as state:
+                client = ApiHook(self.conn_id).client(self.stream, state)
+                may = asyncio.run(_probe(client, can_wait=self.can_wait))
+        self.log.info("The client id may ask: %s", may)
+        return {"capabilities": asdict(may), "datasets": may.datasets}
+
+
+class PublishOperator(HarvestStep):
+    """Writes what the chatbot is told of artists into DynamoDB.
+
+    :param query_id: a query of Athena whose rows are `spotify.top_tracks`, all of them.
+    :returns: figures, which the receipt shows too.
+    """
+
+    advice = "Items are replaced whole, and only by newer ones. Clear this task with all tasks downstream."
+    template_fields = (*HarvestStep.template_fields, "query_id", "aws_conn_id")
+
+    def __init__(self, *, query_id: str, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.query_id = query_id
+        self.aws_conn_id = aws_conn_id
+
+    def execute(self, context: Context) -> Figures:
+        """Write them."""
+        hook = AthenaHook(aws_conn_id=self.aws_conn_id, log_query=False)
+        made = list(items(rows_of(hook, self.query_id)))
+        written = Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).put(made)
+        figures = {"dynamodb_artists": len(made), "dynamodb_written": written}
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            state.note(self.run_of(context), PUBLISH, figures)
+        return figures
+
+
+async def _probe(client: Client, *, can_wait: bool) -> Capabilities:
+    async with client:
+        return await converse(client, probe("0" * 22, can_wait=can_wait))

@@ -1,0 +1,285 @@
+"""Posts of X, API v2: the lines of a filtered stream, and the pages of the recent search that fill its gaps.
+
+A post is one record; so is the notice that a post was deleted. Records travel through Pub/Sub as flat JSON objects
+with the names of the columns, so a BigQuery subscription with "use table schema" can write them without us.
+
+The API is renaming its fields (specification 2.167, August 2026): `tweet.*` becomes `post.*`. Either is read,
+whatever was asked for; `tweet.fields` is what is sent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from windrow.model.answer import Answer
+from windrow.model.contract import Column, Contract, Kind
+from windrow.model.errors import BadParameter, Unreadable
+from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.model.query import Query
+from windrow.model.response import Response, retry_after_s
+from windrow.model.stream import Conversation, Planned, Request, Stream
+
+STREAM_PATH, RULES_PATH = "/2/tweets/search/stream", "/2/tweets/search/stream/rules"
+SEARCH_PATH = "/2/tweets/search/recent"
+FIELDS = "author_id,created_at,edit_history_tweet_ids,entities,lang,public_metrics,referenced_tweets"
+USERNAMES = {"expansions": "author_id", "user.fields": "username"}
+"""Parameters that bring the names of accounts. X charges for every user that it tells."""
+SEARCH_DAYS = 7
+SEARCH_SLACK = timedelta(hours=1)
+"""A walk through all pages takes its time, and must not begin where the search no longer reaches at its end."""
+LONGEST_QUERY = 512
+SEARCH_LAG_S = 30.0
+"""How far the search is behind the stream."""
+RULES_LAG_S = 20.0
+"""How long a new rule takes, at most, until the stream goes by it."""
+
+_EPOCH_MS = 1_288_834_974_657
+_KNOWN = {
+    *("id", "text", "author_id", "created_at", "lang", "entities"),
+    *("edit_history_tweet_ids", "edit_history_post_ids", "referenced_tweets", "referenced_posts"),
+}
+_CAPPED = "usage-capped"
+
+
+def post_id_at(moment: datetime) -> int:
+    """Return the smallest id that a post made at this instant can have."""
+    return max(0, int(moment.timestamp() * 1000) - _EPOCH_MS) << 22
+
+
+def made_at(post_id: str) -> datetime:
+    """Return when a post was made. Ids hold the millisecond, the API's own field is cut to the second, or missing.
+
+    :raises Unreadable: this is no id.
+    """
+    if not (post_id.isascii() and post_id.isdecimal() and 0 < int(post_id) < 2**63):
+        raise Unreadable(f"{post_id!r:.40} is no id of a post")
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=(int(post_id) >> 22) + _EPOCH_MS)
+
+
+def complaint(response: Response) -> Complaint:
+    """Read what the API complains of: `type` and `title` of a problem, and when the window of calls ends.
+
+    A used up cap is told by 429 as too many calls are, but the end of the window does not cure it.
+    """
+    told = response.body[:4096].decode("utf-8", "replace")
+    if _CAPPED in told:
+        return Complaint("cap")
+    reset = response.headers.get("x-rate-limit-reset", "")
+    remaining = response.headers.get("x-rate-limit-remaining", "")
+    left_s = retry_after_s(reset) if reset else None
+    if response.status == 429 and remaining == "0" and left_s is not None:
+        return Complaint("window", max(1.0, left_s))
+    return Complaint(wait_s=response.retry_after_s)
+
+
+POLICY = HTTP_POLICY.preceded_by(
+    on(401, Action.REFUSE, "the app's token has no end: it was revoked"),
+    on(402, Action.REFUSE, "the account has no credits"),
+    on(409, Action.REFUSE, "the stream has no rules"),
+    on(429, Action.REFUSE, "the cap of the billing cycle is used up", reason="cap"),
+    complaint=complaint,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one line of the stream says: a record, or why the stream is about to end. Neither: a heartbeat."""
+
+    record: Mapping[str, Any] | None = None
+    trouble: str = ""
+
+
+class Posts(Stream):
+    """One record a post, or a deletion."""
+
+    dataset = "x_posts"
+    policy = POLICY
+    contract = Contract((
+        Column("post_id", "id", Kind.STRING, "Id of the post; an edit is a post of its own.", required=True),
+        Column("created_at", "created_at", Kind.TIMESTAMP, "When it was made, out of the id.", required=True),
+        Column("text", "text", Kind.STRING, "The text; null where the post is deleted."),
+        Column("author_id", "author_id", Kind.STRING, "Id of the account."),
+        Column("username", "username", Kind.STRING, "Name of the account, if it was asked for."),
+        Column("lang", "lang", Kind.STRING, "Language as X sees it: a BCP 47 tag, und where it sees none."),
+        Column("hashtags", "hashtags", Kind.STRING, "Hashtags in lower case without their #, a blank between them."),
+        Column("repost_of", "repost_of", Kind.STRING, "Id of the post that this one repeats."),
+        Column("quote_of", "quote_of", Kind.STRING, "Id of the post that this one quotes."),
+        Column("reply_to", "reply_to", Kind.STRING, "Id of the post that this one answers."),
+        Column("edit_of", "edit_of", Kind.STRING, "Id of the version that this one replaces."),
+        Column("deleted_at", "deleted_at", Kind.TIMESTAMP, "When we learned that the post is deleted."),
+    ))
+
+    def plan(self, request: Request) -> Conversation:
+        """Ask the recent search for what matches the param ``query``, from the watermark (an id) on."""
+        query = request.params.get("query")
+        if not isinstance(query, str) or not 0 < len(query) <= LONGEST_QUERY:
+            raise BadParameter(
+                f"query must be a text of 1 to {LONGEST_QUERY} letters, not {query!r:.60}.",
+                advice="Give it as the search of X takes it, like tesla -is:retweet.",
+            )
+        since = int(request.watermark or 0)
+        yield Planned((search(query, since, request.at - timedelta(seconds=SEARCH_LAG_S), now=request.at),))
+
+    def next_page(self, query: Query, answer: Answer) -> Query | None:
+        """Follow the token of the next page."""
+        token = _meta(answer.parsed).get("next_token")
+        if token is None:
+            return None
+        return Query.of(query.path, dict(query.params) | {"next_token": str(token)})
+
+    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+        """Read the posts of a page, or of an array of pages."""
+        pages = answer if isinstance(answer, list) else [answer]
+        return [self.record(post, page) for page in pages for post in self.listed(page)]
+
+    def listed(self, page: object) -> Sequence[object]:
+        """Return the posts of a page, unread.
+
+        :raises Unreadable: it is no page.
+        """
+        _meta(page)
+        posts = _mapping(page).get("data", [])
+        if not isinstance(posts, list):
+            raise Unreadable("data should be a list of posts")
+        return posts
+
+    def record(self, post: object, page: object) -> dict[str, object]:
+        """Read a post of a page, or of a line.
+
+        :raises Unreadable: it is none.
+        """
+        return self.contract.record(_flat(post, _mapping(page)))
+
+    def vet(self, record: Mapping[str, object]) -> None:
+        """Refuse what audit.sql of x.posts would find, and a time that merge.sql would not look for its post at."""
+        if record["text"] is None and record["deleted_at"] is None:
+            raise Unreadable("a post without a text that is not deleted")
+        made, told = record["created_at"], record["_fetched_at"]
+        assert isinstance(made, datetime)  # noqa: S101 - the contract says so, of both
+        assert isinstance(told, datetime)  # noqa: S101
+        if made != made_at(str(record["post_id"])):
+            raise Unreadable(f"created_at is {made.isoformat()}, and the id {record['post_id']} is of another time")
+        if made >= told + timedelta(hours=1):
+            raise Unreadable(f"a post of {made:%Y-%m-%d %H:%M}, told at {told:%Y-%m-%d %H:%M} UTC")
+
+    def line(self, line: bytes, now: datetime) -> Line:
+        """Read one line of the stream, without its end.
+
+        :raises Unreadable: it is neither a post nor a notice.
+        """
+        if not line.strip():
+            return Line()
+        try:
+            said = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise Unreadable(f"no JSON: {error}") from None
+        if not isinstance(said, Mapping):
+            raise Unreadable("a line should be a JSON object")
+        if "delete" in said:
+            return Line(self.contract.record(_deletion(said["delete"], now)))
+        if isinstance(said.get("data"), Mapping):  # it may have `errors` beside it: of what it refers to
+            return Line(self.record(said["data"], said))
+        if isinstance(said.get("errors"), list):
+            return Line(trouble=_trouble(said["errors"]))
+        raise Unreadable(f"a line should have data, errors or delete, and has {sorted(said)}")
+
+
+def search(query: str, since_id: int, until: datetime, *, now: datetime, usernames: bool = False) -> Query:
+    """Make the query for the first page of the recent search: after an id, and before an instant.
+
+    An id that is older than the search reaches is moved to where that begins.
+    """
+    oldest = post_id_at(now - timedelta(days=SEARCH_DAYS) + SEARCH_SLACK)
+    params = {
+        "query": query,
+        "since_id": str(max(since_id, oldest)),
+        "end_time": until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "max_results": "100",
+        "tweet.fields": FIELDS,
+    }
+    return Query.of(SEARCH_PATH, params | (USERNAMES if usernames else {}))
+
+
+def stream(*, usernames: bool = False) -> Query:
+    """Make the query that opens the stream."""
+    return Query.of(STREAM_PATH, {"tweet.fields": FIELDS} | (USERNAMES if usernames else {}))
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+def _meta(page: object) -> Mapping[str, Any]:
+    meta = page.get("meta") if isinstance(page, Mapping) else None
+    if not isinstance(meta, Mapping):
+        raise Unreadable('a page should look like {"data": [...], "meta": {...}}')
+    return meta
+
+
+def _flat(post: object, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a post into one level, with the fields that the contract names, and all others as they are."""
+    if not isinstance(post, Mapping):
+        raise Unreadable("a post should be an object")
+    if not isinstance(post.get("text"), str):
+        raise Unreadable("field 'text' is missing" if "text" not in post else "field 'text' is no text")
+    post_id = _id(post)
+    entities = _mapping(post.get("entities"))
+    referred = {
+        str(one.get("type")): str(one.get("id"))
+        for one in _mappings(post.get("referenced_posts", post.get("referenced_tweets")))
+    }
+    versions = post.get("edit_history_post_ids", post.get("edit_history_tweet_ids"))
+    earlier = [str(one) for one in versions if str(one) != post_id] if isinstance(versions, list) else []
+    users = {
+        str(user.get("id")): user.get("username") for user in _mappings(_mapping(body.get("includes")).get("users"))
+    }
+    hashtags = [tag for one in _mappings(entities.get("hashtags")) if isinstance(tag := one.get("tag"), str)]
+    other = {name: value for name, value in entities.items() if name != "hashtags"}
+    return {
+        **{name: value for name, value in post.items() if name not in _KNOWN},
+        **({"entities": other} if other else {}),
+        "id": post_id,
+        "text": post["text"],
+        "created_at": made_at(post_id).isoformat(),
+        "author_id": post.get("author_id"),
+        "username": users.get(str(post.get("author_id"))),
+        "lang": post.get("lang"),
+        "hashtags": " ".join(dict.fromkeys(tag.lower() for tag in hashtags)) or None,
+        "repost_of": referred.get("retweeted", referred.get("reposted")),
+        "quote_of": referred.get("quoted"),
+        "reply_to": referred.get("replied_to"),
+        "edit_of": earlier[-1] if earlier else None,
+    }
+
+
+def _deletion(notice: object, now: datetime) -> dict[str, Any]:
+    """Read a notice of a deletion: the compliance endpoints have `post` or `tweet`, the old stream `status`."""
+    told = _mapping(notice)
+    post_id = _id(next((told[name] for name in ("post", "tweet", "status") if name in told), None))
+    return {"id": post_id, "created_at": made_at(post_id).isoformat(), "deleted_at": now.isoformat()}
+
+
+def _id(post: object) -> str:
+    found = _mapping(post).get("id_str", _mapping(post).get("id"))
+    if not isinstance(found, str | int) or isinstance(found, bool):
+        raise Unreadable("field 'id' is missing")
+    return str(found)
+
+
+def _trouble(errors: Sequence[object]) -> str:
+    """Say in a few words what the errors of a line are."""
+    words = []
+    for error in _mappings(errors):
+        kind = error.get("disconnect_type") or error.get("connection_issue") or error.get("title")
+        words.append(f"{kind or 'error'}: {str(error.get('detail') or error.get('message') or '')[:200]}".rstrip(": "))
+    return "; ".join(words) or "errors without a word"
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

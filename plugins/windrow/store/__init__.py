@@ -1,0 +1,1 @@
+"""Where a run's state is durable: MongoDB."""

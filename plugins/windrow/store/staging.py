@@ -1,0 +1,356 @@
+"""MongoDB: where a run's plan, answers, quarantine and figures are durable. The only module that speaks to it.
+
+It keeps to a few operations that every server of the protocol does right: whole documents replaced by a string
+``_id``, and finds and deletes by equality on ``_id`` or on one indexed field. Doing any of it twice changes
+nothing, so a task that is killed is simply run again.
+
+=====================  =============================================  ==============================
+collection             one document is                                ``_id``; indexed field
+=====================  =============================================  ==============================
+``<dataset>``          a settled query with its answer                run_id|key; ``chunk``
+``windrow_kept``       an answer that may still hold, of any run      api|key; none
+``windrow_listings``   what a plan was made from: a list's answer     run_id|api|key; none
+``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
+``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
+``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
+``windrow_quotas``     units that a holder reserved in a window       window|holder; ``window``
+=====================  =============================================  ==============================
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+from pymongo import MongoClient, ReplaceOne
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+
+from windrow.http.conditional import Kept
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import PlanMissing, StagingUnavailable
+from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
+from windrow.model.query import Query
+
+T = TypeVar("T")
+Document = dict[str, Any]
+Figures = dict[str, Any]
+"""What a step counted: numbers and short texts by name."""
+
+_KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
+_QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
+_SELECTION_MS = 10_000
+"""How long the driver looks for a server."""
+SOCKET_MS = 60_000
+"""The longest silence of MongoDB within one call: a server that hangs is not waited for for ever."""
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
+
+
+class Staging:
+    """The state of harvests in one MongoDB database.
+
+    Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
+    one. All methods raise `StagingUnavailable` when the server cannot be reached or refuses.
+    """
+
+    def __init__(self, client: MongoClient[Document], database: str) -> None:
+        self._client = client
+        self._database = client[database]
+
+    def prepare(self, dataset: str) -> None:
+        """Make sure the server is there and the indexes exist."""
+        self._do(lambda: self._database[dataset].create_index("chunk"))
+        for name in (_QUARANTINE, _FIGURES):
+            self._do(partial(self._database[name].create_index, "run"))
+        self._do(lambda: self._database[_QUOTAS].create_index("window"))
+
+    # --- the plan ------------------------------------------------------------------------------
+
+    def listing(self, run: Run, api: str, query: Query) -> Answer | None:
+        """Return what an API answered when this DAG run asked for a list, for whichever of its datasets."""
+        for document in self._find(_LISTINGS, {"_id": f"{run.run_id}|{api}|{query.key}"}):
+            return _answer(query, document)
+        return None
+
+    def keep_listing(self, run: Run, api: str, answer: Answer) -> None:
+        """Keep the answer to a query that a plan follows from."""
+        self._replace(_LISTINGS, [{"_id": f"{run.run_id}|{api}|{answer.query.key}", **_told(answer)}])
+
+    def plan_writer(self, run: Run) -> "PlanWriter":
+        """Begin to write the plan of a run."""
+        return PlanWriter(self, run)
+
+    def save_plan(self, run: Run, queries: Iterable[Query]) -> Plan:
+        """Write a plan whose queries need no asking."""
+        writer = self.plan_writer(run)
+        for query in queries:  # one by one: what is added comes back, and is not to be held
+            writer.add((query,))
+        return writer.close()
+
+    def save_chunk(self, chunk: Chunk) -> None:
+        """Write a part of a plan."""
+        rows = orjson.dumps([query.row for query in chunk.queries]).decode()
+        self._replace(_PLANS, [{"_id": f"{chunk.run}|{chunk.number:05d}", "queries": rows}])
+
+    def save_size(self, plan: Plan) -> None:
+        """Write the size of a plan, which makes it whole."""
+        size = {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
+        self._replace(_PLANS, [{"_id": f"{plan.run}|size", **size}])
+
+    def plan(self, run: Run) -> Plan:
+        """Return the size of a run's plan.
+
+        :raises PlanMissing: there is none, or it was not written to its end.
+        """
+        for size in self._find(_PLANS, {"_id": f"{run}|size"}):
+            return Plan(run, size["listed"], size["planned"], size["chunks"])
+        raise PlanMissing(
+            f"The run {run.run_id!r} of {run.dataset} has no plan in MongoDB.",
+            advice="Clear the task 'plan' with all tasks downstream.",
+        )
+
+    def chunk(self, run: Run, number: int) -> Chunk:
+        """Return one chunk of a plan, by its number from 0."""
+        for document in self._find(_PLANS, {"_id": f"{run}|{number:05d}"}):
+            return Chunk(run, number, tuple(Query.from_row(row) for row in orjson.loads(document["queries"])))
+        raise PlanMissing(
+            f"Chunk {number} of the plan of {run} is not in MongoDB.",
+            advice="Clear the task 'plan' with all tasks downstream.",
+        )
+
+    # --- answers -------------------------------------------------------------------------------
+
+    def stage(self, run: Run, answers: Sequence[tuple[int, Answer]]) -> None:
+        """Make answers durable, each with the number of its query's chunk. On return they count."""
+        self._replace(
+            run.dataset,
+            [
+                {"_id": f"{run.run_id}|{answer.query.key}", "chunk": chunk_id(run, number), **_told(answer)}
+                for number, answer in answers
+            ],
+        )
+
+    def settled(self, run: Run, number: int) -> dict[str, Outcome]:
+        """Return the outcome of each settled query of a chunk, by key."""
+        found = self._find(run.dataset, {"chunk": chunk_id(run, number)}, fields=("key", "outcome"))
+        return {document["key"]: Outcome(document["outcome"]) for document in found}
+
+    def is_settled(self, run: Run, key: str) -> bool:
+        """Say whether one query of a run is settled."""
+        return bool(self._find(run.dataset, {"_id": f"{run.run_id}|{key}"}, fields=("key",)))
+
+    def answer(self, run: Run, query: Query) -> Answer | None:
+        """Return the answer that settled one query of a run, or None while it is not settled."""
+        for document in self._find(run.dataset, {"_id": f"{run.run_id}|{query.key}"}):
+            return _answer(query, document)
+        return None
+
+    def answers(self, chunk: Chunk) -> list[Answer]:
+        """Return the settled queries of a chunk with their answers, in the order of the plan."""
+        queries = {query.key: query for query in chunk.queries}
+        order = {key: place for place, key in enumerate(queries)}
+        found = [
+            _answer(queries[document["key"]], document)
+            for document in self._find(chunk.run.dataset, {"chunk": chunk.id})
+            if document["key"] in queries
+        ]
+        return sorted(found, key=lambda answer: order[answer.query.key])
+
+    # --- quarantine ----------------------------------------------------------------------------
+
+    def reject(self, run: Run, rejected: Sequence[tuple[int, Rejected]]) -> None:
+        """Keep answers that cannot be read, with the reason."""
+        self._replace(
+            _QUARANTINE,
+            [
+                {
+                    "_id": f"{run}|{one.query.key}",
+                    "run": str(run),
+                    "chunk": number,
+                    "query": orjson.dumps(one.query.row).decode(),
+                    "status": one.status,
+                    "reason": one.reason,
+                    "fetched_at": one.fetched_at.isoformat(),
+                    "incomplete": one.incomplete,
+                    "body": one.body,
+                }
+                for number, one in rejected
+            ],
+        )
+
+    def quarantined(self, run: Run) -> list[tuple[int, Rejected]]:
+        """Return what is in the quarantine of a run, by key, each with the number of its query's chunk."""
+        found = []
+        for document in self._find(_QUARANTINE, {"run": str(run)}):
+            one = Rejected(
+                query=Query.from_row(orjson.loads(document["query"])),
+                status=document["status"],
+                body=document["body"],
+                reason=document["reason"],
+                fetched_at=datetime.fromisoformat(document["fetched_at"]),
+                incomplete=document.get("incomplete", False),
+            )
+            found.append((document["chunk"], one))
+        return sorted(found, key=lambda entry: entry[1].query.key)
+
+    def quarantined_keys(self, run: Run) -> set[str]:
+        """Return the keys of the queries that are in the quarantine of a run."""
+        found = self._find(_QUARANTINE, {"run": str(run)}, fields=("run",))
+        return {document["_id"].removeprefix(f"{run}|") for document in found}
+
+    def release(self, run: Run, key: str) -> None:
+        """Take a query out of the quarantine, once its answer is staged."""
+        self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": f"{run}|{key}"}))
+
+    # --- figures -------------------------------------------------------------------------------
+
+    def note(self, run: Run, step: str, figures: Figures) -> None:
+        """Keep what a step of a run counted; the last word of a step stays."""
+        document = {"_id": f"{run}|{step}", "run": str(run), "step": step, "figures": figures}
+        self._replace(_FIGURES, [document])
+
+    def notes(self, run: Run) -> dict[str, Figures]:
+        """Return what the steps of a run counted, by step."""
+        found = self._find(_FIGURES, {"run": str(run)})
+        return {document["step"]: document["figures"] for document in found}
+
+    # --- answers that may still hold -----------------------------------------------------------
+
+    def kept(self, api: str, key: str) -> Kept | None:
+        """Return the last answer of an API to the query of this key, of whichever run."""
+        for document in self._find(_KEPT, {"_id": f"{api}|{key}"}):
+            return Kept(**{field: document[field] for field in Kept.__slots__})
+        return None
+
+    def keep(self, api: str, key: str, kept: Kept) -> None:
+        """Keep an answer, in place of the one before."""
+        self._replace(_KEPT, [{"_id": f"{api}|{key}", **asdict(kept)}])
+
+    # --- quotas --------------------------------------------------------------------------------
+
+    def reserve(self, window: str, holder: str, units: int) -> None:
+        """Write down how many units a holder has reserved in a window, in place of what it had before."""
+        self._replace(_QUOTAS, [{"_id": f"{window}|{holder}", "window": window, "holder": holder, "units": units}])
+
+    def reservations(self, window: str) -> dict[str, int]:
+        """Return the units reserved in a window, by holder."""
+        return {document["holder"]: document["units"] for document in self._find(_QUOTAS, {"window": window})}
+
+    # --- the operations ------------------------------------------------------------------------
+
+    def _replace(self, collection: str, documents: Sequence[Document]) -> None:
+        writes = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
+        if writes:
+            self._do(lambda: self._database[collection].bulk_write(writes, ordered=False))
+
+    def _find(self, collection: str, where: Mapping[str, str], fields: Sequence[str] = ()) -> list[Document]:
+        projection = dict.fromkeys(fields, 1) or None
+        return self._do(lambda: list(self._collection(collection).find(where, projection)))
+
+    def _collection(self, name: str) -> Collection[Document]:
+        return self._database[name]
+
+    def _do(self, operation: Callable[[], T]) -> T:
+        """Run an operation; try again when the connection breaks, as it does when the server restarts.
+
+        All operations here are idempotent, so trying again is safe whatever became of the first try.
+        """
+        for pause_s in _PAUSES_S:
+            try:
+                return operation()
+            except ServerSelectionTimeoutError as error:  # the driver has waited long enough already
+                raise _unavailable(error) from error
+            except AutoReconnect:
+                time.sleep(pause_s)
+            except PyMongoError as error:
+                raise _unavailable(error) from error
+        try:
+            return operation()
+        except PyMongoError as error:
+            raise _unavailable(error) from error
+
+
+@contextmanager
+def opened(url: str, database: str) -> Iterator[Staging]:
+    """Open the staging at a MongoDB address, for programs that run outside of Airflow, and close it at the end.
+
+    Its methods raise `StagingUnavailable` when there is no such server, or it refuses.
+    """
+    client: MongoClient[Document]
+    with MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=SOCKET_MS) as client:
+        yield Staging(client, database)
+
+
+class PlanWriter:
+    """Writes a plan as it comes about, each query once, and last its size. Made by `Staging.plan_writer`."""
+
+    def __init__(self, staging: Staging, run: Run) -> None:
+        self._staging = staging
+        self._run = run
+        self._seen: set[str] = set()
+        self._rest: list[Query] = []
+        self._listed = 0
+        self._chunks = 0
+
+    def add(self, queries: Iterable[Query]) -> list[tuple[int, Query]]:
+        """Add queries, and return those that are new, each with the number of its chunk. Whole chunks are written."""
+        added = []
+        for query in queries:
+            self._listed += 1
+            if query.key not in self._seen:
+                self._seen.add(query.key)
+                added.append((self._chunks, query))
+                self._rest.append(query)
+                if len(self._rest) == CHUNK:
+                    self._cut()
+        return added
+
+    def close(self) -> Plan:
+        """Write what is left, and the size: from now on the plan is whole."""
+        if self._rest:
+            self._cut()
+        plan = Plan(self._run, self._listed, len(self._seen), self._chunks)
+        self._staging.save_size(plan)
+        return plan
+
+    def _cut(self) -> None:
+        self._staging.save_chunk(Chunk(self._run, self._chunks, tuple(self._rest)))
+        self._chunks += 1
+        self._rest = []
+
+
+def _told(answer: Answer) -> Document:
+    """Turn an answer into the fields of a document."""
+    told: Document = {
+        "key": answer.query.key,
+        "outcome": answer.outcome.value,
+        "status": answer.status,
+        "fetched_at": answer.fetched_at.isoformat(),
+        "body": answer.body,
+    }
+    return told | {"next_link": answer.next_link} if answer.next_link else told
+
+
+def _answer(query: Query, document: Document) -> Answer:
+    """Make the answer again from the fields of a document."""
+    return Answer(
+        query=query,
+        outcome=Outcome(document["outcome"]),
+        status=document["status"],
+        body=document["body"],
+        fetched_at=datetime.fromisoformat(document["fetched_at"]),
+        next_link=document.get("next_link", ""),
+    )
+
+
+def _unavailable(error: PyMongoError) -> StagingUnavailable:
+    return StagingUnavailable(
+        f"MongoDB does not do its part: {type(error).__name__}: {error}",
+        advice="Check that it runs and that the Airflow connection names its host, port, login and database. "
+        "What was staged before is safe; the next try goes on from there.",
+    )

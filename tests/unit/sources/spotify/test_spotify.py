@@ -1,0 +1,345 @@
+"""The streams of Spotify: who is meant, what is asked with which rights, and what is taken for an answer."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.conversation import lead
+from windrow.model.answer import Answer, Outcome
+from windrow.model.errors import Ambiguous, BadParameter, NothingFound, QueryRefused, RateLimited, Unreadable
+from windrow.model.policy import Action
+from windrow.model.query import Query
+from windrow.model.response import Response
+from windrow.model.stream import Request
+from windrow.sources.spotify.access import CLIENTS, POLICY, QUOTAS, Capabilities, probe
+from windrow.sources.spotify.artists import Artist, artist_id_in, key_of, look_up
+from windrow.sources.spotify.streams import Albums, Artists, AudioFeatures, TopTracks, fetch
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+ONE, TWO = "1" * 22, "2" * 22
+ids = st.text("0123456789abcXYZ", min_size=22, max_size=22)
+
+
+def refused(status: int) -> QueryRefused:
+    return QueryRefused("refused", advice="none", status=status)
+
+
+def outcome(conversation: Any, *replies: Any) -> tuple[list[str], Any]:
+    """Lead a conversation that is no plan; return the keys that were asked, and what it came to."""
+    asked = []
+    left = list(replies)
+    try:
+        query = next(conversation)
+        while True:
+            asked.append(query.key)
+            reply = left.pop(0)
+            if isinstance(reply, Exception):
+                query = conversation.throw(reply)
+            else:
+                query = conversation.send(Answer(query, Outcome.ANSWERED, 200, orjson.dumps(reply).decode(), NOON))
+    except StopIteration as end:
+        assert not left
+        return asked, end.value
+
+
+def found(*artists: tuple[str, str] | None) -> dict[str, Any]:
+    items = [one and {"id": one[0], "name": one[1], "followers": {"total": 5}, "genres": ["jazz"]} for one in artists]
+    return {"artists": {"items": items}}
+
+
+def track(number: int, **more: object) -> dict[str, Any]:
+    artists = [{"id": ONE, "name": "Wren"}]
+    album = {"id": "a" * 22, "name": "Tide", "release_date": "2020"}
+    base = {"id": f"{number:022}", "name": f"T{number}", "duration_ms": 1000, "artists": artists, "album": album}
+    return base | {"explicit": False, "popularity": 50} | more
+
+
+# --- who is meant ------------------------------------------------------------------------------
+
+
+@given(ids)
+def test_an_id_is_taken_in_every_form(id_: str) -> None:
+    page = f"open.spotify.com/artist/{id_}"
+    for text in (id_, f" {id_} ", f"spotify:artist:{id_}", f"Spotify:Artist:{id_}", page, f"http://{page}/"):
+        assert artist_id_in(text) == id_
+    for tail in ("", "?si=x", "#top", "/discography/all?pageUri=spotify:album:x"):
+        assert artist_id_in(f"https://{page}{tail}") == id_
+        assert artist_id_in(f"https://{page}{tail}".replace("/artist/", "/intl-pt-BR/artist/")) == id_
+
+
+@pytest.mark.parametrize("text", ["Wren", "東雲レコード", 'M. "Dot" Okafor', "1" * 21, "1" * 23])
+def test_a_name_is_a_name(text: str) -> None:
+    assert artist_id_in(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", f"spotify:album:{ONE}", f"open.spotify.com/track/{ONE}/x", "spotify:artist:short", "spotify:user:me"],
+)
+def test_the_id_of_something_else_is_refused(text: str) -> None:
+    with pytest.raises(BadParameter):
+        artist_id_in(text)
+
+
+def test_a_name_is_searched_and_has_to_be_exactly_one() -> None:
+    asked, artist = outcome(look_up(" wren "), found(None, (ONE, "Wren"), (TWO, "Wrens")))
+    assert asked == ['search?limit=10&q=artist:"wren"&type=artist']
+    assert artist == Artist(ONE, "Wren")
+
+
+@pytest.mark.parametrize("text", ["beyonc\u00e9  carter", "Beyonce\u0301 Carter", " BEYONC\u00c9\tCarter"])
+def test_a_name_is_the_same_however_it_is_spaced_and_its_accents_are_composed(text: str) -> None:
+    asked, artist = outcome(look_up(text), found((ONE, "Beyonc\u00e9 Carter")))
+    assert artist.id == ONE
+    assert "  " not in asked[0]
+    assert key_of(text) == "beyonc\u00e9 carter"
+    assert key_of("M\u00b2") != key_of("M2")
+
+
+def test_a_key_keeps_the_case_of_an_id_and_of_an_address() -> None:
+    id_ = "aB" * 11
+    for text in (id_, f"spotify:artist:{id_}", f"https://open.spotify.com/artist/{id_}?si=X"):
+        assert key_of(f" {text} ") == text
+
+
+def test_quotes_do_not_end_what_is_searched_for() -> None:
+    asked, _ = outcome(look_up('M. "Dot" Okafor'), found((ONE, 'M. "Dot" Okafor')))
+    assert asked == ['search?limit=10&q=artist:"M. Dot Okafor"&type=artist']
+
+
+@pytest.mark.parametrize("status", [400, 414])
+def test_a_name_that_the_api_cannot_search_for_means_nobody(status: int) -> None:
+    with pytest.raises(BadParameter, match="cannot search for 'Wren'"):
+        outcome(look_up("Wren"), refused(status))
+
+
+@pytest.mark.parametrize("page", [{}, {"artists": {"items": None}}, {"artists": {"items": ["Wren"]}}, []])
+def test_a_search_that_gives_something_else_is_unreadable(page: object) -> None:
+    with pytest.raises(Unreadable):
+        outcome(look_up("Wren"), page)
+
+
+def test_two_of_one_name_are_told_apart() -> None:
+    with pytest.raises(Ambiguous, match="jazz, 5 followers") as told:
+        outcome(look_up("Echo"), found((ONE, "Echo"), (TWO, "ECHO")))
+    assert told.value.candidates == (ONE, TWO)
+
+
+def test_a_name_that_is_only_near_is_not_guessed_at() -> None:
+    with pytest.raises(NothingFound, match="It knows 'Wrens'"):
+        outcome(look_up("Wren"), found((TWO, "Wrens")))
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_an_id_that_the_api_does_not_know(status: int) -> None:
+    with pytest.raises(NothingFound, match=ONE):
+        outcome(look_up(ONE), refused(status))
+
+
+def test_another_refusal_is_no_unknown_artist() -> None:
+    with pytest.raises(QueryRefused):
+        outcome(look_up(ONE), refused(403))
+
+
+# --- what may be asked -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_a_probe_finds_out_the_kind_of_client_id(kind: str) -> None:
+    may = CLIENTS[kind]
+    replies = [{} if allowed else refused(403) for allowed in (may.batches, may.top_tracks, may.audio_features)]
+    asked, found_out = outcome(probe(ONE), *replies)
+    assert found_out == may
+    assert len(asked) == 3
+
+
+def test_an_artist_that_is_gone_withdraws_no_endpoint() -> None:
+    assert outcome(probe(ONE), refused(404), refused(404), refused(400))[1] == CLIENTS["extended"]
+
+
+@pytest.mark.parametrize("can_wait", [True, False])
+def test_an_endpoint_whose_quota_is_used_up_is_there_for_who_can_wait(can_wait: bool) -> None:
+    closed = RateLimited.for_s(86_000, "closed")
+    may = outcome(probe(ONE, can_wait=can_wait), {}, closed, {})[1]
+    assert may == Capabilities(batches=True, top_tracks=can_wait, audio_features=True)
+
+
+def plan(stream: Any, kind: str, *replies: Any, artists: Any = (ONE, TWO)) -> tuple[list[str], list[str]]:
+    may = CLIENTS[kind]
+    capabilities = {name: getattr(may, name) for name in Capabilities.__dataclass_fields__}
+    asked, planned = lead(stream, Request({"artists": list(artists), "capabilities": capabilities}), replies)
+    return [query.key for query in asked], [query.key for query in planned]
+
+
+def test_artists_come_in_batches_or_one_by_one() -> None:
+    assert plan(Artists(), "extended") == ([], [f"artists?ids={ONE},{TWO}"])
+    assert plan(Artists(), "new") == ([], [f"artists/{ONE}", f"artists/{TWO}"])
+
+
+@given(st.lists(ids, unique=True, max_size=180))
+def test_every_artist_is_in_one_batch(many: list[str]) -> None:
+    _, queries = lead(Artists(), Request({"artists": many}))
+    batches = [dict(query.params)["ids"].split(",") for query in queries]
+    assert [one for batch in batches for one in batch] == many
+    assert all(len(batch) <= 50 for batch in batches)
+
+
+def test_pages_are_as_large_as_they_may_be() -> None:
+    assert plan(Albums(), "extended", artists=[ONE])[1] == [f"artists/{ONE}/albums?limit=50"]
+    assert plan(Albums(), "new", artists=[ONE])[1] == [f"artists/{ONE}/albums?limit=10"]
+
+
+def test_without_top_tracks_the_newest_album_stands_in() -> None:
+    albums = {"items": [{"id": "old", "release_date": "1999"}, {"id": "new", "release_date": "2026-01-02"}]}
+    asked, planned = plan(TopTracks(), "new", albums, refused(404))
+    assert planned == [f"albums/new?artist={ONE}", f"artists/{TWO}/albums?limit=10"]
+    assert len(asked) == 2
+
+
+def test_an_artist_without_albums_is_planned_and_has_a_record_of_rank_0() -> None:
+    nothing: dict[str, Any] = {"items": []}
+    assert plan(TopTracks(), "new", nothing, artists=[ONE])[1] == [f"artists/{ONE}/albums?limit=10"]
+    query = Query.of(f"/artists/{ONE}/albums")
+    (record,) = TopTracks().records(query, nothing)
+    assert (record["artist_id"], record["rank"], record["ranked_by"]) == (ONE, 0, "newest_album")
+    with pytest.raises(Unreadable):
+        TopTracks().records(query, {"items": [{"id": "x"}]})
+
+
+def test_audio_features_are_asked_for_the_tracks_that_were_found() -> None:
+    asked, planned = plan(AudioFeatures(), "extended", {"tracks": [track(1), track(2)]}, refused(404))
+    assert planned == [f"audio-features?ids={1:022},{2:022}"]
+    assert asked == [f"artists/{one}/top-tracks?market=US" for one in (ONE, TWO)]
+    assert AudioFeatures.follows == TopTracks.dataset
+
+
+def test_an_artist_that_is_listed_twice_is_asked_for_once() -> None:
+    assert plan(Artists(), "new", artists=[ONE, ONE]) == ([], [f"artists/{ONE}"])
+
+
+@pytest.mark.parametrize("bad", [None, ONE, [1], [ONE, "Wren"], [ONE, f"spotify:artist:{TWO}"]])
+def test_artists_that_cannot_be_meant_are_refused_before_any_call(bad: object) -> None:
+    with pytest.raises(BadParameter):
+        lead(Artists(), Request({"artists": bad}))
+
+
+def test_one_artist_is_fetched_with_what_may_be_asked() -> None:
+    assert outcome(fetch(ONE), {"tracks": []})[1].parsed == {"tracks": []}
+    albums = {"items": [{"id": "new", "release_date": "2026"}]}
+    assert outcome(fetch(ONE), refused(403), albums, {"album": 1})[1].parsed == {"album": 1}
+    assert outcome(fetch(ONE), refused(403), {"items": []})[1].parsed == {"items": []}
+    with pytest.raises(QueryRefused):
+        outcome(fetch(ONE), refused(404))
+
+
+# --- records -----------------------------------------------------------------------------------
+
+
+def test_an_artist_of_a_batch_that_is_gone_is_a_record_too() -> None:
+    query = Query.of("/artists", {"ids": f"{ONE},{TWO}"})
+    wren = {"id": ONE, "name": "Wren", "popularity": 7, "followers": {"total": 9}, "genres": ["jazz"], "new": 1}
+    first, second = Artists().records(query, {"artists": [wren, None]})
+    assert (first["followers"], first["genres"], first["_extra"]) == (9, '["jazz"]', '{"new":1}')
+    assert (second["artist_id"], second["is_known"], second["name"]) == (TWO, False, None)
+
+
+def test_fields_that_newer_client_ids_do_not_get_are_null() -> None:
+    (record,) = Artists().records(Query.of(f"/artists/{ONE}"), {"id": ONE, "name": "Wren", "genres": []})
+    assert (record["popularity"], record["followers"], record["is_known"]) == (None, None, True)
+
+
+@pytest.mark.parametrize("answer", [{"artists": []}, {"artists": [{"id": TWO}]}, {}, [], None])
+def test_a_batch_that_does_not_fit_is_unreadable(answer: object) -> None:
+    with pytest.raises(Unreadable):
+        Artists().records(Query.of("/artists", {"ids": ONE}), answer)
+
+
+def test_top_tracks_are_ranked_in_their_order() -> None:
+    query = Query.of(f"/artists/{ONE}/top-tracks")
+    records = TopTracks().records(query, {"tracks": [track(1), track(2)]})
+    assert [(one["rank"], one["track_id"], one["artist_name"]) for one in records] == [
+        (1, f"{1:022}", "Wren"),
+        (2, f"{2:022}", "Wren"),
+    ]
+    assert {(one["artist_id"], one["album_name"], one["ranked_by"]) for one in records} == {(ONE, "Tide", "top_tracks")}
+
+
+def test_an_artist_without_top_tracks_is_a_record_of_rank_0() -> None:
+    (record,) = TopTracks().records(Query.of(f"/artists/{ONE}/top-tracks"), {"tracks": []})
+    assert (record["artist_id"], record["rank"], record["track_id"]) == (ONE, 0, None)
+
+
+def test_the_tracks_of_an_album_say_what_they_are_ranked_by() -> None:
+    query = Query.of("/albums/x", known_by={"artist": ONE})
+    simplified = {name: value for name, value in track(1).items() if name not in {"album", "popularity"}}
+    album = {"id": "x", "name": "New", "release_date": "2026", "tracks": {"items": [simplified]}}
+    (record,) = TopTracks().records(query, album)
+    assert (record["ranked_by"], record["artist_id"], record["album_name"]) == ("newest_album", ONE, "New")
+    assert record["popularity"] is None
+
+
+@pytest.mark.parametrize("bad", [track(1, id=None), track(1, duration_ms="long"), track(1, album=3), "track"])
+def test_a_track_that_does_not_fit_is_unreadable(bad: object) -> None:
+    with pytest.raises(Unreadable):
+        TopTracks().records(Query.of(f"/artists/{ONE}/top-tracks"), {"tracks": [bad]})
+
+
+def test_albums_of_all_pages_are_records_and_the_next_page_is_followed() -> None:
+    query = Query.of(f"/artists/{ONE}/albums", {"limit": "1"})
+    page = {"items": [{"id": "x", "name": "X"}], "next": "https://api/v1/artists/1/albums?offset=1&limit=1"}
+    following = Albums().next_page(query, Answer(query, Outcome.ANSWERED, 200, orjson.dumps(page).decode(), NOON))
+    assert following is not None
+    assert (following.path, dict(following.params)) == (query.path, {"limit": "1", "offset": "1"})
+    last = Answer(following, Outcome.ANSWERED, 200, '{"items": [], "next": null}', NOON)
+    assert Albums().next_page(following, last) is None
+    assert [one["album_id"] for one in Albums().records(query, [page, {"items": [{"id": "y", "name": "Y"}]}])] == [
+        "x",
+        "y",
+    ]
+
+
+def test_a_track_without_features_gives_no_record() -> None:
+    query = Query.of("/audio-features", {"ids": "a,b"})
+    assert [one["track_id"] for one in AudioFeatures().records(query, {"audio_features": [None, {"id": "b"}]})] == ["b"]
+
+
+# --- what refusals mean ------------------------------------------------------------------------
+
+PREMIUM = b"Active premium subscription required for the owner of the app. When the ..."
+EXCEEDED = b'{"error":{"status":429,"message":"Too many requests","reason":"QUOTA_EXCEEDED"}}'
+
+
+@pytest.mark.parametrize(
+    ("response", "action", "wait_s"),
+    [
+        (Response(403, PREMIUM), Action.DENY, None),
+        (Response(403, b'{"error":{"status":403,"message":"Forbidden"}}'), Action.REFUSE, None),
+        (Response(429, EXCEEDED, {"Retry-After": "86000"}), Action.SPENT, 86_000),
+        (Response(429, b"{}", {"Retry-After": "7200"}), Action.SPENT, 7_200),
+        (Response(429, b"{}", {"Retry-After": "3"}), Action.THROTTLE, 3),
+        (Response(404, b"{}"), Action.GAP, None),
+    ],
+)
+def test_refusals_are_told_apart(response: Response, action: Action, wait_s: float | None) -> None:
+    verdict = POLICY.judge(response)
+    assert (verdict.action, verdict.wait_s) == (action, wait_s)
+
+
+@pytest.mark.parametrize(
+    ("path", "bucket"),
+    [
+        (f"/artists/{ONE}/top-tracks", "top-tracks"),
+        (f"/artists/{ONE}/albums", "artist-albums"),
+        (f"/artists/{ONE}", "artists"),
+        ("/artists", "artists"),
+        ("/albums/x", "albums"),
+        ("/audio-features", "audio-features"),
+        ("/search", "search"),
+    ],
+)
+def test_each_endpoint_draws_on_its_own_quota(path: str, bucket: str) -> None:
+    assert next(quota.name for quota in QUOTAS if quota.counts(path)) == f"spotify.{bucket}"

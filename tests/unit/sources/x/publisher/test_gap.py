@@ -1,0 +1,112 @@
+"""Filling a gap, against an API whose answers are written down here."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.scripted_api import Reply, ScriptedApi
+from tests.unit.conversation import NOON
+from windrow.http.auth import StaticToken
+from windrow.http.client import Client, Limits
+from windrow.model.errors import Misconfigured
+from windrow.model.policy import Backoff
+from windrow.sources.x.publisher.gap import Found, Spoiled, fill
+from windrow.sources.x.streams import POLICY, SEARCH_DAYS, SEARCH_SLACK, made_at, post_id_at
+
+IDS = [str(post_id_at(NOON) + number) for number in range(4)]
+LIMITS = Limits(patience_s=0.0, backoff=Backoff(attempts=1, base_s=0.01, cap_s=0.01))
+"""A call is not tried again within itself, so that what comes again comes from the filling."""
+
+
+def page(*posts: Any, following: str = "") -> Reply:
+    return Reply({
+        "data": posts,
+        "meta": {"result_count": len(posts)} | ({"next_token": following} if following else {}),
+    })
+
+
+def post(number: int) -> dict[str, str]:
+    return {"id": IDS[number], "text": f"tesla {number}"}
+
+
+def filled(api: ScriptedApi, since: timedelta = timedelta(hours=-1)) -> list[Found | Spoiled]:
+    async def gather() -> list[Found | Spoiled]:
+        async with Client(api.url, StaticToken("token"), policy=POLICY, limits=LIMITS) as client:
+            told = fill(client, ["tesla"], NOON + since, NOON, now=NOON, pause_s=0.01)
+            return [one async for one in told]
+
+    return asyncio.run(gather())
+
+
+def found(told: list[Found | Spoiled]) -> list[object]:
+    return [one.record["post_id"] for one in told if isinstance(one, Found)]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Reply(status=429, headers={"Retry-After": "1"}),
+        Reply(status=429),
+        Reply(status=503),
+        Reply("no JSON"),
+    ],
+    ids=["429 with its end", "429", "503", "no JSON"],
+)
+def test_a_page_that_is_not_given_is_asked_for_again_and_none_before_it(scripted: ScriptedApi, trouble: Reply):
+    scripted.answers(page(post(0), following="two"), trouble, page(post(1)))
+
+    assert found(filled(scripted)) == IDS[:2]
+    tokens = [dict(asked.params).get("next_token") for asked in scripted.asked]
+    assert tokens == [None, "two", "two"]
+
+
+def test_one_post_that_cannot_be_read_is_told_and_the_others_are_there(scripted: ScriptedApi):
+    scripted.answers(page(post(0), {"id": IDS[1]}, 7, post(2)))
+
+    told = filled(scripted)
+
+    assert found(told) == [IDS[0], IDS[2]]
+    spoiled = [one for one in told if isinstance(one, Spoiled)]
+    assert [one.reason for one in spoiled] == ["field 'text' is missing", "a post should be an object"]
+    assert IDS[1].encode() in spoiled[0].post
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_refusal_says_that_the_watermark_waits(scripted: ScriptedApi, status: int):
+    scripted.answers(Reply({"detail": "bad query"}, status))
+
+    with pytest.raises(Misconfigured, match="a later start tries it again"):
+        filled(scripted)
+    assert len(scripted.asked) == 1
+
+
+def test_a_gap_that_the_search_does_not_reach_is_filled_from_where_it_begins(
+    scripted: ScriptedApi, caplog: pytest.LogCaptureFixture
+):
+    scripted.answers(page(post(0)))
+
+    filled(scripted, timedelta(days=-9))
+
+    begin = made_at(dict(scripted.asked[0].params)["since_id"])
+    assert abs(begin - (NOON - timedelta(days=SEARCH_DAYS) + SEARCH_SLACK)) < timedelta(seconds=1)
+    assert "what was posted before is lost" in caplog.text
+
+
+def test_a_gap_within_reach_is_not_called_lost(scripted: ScriptedApi, caplog: pytest.LogCaptureFixture):
+    scripted.answers(page())
+
+    assert filled(scripted, timedelta(days=-6)) == []
+    assert "lost" not in caplog.text
+
+
+def test_pages_without_an_end_stop_it_before_the_gap_counts_as_filled(
+    scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("windrow.sources.x.publisher.gap.MOST_PAGES", 3)
+    scripted.answers(page(post(0), following="again"))
+
+    with pytest.raises(Misconfigured, match=r"the search for 'tesla' has more than 3 pages.*Split the rule"):
+        filled(scripted)
+    assert len(scripted.asked) == 3
