@@ -1,41 +1,31 @@
-"""What a plan costs: units and hours, for two years of 200 videos and for less."""
+"""What a plan costs: units and hours."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from tests.unit.conversation import lead
+from tests.shop import Orders
 from windrow.model.cost import Cost, cost
 from windrow.model.query import Query
 from windrow.model.quota import Quota, Window
-from windrow.model.stream import Request, Stream
-from windrow.sources.youtube.streams import QUOTAS, VideoDays, Videos
 
-AT = datetime(2026, 11, 21, 14, tzinfo=UTC)
-TWO_YEARS = {"start_date": "2024-11-21", "end_date": "2026-11-20"}
+QUOTAS = Orders.quotas
 
 
-def planned(stream: Stream, videos: int = 200, **params: object) -> list[Query]:
-    """What is planned for so many videos over 730 days."""
-    channel = {"items": [{"contentDetails": {"relatedPlaylists": {"uploads": "UUa"}}}]}
-    uploads = {"items": [{"contentDetails": {"videoId": f"v{number:03d}"}} for number in range(videos)]}
-    return lead(stream, Request(TWO_YEARS | params, AT), [channel, uploads])[1]
-
-
-def test_a_call_a_video_and_day():
-    queries = planned(VideoDays(), 1, granularity="day") * 200  # 200 that differ cost the same, and seconds to plan
-    found = cost("youtube_video_days", queries, QUOTAS, connections=16, rate_per_s=None)
-    assert (found.dataset, found.calls, found.units) == ("youtube_video_days", 146_000, {"youtube.analytics": 146_000})
-    assert found.hours == pytest.approx(146_000 * 0.3 / 16 / 3600)
+def test_a_call_an_order():
+    queries = [Query.of("/order")] * 146_000
+    found = cost("shop_orders", queries, QUOTAS, connections=16, rate_per_s=None)
+    assert (found.dataset, found.calls, found.units) == ("shop_orders", 146_000, {"shop.data": 146_000})
+    assert found.hours == pytest.approx(14 * 24), "10,000 a day"
     assert found.hours_one_at_a_time == pytest.approx(146_000 * 0.3 / 3600)
     assert str(found) == (
-        "youtube_video_days: 146,000 calls, 146,000 units of youtube.analytics; about 45.6 min, and 12.2 h one call "
-        "at a time, if a call takes 0.3 s"
+        "shop_orders: 146,000 calls, 146,000 units of shop.data; about 336.0 h, and 12.2 h one call at a time, if a "
+        "call takes 0.3 s"
     )
 
 
 A_DAY = [Query.of("/v2/reports")] * 200
-"""What one day of 200 videos costs: the rest of the arithmetic is the same for 730 of them."""
+"""Calls that are under no quota."""
 
 
 @pytest.mark.parametrize(
@@ -62,26 +52,15 @@ def test_a_quota_is_waited_for_once_its_first_window_is_used_up(units: int | Non
     assert found.hours == pytest.approx(days * 24 or 200 * 0.3 / 16 / 3600)
 
 
-def test_a_call_a_video_over_all_days_costs_seconds():
-    found = cost("any", planned(VideoDays()), QUOTAS, connections=16, rate_per_s=None)
-    assert (found.calls, found.units) == (200, {"youtube.analytics": 200})
-    assert "about 4 s, and 1.0 min one call at a time" in str(found)
-
-
-def test_videos_cost_a_unit_for_fifty():
-    found = cost("any", planned(Videos()), QUOTAS, connections=16, rate_per_s=None)
-    assert (found.calls, found.units) == (4, {"youtube.data": 4})
-
-
 def test_units_are_those_of_the_queries_and_go_to_the_first_quota_that_holds():
     queries = [
-        Query.of("/youtube/v3/search", {"q": "1"}, cost=100),
-        Query.of("/youtube/v3/videos", {"id": "1"}, cost=3),
-        Query.of("/youtube/v3/videos", {"id": "2"}, cost=4),
-        Query.of("/elsewhere"),
+        Query.of("/search", {"q": "1"}, cost=100),
+        Query.of("/videos", {"id": "1"}, cost=3),
+        Query.of("/videos", {"id": "2"}, cost=4),
+        Query.of("elsewhere"),
     ]
     found = cost("any", queries, QUOTAS, connections=1, rate_per_s=None)
-    assert (found.calls, found.units) == (4, {"youtube.search": 100, "youtube.data": 7})
+    assert (found.calls, found.units) == (4, {"shop.search": 100, "shop.data": 7})
 
 
 @pytest.mark.parametrize(("window", "seconds"), [(Window.MINUTE, 120), (Window.HOUR, 7_200)])

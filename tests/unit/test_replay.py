@@ -5,27 +5,23 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.unit.conversation import lead
+from tests.shop import Orders
 from windrow.harvest.replay import replay
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import Run
-from windrow.model.stream import Request
-from windrow.sources.titanic.streams import Passengers
+from windrow.model.query import Query
 from windrow.store.staging import Staging
 
-RUN = Run("titanic_passengers", "manual__2026-01-02")
-STREAM = Passengers()
+RUN = Run("shop_orders", "manual__2026-01-02")
+STREAM = Orders()
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-GOOD = {
-    "PassengerId": 1, "Survived": 0, "Pclass": 3, "Name": "Braund, Mr. Owen Harris", "Sex": "male", "Age": 22.0,
-    "SibSp": 1, "Parch": 0, "Ticket": "A/5 21171", "Fare": 7.25, "Cabin": None, "Embarked": "S",
-}  # fmt: skip
+GOOD = {"Number": "A-21171", "Total": 7.25}
 
 
 def rejected(name: str, body: str | None = None, status: int = 200) -> Rejected:
-    _, [query] = lead(STREAM, Request({"names": [name]}))
-    return Rejected(query, status, body or json.dumps(GOOD | {"Name": name}), "the reader was broken", NOW)
+    query = Query.of("/order", {"number": name})
+    return Rejected(query, status, body or json.dumps(GOOD | {"Number": name}), "the reader was broken", NOW)
 
 
 def test_an_answer_that_can_be_read_now_is_staged_and_released(staging: Staging):
@@ -49,12 +45,12 @@ def test_it_is_staged_word_for_word(staging: Staging):
     "stays",
     [
         rejected("one", json.dumps(GOOD)),  # about somebody else
-        rejected("one", json.dumps({"Name": "one"})),
+        rejected("one", json.dumps({"Number": "one"})),
         rejected("one", "<html>"),
         rejected("one", "null"),
-        rejected("one", json.dumps(GOOD | {"Name": "one"}), status=400),  # the API refused the query
-        rejected("one", json.dumps(GOOD | {"Name": "one"}), status=500),
-        rejected("one", json.dumps(GOOD | {"Name": "one"}), status=0),
+        rejected("one", json.dumps(GOOD | {"Number": "one"}), status=400),  # the API refused the query
+        rejected("one", json.dumps(GOOD | {"Number": "one"}), status=500),
+        rejected("one", json.dumps(GOOD | {"Number": "one"}), status=0),
     ],
 )
 def test_all_else_stays_in_the_quarantine(staging: Staging, stays: Rejected):
@@ -68,7 +64,7 @@ def test_one_that_stays_does_not_hold_up_the_others(staging: Staging):
     staging.reject(RUN, [(0, rejected("a", "<html>")), (0, rejected("b")), (0, rejected("c", "[]"))])
     assert replay(staging, RUN, STREAM) == 1
     assert [one.query.key for _, one in staging.quarantined(RUN)] == [
-        "get_user_by_name?name=a", "get_user_by_name?name=c"
+        "order?number=a", "order?number=c"
     ]  # fmt: skip
 
 

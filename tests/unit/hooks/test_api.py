@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.shop import Orders
 from tests.unit.books import MemoryBook
 from windrow.airflow.hooks.api import ApiHook
 from windrow.http.auth import NoAuth
@@ -16,9 +17,8 @@ from windrow.http.pool import TokenPool
 from windrow.model.answer import Answer
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.query import Query
-from windrow.sources.titanic.streams import Passengers
 
-STREAM = Passengers()
+STREAM = Orders()
 SECRET = "s3cr3t-of-the-client"
 TOKENS = {"login": "me", "password": SECRET, "extra": {"token_path": "/oauth/token"}}
 

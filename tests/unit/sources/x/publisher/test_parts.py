@@ -1,7 +1,10 @@
 """The parts of the publisher that need no network: settings, pauses, the clock, the watermark."""
 
+import subprocess
+import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +20,7 @@ from windrow.sources.x.publisher.settings import Settings
 from windrow.sources.x.publisher.watermark import MARGIN_S, Gap, Watermark
 from windrow.sources.x.streams import POLICY
 
+PLUGINS = Path(__file__).parents[5] / "plugins"
 GOOD = {"X_BEARER_TOKEN": "AAAA", "X_RULES": "tesla", "X_PROJECT": "p", "MONGO_URL": "mongodb://user:secret@m"}
 
 # --- settings ----------------------------------------------------------------------------------
@@ -242,3 +246,8 @@ def test_it_never_passes_a_time_in_which_the_stream_was_not_there(events: list[s
         mark = through(watermark, now)
         assert mark is not None
         assert mark <= min([now, *(begin for begin, _ in missed), *([] if is_open else [lost_at])])
+
+
+def test_the_process_needs_no_airflow():
+    code = "import sys, windrow.sources.x.publisher.__main__; sys.exit('airflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PLUGINS)}, check=False).returncode == 0
