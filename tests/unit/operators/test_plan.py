@@ -11,9 +11,10 @@ from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
 from windrow.airflow.operators.base import WATERMARK
 from windrow.airflow.operators.plan import PlanOperator
+from windrow.model.registry import streams
 from windrow.model.stream import Request
 
-DATASET = "titanic_passengers"
+DATASET = next(iter(streams()))
 MARK = Asset(DATASET)
 LOGICAL = datetime(2026, 1, 2, tzinfo=UTC)
 AFTER = datetime(2026, 1, 3, 4, 5, tzinfo=UTC)
