@@ -52,7 +52,7 @@ class Keys(Auth):
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         raise AssertionError("no 401 here")
 
-    def spent(self, signature: Mapping[str, str], wait_s: float | None) -> bool:
+    def throttled(self, signature: Mapping[str, str], wait_s: float | None, query: Query) -> bool:
         self.waits.append(wait_s)
         if len(self.left) > 1 and signature["Authorization"] == f"Bearer {self.left[0]}":
             del self.left[0]
@@ -379,7 +379,9 @@ def complaint(response: Response) -> Complaint:
     return Complaint(reason, response.retry_after_s)
 
 
-POLICY = HTTP_POLICY.preceded_by(on(403, Action.SPENT, "the day is over", reason="spent"), complaint=complaint)
+POLICY = HTTP_POLICY.preceded_by(
+    on(403, Action.QUOTA_EXHAUSTED, "the day is over", reason="spent"), complaint=complaint
+)
 OVER = Reply({"error": "quota"}, 403)
 DAILY = Quota("items", Window.PACIFIC_DAY, 1_000, ("/items",))
 NOON = datetime(2026, 6, 15, 19, tzinfo=UTC)

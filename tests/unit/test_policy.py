@@ -27,7 +27,8 @@ ACTIONS = {
     Action.GAP: [404, 410],
     Action.RETRY: [408, 425, 500, 502, 503, 504, 520, 522, 529, 599],
     Action.THROTTLE: [429],
-    Action.REFUSE: [100, 301, 302, 304, 307, 400, 402, 403, 405, 409, 413, 422, 451, 501, 505, 511],
+    Action.FORBID: [403],
+    Action.REFUSE: [100, 301, 302, 304, 307, 400, 402, 405, 409, 413, 422, 451, 501, 505, 511],
 }
 
 
@@ -75,7 +76,7 @@ def test_the_first_rule_that_holds_the_status_decides():
 def test_a_source_puts_its_own_rules_in_front_and_leaves_the_others():
     own = HTTP_POLICY.preceded_by(on(403, Action.THROTTLE, "too many, in this API's words"), on(404, Action.RETRY, "y"))
     assert (judged(own, 403), judged(own, 404)) == (Action.THROTTLE, Action.RETRY)
-    assert (judged(HTTP_POLICY, 403), judged(HTTP_POLICY, 404)) == (Action.REFUSE, Action.GAP)
+    assert (judged(HTTP_POLICY, 403), judged(HTTP_POLICY, 404)) == (Action.FORBID, Action.GAP)
     others = set(range(100, 600)) - {403, 404}
     assert all(judged(own, status) is judged(HTTP_POLICY, status) for status in others)
 
@@ -87,20 +88,22 @@ def word(response: Response) -> Complaint:
 
 def test_a_reason_tells_answers_of_one_status_apart():
     own = HTTP_POLICY.preceded_by(
-        on(403, Action.SPENT, "the day's quota", reason="spent"),
+        on(403, Action.QUOTA_EXHAUSTED, "the day's quota", reason="spent"),
         on(403, Action.THROTTLE, "too fast", reason="fast"),
         complaint=word,
     )
-    assert own.judge(Response(403, b"spent")) == Verdict(Action.SPENT, 60.0)
+    assert own.judge(Response(403, b"spent")) == Verdict(Action.QUOTA_EXHAUSTED, 60.0)
     assert own.judge(Response(403, b"fast")) == Verdict(Action.THROTTLE)
-    assert own.judge(Response(403, b"forbidden")) == Verdict(Action.REFUSE)
-    assert own.judge(Response(403)) == Verdict(Action.REFUSE)
+    assert own.judge(Response(403, b"forbidden")) == Verdict(Action.FORBID)
+    assert own.judge(Response(403)) == Verdict(Action.FORBID)
     assert own.judge(Response(500, b"spent")) == Verdict(Action.RETRY, 60.0)
 
 
 def test_rules_put_in_front_keep_the_reading_of_those_before():
-    own = HTTP_POLICY.preceded_by(on(403, Action.SPENT, "x", reason="spent"), complaint=word)
-    assert own.preceded_by(on(400, Action.GAP, "y")).judge(Response(403, b"spent")) == Verdict(Action.SPENT, 60.0)
+    own = HTTP_POLICY.preceded_by(on(403, Action.QUOTA_EXHAUSTED, "x", reason="spent"), complaint=word)
+    assert own.preceded_by(on(400, Action.GAP, "y")).judge(Response(403, b"spent")) == Verdict(
+        Action.QUOTA_EXHAUSTED, 60.0
+    )
 
 
 # --- backoff -----------------------------------------------------------------------------------

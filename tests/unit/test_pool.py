@@ -9,13 +9,22 @@ import orjson
 import pytest
 
 from windrow.http.auth import Exchange, RefreshingToken, StaticToken, Token
-from windrow.http.owner_limits import CORE, GRAPHQL, Window
 from windrow.http.pool import Credential, TokenPool, identity
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
 from windrow.model.query import Query
+from windrow.model.rate_limits import LimitWindow, RateLimits
 from windrow.model.response import Response
 
 LATER = 3_600
+CORE, GRAPHQL = "core", "graphql"
+LIMITS = RateLimits(
+    resource_header="X-RateLimit-Resource",
+    resources={"*/graphql": GRAPHQL},
+    status="/rate_limit",
+    status_at="resources",
+    concurrency=90,
+)
+USER = Query.of("/user/1")
 
 
 class Limits:
@@ -39,7 +48,7 @@ class Limits:
 
 def pool(*tokens: str, owners: Mapping[str, str] | None = None, **settings: Any) -> TokenPool:
     credentials = [Credential(StaticToken(token), f"token {token}", (owners or {}).get(token, "")) for token in tokens]
-    return TokenPool(credentials, name="github", **{"points_per_minute": 1e9, "patience_s": 0.05} | settings)
+    return TokenPool(credentials, name="github", **{"rate_limits": LIMITS, "patience_s": 0.05} | settings)
 
 
 def told(remaining: int, reset_s: float = LATER, resource: str = CORE, status: int = 200) -> Response:
@@ -102,7 +111,7 @@ def test_a_window_that_has_ended_is_full_again() -> None:
         auth, limits = pool("a", patience_s=5), Limits(a=500)
         assert await sign(auth, limits) == ["a"]
         auth.learned(header("a"), told(499))
-        auth._members[0].account.windows[CORE] = Window(1_000, 0, time.time() - 0.8)
+        auth._members[0].limits.windows[CORE] = LimitWindow(1_000, 0, time.time() - 0.8)
         began = time.time()
         assert await sign(auth, limits, 3) == ["a"] * 3
         assert 0.1 < time.time() - began < 1
@@ -115,11 +124,11 @@ def test_a_refusal_holds_its_owner_back_and_no_other() -> None:
         auth, limits = pool("a", "b"), Limits(a=900, b=100)
         assert await sign(auth, limits) == ["a"]
         auth.learned(header("a"), Response(403))
-        assert auth.spent(header("a"), 600.0)
+        assert auth.throttled(header("a"), 600.0, USER)
         assert await sign(auth, limits, 3) == ["b"] * 3
         for _ in range(3):
             auth.learned(header("b"), told(97))
-        auth.spent(header("b"), None)
+        auth.throttled(header("b"), 60, USER)
         with pytest.raises(RateLimited) as limited:
             await auth.signature(limits)
         assert 50 < limited.value.retry_at.timestamp() - time.time() <= 60, "the earlier of the two"
@@ -130,10 +139,10 @@ def test_a_refusal_holds_its_owner_back_and_no_other() -> None:
 def test_bad_tokens_leave_and_the_last_one_takes_all_with_it(caplog: pytest.LogCaptureFixture) -> None:
     async def check() -> None:
         auth, limits = pool("aaa-secret", "b", "c"), Limits(**{"aaa-secret": -401, "b": 50, "c": -500})
-        assert await sign(auth, limits) == ["b"], "c is tried only when there is nothing better"
-        with pytest.raises(CredentialsRejected):
-            await pool("aaa-secret").signature(limits)
+        assert await sign(auth, limits) == ["b"], "the others are tried only when there is nothing better"
         await auth.rejected(header("b"), limits)
+        assert await sign(auth, limits) == ["aaa-secret"]
+        await auth.rejected(header("aaa-secret"), limits)
         assert await sign(auth, limits) == ["c"]
         with pytest.raises(CredentialsRejected, match="turns down every token of the pool"):
             await auth.rejected(header("c"), limits)
@@ -158,7 +167,7 @@ class App(RefreshingToken):
 
 def with_app(app: App, *tokens: str) -> TokenPool:
     credentials = [Credential(app, "the app"), *(Credential(StaticToken(token), token) for token in tokens)]
-    return TokenPool(credentials, name="github", points_per_minute=1e9, patience_s=0.05)
+    return TokenPool(credentials, name="github", rate_limits=LIMITS, patience_s=0.05)
 
 
 NO_ANSWER = ApiUnreachable("no answer", advice="wait")
@@ -187,6 +196,7 @@ def test_an_app_whose_tokens_end_early_now_and_then_stays() -> None:
         for number in range(1, 5):
             assert await sign(auth, limits, 2) == [f"app{number}"] * 2
             auth.learned(header(f"app{number}"), told(900 - number))
+            auth.answered(header(f"app{number}"), USER)
             auth.learned(header(f"app{number}"), Response(401))
             await auth.rejected(header(f"app{number}"), limits, "HTTP 401")
 
@@ -197,8 +207,8 @@ def test_others_sign_while_an_app_gets_no_token() -> None:
     async def check() -> None:
         for trouble, pause_s in ((NO_ANSWER, 60), (RateLimited.for_s(500, "too many tokens"), 500)):
             auth = with_app(App(NO_ANSWER, trouble), "b")
-            account = auth._members[0].account
-            account.unlimited = True  # it would sign all of them
+            account = auth._members[0].limits
+            account.observe(CORE, None)  # it would sign all of them
             assert await sign(auth, Limits(b=100), 3) == ["b"] * 3
             assert account.held_until - time.time() == pytest.approx(pause_s, abs=5)
             assert account.in_flight == 0
@@ -211,7 +221,7 @@ def test_an_app_that_is_alone_says_why_it_gets_no_token() -> None:
         with pytest.raises(ApiUnreachable):
             await with_app(App(NO_ANSWER, NO_ANSWER)).signature(Limits())
         dead = with_app(App(NO_ANSWER, NO_ANSWER), "b")
-        dead._members[1].account.hold(600, time.time())
+        dead._members[1].limits.hold(600, time.time())
         with pytest.raises(ApiUnreachable):
             await dead.signature(Limits(b=100))
 
@@ -224,20 +234,21 @@ def test_a_refusal_by_graphql_is_no_good_answer() -> None:
         for refusals in (1, 2):
             await sign(auth, limits)
             auth.learned(header("a"), Response(200, b'{"errors":[{"type":"RATE_LIMIT"}]}'))
-            auth.spent(header("a"), 0.01)
-            assert auth._members[0].account.holds == refusals
+            auth.throttled(header("a"), 0.01, USER)
+            assert auth._members[0].limits.holds == refusals
 
     asyncio.run(check())
 
 
 def test_when_all_have_left_each_says_why() -> None:
     async def check() -> None:
-        auth, limits = pool("b", "c"), Limits(b=50, c=-401)
-        await sign(auth, limits)
+        auth, limits = pool("b", "c"), Limits(b=50, c=50)
+        await sign(auth, limits, 2)
+        await auth.rejected(header("c"), limits, "HTTP 401")
         with pytest.raises(CredentialsRejected) as rejected:
-            await auth.rejected(header("b"), limits, "HTTP 403 Resource not accessible")
-        assert "token b, The API turns the token down: HTTP 403 Resource not accessible" in rejected.value.what
-        assert "token c, HTTP 401" in rejected.value.what
+            await auth.rejected(header("b"), limits, "HTTP 401 Bad credentials")
+        assert "token b, The API turns the token down: HTTP 401 Bad credentials" in rejected.value.what
+        assert "token c, The API turns the token down: HTTP 401" in rejected.value.what
 
     asyncio.run(check())
 
@@ -254,7 +265,10 @@ def test_headers_of_a_401_are_about_nobody() -> None:
 
 def test_a_server_without_limits_is_never_used_up() -> None:
     async def check() -> None:
-        assert await sign(pool("a"), Limits(a=-404), 50) == ["a"] * 50
+        auth, limits = pool("a"), Limits(a=-404)
+        assert await sign(auth, limits) == ["a"], "one call tells"
+        auth.learned(header("a"), Response(200))
+        assert await sign(auth, limits, 50) == ["a"] * 50
 
     asyncio.run(check())
 

@@ -85,11 +85,20 @@ class Auth(ABC):
         :raises CredentialsRejected: when it cannot.
         """
 
-    def learned(self, signature: Mapping[str, str], response: Response) -> None:  # noqa: B027 - most have no use for it
+    def learned(  # noqa: B027 - most have no use for it
+        self, signature: Mapping[str, str], response: Response, query: Query | None = None
+    ) -> None:
         """Learn how an attempt ended, whatever came of it: called once for each signature."""
 
-    def spent(self, signature: Mapping[str, str], wait_s: float | None) -> bool:
-        """Learn that the quota behind a signature is used up; say whether another one can sign in its place."""
+    def answered(self, signature: Mapping[str, str], query: Query) -> None:  # noqa: B027 - as above
+        """Learn that the API did what it was asked."""
+
+    def throttled(self, signature: Mapping[str, str], wait_s: float | None, query: Query) -> bool:
+        """Learn that a limit of the credential is used up; say whether the next signature is worth a try at once."""
+        return False
+
+    def forbidden(self, signature: Mapping[str, str], query: Query, response: Response) -> bool:
+        """Learn that the credential may not read something; say whether it is worth a try with another one."""
         return False
 
     def identity(self, signature: Mapping[str, str]) -> str:
@@ -168,7 +177,7 @@ class RefreshingToken(Auth):
         if self._token is None:
             await self._refreshed(post)
 
-    def learned(self, signature: Mapping[str, str], response: Response) -> None:
+    def learned(self, signature: Mapping[str, str], response: Response, query: Query | None = None) -> None:
         """Learn that tokens are accepted."""
         if response.status not in {None, 401}:
             self.refused = 0

@@ -151,12 +151,15 @@ class Client:
         """
         backoff = self.limits.backoff
         throttled = _Throttled(self.limits.patience_s)
-        failures = 0
+        failures = switches = 0
         kept = await self._revisits.find(query) if self._revisits else None
         while True:
-            response = await self._attempt(query, kept, first=failures + throttled.times == 0)
+            response = await self._attempt(query, kept, first=failures + throttled.times + switches == 0)
             verdict = self._policy.judge(response)
             action, unreadable = verdict.action, ""
+            if self._other_signs(query, response, verdict):
+                switches += 1
+                continue
             try:
                 if settled := self._settle(query, response, action, read):
                     await self._keep(settled, response)
@@ -170,13 +173,10 @@ class Client:
                 await self._auth.rejected(response.signature, self._exchange, response.summary)
                 if self._auth.refused >= backoff.attempts:  # by calls together; each by itself would go on for long
                     raise self._given_up(query, action, response)
-            elif action is Action.SPENT and self._auth.spent(response.signature, verdict.wait_s):
-                throttled.times += 1
-                continue
 
             asked_s = await self._asked_s(query, verdict)
             pause_s = max(backoff.pause_s(failures + throttled.times + 1), asked_s)
-            held = action in {Action.THROTTLE, Action.SPENT}
+            held = action in {Action.THROTTLE, Action.QUOTA_EXHAUSTED}
             if asked_s > self.limits.patience_s or (held and throttled.out_of_patience(pause_s)):
                 raise RateLimited.for_s(
                     pause_s, f"The API '{self.name}' asks to wait ({response.summary})", key=query.key
@@ -252,7 +252,7 @@ class Client:
         self.events["sent"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
         response = await self._send(query, url, {**conditions, **signature} if conditions else signature)
-        self._auth.learned(signature, response)
+        self._auth.learned(signature, response, query)
         self._report_pause(response)
         return replace(response, signature=signature)
 
@@ -376,10 +376,22 @@ class Client:
         trouble = f"more than {LARGEST_ASIDE:,} bytes, where the connection was cut" if cut else ""
         return Response(got.status, b"" if cut else body, got.headers, trouble=trouble, cut=cut)
 
+    def _other_signs(self, query: Query, response: Response, verdict: Verdict) -> bool:
+        """Tell the credential what came of its call; say whether another one is worth a try at once."""
+        match verdict.action:
+            case Action.ACCEPT:
+                self._auth.answered(response.signature, query)
+            case Action.THROTTLE | Action.QUOTA_EXHAUSTED:
+                return self._auth.throttled(response.signature, verdict.wait_s, query)
+            case Action.FORBID if self._auth.forbidden(response.signature, query, response):
+                self.events["other_credential"] += 1
+                return True
+        return False
+
     async def _asked_s(self, query: Query, verdict: Verdict) -> float:
         """Return the seconds that the API asks to wait. Of a quota that is used up all runs are told."""
         asked_s = verdict.wait_s or 0.0
-        if verdict.action is Action.SPENT and self._ledger is not None:
+        if verdict.action is Action.QUOTA_EXHAUSTED and self._ledger is not None:
             return max(asked_s, await self._ledger.exhaust(query, asked_s))
         return asked_s
 
@@ -394,7 +406,7 @@ class Client:
             return self._read(query, response, read)
         if action is Action.GAP:
             return _settled(query, Outcome.GAP, response)
-        if action is Action.REFUSE:
+        if action in {Action.REFUSE, Action.FORBID}:
             return self._rejected(query, response, f"the API refuses the query: {response.summary}")
         return None
 

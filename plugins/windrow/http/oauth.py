@@ -62,7 +62,7 @@ class TokenForm(RefreshingToken):
                 return token
             failures += 1
             verdict = self._policy.judge(response)
-            if verdict.action in {Action.REFUSE, Action.REFRESH, Action.GAP}:
+            if verdict.action in {Action.REFUSE, Action.FORBID, Action.REFRESH, Action.GAP}:
                 raise CredentialsRejected(
                     f"The token endpoint of '{self._name}' ({self._token_url}) turns the credentials down: "
                     f"{self._told(response)}",

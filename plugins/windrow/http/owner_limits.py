@@ -1,113 +1,121 @@
-"""What an owner of tokens may still call, as far as the API told: by the hour, by the minute, and at once.
+"""What an owner of credentials may still call, as far as the API told: in its windows, by the minute, and at once.
 
-By the hour a margin is left, 1 % of a window, for what others do with the same owner's tokens meanwhile.
+Of a window of 20 calls or more 1 % is left, for what others do with the same owner's credentials meanwhile.
 """
 
-import time
-from collections.abc import Iterable, Mapping
+import math
 from dataclasses import dataclass, field
+from typing import Self
 
-import orjson
+from windrow.model.rate_limits import LimitWindow, RateLimits
 
-from windrow.model.query import Query
-from windrow.model.response import Response, is_epoch, retry_after_s
-
-CORE, GRAPHQL = "core", "graphql"
 _MARGIN = 100
-"""One part in so many of a window is left to others."""
-_CONCURRENCY = 90
-"""Calls of one owner under way at once."""
+"""One part in so many of a window is left to others, at least one call; nothing of a window of less than ``_SMALL``."""
+_SMALL = 20
 _SAME_WINDOW_S = 2.0
 """Two ends of windows that are so close to one another are the same end."""
 _GRACE_S = 1.0
 """Clocks differ, and a window must not be tried before it is open: so long after its end the next one begins."""
 _LONGEST_HOLD_S = 3600.0
 """A pause that grows, as one refusal follows the other, grows to no more than this."""
+_PLENTY = 1_000_000
 
 
 @dataclass(slots=True)
-class Window:
-    """What an owner may still call. ``reset_at`` is in seconds of the epoch, by the clock of the API."""
-
-    limit: int
-    remaining: int
-    reset_at: float
-
-    @property
-    def spare(self) -> int:
-        """What is left without the margin."""
-        return self.remaining - max(1, self.limit // _MARGIN)
-
-    @property
-    def opens_at(self) -> float:
-        """When the next window is open for sure."""
-        return self.reset_at + _GRACE_S
-
-
-@dataclass(slots=True)
-class Allowance:
-    """Points a minute: replenished evenly, with a burst of a tenth of a minute's worth, never more than the limit."""
+class TokenBucket:
+    """Calls a minute: replenished evenly, with a burst of a tenth of a minute's worth, never more than the limit."""
 
     per_minute: float
     level: float = field(init=False)
     at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self.level = self.per_minute / 10
+        self.level = self._most
 
     def ready_at(self, now: float) -> float:
-        """Return when there is a point, in seconds of the epoch; not later than ``now`` if there is one already."""
+        """Return when there is a call, in seconds of the epoch; not later than ``now`` if there is one already."""
         self._fill(now)
         return now if self.level >= 1 else now + (1 - self.level) / self._rate
 
     def take(self, now: float) -> None:
-        """Take a point."""
+        """Take a call."""
         self._fill(now)
         self.level -= 1
+
+    @property
+    def _most(self) -> float:
+        return max(1.0, self.per_minute / 10)
 
     @property
     def _rate(self) -> float:
         return self.per_minute * 0.9 / 60
 
     def _fill(self, now: float) -> None:
-        self.level = min(self.per_minute / 10, self.level + max(0.0, now - self.at) * self._rate)
+        self.level = min(self._most, self.level + max(0.0, now - self.at) * self._rate)
         self.at = now
 
 
 @dataclass(slots=True)
-class Account:
-    """An owner of tokens, as far as the API told. ``in_flight`` are calls that are not answered yet."""
+class OwnerLimits:
+    """The limits of one owner. ``in_flight`` are calls that are not answered yet.
 
-    allowance: Allowance
-    windows: dict[str, Window] = field(default_factory=dict)
+    :param bucket: calls by the minute; None where nothing limits them.
+    :param concurrency: the most calls in flight at once.
+    :param reserved: share of each window that is kept for others, from 0 to 1.
+    """
+
+    bucket: TokenBucket | None = None
+    concurrency: int = _PLENTY
+    reserved: float = 0.0
+    windows: dict[str, LimitWindow | None] = field(default_factory=dict)
+    """By resource. None where an answer came that told of no limit."""
     in_flight: int = 0
     held_until: float = 0.0
     holds: int = 0
     """Pauses in a row without a good answer between them."""
-    unlimited: bool = False
+
+    @classmethod
+    def of(cls, allowed: RateLimits, reserved: float = 0.0) -> Self:
+        """Make the limits of an owner of whom nothing is known yet."""
+        bucket = TokenBucket(allowed.per_minute) if allowed.per_minute else None
+        return cls(bucket, allowed.concurrency or _PLENTY, reserved)
 
     def free(self, resource: str, now: float) -> int:
-        """Count the calls that may go out now; what is under way has its place already."""
-        if now < self.held_until or self.in_flight >= _CONCURRENCY:
+        """Count the calls that a window has left, what is in flight taken off; 0 when none may go out now."""
+        at_once = self.concurrency - self.in_flight
+        if now < self.held_until or at_once <= 0:
             return 0
-        if self.unlimited:
-            return _CONCURRENCY - self.in_flight
-        window = self.windows.get(resource)
-        if window is None:  # nothing is known: one call will tell
+        if resource not in self.windows:  # nothing is known: one call will tell
             return 1 - self.in_flight
-        if now >= window.opens_at:
+        window = self.windows[resource]
+        if window is None:
+            return at_once
+        if now >= window.reset_at + _GRACE_S:
             window.remaining = window.limit
-        return window.spare - self.in_flight
+        return self._spare(window) - self.in_flight
+
+    def ready_at(self, now: float) -> float:
+        """Return when the minute has a call left, in seconds of the epoch; not later than ``now`` if it has one."""
+        return self.bucket.ready_at(now) if self.bucket else now
 
     def opens_at(self, resource: str) -> float:
         """Return when a call may go out again, in seconds of the epoch."""
         window = self.windows.get(resource)
-        return max(self.held_until, window.opens_at if window and window.spare <= 0 else 0.0)
+        ends_at = window.reset_at + _GRACE_S if window and self._spare(window) <= 0 else 0.0
+        return max(self.held_until, ends_at)
 
-    def observe(self, resource: str, told: Window) -> None:
+    def begin(self, now: float) -> None:
+        """Count a call that goes out."""
+        self.in_flight += 1
+        if self.bucket:
+            self.bucket.take(now)
+
+    def observe(self, resource: str, told: LimitWindow | None) -> None:
         """Learn what an answer told. Answers overtake one another: within a window the lowest word counts."""
         known = self.windows.get(resource)
-        if known is None or told.reset_at > known.reset_at + _SAME_WINDOW_S:
+        if told is None:
+            self.windows.setdefault(resource, None)
+        elif known is None or told.reset_at > known.reset_at + _SAME_WINDOW_S:
             self.windows[resource] = told
         elif told.reset_at >= known.reset_at - _SAME_WINDOW_S:
             known.limit = told.limit
@@ -126,46 +134,8 @@ class Account:
         if now >= self.held_until:
             self.holds = 0
 
-
-def resource_of(query: Query | None) -> str:
-    """Name the limit that a query counts against."""
-    return GRAPHQL if query is not None and query.path.rstrip("/").endswith("/graphql") else CORE
-
-
-def is_good(response: Response) -> bool:
-    """Say whether the API did what it was asked. GraphQL refuses with 200."""
-    return response.status is not None and response.status < 400 and not response.body.startswith(b'{"errors"')
-
-
-def limit_in(headers: Mapping[str, str]) -> tuple[str, Window] | None:
-    """Read the limits in the headers of an answer; None where there are none, or none that can be read."""
-    try:
-        window = _window(headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"], headers["X-RateLimit-Reset"])
-    except (KeyError, ValueError):
-        return None
-    return headers.get("X-RateLimit-Resource", CORE), window
-
-
-def limits_in(body: bytes) -> Iterable[tuple[str, Window]]:
-    """Read the answer of ``/rate_limit``; nothing where it cannot be read."""
-    try:
-        resources = orjson.loads(body)["resources"]
-        return [
-            (name, _window(each["limit"], each["remaining"], each["reset"]))
-            for name, each in resources.items()
-            if name in {CORE, GRAPHQL}
-        ]
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        return []
-
-
-def _window(limit: object, remaining: object, reset: object) -> Window:
-    """Make a window of what an API tells, in whatever unit it tells the end.
-
-    :raises ValueError: its end is no instant, or is more than a year ahead.
-    """
-    left_s = retry_after_s(str(reset))
-    if left_s is None:
-        raise ValueError(f"{reset!r:.40} is no end of a window")
-    ends_at = float(str(reset)) if is_epoch(str(reset)) else time.time() + left_s
-    return Window(int(str(limit)), int(str(remaining)), ends_at)
+    def _spare(self, window: LimitWindow) -> int:
+        """Count what is left without margin and reserve; a full window always has a call."""
+        margin = max(1, window.limit // _MARGIN) if window.limit >= _SMALL else 0
+        kept = min(margin + math.ceil(window.limit * self.reserved), window.limit - 1)
+        return window.remaining - kept

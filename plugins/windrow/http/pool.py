@@ -1,31 +1,48 @@
 """Several credentials for one API, of distinct owners: each call is signed by the one that has the most left.
 
-There is no ledger of our own: the API is the ledger. A pool asks ``/rate_limit`` once for each of its tokens, which
-is free, and then believes the headers of every answer: ``x-ratelimit-limit``, ``-remaining``, ``-reset`` and
-``-resource``. What is under way is subtracted until it is answered, so a window is used up without one call too
-many. Limits belong to the owner of a token: two tokens of one owner are one account here.
+There is no ledger of our own: the API is the ledger. A pool believes the headers of every answer, as `RateLimits` names
+them; where the API has a status path, the pool asks it once for each credential before the first call. What is in
+flight is subtracted until it is answered, so a window is used up without one call too many. Limits belong to the owner
+of a credential: two tokens of one owner share them.
+
+A refusal may be the fault of the credential, of the query, or of the pair. So a query that is refused is tried with one
+other credential. A credential that refuses what others may read leaves the pool; a query that two credentials may not
+read is refused for good; what only one may read is remembered.
 """
 
 import asyncio
 import hashlib
 import logging
+import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from windrow.http.auth import Auth, Exchange
-from windrow.http.owner_limits import Account, Allowance, is_good, limit_in, limits_in, resource_of
+from windrow.http.owner_limits import OwnerLimits
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.model.query import Query
+from windrow.model.rate_limits import RateLimits
 from windrow.model.response import Response
 
 log = logging.getLogger(__name__)
 
-_RATE_LIMIT = "/rate_limit"
-_HOLD_S = 60.0
-"""Pause after a refusal that does not say how long it lasts."""
+_HOLD_S = 1.0
+"""Pause of an owner after a limit that does not say how long it lasts; it grows while it does not help."""
+_SHORTEST_S = 0.01
+_NO_TOKEN_S = 60.0
+"""Pause of a credential that gets no token."""
 _NEW_TOKENS = 2
 """So many different tokens of one credential are turned down, and it is not the token: the credential is no good."""
+_BLAMED = 3
+"""So many queries that others may read are refused to a credential, and it leaves the pool."""
+_CONFIRMED = 3
+"""So many queries got one kind of refusal from two credentials, and no further one is tried with a second."""
+_REMEMBERED = 10_000
+"""The most refused queries that are remembered."""
+_VARIABLE = re.compile(r"""[^\s"':,]*\d[^\s"':,]*""")
+"""What differs from one refusal of a kind to the next: words with a digit."""
 
 
 @dataclass(slots=True)
@@ -34,11 +51,13 @@ class Member:
 
     label: str
     auth: Auth
-    account: Account
+    limits: OwnerLimits
     out: str = ""
     """Why it has left the pool; empty while it is in."""
     turned_down: set[str] = field(default_factory=set)
     """Identities of its tokens that the API did not take."""
+    blamed: set[str] = field(default_factory=set)
+    """What it refused, since its last good answer, and another one read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +78,12 @@ def by_owner(credentials: Iterable[Credential]) -> list[list[Credential]]:
 
 
 class TokenPool(Auth):
-    """Signs each call with the token of the owner that has the most left.
+    """Signs each call with the credential of the owner that has the most left.
 
     :param name: what messages call the pool: the id of the Airflow connection.
-    :param points_per_minute: calls of an owner in a minute: the secondary limit, which no header tells.
+    :param rate_limits: what each owner is allowed, and how the API tells it.
     :param patience_s: the longest pause that is waited for in place when all are used up.
+    :param reserved: share of each owner's windows that this pool leaves to others, from 0 to 1.
     """
 
     def __init__(
@@ -71,13 +91,15 @@ class TokenPool(Auth):
         credentials: Sequence[Credential],
         *,
         name: str = "api",
-        points_per_minute: float = 900.0,
+        rate_limits: RateLimits | None = None,
         patience_s: float = 60.0,
+        reserved: float = 0.0,
     ) -> None:
+        self._rate_limits = allowed = rate_limits or RateLimits()
         self._members = [
-            Member(each.label, each.auth, account)
+            Member(each.label, each.auth, limits)
             for group in by_owner(credentials)
-            for account in [Account(Allowance(points_per_minute))]
+            for limits in [OwnerLimits.of(allowed, reserved)]
             for each in group
         ]
         self._name = name
@@ -85,6 +107,11 @@ class TokenPool(Auth):
         self._signed: dict[str, Member] = {}
         self._met: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
+        self._refusals: dict[str, dict[str, str]] = {}
+        """By the key of a query: the credentials, by label, that were refused it, each with the kind of refusal."""
+        self._readers: dict[str, str] = {}
+        """By the path of a query that a credential was refused: one that may read it, and so its further pages."""
+        self._confirmed: Counter[str] = Counter()
 
     @property
     def refreshes(self) -> int:  # type: ignore[override]
@@ -101,11 +128,9 @@ class TokenPool(Auth):
         if self._met is None:
             self._met = asyncio.create_task(self._meet(post))
         await asyncio.shield(self._met)
-        resource = resource_of(query)
         while True:
-            member = await self._free_member(resource, prefer)
-            member.account.in_flight += 1
-            member.account.allowance.take(time.time())
+            member = await self._free_member(query, prefer)
+            member.limits.begin(time.time())
             try:
                 signature = await member.auth.signature(post)
             except CredentialsRejected as rejected:
@@ -118,27 +143,59 @@ class TokenPool(Auth):
                 self._release(member)
                 raise
             else:
-                self._signed[signature["Authorization"]] = member
+                self._signed[_text(signature)] = member
                 return signature
 
-    def learned(self, signature: Mapping[str, str], response: Response) -> None:
+    def learned(self, signature: Mapping[str, str], response: Response, query: Query | None = None) -> None:
         """Learn from the headers of an answer what is left."""
-        member = self._signed[signature["Authorization"]]
-        member.auth.learned(signature, response)
-        if response.status != 401:  # its headers are about calls without a token
-            told = limit_in(response.headers)
-            if told is not None:
-                member.account.observe(*told)
-        if is_good(response):
-            member.account.answered(time.time())
-            member.turned_down.clear()
+        member = self._signed[_text(signature)]
+        member.auth.learned(signature, response, query)
+        if response.status not in {None, 401}:  # headers of a 401 are about calls without a token
+            told = self._rate_limits.told_by(response.headers)
+            resource = response.headers.get(self._rate_limits.resource_header) or self._rate_limits.resource_of(query)
+            if told is not None or (response.status or 500) < 500:  # a gateway knows nothing of limits
+                member.limits.observe(resource, told)
         self._release(member)
 
-    def spent(self, signature: Mapping[str, str], wait_s: float | None) -> bool:
-        """Hold the owner of a token back, and no other: the next signature is another's, or says how long to wait."""
-        account = self._signed[signature["Authorization"]].account
-        account.hold(_HOLD_S if wait_s is None else wait_s, time.time())
+    def answered(self, signature: Mapping[str, str], query: Query) -> None:
+        """Learn of a good answer. Who refused the query before is at fault, or may not read just this."""
+        member = self._signed[_text(signature)]
+        member.limits.answered(time.time())
+        member.turned_down.clear()
+        member.blamed.clear()
+        refusals = self._refusals.get(query.key, {})
+        if refusals:
+            self._readers[query.path] = member.label
+        for other in self._members:
+            if other.label in refusals and not other.out:
+                other.blamed.add(query.key)
+                if len(other.blamed) >= _BLAMED:
+                    self._drop(other, f"it is refused what others may read: {refusals[other.label]}")
+
+    def throttled(self, signature: Mapping[str, str], wait_s: float | None, query: Query) -> bool:
+        """Hold the owner of a credential back, and no other: the next signature is another's, or says when."""
+        limits = self._signed[_text(signature)].limits
+        now = time.time()
+        if wait_s is None:
+            opens_at = limits.opens_at(self._rate_limits.resource_of(query))
+            wait_s = opens_at - now if opens_at > now else _HOLD_S
+        limits.hold(max(wait_s, _SHORTEST_S), now)
         return True
+
+    def forbidden(self, signature: Mapping[str, str], query: Query, response: Response) -> bool:
+        """Learn that a credential may not read something; say whether it is worth a try with another one."""
+        member = self._signed[_text(signature)]
+        kind = _VARIABLE.sub("*", response.summary)[:120]
+        refusals = self._refusals.setdefault(query.key, {})
+        refusals[member.label] = kind
+        for memory in (self._refusals, self._readers):
+            if len(memory) > _REMEMBERED:
+                del memory[next(iter(memory))]
+        if len(refusals) > 1:
+            self._confirmed[kind] += 1
+            return False
+        others = [each for each in self._members if not each.out and each is not member]
+        return bool(others) and self._confirmed[kind] < _CONFIRMED
 
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         """Take a token out of the pool, unless a new one can be had in its place that the API may take.
@@ -146,7 +203,7 @@ class TokenPool(Auth):
         :raises CredentialsRejected: it was the last.
         :raises ApiUnreachable: as `signature`; so is `RateLimited`.
         """
-        member = self._signed[signature["Authorization"]]
+        member = self._signed[_text(signature)]
         member.turned_down.add(self.identity(signature))
         if len(member.turned_down) >= _NEW_TOKENS:
             self._drop(member, f"new tokens of it are turned down too, {why}")
@@ -161,30 +218,40 @@ class TokenPool(Auth):
 
     def identity(self, signature: Mapping[str, str]) -> str:
         """Return a digest that tells tokens apart, and tells nothing else of them."""
-        return identity(signature["Authorization"])
+        return identity(_text(signature))
 
     # --- choosing ------------------------------------------------------------------------------
 
-    async def _free_member(self, resource: str, prefer: str) -> Member:
-        """Return the member that has the most left, once one has."""
+    async def _free_member(self, query: Query | None, prefer: str) -> Member:
+        """Return the member that has the most left, once one has; of those that were not refused the query, if any."""
+        resource = self._rate_limits.resource_of(query)
         while True:
             alive, now = self._alive(), time.time()
-            free = [member for member in alive if member.account.free(resource, now) > 0]
-            if ready := [member for member in free if member.account.allowance.ready_at(now) <= now]:
-                return max(ready, key=lambda member: self._rank(member, resource, now, prefer))
+            refusals = self._refusals.get(query.key, {}) if query else {}
+            alive = [member for member in alive if member.label not in refusals] or alive
+            free = [member for member in alive if member.limits.free(resource, now) > 0]
+            if ready := [member for member in free if member.limits.ready_at(now) <= now]:
+                reader = self._readers.get(query.path) if query else None
+                return max(
+                    ready,
+                    key=lambda member: (
+                        self._is_preferred(member, prefer),
+                        member.label == reader,
+                        member.limits.free(resource, now),
+                    ),
+                )
             if free:
-                await asyncio.sleep(min(member.account.allowance.ready_at(now) for member in free) - now)
-            elif any(member.account.in_flight for member in alive):
+                await asyncio.sleep(min(member.limits.ready_at(now) for member in free) - now)
+            elif any(member.limits.in_flight for member in alive):
                 self._news.clear()
                 await self._news.wait()
             else:
-                await self._wait(min(member.account.opens_at(resource) for member in alive) - now)
+                await self._wait(min(member.limits.opens_at(resource) for member in alive) - now)
 
-    def _rank(self, member: Member, resource: str, now: float, prefer: str) -> tuple[bool, int]:
-        preferred = bool(prefer) and any(
-            identity(header) == prefer for header, signer in self._signed.items() if signer is member
+    def _is_preferred(self, member: Member, prefer: str) -> bool:
+        return bool(prefer) and any(
+            identity(text) == prefer for text, signer in self._signed.items() if signer is member
         )
-        return preferred, member.account.free(resource, now)
 
     async def _wait(self, wait_s: float) -> None:
         if wait_s > self._patience_s:
@@ -205,8 +272,9 @@ class TokenPool(Auth):
     # --- knowing -------------------------------------------------------------------------------
 
     async def _meet(self, post: Exchange) -> None:
-        """Ask for each token what is left of it. Where that cannot be had, its first call will tell."""
-        await asyncio.gather(*(self._ask_limits(member, post) for member in self._members))
+        """Ask for each credential what is left of it. Where that cannot be had, its first call will tell."""
+        if self._rate_limits.status:
+            await asyncio.gather(*(self._ask_limits(member, post) for member in self._members))
 
     async def _ask_limits(self, member: Member, post: Exchange) -> None:
         try:
@@ -216,15 +284,11 @@ class TokenPool(Auth):
             return
         except (ApiUnreachable, RateLimited):
             return
-        self._signed[signature["Authorization"]] = member
-        response = await post(_RATE_LIMIT, headers=signature, method="GET")
-        if response.status == 401:
-            self._drop(member, replace(response, signature=signature).summary)
-        elif response.status == 404:
-            member.account.unlimited = True  # a server whose limits are switched off
-        elif response.status == 200:
-            for resource, window in limits_in(response.body):
-                member.account.observe(resource, window)
+        self._signed[_text(signature)] = member
+        response = await post(self._rate_limits.status, headers=signature, method="GET")
+        if response.status == 200:
+            for resource, window in self._rate_limits.told_by_status(response.body):
+                member.limits.observe(resource, window)
 
     def _stand_in(self, member: Member, trouble: ApiUnreachable | RateLimited) -> None:
         """Let others sign while a token cannot be renewed.
@@ -232,10 +296,10 @@ class TokenPool(Auth):
         :raises ApiUnreachable: no other can; so is `RateLimited`.
         """
         now = time.time()
-        if all(other.account is member.account or other.account.held_until > now for other in self._alive()):
+        if all(other.limits is member.limits or other.limits.held_until > now for other in self._alive()):
             raise trouble
         log.warning("%s of '%s' cannot sign for now: %s", member.label, self._name, trouble.what)
-        member.account.hold(trouble.retry_at.timestamp() - now if isinstance(trouble, RateLimited) else _HOLD_S, now)
+        member.limits.hold(trouble.retry_at.timestamp() - now if isinstance(trouble, RateLimited) else _NO_TOKEN_S, now)
 
     def _drop(self, member: Member, why: str) -> None:
         if not member.out:
@@ -245,10 +309,15 @@ class TokenPool(Auth):
         self._news.set()
 
     def _release(self, member: Member) -> None:
-        member.account.in_flight -= 1
+        member.limits.in_flight -= 1
         self._news.set()
 
 
 def identity(header: str) -> str:
-    """Tell the token in an Authorization header apart from others, without telling anything else of it."""
+    """Tell the credential in a signature apart from others, without telling anything else of it."""
     return hashlib.blake2b(header.encode(), digest_size=8, person=b"windrow").hexdigest()
+
+
+def _text(signature: Mapping[str, str]) -> str:
+    """Return what is secret in a signature."""
+    return signature.get("Authorization") or "\n".join(signature.values())

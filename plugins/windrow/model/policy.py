@@ -23,7 +23,7 @@ class Action(StrEnum):
     """Ask again after a pause: the longer of the backoff and the API's Retry-After."""
     THROTTLE = "throttle"
     """As RETRY, and hold back every other call for the same time."""
-    SPENT = "spent"
+    QUOTA_EXHAUSTED = "quota_exhausted"
     """The quota is used up. Another credential signs the call, if there is one; else the harvest stops, and the
     task defers until the quota is filled again."""
     REFRESH = "refresh"
@@ -32,8 +32,10 @@ class Action(StrEnum):
     """The account may call nothing. Stop the harvest at once; what is answered is staged."""
     GAP = "gap"
     """The API knows no such thing. That is an answer: it is recorded and not asked again in this run."""
+    FORBID = "forbid"
+    """This credential may not read this. One other credential is tried, if there is one; else as REFUSE."""
     REFUSE = "refuse"
-    """The call or the credentials are wrong. Stop the harvest; what is answered is staged."""
+    """The API does not answer this query. It goes into the quarantine with the API's answer; the others go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class ResponsePolicy:
 HTTP_POLICY = ResponsePolicy((
     ResponseRule(200, 299, Action.ACCEPT, "an answer"),
     on(401, Action.REFRESH, "the token died on the way; a new one usually helps"),
+    on(403, Action.FORBID, "not with this credential; another one may"),
     on(404, Action.GAP, "no such thing"),
     on(410, Action.GAP, "no longer such a thing"),
     on(408, Action.RETRY, "the server gave up waiting"),

@@ -12,6 +12,7 @@ from windrow.model.contract import Contract
 from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
+from windrow.model.rate_limits import RateLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class Stream(ABC):
     """What the API's answers mean."""
     quotas: ClassVar[tuple[Quota, ...]] = ()
     """What the API allows in a window, where it does not tell in its headers how much is left."""
+    rate_limits: ClassVar[RateLimits] = RateLimits()
+    """What each owner of a credential is allowed, and how the API tells it."""
     credentials: ClassVar[Mapping[str, CredentialKind]] = {}
     """Kinds of credentials for the pool beside plain tokens, by their field in the connection's extra."""
     headers: ClassVar[Mapping[str, str]] = {}

@@ -294,7 +294,7 @@ def test_tokens_of_one_owner_share_an_account(connect: Any):
     pool = connect(host="api.example", extra={"tokens": tokens}).client(STREAM, MemoryBook())._auth
     assert isinstance(pool, TokenPool)
     one, two, three = pool._members
-    assert one.account is two.account is not three.account
+    assert one.limits is two.limits is not three.limits
     assert two.label == "token 2 of 3 (ada)"
 
 
@@ -331,7 +331,7 @@ def test_a_connection_without_tokens_has_no_pool(connect: Any):
         ({"tokens": [{"token": POOLED, "owner": 7}]}, "token 1 of 1 that is none"),
         ({"tokens": [f"{POOLED}\r\nX: y"]}, "token 1 of 1 that is none"),
         ({"tokens": [{"token": POOLED, "owner": "a", "more": 1}]}, "token 1 of 1 that is none"),
-        ({"tokens": [POOLED], "points_per_minute": 0}, "points_per_minute = 0"),
+        ({"tokens": [POOLED], "points_per_minute": 0}, "per_minute cannot be 0"),
     ],
 )
 def test_a_pool_that_cannot_be_used(connect: Any, extra: dict[str, Any], words: str):

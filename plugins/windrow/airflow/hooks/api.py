@@ -8,9 +8,11 @@ Login, Password     client id and client secret, if the API wants tokens
 extra token_path    where they are turned into a token: a path of the API, or a whole URL
 extra token_auth    how id and secret are sent there: ``form`` (the default) or ``basic``
 extra refresh_token a consent that was given once; with it the refresh token grant of OAuth 2.0 is used
+extra token         one bearer token that was made by hand
 extra tokens        a pool: tokens made by hand, each a text or ``{"token": "...", "owner": "..."}``. Tokens of one
                     owner share its limits; without an owner a token has one of its own
-extra points_per_minute  of a pool: calls of one owner in a minute, where no header tells such a limit (900)
+extra rate_limits   of a pool: what differs from what the source says, fields of `windrow.model.rate_limits.RateLimits`
+extra points_per_minute  the same as ``per_minute`` in rate_limits
 extra origins       other origins that redirects and next pages may lead to, like ``["https://api2.example.com"]``
 extra quota         units of the API's quotas where the account's differ from the source's own, like
                     ``{"shop.orders": {"units": 50000, "per": "pacific_day"}}``
@@ -42,11 +44,12 @@ from windrow.http.oauth import BasicClientCredentials, ClientCredentials, Refres
 from windrow.http.pool import Credential, TokenPool, by_owner
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.quota import Quota, restated
+from windrow.model.rate_limits import RateLimits, stated
 from windrow.model.stream import CredentialKind, Stream
 
 _LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
-_POOL = ("tokens", "points_per_minute")
-_EXTRAS = {"token_path", "token_auth", "refresh_token", "quota", "origins", *_POOL, *_LIMITS}
+_POOL = ("tokens", "points_per_minute", "rate_limits")
+_EXTRAS = {"token", "token_path", "token_auth", "refresh_token", "quota", "origins", *_POOL, *_LIMITS}
 _GRANTS: dict[str, type[ClientCredentials | BasicClientCredentials]] = {
     "form": ClientCredentials,
     "basic": BasicClientCredentials,
@@ -65,13 +68,20 @@ class ApiHook(BaseHook):
         self.conn_id = conn_id
 
     def client(
-        self, stream: Stream, state: State, *, connections: int | None = None, share: tuple[int, int] = (0, 1)
+        self,
+        stream: Stream,
+        state: State,
+        *,
+        connections: int | None = None,
+        share: tuple[int, int] = (0, 1),
+        reserved: float = 0.0,
     ) -> Client:
         """Make a client for a stream of this API, not yet entered.
 
         :param state: where all runs see what is left of the quotas, and what was answered before.
         :param connections: overrides the connection's own number.
         :param share: number of a worker, from 0, and how many there are: each gets owners of the pool of its own.
+        :param reserved: share of every limit that is left to others, from 0 to 1.
         :raises ConnectionUnusable: the connection is not there, or lacks or garbles a field.
         """
         connection = self._connection()
@@ -83,7 +93,7 @@ class ApiHook(BaseHook):
         base_url = self._base_url(connection)
         return Client(
             base_url,
-            self._pool(extra, stream, limits, share) or self._auth(connection, extra, limits),
+            self._pool(extra, stream, limits, share, reserved) or self._auth(connection, extra, limits),
             name=self.conn_id,
             limits=limits,
             policy=stream.policy,
@@ -167,19 +177,35 @@ class ApiHook(BaseHook):
                 )
         return list(given)
 
-    def _pool(self, extra: dict[str, Any], stream: Stream, limits: Limits, share: tuple[int, int]) -> TokenPool | None:
+    def _pool(
+        self, extra: dict[str, Any], stream: Stream, limits: Limits, share: tuple[int, int], reserved: float
+    ) -> TokenPool | None:
         """Make the pool of a worker; None where the connection has none."""
         credentials = self._credentials(extra, stream, limits)
         if not credentials:
             return None
-        points = _positive(extra.get("points_per_minute", 900))
-        if points is None:
-            raise self._unusable(
-                f"has points_per_minute = {extra['points_per_minute']!r:.40}", "It should be a number above 0."
-            )
         worker, workers = share
         mine = [credential for owned in by_owner(credentials)[worker::workers] for credential in owned]
-        return TokenPool(mine, name=self.conn_id, points_per_minute=points, patience_s=limits.patience_s)
+        return TokenPool(
+            mine,
+            name=self.conn_id,
+            rate_limits=self._rate_limits(extra, stream),
+            patience_s=limits.patience_s,
+            reserved=reserved,
+        )
+
+    def _rate_limits(self, extra: dict[str, Any], stream: Stream) -> RateLimits:
+        given = extra.get("rate_limits", {})
+        try:
+            if not isinstance(given, dict):
+                raise ValueError("they are not an object")
+            if "points_per_minute" in extra:
+                given = {"per_minute": extra["points_per_minute"]} | given
+            return stated(stream.rate_limits, given)
+        except ValueError as error:
+            raise self._unusable(
+                f"has rate_limits that cannot be used: {error}", 'They should look like {"per_minute": 900}.'
+            ) from None
 
     def _credentials(self, extra: dict[str, Any], stream: Stream, limits: Limits) -> list[Credential]:
         given = {name: extra.get(name, []) for name in ("tokens", *stream.credentials)}
@@ -232,6 +258,11 @@ class ApiHook(BaseHook):
 
     def _auth(self, connection: Connection, extra: dict[str, Any], limits: Limits) -> Auth:
         token_path, refresh_token = extra.get("token_path"), extra.get("refresh_token")
+        if "token" in extra:
+            token = extra["token"]
+            if token_path or not isinstance(token, str) or not can_be_sent(token.strip()):
+                raise self._unusable("has a token that cannot be used", "It should be a text, without a token_path.")
+            return StaticToken(token.strip())
         if not token_path:
             if refresh_token:
                 raise self._unusable(

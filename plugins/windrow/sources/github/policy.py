@@ -3,7 +3,17 @@
 import orjson
 
 from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.model.rate_limits import RateLimits
 from windrow.model.response import Response, retry_after_s
+
+LIMITS = RateLimits(
+    resource_header="X-RateLimit-Resource",
+    resources={"*/graphql": "graphql"},
+    status="/rate_limit",
+    status_at="resources",
+    per_minute=900,  # the secondary limit, which no header tells
+    concurrency=90,  # GitHub allows 100, REST and GraphQL together
+)
 
 _SILENT_S = 60.0
 """Pause after a secondary refusal that names none."""
@@ -19,7 +29,7 @@ def complaint(response: Response) -> Complaint:
     """Tell apart what GitHub says by one status."""
     body = response.body
     if response.status == 200:
-        return _graphql_complaint(response) if body.lstrip().startswith((b'{"data"', b'{"errors"')) else Complaint()
+        return _refusal_in_200(response) if b'"errors"' in body or response.retry_after_s is not None else Complaint()
     if response.status in {403, 429}:
         if response.retry_after_s is not None:
             return Complaint(_SECONDARY, response.retry_after_s)
@@ -36,10 +46,12 @@ def complaint(response: Response) -> Complaint:
     return Complaint(wait_s=response.retry_after_s)
 
 
-def _graphql_complaint(response: Response) -> Complaint:
+def _refusal_in_200(response: Response) -> Complaint:
     """GraphQL says everything with status 200. Data that comes with an error is not whole, and is never read."""
     try:
         told = orjson.loads(response.body)
+        if "message" in told and "data" not in told and response.retry_after_s is not None:
+            return Complaint(_SECONDARY, response.retry_after_s)
         errors = told.get("errors") or []
         types = {str(error.get("type")) for error in errors}
         words = " ".join(str(error.get("message")) for error in errors)
@@ -66,7 +78,7 @@ def _until_reset(response: Response) -> float:
 
 POLICY = HTTP_POLICY.preceded_by(
     *(
-        on(status, Action.SPENT, why, reason=reason)
+        on(status, Action.QUOTA_EXHAUSTED, why, reason=reason)
         for status in (200, 403, 429)
         for reason, why in (
             (_PRIMARY, "the hour of this token's owner is used up"),
@@ -76,7 +88,7 @@ POLICY = HTTP_POLICY.preceded_by(
     on(200, Action.RETRY, "GraphQL could not do it this time", reason=_TROUBLE),
     on(200, Action.GAP, "GraphQL knows no such repository", reason=_GONE),
     *(
-        on(status, Action.REFRESH, "the token lacks a right: another one may have it", reason=_NO_RIGHT)
+        on(status, Action.FORBID, "the token lacks a right: another one may have it", reason=_NO_RIGHT)
         for status in (200, 403)
     ),
     on(403, Action.GAP, "a list that GitHub does not give because it is too large", reason=_TOO_LARGE),

@@ -30,13 +30,14 @@ from windrow.sources.github.lists import (
     walked,
     ways,
 )
-from windrow.sources.github.policy import POLICY
+from windrow.sources.github.policy import LIMITS, POLICY
 
 
 class GithubStream(Stream):
     """What both streams have in common."""
 
     policy = POLICY
+    rate_limits = LIMITS
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}  # noqa: RUF012 - as declared
     revisits = True
     credentials = {  # noqa: RUF012 - as declared

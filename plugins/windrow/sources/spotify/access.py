@@ -30,7 +30,7 @@ def _complaint(response: Response) -> Complaint:
 
 POLICY = HTTP_POLICY.preceded_by(
     on(403, Action.DENY, "the owner of the client id has to pay first", reason="NO_PREMIUM"),
-    on(429, Action.SPENT, "the quota of this endpoint is used up", reason="QUOTA_EXCEEDED"),
+    on(429, Action.QUOTA_EXHAUSTED, "the quota of this endpoint is used up", reason="QUOTA_EXCEEDED"),
     complaint=_complaint,
 )
 QUOTAS = tuple(

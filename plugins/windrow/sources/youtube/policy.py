@@ -35,8 +35,8 @@ def complaint(response: Response) -> Complaint:
 
 
 GOOGLE_POLICY = HTTP_POLICY.preceded_by(
-    on(403, Action.SPENT, "the day's units are used up", reason="dailyLimitExceeded"),
-    on(429, Action.SPENT, "the same, in newer words", reason="dailyLimitExceeded"),
+    on(403, Action.QUOTA_EXHAUSTED, "the day's units are used up", reason="dailyLimitExceeded"),
+    on(429, Action.QUOTA_EXHAUSTED, "the same, in newer words", reason="dailyLimitExceeded"),
     on(403, Action.THROTTLE, "too many calls a minute", reason="rateLimitExceeded"),
     on(403, Action.THROTTLE, "too many calls a minute by one user", reason="userRateLimitExceeded"),
     on(403, Action.DENY, "the consent does not go so far", reason="insufficientPermissions"),

@@ -317,9 +317,9 @@ EXCEEDED = b'{"error":{"status":429,"message":"Too many requests","reason":"QUOT
     ("response", "action", "wait_s"),
     [
         (Response(403, PREMIUM), Action.DENY, None),
-        (Response(403, b'{"error":{"status":403,"message":"Forbidden"}}'), Action.REFUSE, None),
-        (Response(429, EXCEEDED, {"Retry-After": "86000"}), Action.SPENT, 86_000),
-        (Response(429, b"{}", {"Retry-After": "7200"}), Action.SPENT, 7_200),
+        (Response(403, b'{"error":{"status":403,"message":"Forbidden"}}'), Action.FORBID, None),
+        (Response(429, EXCEEDED, {"Retry-After": "86000"}), Action.QUOTA_EXHAUSTED, 86_000),
+        (Response(429, b"{}", {"Retry-After": "7200"}), Action.QUOTA_EXHAUSTED, 7_200),
         (Response(429, b"{}", {"Retry-After": "3"}), Action.THROTTLE, 3),
         (Response(404, b"{}"), Action.GAP, None),
     ],

@@ -263,7 +263,7 @@ def test_a_page_that_is_none_is_refused(page: object):
     ("status", "body", "headers", "action", "waits"),
     [
         (402, '{"title": "CreditsDepleted"}', {}, Action.REFUSE, False),
-        (403, '{"detail": "spend cap"}', {}, Action.REFUSE, False),
+        (403, '{"detail": "spend cap"}', {}, Action.FORBID, False),
         (401, "{}", {}, Action.REFUSE, False),
         (409, "{}", {}, Action.REFUSE, False),
         (429, '{"type": "https://api.x.com/2/problems/usage-capped"}', {}, Action.REFUSE, False),

@@ -17,16 +17,19 @@ def refused(status: int, reason: str, message: str = "no", **headers: str) -> Re
 @pytest.mark.parametrize(
     ("response", "action"),
     [
-        (refused(403, "quotaExceeded"), Action.SPENT),
-        (refused(403, "dailyLimitExceeded"), Action.SPENT),
-        (refused(429, "rateLimitExceeded", "Quota exceeded: 'FreeQuotaRequestsPerDayPerProject'"), Action.SPENT),
-        (refused(429, "rateLimitExceeded", "Quota exceeded for the limit 'Queries per day'"), Action.SPENT),
-        (refused(403, "rateLimitExceeded", "Quota exceeded for the limit 'Queries per day'"), Action.SPENT),
+        (refused(403, "quotaExceeded"), Action.QUOTA_EXHAUSTED),
+        (refused(403, "dailyLimitExceeded"), Action.QUOTA_EXHAUSTED),
+        (
+            refused(429, "rateLimitExceeded", "Quota exceeded: 'FreeQuotaRequestsPerDayPerProject'"),
+            Action.QUOTA_EXHAUSTED,
+        ),
+        (refused(429, "rateLimitExceeded", "Quota exceeded for the limit 'Queries per day'"), Action.QUOTA_EXHAUSTED),
+        (refused(403, "rateLimitExceeded", "Quota exceeded for the limit 'Queries per day'"), Action.QUOTA_EXHAUSTED),
         (refused(429, "rateLimitExceeded", "Quota exceeded for the limit 'Queries per minute'"), Action.THROTTLE),
         (refused(403, "rateLimitExceeded"), Action.THROTTLE),
         (refused(403, "userRateLimitExceeded"), Action.THROTTLE),
         (refused(429, "RESOURCE_EXHAUSTED"), Action.THROTTLE),
-        (refused(403, "forbidden"), Action.REFUSE),
+        (refused(403, "forbidden"), Action.FORBID),
         (refused(403, "insufficientPermissions"), Action.DENY),
         (refused(403, "accessNotConfigured"), Action.DENY),
         (refused(400, "badRequest", "The query is not supported."), Action.REFUSE),
@@ -35,7 +38,7 @@ def refused(status: int, reason: str, message: str = "no", **headers: str) -> Re
         (refused(404, "playlistNotFound"), Action.GAP),
         (refused(500, "backendError"), Action.RETRY),
         (refused(503, "backendError"), Action.RETRY),
-        (Response(403, b"<html>"), Action.REFUSE),
+        (Response(403, b"<html>"), Action.FORBID),
         (Response(200, b'{"error": {"errors": [{"reason": "quotaExceeded"}]}}'), Action.ACCEPT),
     ],
 )
@@ -47,7 +50,7 @@ def test_a_limit_a_day_may_be_named_in_the_details_only():
     """As google.rpc.ErrorInfo has it."""
     info = {"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "defaultPerDayPerProject"}}
     error = {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Quota exceeded.", "details": [info]}
-    assert GOOGLE_POLICY.judge(Response(429, json.dumps({"error": error}).encode())).action is Action.SPENT
+    assert GOOGLE_POLICY.judge(Response(429, json.dumps({"error": error}).encode())).action is Action.QUOTA_EXHAUSTED
 
 
 def test_the_status_in_words_stands_in_for_a_reason():

@@ -52,7 +52,9 @@ class Reconnect:
                 self._throttled += 1
                 doubled = min(pauses.throttled_most, pauses.throttled_first * 2.0 ** min(self._throttled - 1, 60))
                 return max(doubled, refused.verdict.wait_s or 0.0)
-            case Action.REFUSE if refused.status != 409:  # no rules: they were set just now, and need their time
+            case Action.REFUSE | Action.FORBID if (
+                refused.status != 409
+            ):  # no rules: they were set just now, and need their time
                 raise _final(refused)
             case _:
                 self._refused += 1

@@ -2,16 +2,15 @@
 
 from bisect import bisect_left
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windrow.http.owner_limits import CORE, GRAPHQL, Account, Allowance, Window, resource_of
-from windrow.model.query import Query
+from windrow.http.owner_limits import OwnerLimits, TokenBucket
+from windrow.model.rate_limits import LimitWindow
 
 
 def test_pauses_that_do_not_help_grow() -> None:
-    account = Account(Allowance(60))
+    account = OwnerLimits()
 
     def held_s(wait_s: float) -> float:
         now = account.held_until
@@ -27,28 +26,25 @@ def test_pauses_that_do_not_help_grow() -> None:
     assert held_s(60) == 60
 
 
-@pytest.mark.parametrize(("path", "resource"), [("/graphql", GRAPHQL), ("/user/1", CORE), ("/repos/x/graphql-y", CORE)])
-def test_the_resource_follows_from_the_path(path: str, resource: str) -> None:
-    assert resource_of(Query.of(path)) == resource
-    assert resource_of(None) == CORE
+CORE = "core"
 
 
 @given(st.permutations(range(90, 100)), st.floats(-1.5, 1.5))
 def test_answers_that_overtake_one_another_never_raise_what_is_left(order: list[int], jitter_s: float) -> None:
-    account = Account(Allowance(60))
+    account = OwnerLimits()
     for place, remaining in enumerate(order):
-        account.observe(CORE, Window(100, remaining, 5_000.0 + jitter_s * (place % 2)))
+        account.observe(CORE, LimitWindow(100, remaining, 5_000.0 + jitter_s * (place % 2)))
         assert account.windows[CORE].remaining == min(order[: place + 1])
-    account.observe(CORE, Window(100, 100, 4_000.0))
+    account.observe(CORE, LimitWindow(100, 100, 4_000.0))
     assert account.windows[CORE].remaining == 90, "a late answer of the window before"
-    account.observe(CORE, Window(100, 99, 8_600.0))
+    account.observe(CORE, LimitWindow(100, 99, 8_600.0))
     assert account.windows[CORE].remaining == 99
 
 
 @given(st.lists(st.tuples(st.integers(0, 150), st.floats(0, 100)), max_size=5), st.sampled_from([60.0, 600.0]))
 def test_no_minute_has_more_points_than_allowed(spells: list[tuple[int, float]], per_minute: float) -> None:
     """Somebody takes points as fast as may be, with pauses, and at last for two minutes."""
-    allowance, now, taken = Allowance(per_minute), 1_000.0, []
+    allowance, now, taken = TokenBucket(per_minute), 1_000.0, []
     for points, pause_s in [*spells, (int(2 * per_minute), 0.0)]:
         for _ in range(points):
             now = max(now, allowance.ready_at(now))
