@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from local_cloud.airflow_settings import known_source
-from local_cloud.emulators import guard
+from local_cloud.emulators import guard, ministack_children
 from local_cloud.emulators.ministack_durable import Durable
 
 
@@ -61,6 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     guard.install()
     configure(options.host, options.port, options.data_dir)
+    ministack_children.install()
     asyncio.run(serve(options.host, options.port))
 
 
