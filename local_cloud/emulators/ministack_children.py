@@ -46,11 +46,11 @@ def _confined(args: Sequence[str], code: str | None, temp: str) -> list[str]:
 
     :param code: the folder of the function's code, beside which its layers are.
     """
-    program = shutil.which(args[0])
+    program = sys.executable if args[0] == "python3" else shutil.which(args[0])  # the one on the PATH may be a script
     if program is None:
         raise FileNotFoundError(f"The local AWS cannot start {args[0]}: it is not installed.")
-    ours = Path(tempfile.gettempdir()).resolve()
-    scripts = [word for word in args[1:] if ours in Path(word).resolve().parents]
+    ours = {Path(os.environ[name]).resolve() for name in ("TMPDIR", "S3_DATA_DIR")}
+    scripts = [word for word in args[1:] if not ours.isdisjoint(Path(word).resolve().parents)]
     layers = Path(code).parent.glob("layer_*") if code else ()
     limits = {
         "readable": [*confine.python(), *([code] if code else ()), *map(str, layers), *scripts],

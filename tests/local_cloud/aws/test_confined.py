@@ -1,17 +1,25 @@
 """Code and SQL that somebody sends to the local AWS reach what is theirs, and nothing else of this machine."""
 
+import dataclasses
 import io
 import json
 import os
+import re
+import subprocess
+import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from local_cloud.airflow_env import airflow_environment, write_passwords
 from local_cloud.emulators import confine
-from local_cloud.settings import Settings
+from local_cloud.settings import AWS_KEY, AWS_REGION, Settings
+from local_cloud.testing import ROOT
+from tests.local_cloud.aws.athena import Athena, Failed
 from tests.local_cloud.aws.conftest import Client
 from tests.local_cloud.conftest import pid_of
 
@@ -142,3 +150,55 @@ def test_a_function_can_do_its_work(run: Callable[[str], dict[str, str]]) -> Non
     start = "subprocess.run([sys.executable, '-c', {!r}], stderr=subprocess.DEVNULL).returncode"
     assert run(start.format("import boto3")) == {"did": "0"}
     assert run(start.format("open('/etc/passwd')")) == {"did": "1"}, "what it starts is confined as well"
+
+
+@pytest.mark.parametrize("service", ["aws", "athena"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_text('{secret}')",
+        "SELECT * FROM '{secret}'",
+        "COPY (SELECT 1) TO '{secret}-copy'",
+        "ATTACH '{secret}-database' AS stolen",
+        "SET enable_external_access = true",
+    ],
+)
+def test_sql_reaches_no_file_of_the_user(aws: Settings, client: Client, tmp_path: Path, service: str, sql: str) -> None:
+    """Behind our Athena is that of ministack, on ministack's own port."""
+    secret = tmp_path / "secret.csv"
+    secret.write_text("hush-hush")
+    api = boto3.client(
+        "athena",
+        endpoint_url=getattr(aws, f"{service}_url"),
+        region_name=AWS_REGION,
+        aws_access_key_id=AWS_KEY,
+        aws_secret_access_key=AWS_KEY,
+    )
+    with Athena.fresh(client) as mine, pytest.raises((Failed, ClientError)) as refused:
+        dataclasses.replace(mine, api=api).run(sql.format(secret=secret))
+    if service == "aws":
+        assert re.search("disabled by configuration|has been locked", str(refused.value)), refused.value
+    assert "hush-hush" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == [secret]
+
+
+def test_sql_that_got_past_the_list_of_our_athena_reaches_no_file_either(tmp_path: Path) -> None:
+    script = """
+        import sys
+        from pathlib import Path
+        from local_cloud.emulators.athena_server.lake import Lake
+        from local_cloud.emulators.athena_server.statements import Statement
+        folder = Path(sys.argv[1])
+        lake = Lake("http://127.0.0.1:9", folder / "objects")
+        statement = Statement("SELECT 1", "default", "s3://b/", "id", lake, folder / "scratch" / "id")
+        statement.connection.execute(f"COPY (SELECT 1) TO '{statement.folder}/own'")
+        statement.connection.execute(f"SELECT * FROM read_text('{sys.argv[0]}')")
+    """
+    file = tmp_path / "script.py"
+    file.write_text(textwrap.dedent(script))
+    command = [ROOT / ".venv-aws" / "bin" / "python", file, tmp_path / "data"]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "PermissionException" in done.stderr, done.stderr
+    assert (tmp_path / "data" / "scratch" / "id" / "own").exists()
