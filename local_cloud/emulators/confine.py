@@ -23,6 +23,8 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _READ = _READ_FILE | _READ_DIR
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | 1 << 14  # the last one cuts a file short
 _ALL = (1 << 13) - 1
+_DEVICES = 1 << 6 | 1 << 11
+"""To make them: a disk that root made is a way around all of this."""
 _SINCE = {2: 1 << 13, 3: 1 << 14}
 """Rights over files that newer versions of Landlock know: to move between folders, and to cut short."""
 _SCOPED = 3
@@ -32,6 +34,7 @@ _ARCHITECTURES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 _IO_URING_SETUP = 425
 """It would open sockets without socket(2)."""
 
+NEEDED = "It takes Linux 5.13 or newer, with Landlock."
 PREFIX = "CONFINED_"
 """In front of every variable that is for the program: with LD_PRELOAD it could run before it is confined."""
 SYSTEM = (
@@ -69,7 +72,7 @@ def confine(
     handled = _ALL | sum(right for since, right in _SINCE.items() if version >= since)
     rules = [
         *((path, _READ) for path in (*SYSTEM, *readable)),
-        *((path, handled & ~_EXECUTE) for path in writable),
+        *((path, handled & ~_EXECUTE & ~_DEVICES) for path in writable),
         ("/dev/null", _READ_FILE | _WRITE_FILE),
         *(
             (path, _EXECUTE | _READ_FILE)
@@ -81,6 +84,7 @@ def confine(
     for path, rights in rules:
         _allow(ruleset, path, rights & handled)
     _prctl(_SET_NO_NEW_PRIVS, 1, 0)
+    _drop_capabilities()
     _refuse_unix_sockets()
     _syscall(_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
@@ -109,6 +113,13 @@ def _allow(ruleset: int, path: str | Path, rights: int) -> None:
         _syscall(_ADD_RULE, ruleset, 1, rule, 0)
     finally:
         os.close(opened)
+
+
+def _drop_capabilities() -> None:
+    """Be no more than an ordinary user, if this is root, who may read the environment of any process."""
+    header, none = struct.pack("=Ii", 0x20080522, 0), bytes(24)
+    if ctypes.CDLL(None, use_errno=True).capset(ctypes.c_char_p(header), ctypes.c_char_p(none)) != 0:
+        raise OSError(ctypes.get_errno(), "capset failed")
 
 
 def _refuse_unix_sockets() -> None:

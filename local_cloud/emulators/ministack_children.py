@@ -63,8 +63,5 @@ def _confined(args: Sequence[str], code: str | None, temp: str) -> list[str]:
 def install() -> None:
     """Confine all that this process starts from now on."""
     if not confine.supported():
-        print(
-            "Lambda functions are not confined: they can use every file that you can use. It takes Linux 5.13 "
-            "or newer, with Landlock."
-        )
+        print("Lambda functions are not confined: they can use every file that you can use. " + confine.NEEDED)
     subprocess.Popen = ConfinedPopen  # type: ignore[misc]
