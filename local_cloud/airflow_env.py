@@ -25,7 +25,7 @@ SMALL_MACHINE: Mapping[str, str] = {
     # the default of 32 workers is more than two cores can serve: the API server then answers too late
     "AIRFLOW__CORE__PARALLELISM": "8",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-    "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+    "AIRFLOW__CORE__AUTH_MANAGER": "local_auth.LocalAuthManager",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "40",
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     # a worker waits up to this long for a child that is done but has not exited (default 5)

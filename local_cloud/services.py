@@ -250,6 +250,7 @@ def _function(settings: Settings, environ: Mapping[str, str]) -> Service:
         ),
         environment={
             **_plain(environ, settings.var / "home"),
+            "TMPDIR": str(settings.var / "fetch-passenger"),
             "PYTHONPATH": os.pathsep.join([str(settings.root / "plugins"), str(functions / "shared")]),
             "MONGO_URL": settings.mongo_url,
             "API_URL": settings.api_url,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from local_cloud.emulators import bigquery_partitions, bigquery_py311, guard
+from local_cloud.emulators import bigquery_partitions, bigquery_py311, duckdb_limits, guard
 
 EXTENSIONS = ("ducklake", "httpfs", "icu", "spatial")
 
@@ -36,14 +36,9 @@ def confined(connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBP
     from local_bigquery.settings import settings  # noqa: PLC0415
 
     connection = connect()
-    for name in EXTENSIONS:  # none can be loaded later
+    for name in EXTENSIONS:
         connection.execute(f"LOAD {name}")
-    folders = [folder for folder in (settings.data_dir, settings.gcs_local_root) if folder]
-    paths = {str(path) for folder in folders for path in (folder.absolute(), folder.resolve())}
-    allowed = ["'" + path.replace("'", "''") + "/'" for path in sorted(paths)]
-    connection.execute(f"SET allowed_directories = [{', '.join(allowed)}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+    duckdb_limits.confine(connection, filter(None, (settings.data_dir, settings.gcs_local_root)))
     return connection
 
 

@@ -9,9 +9,12 @@ import asyncio
 import os
 import shutil
 from pathlib import Path
+from typing import Any
+
+import duckdb
 
 from local_cloud.airflow_settings import known_source
-from local_cloud.emulators import guard
+from local_cloud.emulators import duckdb_limits, guard, ministack_children
 from local_cloud.emulators.ministack_durable import Durable
 
 
@@ -35,6 +38,19 @@ def configure(host: str, port: int, data_dir: Path) -> None:
         # a function that a task invokes speaks to the emulators too
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
     }
+
+
+def confine_sql(*folders: Path) -> None:
+    """Let ministack's own Athena, behind ours, reach no other files. All its connections are made by `connect`."""
+    connect = duckdb.connect
+
+    def confined(*arguments: Any, **options: Any) -> duckdb.DuckDBPyConnection:
+        connection = connect(*arguments, **options)
+        connection.execute("SET disabled_optimizers = 'type_pushdown'")  # ministack does so too, but then it is locked
+        duckdb_limits.confine(connection, folders)
+        return connection
+
+    duckdb.connect = confined
 
 
 async def serve(host: str, port: int) -> None:
@@ -61,6 +77,8 @@ def main() -> None:
     options = parser.parse_args()
     guard.install()
     configure(options.host, options.port, options.data_dir)
+    ministack_children.install()
+    confine_sql(options.data_dir / "s3", options.data_dir / "tmp")
     asyncio.run(serve(options.host, options.port))
 
 

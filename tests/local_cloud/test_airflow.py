@@ -105,6 +105,40 @@ def test_nothing_listens_beyond_loopback(airflow: Airflow) -> None:
     assert set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, also written as IPv6
 
 
+EVIL = "evil.example"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v2/version", "/auth/login", "/execution/health", "/nowhere"])
+@pytest.mark.parametrize("host", [EVIL, f"{EVIL}:80", f"127.0.0.1.{EVIL}", "localhost@evil", "[::1"])
+def test_a_page_of_elsewhere_reads_nothing_under_a_name_of_its_own(airflow: Airflow, path: str, host: str) -> None:
+    answer = requests.get(airflow.settings.airflow_url + path, headers={"Host": host}, timeout=30)
+    assert (answer.status_code, answer.text.startswith("The local cloud serves")) == (403, True)
+
+
+def test_only_airflows_own_pages_send_anything(airflow: Airflow) -> None:
+    port = airflow.settings.airflow_port
+
+    def login(host: str, origin: str | None) -> int:
+        headers = {"Host": host} | ({"Origin": origin} if origin is not None else {})
+        body = {"username": "admin", "password": airflow.settings.admin_password}
+        return requests.post(
+            f"{airflow.settings.airflow_url}/auth/token", json=body, headers=headers, timeout=30
+        ).status_code
+
+    for name in ("127.0.0.1", "localhost", "[::1]"):
+        assert login(f"{name}:{port}", f"http://{name}:{port}") == 201
+        assert login(f"{name}:{port}", None) == 201
+    others = (
+        "null",
+        "",
+        f"http://{EVIL}",
+        "http://127.0.0.1:1",
+        f"http://localhost:{port}",
+        f"https://127.0.0.1:{port}",
+    )
+    assert {origin: login(f"127.0.0.1:{port}", origin) for origin in others} == dict.fromkeys(others, 403)
+
+
 def test_googles_clients_stay_on_the_emulators(airflow: Airflow) -> None:
     environment = airflow_environment(airflow.settings, os.environ)
     # a proxy that is not there: whoever does not go to loopback fails at once

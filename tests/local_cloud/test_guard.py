@@ -1,5 +1,6 @@
 """Nobody but programs of the same user gets anything from a service of the local cloud."""
 
+import http.server
 import multiprocessing
 import os
 import socket
@@ -73,15 +74,19 @@ def nobody() -> None:
         pytest.skip("only root can be another user: run this as root")
 
 
-def _as_nobody(call: Any, *arguments: Any) -> Any:
+def _become(uid: int) -> None:
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+
+
+def _as_nobody(call: Any, *arguments: Any, uid: int = NOBODY) -> Any:
     """Return what a function returns in a process of another user."""
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe()
 
     def work() -> None:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        _become(uid)
         try:
             theirs.send(call(*arguments))
         except BaseException as error:
@@ -117,6 +122,28 @@ def test_another_user_is_told_nothing(cloud: Settings, port: str) -> None:
     assert _as_nobody(_told, number, said) == b""
     if port in HTTP:
         assert _told(number, said).startswith(b"HTTP/1.1 ") or _told(number, said).startswith(b"HTTP/1.0 ")
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_service_without_the_rights_of_root_refuses_others_too() -> None:
+    """The kernel's table of connections tells every user whose they are."""
+
+    def serve(server: http.server.HTTPServer) -> None:
+        _become(NOBODY)
+        guard.install()
+        server.serve_forever()
+
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+        service = multiprocessing.get_context("fork").Process(target=serve, args=(server,))
+        service.start()
+        try:
+            call = (_told, server.server_port, b"HEAD / HTTP/1.0\r\n\r\n")
+            assert _as_nobody(*call).startswith(b"HTTP/1.0 ")
+            assert _as_nobody(*call, uid=NOBODY - 1) == b""
+            assert _told(*call[1:]) == b"", "root is another user as well"
+        finally:
+            service.kill()
+            service.join(10)
 
 
 def _grpc_status(port: int, method: str) -> str:

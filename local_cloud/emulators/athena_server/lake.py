@@ -62,7 +62,7 @@ class Lake:
     """
 
     def __init__(self, upstream: str, cache: Path) -> None:
-        self._cache = cache
+        self.cache = cache
         cache.mkdir(parents=True, exist_ok=True)
         self._threads = ThreadPoolExecutor(8)
         self._guard = threading.Lock()
@@ -103,9 +103,9 @@ class Lake:
 
     def _file(self, wanted: Object) -> Path:
         name = hashlib.sha256(f"{wanted.bucket}/{wanted.key}/{wanted.etag}/{wanted.size}".encode()).hexdigest()
-        file = self._cache / name
+        file = self.cache / name
         if not file.exists():
-            fresh = self._cache / uuid.uuid4().hex
+            fresh = self.cache / uuid.uuid4().hex
             self._s3.download_file(wanted.bucket, wanted.key, str(fresh))
             fresh.replace(file)
         return file

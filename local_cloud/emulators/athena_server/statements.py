@@ -24,6 +24,7 @@ from pathlib import Path
 import duckdb
 from sqlglot import exp
 
+from local_cloud.emulators import duckdb_limits
 from local_cloud.emulators.athena_server import ddl, dialect, lake
 from local_cloud.emulators.athena_server.ddl import Name
 from local_cloud.emulators.athena_server.errors import QueryFailed, Refused, not_supported
@@ -71,6 +72,7 @@ class Statement:
             config={"threads": 2, "memory_limit": "2GB", "temp_directory": str(self.folder / "spill")}
         )
         self.connection.execute("SET TimeZone = 'UTC'")
+        duckdb_limits.confine(self.connection, (self.folder, self.store.cache))
         self.relations = Relations(self.connection, self.store)
 
     def close(self) -> None:
