@@ -11,6 +11,7 @@ from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
 from windrow.airflow.operators.base import WATERMARK
 from windrow.airflow.operators.plan import PlanOperator
+from windrow.model.errors import BadParameter
 from windrow.model.registry import streams
 from windrow.model.stream import Request
 
@@ -78,3 +79,26 @@ def test_airflow_lets_the_task_look_at_the_state_of_its_mark():
     assert AssetStateStoreAccessors(operator(watermark=MARK).inlets)[MARK]
     with pytest.raises(KeyError):
         AssetStateStoreAccessors(operator().inlets)[MARK]
+
+
+# --- a share for scheduled runs ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("run_type", "share"),
+    [
+        (DagRunType.SCHEDULED, 0.0),
+        (DagRunType.ASSET_TRIGGERED, 0.0),
+        (DagRunType.BACKFILL, 0.3),
+        (DagRunType.MANUAL, 0.3),
+    ],
+)
+def test_only_scheduled_runs_use_what_is_reserved(run_type: DagRunType, share: float):
+    assert operator(reserved_share=0.3).reserved(context(run_type)) == share
+    assert operator().reserved(context(run_type)) == 0
+
+
+@pytest.mark.parametrize("share", [1, -0.1, 30])
+def test_a_share_that_is_none_is_refused(share: float):
+    with pytest.raises(BadParameter, match="reserved_share of the task 'plan'"):
+        operator(reserved_share=share).reserved(context())

@@ -42,7 +42,7 @@ class EstimateOperator(PlanOperator, SkipMixin):
         run, request, hook = self.run_of(context), self.request_of(context), ApiHook(self.conn_id)
         owners = max(1, hook.pool_size(self.stream))
         with staging(self.mongo_conn_id, self.dataset) as state:
-            client = hook.client(self.stream, state)
+            client = hook.client(self.stream, state, reserved=self.reserved(context))
             try:
                 ways = asyncio.run(_estimate(client, self.discovery(client, state, run), request))
             except RateLimited as limit:

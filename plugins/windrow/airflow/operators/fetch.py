@@ -72,7 +72,13 @@ class FetchOperator(HarvestOperator):
             self.log.info("There are fewer owners of tokens than workers, and none is left for this one.")
             return None
         with staging(self.mongo_conn_id, self.dataset) as state, broker(self.redis_conn_id, run) as queue:
-            client = hook.client(stream, state, connections=self.connections_or_none, share=(worker, workers))
+            client = hook.client(
+                stream,
+                state,
+                connections=self.connections_or_none,
+                share=(worker, workers),
+                reserved=self.reserved(context),
+            )
             feed = BrokerFeed(
                 queue, state, run, f"worker-{worker}", idle_s=self.idle_s, claim_after_s=self.claim_after_s
             )

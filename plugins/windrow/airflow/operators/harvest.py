@@ -46,7 +46,9 @@ class HarvestOperator(HarvestStep):
         """
         stream = self.stream
         with staging(self.mongo_conn_id, self.dataset) as state:
-            client = ApiHook(self.conn_id).client(stream, state, connections=self.connections_or_none)
+            client = ApiHook(self.conn_id).client(
+                stream, state, connections=self.connections_or_none, reserved=self.reserved(context)
+            )
             feed = PlanFeed(state, state.plan(self.run_of(context)))
             self._harvester = Harvester(client, state, feed, stream.records, next_page=stream.next_page)
             try:

@@ -72,7 +72,7 @@ class PlanOperator(HarvestStep):
                 self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
             except PlanMissing:
                 state.note(run, _SCOPE, dict(scope))
-                client = ApiHook(self.conn_id).client(self.stream, state)
+                client = ApiHook(self.conn_id).client(self.stream, state, reserved=self.reserved(context))
                 discovery = self.discovery(client, state, run)
                 try:
                     plan = asyncio.run(_plan(client, discovery, request))
