@@ -34,6 +34,7 @@ from tests.e2e.system import Dag, System, celery_worker, until
 from tests.shared_cloud import SharedCloud, session_folder
 from windrow.redact import STARS
 
+pytestmark = pytest.mark.timeout(1500)  # the first test waits for all others, and has all the runs
 RUN = uuid.uuid4().hex[:8]
 """What is in the id of each run of this module."""
 ENDED = {"failed", "up_for_retry"}
