@@ -24,6 +24,7 @@ SHARING = {
 FIRST = (
     *("e2e/test_spotify.py", "integration/test_github.py", "e2e/test_youtube.py", "e2e/test_github.py"),
     *("e2e/test_titanic.py", "ui/", "e2e/test_x_posts.py", "local_cloud/test_leftovers.py"),
+    *("e2e/test_celery.py", "e2e/test_secrets.py"),  # the second waits for all others of the e2e
     *("integration/test_publisher.py", "integration/test_sql_youtube.py", "local_cloud/test_airflow.py", "faults/"),
 )
 """The longest, in the order in which workers take them: begun last, one of them would run alone at the end.

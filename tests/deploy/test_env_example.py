@@ -163,7 +163,7 @@ def test_there_are_examples_of_all_connections() -> None:
     kinds = ("google_cloud_platform", "mongo", "http", "redis", "aws", "smtp")
     counts = [len(of_type(conn_type)) for conn_type in kinds]
 
-    assert counts == [5, 3, 12, 2, 2, 1]
+    assert counts == [5, 3, 13, 2, 2, 1]
     assert sum(counts) == len(list(examples()))
 
 

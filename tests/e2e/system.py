@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,6 +29,26 @@ def executors(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CELERY__BROKER_URL": f"{airflow_env.redis_url(settings)}/1",
         "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
     }
+
+
+@contextmanager
+def celery_worker(
+    settings: Settings, name: str, *, concurrency: int = 1, environ: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run a Celery worker until the block ends. `environ` is added to what every process of Airflow has."""
+    command = [sys.executable, "-m", "airflow", "celery", "worker", "--concurrency", str(concurrency)]
+    with (settings.var / "log" / f"celery-{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--skip-serve-logs", "--celery-hostname", f"{name}@%h"],
+            env=airflow_env.airflow_environment(settings, os.environ) | executors(settings) | dict(environ or {}),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 PATIENCE_S = 5
@@ -101,6 +125,11 @@ class Dag:
 
     def trigger(self, **conf: Any) -> str:
         return self.system.airflow.trigger(self.dag_id, conf)
+
+    def trigger_as(self, run_id: str, **conf: Any) -> None:
+        """Trigger a run of this id."""
+        new = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        self.system.airflow.call("POST", f"/dags/{self.dag_id}/dagRuns", new)
 
     def wait(self, run_id: str) -> str:
         return self.system.airflow.wait(self.dag_id, run_id, limit_s=LIMIT_S)

@@ -3,44 +3,21 @@
 The scheduler hands every task of this run to Celery, through the Redis that also holds the users.
 """
 
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import pytest
 from pymongo import MongoClient
 
-from local_cloud import airflow_env
 from local_cloud.apis.github.world import LISTS, make_world
-from local_cloud.settings import Settings
 from tests.e2e.celery_policy.celery_policy import CELERY_RUN
-from tests.e2e.system import Dag, System, executors
+from tests.e2e.system import Dag, System, celery_worker
 
 WORKERS = 3
 """One for `discover`, and one for each `fetch`: none runs two tasks at a time."""
 REPOSITORY = "globex/sluice"
-
-
-@contextmanager
-def worker(settings: Settings, number: int) -> Iterator[None]:
-    """Run a Celery worker until the block ends; it takes one task at a time."""
-    command = [sys.executable, "-m", "airflow", "celery", "worker", "--concurrency", "1", "--skip-serve-logs"]
-    with (settings.var / "log" / f"celery-{number}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--celery-hostname", f"worker-{number}@%h"],
-            env=airflow_env.airflow_environment(settings, os.environ) | executors(settings),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +26,7 @@ def github(system: System) -> Iterator[Dag]:
     dag.system.reset()
     with ExitStack() as stack:
         for number in range(WORKERS):
-            stack.enter_context(worker(system.settings, number))
+            stack.enter_context(celery_worker(system.settings, f"worker-{number}"))
         yield dag
     dag.system.reset()
 
@@ -60,9 +37,7 @@ def test_workers_share_the_users_and_nobody_is_asked_for_twice(github: Dag) -> N
     github.system.faults(latency_ms=400)  # long enough for both to be at it
 
     run_id = f"{CELERY_RUN}{uuid.uuid4().hex}"
-    conf = {"repositories": [REPOSITORY], "workers": 2, "connections": 4}
-    new = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-    github.system.airflow.call("POST", f"/dags/{github.dag_id}/dagRuns", new)
+    github.trigger_as(run_id, repositories=[REPOSITORY], workers=2, connections=4)
     state = github.wait(run_id)
 
     assert {task["executor"] for task in github.tasks(run_id).values()} == {"CeleryExecutor"}

@@ -15,7 +15,7 @@ import pytest
 
 from windrow.http.auth import Auth, NoAuth, StaticToken
 from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
-from windrow.http.client import Client, Limits, StreamRefused
+from windrow.http.client import Client, Limits, Reader, StreamRefused
 from windrow.http.oauth import ClientCredentials
 from windrow.model.answer import LARGEST, Answer, Rejected
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, WindrowError
@@ -62,13 +62,23 @@ def limits(**changes: Any) -> Limits:
     return Limits(**{"timeout_s": 3.0, "patience_s": 1.0, "backoff": Backoff(0.001, 0.002, 2)} | changes)
 
 
-def ask(url: str, auth: Auth | None = None, *, owner_only: Collection[str] = (), **changes: Any) -> Answer | Rejected:
+def ask(
+    url: str,
+    auth: Auth | None = None,
+    *,
+    owner_only: Collection[str] = (),
+    read: Reader = lambda *_: None,
+    **changes: Any,
+) -> Answer | Rejected:
     async def asking() -> Answer | Rejected:
         bounds = limits(**changes)
         async with Client(url, auth or NoAuth(), name="shop", limits=bounds, owner_only=owner_only) as client:
-            return await client.ask(QUERY, lambda *_: None)
+            return await client.ask(QUERY, read)
 
     return asyncio.run(asking())
+
+
+STREAM_TOKEN = "t0ken-of-the-stream"
 
 
 def lines(url: str, silence_s: float = 0.5) -> list[bytes]:
@@ -76,7 +86,7 @@ def lines(url: str, silence_s: float = 0.5) -> list[bytes]:
     found: list[bytes] = []
 
     async def read() -> None:
-        async with Client(url, StaticToken("t0ken-of-the-stream"), name="shop", limits=limits()) as client:
+        async with Client(url, StaticToken(STREAM_TOKEN), name="shop", limits=limits()) as client:
             async for line in client.lines(QUERY, silence_s=silence_s, opened=lambda _: None):
                 found.append(line)
 
@@ -277,6 +287,48 @@ def test_what_signed_a_call_is_in_no_answer_and_in_no_quarantine(serve):
 
     assert isinstance(settled, Answer)
     assert settled.body == '{"headers": {"authorization": "Bearer ***"}, "n": 12345678901234567890123}'
+
+
+def test_what_signed_a_call_is_in_no_header_that_is_kept_or_told(serve, caplog: pytest.LogCaptureFixture):
+    token = "windrow-token/+abc=0123456789"
+    link = b'Retry-After: %b\r\nLink: </items?page=2&token=%b>; rel="next"\r\n' % (token.encode(), token.encode())
+
+    settled = ask(serve(lambda wire: wire.sendall(HEAD + link + b"Content-Length: 2\r\n\r\n{}")), StaticToken(token))
+
+    assert isinstance(settled, Answer)
+    assert settled.next_link == "/items?page=2&token=***"
+    assert "sends Retry-After '***'" in caplog.text
+
+
+def test_what_signed_a_call_is_in_no_reason_of_the_quarantine(serve):
+    token = "windrow-token/+abc=0123456789"
+    head = b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/?token=%b\r\nContent-Length: 0\r\n\r\n" % token.encode()
+    settled = ask(serve(lambda wire: wire.sendall(head)), StaticToken(token))
+    assert isinstance(settled, Rejected)
+    assert "http://elsewhere/?token=***" in settled.reason
+
+
+def test_no_reader_is_given_what_signed_a_call(serve):
+    """It could cut a part out of it for its message, which would not be known again."""
+    token = "windrow-token/+abc=0123456789"
+    body = b'{"echo": "%b"}' % token.encode()
+    url = serve(lambda link: link.sendall(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)))
+    given: list[object] = []
+    ask(url, StaticToken(token), read=lambda _, parsed: given.append(parsed))
+    assert given == [{"echo": "***"}]
+
+
+def test_what_opened_a_stream_is_in_no_line_of_it(serve):
+    told = b'{"text": "Bearer %b \xff"}\r\n' % STREAM_TOKEN.encode()
+    url = serve(lambda link: link.sendall(CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(told), told)))
+    assert lines(url) == [b'{"text": "Bearer *** \xff"}']
+
+
+def test_what_opened_a_stream_is_in_no_line_that_has_no_end(serve):
+    with pytest.raises(LineTooLong) as told:
+        lines(serve(endless(CHUNKED, STREAM_TOKEN.encode() + b" " * 100_000)), silence_s=20)
+    assert told.value.beginning.startswith(b"***   ")
+    assert STREAM_TOKEN.encode() not in told.value.beginning
 
 
 def test_a_token_endpoint_that_echoes_its_form_tells_no_secret(serve):

@@ -17,11 +17,12 @@ from typing import Self
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 from yarl import URL
 
 from windrow.http import bounds
 from windrow.http.auth import Auth
-from windrow.http.bounds import LARGEST_ASIDE
+from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
 from windrow.http.conditional import Kept, Revisits
 from windrow.http.ledger import Ledger
 from windrow.http.pacing import Pace
@@ -37,7 +38,7 @@ from windrow.model.errors import (
 )
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
 from windrow.model.query import Query
-from windrow.model.redact import blot, blot_sent, without
+from windrow.model.redact import blot, blot_body, blot_sent, without
 from windrow.model.response import Response
 
 log = logging.getLogger(__name__)
@@ -222,7 +223,10 @@ class Client:
                     raise StreamRefused(self.name, response, self._policy.judge(response))
                 opened(got.headers)
                 async for line in bounds.lines(got.content.readany, silence_s, self.name):
-                    yield line
+                    yield blot_body(line, signature.values())
+        except LineTooLong as error:
+            error.beginning = blot_body(error.beginning, signature.values())
+            raise
         except _BROKEN as error:
             self.events["no_answer"] += 1
             raise ApiUnreachable(
@@ -251,10 +255,11 @@ class Client:
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
-        response = await self._send(query, url, {**conditions, **signature} if conditions else signature)
+        came = await self._send(query, url, {**conditions, **signature} if conditions else signature)
+        response = _without_echo(replace(came, signature=signature))
         self._auth.learned(signature, response, query)
         self._report_pause(response)
-        return replace(response, signature=signature)
+        return response
 
     def _report_pause(self, response: Response) -> None:
         """Say once that the API asks for a pause that nobody can wait for."""
@@ -264,7 +269,7 @@ class Client:
             if self.events["strange_pauses"] == 1:
                 log.warning(
                     "The API %r sends Retry-After %.40r, which is no time within a year: our own pauses hold instead.",
-                    *(self.name, told),
+                    *(self.name, blot(told)),
                 )
 
     def _redirected(self, query: Query, response: Response, way: Sequence[URL]) -> URL:
@@ -512,13 +517,18 @@ def _settled(query: Query, outcome: Outcome, response: Response, next_link: str 
 
 
 def _text(response: Response) -> str:
-    """Decode a body. JSON that parsed is UTF-8; anything else keeps its odd bytes as escapes.
-
-    What signed the call is blotted out of it: an API may echo what it was sent.
-    """
+    """Decode a body. JSON that parsed is UTF-8; anything else keeps its odd bytes as escapes."""
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-    text = decoder.decode(response.body, final=not response.cut)  # no half character at the end
-    return blot_sent(text, response.signature.values())
+    return decoder.decode(response.body, final=not response.cut)  # no half character at the end
+
+
+def _without_echo(response: Response) -> Response:
+    """Take what signed a call out of its answer, body and headers: an API may echo what it was sent."""
+    sent, headers = response.signature.values(), response.headers
+    told = "\n".join(headers.values())
+    if blot_sent(told, sent) != told:
+        headers = CIMultiDict((name, blot_sent(value, sent)) for name, value in headers.items())
+    return replace(response, body=blot_body(response.body, sent), headers=headers)
 
 
 def _describe(error: Exception) -> str:

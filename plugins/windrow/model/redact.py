@@ -1,8 +1,9 @@
 """What may leave the process: texts in which no secret is left, however it is spelled.
 
 Whoever holds a secret tells it to `know`: token flows, and the hooks that read connections. Whatever leaves is passed
-through `blot`: the messages of all errors, what an API said, alerts. Bodies that are stored are passed through
-`blot_sent` instead: they lose nothing but the credentials that were sent for them, as an API may echo its headers.
+through `blot`: the messages of all errors, what an API said, alerts. Answers and lines of a stream lose nothing but the
+credentials that were sent for them, as an API may echo its headers: `blot_sent` and `blot_body` take these out when
+they arrive, before anybody reads, cuts or stores a part of them.
 """
 
 import base64
@@ -72,6 +73,13 @@ def blot_sent(text: str, headers: Iterable[str]) -> str:
         for word in header.split()[-1:]:  # "Bearer TOKEN"
             text = (_known.get(word) or Secret(word)).blot(text) if len(word) >= SHORTEST else text
     return text
+
+
+def blot_body(body: bytes, headers: Iterable[str]) -> bytes:
+    """Do the same with bytes; those that are no UTF-8 stay as they are."""
+    text = body.decode("utf-8", "surrogateescape")
+    left = blot_sent(text, headers)
+    return body if left == text else left.encode("utf-8", "surrogateescape")
 
 
 def _forms(text: str) -> list[str]:
