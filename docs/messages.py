@@ -1,7 +1,7 @@
 """List what users may read, a line each with its place: `make messages` writes build/messages.txt.
 
-It finds the texts of errors with their advice, log lines, and the titles and descriptions of params. Values that are put in
-are shown as `{name}`.
+It finds the texts of errors with their advice, log lines, and the titles and descriptions of params. A value that is
+put in is shown as `{name}`.
 """
 
 import ast
