@@ -6,13 +6,13 @@ from typing import Any
 
 from windrow.http.ledger import Ledger
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.store.staging import Staging, opened
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 QUOTAS = {
-    Quota("cheap", Window.PACIFIC_DAY, 100, ("/",)): 1,
-    Quota("dear", Window.PACIFIC_DAY, 1_000, ("/",)): 7,
+    Quota("cheap", Period.PACIFIC_DAY, 100, ("/",)): 1,
+    Quota("dear", Period.PACIFIC_DAY, 1_000, ("/",)): 7,
 }
 """With what a call costs."""
 

@@ -27,7 +27,7 @@ from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.store.staging import Staging
 
 RUN = Run("ships", "scheduled__2026-01-01T00:00:00+00:00")
@@ -484,15 +484,15 @@ def test_what_version_0_1_wrote_counts_in_its_window(staging: Staging) -> None:
         staging._replace("windrow_quotas", found)
 
     wrote(ITEMS, one=40, another=25)
-    assert asyncio.run(take(ledger(staging, Quota("items", Window.PACIFIC_DAY, 100, ("/",))), 100)) == 35
+    assert asyncio.run(take(ledger(staging, Quota("items", Period.PACIFIC_DAY, 100, ("/",))), 100)) == 35
     wrote(ITEMS, spent=0)
-    assert asyncio.run(take(ledger(staging, Quota("items", Window.PACIFIC_DAY, 200, ("/",))), 100)) == 0
+    assert asyncio.run(take(ledger(staging, Quota("items", Period.PACIFIC_DAY, 200, ("/",))), 100)) == 0
     wrote("me|items|closed", spent=int(NOON.timestamp()))
     assert staging.quota_page("me|items|closed") == Page(0, 0, NOON)
 
 
 def test_a_window_that_is_spent_is_spent_for_every_client(staging: Staging) -> None:
-    quota = Quota("items", Window.PACIFIC_DAY, 1_000, ("/",))
+    quota = Quota("items", Period.PACIFIC_DAY, 1_000, ("/",))
     first, second, other = (ledger(staging, quota, account) for account in ("me", "me", "you"))
 
     async def scenario() -> tuple[float, float, float]:

@@ -20,7 +20,7 @@ from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.model.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, Complaint, on
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.model.response import Response
 
 QUICK = Backoff(base_s=0.001, cap_s=0.002, attempts=3)
@@ -383,7 +383,7 @@ POLICY = HTTP_POLICY.preceded_by(
     on(403, Action.QUOTA_EXHAUSTED, "the day is over", reason="spent"), complaint=complaint
 )
 OVER = Reply({"error": "quota"}, 403)
-DAILY = Quota("items", Window.PACIFIC_DAY, 1_000, ("/items",))
+DAILY = Quota("items", Period.PACIFIC_DAY, 1_000, ("/items",))
 NOON = datetime(2026, 6, 15, 19, tzinfo=UTC)
 HALF_A_DAY_S = 12 * 3600
 
@@ -485,7 +485,7 @@ def test_a_quota_that_is_full_again_soon_is_waited_for_in_place(api: ScriptedApi
     """The minute ends a moment from now, as the ledger's clock sees it."""
     now = [NOON.replace(second=59, microsecond=900_000)]
     book = MemoryBook()
-    minute = Quota("fast", Window.MINUTE, 2, ("/items",))
+    minute = Quota("fast", Period.MINUTE, 2, ("/items",))
     one = Ledger(book, [minute], account="me", clock=lambda: now[0])
 
     async def ask() -> list[Answer | Rejected]:
@@ -507,7 +507,7 @@ def test_a_quota_that_is_full_again_soon_is_waited_for_in_place(api: ScriptedApi
 
 
 def test_one_that_is_full_again_late_is_not_waited_for_and_named(api: ScriptedApi):
-    one = ledger(MemoryBook(), Quota("items", Window.PACIFIC_DAY, 10, ("/items",)))
+    one = ledger(MemoryBook(), Quota("items", Period.PACIFIC_DAY, 10, ("/items",)))
     dear = Query.of("/items", cost=10)
 
     async def ask() -> None:

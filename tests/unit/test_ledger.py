@@ -13,7 +13,7 @@ from tests.unit.books import MemoryBook
 from windrow.http.ledger import Ledger, Page
 from windrow.model.errors import Misconfigured, StagingUnavailable
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 NOON = datetime(2026, 6, 15, 19, tzinfo=UTC)
@@ -60,7 +60,7 @@ class WatchedBook(MemoryBook):
 
 
 def daily(units: int | None, *paths: str, name: str = "items") -> Quota:
-    return Quota(name, Window.PACIFIC_DAY, units, paths or ("/",))
+    return Quota(name, Period.PACIFIC_DAY, units, paths or ("/",))
 
 
 def ledger(
@@ -89,6 +89,13 @@ def test_a_quota_gives_what_it_has_and_then_says_how_long_to_wait():
     one = ledger(MemoryBook(), daily(7))
     assert taken(one, 10) == 7
     assert asyncio.run(one.take(ITEM)) == (MIDNIGHT - NOON).total_seconds()
+
+
+def test_a_reserved_share_is_left_to_others():
+    book = MemoryBook()
+    backfill = Ledger(book, (daily(1_000),), account="me", reserved=0.3, clock=Clock())
+    assert taken(backfill, 1_100) == 700
+    assert taken(ledger(book, daily(1_000)), 1_100) == 300, "a scheduled run has the rest"
 
 
 def test_a_wait_is_never_nothing():
@@ -379,7 +386,7 @@ def test_other_accounts_have_quotas_of_their_own():
 def test_giving_back_one_quota_leaves_the_others_alone():
     """A minute ends while another quota of the same client is being used: its block must stay as it is."""
     clock, book = Clock(), WatchedBook()
-    fast = Quota("fast", Window.MINUTE, 60, ("/fast",))
+    fast = Quota("fast", Period.MINUTE, 60, ("/fast",))
     one = ledger(book, fast, daily(1_000, "/items"), clock=clock)
     taken(one, 10)
     taken(one, 1, Query.of("/fast"))
@@ -495,14 +502,14 @@ def test_it_is_written_down_once():
 @pytest.mark.parametrize(
     ("window", "after_s", "wait_s"),
     [
-        (Window.PACIFIC_DAY, 0.5, 299.5),
-        (Window.PACIFIC_DAY, 299, 1),
-        (Window.HOUR, 10, 290),
-        (Window.MINUTE, 1, 4),
+        (Period.PACIFIC_DAY, 0.5, 299.5),
+        (Period.PACIFIC_DAY, 299, 1),
+        (Period.HOUR, 10, 290),
+        (Period.MINUTE, 1, 4),
     ],
 )
 def test_right_after_a_window_began_the_api_is_asked_again_before_it_is_given_up(
-    window: Window, after_s: float, wait_s: float
+    window: Period, after_s: float, wait_s: float
 ):
     """The refusal may be about a call of the window before: believed, it would cost the whole new one."""
     start, end = window.bounds(NOON + timedelta(days=1))

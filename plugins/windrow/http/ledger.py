@@ -10,6 +10,7 @@ it, so it knows what is left. What is given back is one more block, with units b
 
 import asyncio
 import logging
+import math
 import os
 import socket
 import uuid
@@ -91,14 +92,22 @@ class Ledger:
     """The quotas of one account with an API. Make one for each client; the book is what they share.
 
     :param account: whom the API counts the calls for, such as a client id.
+    :param reserved: share of each quota that is left to others, from 0 to 1.
     :param clock: tells the present instant.
     """
 
     def __init__(
-        self, book: Book, quotas: Sequence[Quota], *, account: str, clock: Callable[[], datetime] = _now
+        self,
+        book: Book,
+        quotas: Sequence[Quota],
+        *,
+        account: str,
+        reserved: float = 0.0,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self._book = book
         self._account = account
+        self._reserved = reserved
         self._clock = clock
         self._accounts = [_Account(quota) for quota in quotas]
         self._process = f"{socket.gethostname()}|{os.getpid()}"
@@ -187,7 +196,7 @@ class Ledger:
         """Begin a new window if it is time, and reserve what a query costs if it is not reserved. One at a time."""
         now, quota = self._clock(), account.quota
         if now >= account.ends_at:
-            account.starts_at, account.ends_at = quota.window.bounds(now)
+            account.starts_at, account.ends_at = quota.period.bounds(now)
             account.window = self._window(account, account.starts_at)
             account.reserved = account.used = 0
             account.spent = False
@@ -221,7 +230,7 @@ class Ledger:
                 return None
             if units is None:
                 return account.used + 1_000_000  # only to look at the book again now and then
-            free = units - page.taken
+            free = units - math.ceil(units * self._reserved) - page.taken
             if free < cost:
                 return account.reserved
             block = max(cost, min(max(_BLOCK, units // 100), free // 10))

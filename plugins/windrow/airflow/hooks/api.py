@@ -97,7 +97,9 @@ class ApiHook(BaseHook):
             name=self.conn_id,
             limits=limits,
             policy=stream.policy,
-            ledger=Ledger(state, quotas, account=connection.login or self.conn_id) if quotas else None,
+            ledger=Ledger(state, quotas, account=connection.login or self.conn_id, reserved=reserved)
+            if quotas
+            else None,
             headers=stream.headers,
             origins=self._origins(extra),
             owner_only=stream.owner_only,

@@ -11,7 +11,7 @@ from windrow.model.answer import Answer
 from windrow.model.errors import QueryRefused, RateLimited
 from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.model.response import Response
 
 _A_MOMENT_S = 60.0
@@ -34,7 +34,7 @@ POLICY = HTTP_POLICY.preceded_by(
     complaint=_complaint,
 )
 QUOTAS = tuple(
-    Quota(f"spotify.{name}", Window.MINUTE, None, paths)
+    Quota(f"spotify.{name}", Period.MINUTE, None, paths)
     for name, paths in (
         ("top-tracks", ("/artists/*/top-tracks",)),
         ("artist-albums", ("/artists/*/albums",)),
