@@ -729,7 +729,7 @@ def test_a_mongodb_that_stays_away_ends_the_harvest_and_no_more_than_the_window_
         done = asyncio.run(killed(staging, plan))
         assert time.monotonic() - began < 10
         assert type(done.error) is StagingUnavailable
-        assert "What was staged before is safe" in str(done.error)
+        assert "Data staged earlier is safe" in str(done.error)
         del done  # its traceback holds the tasks; asyncio complains, when it deletes one, that nobody saw its end
         gc.collect()
         assert [record for record in caplog.records if record.name == "asyncio"] == []

@@ -192,9 +192,9 @@ def unused_port() -> int:
     ("changes", "said"),
     [
         ({"host": ""}, "has no host"),
-        ({"password": ""}, "lacks a login or a password"),
-        ({"extra": {"tokenpath": "/oauth/token"}}, "unknown extra fields"),
-        ({"extra": {"connections": "many"}}, "connections = 'many'"),
+        ({"password": ""}, "no login or no password"),
+        ({"extra": {"tokenpath": "/oauth/token"}}, "unknown fields in its extra"),
+        ({"extra": {"connections": "many"}}, "'connections' in its extra: 'many'"),
     ],
 )
 def test_a_connection_that_cannot_be_used_is_told(connect, context, changes, said):
@@ -205,10 +205,10 @@ def test_a_connection_that_cannot_be_used_is_told(connect, context, changes, sai
 
 def test_connections_that_are_missing_are_told(connect, context, monkeypatch):
     monkeypatch.delenv("AIRFLOW_CONN_TITANIC")
-    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'titanic'"):
+    with pytest.raises(ConnectionUnusable, match="Airflow connection 'titanic' does not exist"):
         in_dag(PlanOperator).execute(context)
     monkeypatch.delenv("AIRFLOW_CONN_MONGO_DEFAULT")
-    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'mongo_default'"):
+    with pytest.raises(ConnectionUnusable, match="Airflow connection 'mongo_default' does not exist"):
         in_dag(PlanOperator).execute(context)
 
 

@@ -529,7 +529,7 @@ def test_a_server_that_is_not_there_is_a_clear_error_in_time_and_shows_no_passwo
 
     with (
         MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=300) as client,
-        pytest.raises(StagingUnavailable, match="Check that it runs") as caught,
+        pytest.raises(StagingUnavailable, match="Check that MongoDB is running") as caught,
     ):
         Staging(client, "any").prepare("ships")
 
