@@ -134,7 +134,7 @@ def test_an_answer_that_stays_unreadable_goes_into_the_quarantine_at_the_third_d
     ]
     assert before == []
     assert (chunk, rejected.query, rejected.status) == (call.chunk, call.query, 200)
-    assert "no JSON" in rejected.reason
+    assert "invalid JSON" in rejected.reason
     assert asked(api) == 3
     assert function.lines()[-1]["severity"] == "ERROR"
 
@@ -353,7 +353,7 @@ def test_wrong_credentials_are_told_and_tried_again(
 
     assert (reply.status, reply.outcome) == (500, "credentials rejected")
     assert line["severity"] == "ERROR"
-    assert "turns the credentials down" in line["reason"]
+    assert "rejected the credentials" in line["reason"]
     assert asked(api) == 0
     assert "wrong-secret-of-the-test" not in said
 

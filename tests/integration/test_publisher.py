@@ -199,7 +199,7 @@ def test_lines_of_every_kind_have_a_clear_outcome(desk: Desk) -> None:
     assert (state["posts"], state["deletions"], state["repeated"]) == (3, 1, 1)
     reasons = [rejected.reason for _, rejected in desk.staging.quarantined(RUN)]
     assert sorted(reasons)[0] == "field 'text' is missing"
-    assert sorted(reasons)[1].startswith("no JSON")
+    assert sorted(reasons)[1].startswith("invalid JSON")
 
 
 def test_a_line_that_is_too_long_goes_into_the_quarantine_and_the_stream_is_opened_again(desk: Desk) -> None:

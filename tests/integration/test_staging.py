@@ -53,7 +53,7 @@ def answer(query: Query, body: str = "{}", outcome: Outcome = Outcome.ANSWERED) 
     return Answer(query, outcome, 200 if outcome is Outcome.ANSWERED else 404, body, MOMENT)
 
 
-def rejected(query: Query, reason: str = "no JSON") -> Rejected:
+def rejected(query: Query, reason: str = "invalid JSON") -> Rejected:
     return Rejected(query, 200, "<html>", reason, MOMENT)
 
 

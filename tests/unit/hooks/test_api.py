@@ -335,7 +335,7 @@ def test_a_connection_without_tokens_has_no_pool(connect: Any):
         ({"tokens": [{"token": POOLED, "owner": 7}]}, "invalid token 1 of 1"),
         ({"tokens": [f"{POOLED}\r\nX: y"]}, "invalid token 1 of 1"),
         ({"tokens": [{"token": POOLED, "owner": "a", "more": 1}]}, "invalid token 1 of 1"),
-        ({"tokens": [POOLED], "points_per_minute": 0}, "per_minute cannot be 0"),
+        ({"tokens": [POOLED], "points_per_minute": 0}, r"invalid value for 'per_minute': 0"),
     ],
 )
 def test_a_pool_that_cannot_be_used(connect: Any, extra: dict[str, Any], words: str):

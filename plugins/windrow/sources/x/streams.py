@@ -175,7 +175,7 @@ class Posts(Stream):
         try:
             said = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise Unreadable(f"no JSON: {error}") from None
+            raise Unreadable(f"invalid JSON: {error}") from None
         if not isinstance(said, Mapping):
             raise Unreadable("a line should be a JSON object")
         if "delete" in said:

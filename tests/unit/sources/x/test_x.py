@@ -100,7 +100,7 @@ def test_errors_beside_a_post_are_about_what_it_refers_to():
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b'{"data": {"id"', "no JSON"),
+        (b'{"data": {"id"', "invalid JSON"),
         (b"[]", "JSON object"),
         (b'{"meta": {}}', "data, errors or delete"),
         (b'{"data": {"id": "5"}}', "'text' is missing"),
@@ -109,7 +109,7 @@ def test_errors_beside_a_post_are_about_what_it_refers_to():
         (b'{"data": {"id": "abc", "text": "t"}}', "no id of a post"),
         (b'{"data": {"id": "-1", "text": "t"}}', "no id of a post"),
         (b'{"data": {"id": "99999999999999999999", "text": "t"}}', "no id of a post"),
-        (b'{"data": {"id": "5", "text": "t", "author_id": 7}}', "'author_id' should be STRING"),
+        (b'{"data": {"id": "5", "text": "t", "author_id": 7}}', "'author_id' must be STRING"),
         (b'{"delete": {}}', "'id' is missing"),
     ],
 )

@@ -13,8 +13,8 @@ CREATE TABLE IF NOT EXISTS titanic.passengers (
   fare FLOAT64 OPTIONS (description = 'Fare in pounds of 1912.'),
   cabin STRING OPTIONS (description = 'Cabin or cabins; null where unknown.'),
   embarked STRING OPTIONS (description = 'Port: C Cherbourg, Q Queenstown, S Southampton.'),
-  _extra STRING OPTIONS (description = 'Fields of the answer that the contract does not know, as JSON.'),
-  _key STRING NOT NULL OPTIONS (description = 'Key of the query whose answer this record came from.'),
+  _extra STRING OPTIONS (description = 'Fields of the answer that are not in the contract, as JSON.'),
+  _key STRING NOT NULL OPTIONS (description = 'Key of the query that returned this record.'),
   _fetched_at TIMESTAMP NOT NULL OPTIONS (description = 'When the answer arrived.'),
   _run_id STRING NOT NULL OPTIONS (description = 'Airflow run that fetched it.')
 )

@@ -13,8 +13,8 @@ CREATE TABLE IF NOT EXISTS x.posts (
   reply_to STRING OPTIONS (description = 'Id of the post that this one answers.'),
   edit_of STRING OPTIONS (description = 'Id of the version that this one replaces.'),
   deleted_at TIMESTAMP OPTIONS (description = 'When we learned that the post is deleted.'),
-  _extra STRING OPTIONS (description = 'Fields of the answer that the contract does not know, as JSON.'),
-  _key STRING NOT NULL OPTIONS (description = 'Key of the query whose answer this record came from.'),
+  _extra STRING OPTIONS (description = 'Fields of the answer that are not in the contract, as JSON.'),
+  _key STRING NOT NULL OPTIONS (description = 'Key of the query that returned this record.'),
   _fetched_at TIMESTAMP NOT NULL OPTIONS (description = 'When the answer arrived.'),
   _run_id STRING NOT NULL OPTIONS (description = 'Airflow run that fetched it.')
 )
