@@ -230,8 +230,8 @@ QUERY = [KEY, "/get_user_by_name", [["name", "x"]], 1]
         ({"chunk": "0"}, "wrong type"),
         ({"chunk": None}, "wrong type"),
         ({"query": [KEY]}, "values to unpack"),
-        ({"query": [KEY, "http://127.0.0.1:1/x", [], 1]}, "not a path"),
-        ({"query": [KEY, "/http://127.0.0.1:1/x", [], 1]}, "not a path"),
+        ({"query": [KEY, "http://127.0.0.1:1/x", [], 1]}, "must be below the API"),
+        ({"query": [KEY, "/http://127.0.0.1:1/x", [], 1]}, "must be below the API"),
         ({"query": [KEY, "/x", [["name", 7]], 1]}, "parameters"),
     ],
 )
@@ -275,7 +275,7 @@ def header(kind: str, issuer: Issuer) -> dict[str, str]:
     unsigned = good.rpartition(".")[0]
     others = issuer.token(email="eve@example.com")
     return {
-        "no token": {},
+        "the token is invalid": {},
         "other scheme": {"Authorization": f"Basic {good}"},
         "garbage": {"Authorization": "Bearer not-a-token-at-all"},
         "other audience": bearer(issuer.token(aud="https://elsewhere.example.com")),
@@ -298,9 +298,9 @@ def bearer(token: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("kind", "status", "reason"),
     [
-        ("no token", 401, "no bearer token"),
+        ("the token is invalid", 401, "no bearer token"),
         ("other scheme", 401, "no bearer token"),
-        ("garbage", 401, "no token"),
+        ("garbage", 401, "the token is invalid"),
         ("other audience", 401, AUDIENCE),
         ("no audience", 401, AUDIENCE),
         ("expired", 401, "expired"),
@@ -310,7 +310,7 @@ def bearer(token: str) -> dict[str, str]:
         ("other account", 403, "eve@example.com"),
         ("no account", 403, "None"),
         ("unverified account", 403, "may call"),
-        ("other issuer", 403, "not by Google"),
+        ("other issuer", 403, "not Google"),
     ],
 )
 def test_nobody_but_the_queue_gets_anything_done(

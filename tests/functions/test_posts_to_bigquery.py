@@ -133,7 +133,7 @@ def test_posts_that_come_at_once_go_in_few_calls(tables: bigquery.Client, posts:
         (b"no json", "invalid JSON"),
         (b"{}", "'post_id' is missing"),
         (b'{"post_id": "1", "surprise": 1}', "surprise"),
-        (message(1, text=None), "without a text"),
+        (message(1, text=None), "has no text"),
     ],
 )
 def test_a_message_that_is_none_is_refused_and_told(posts: Function, data: bytes, reason: str) -> None:

@@ -72,7 +72,7 @@ def _problem(call: Call) -> str:
     if not isinstance(query.key, str) or not query.key:
         return "the query has no key"
     if not isinstance(query.path, str) or not _PATH.fullmatch(query.path):
-        return f"the path of the query is invalid: {query.path!r:.100}"
+        return f"the path of the query must be below the API, like /items, not {query.path!r:.100}"
     if not all(isinstance(name, str) and isinstance(value, str) for name, value in query.params):
         return "all parameters of the query must be strings"
     return ""
