@@ -227,7 +227,7 @@ def test_a_message_that_no_load_or_audit_would_pass_does_not_stop_the_others(ben
 def test_a_batch_of_nothing_that_can_be_read_is_skipped_and_let_go(bench, task):
     bench.publish("no json")
 
-    with pytest.raises(AirflowSkipException, match="None of .* could be read"):
+    with pytest.raises(AirflowSkipException, match=r"None of .* could be read"):
         task.pull()
 
     assert bench.report()["acknowledged"] == 1
