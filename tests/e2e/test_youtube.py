@@ -129,63 +129,87 @@ def test_late_figures_fill_in_through_the_trailing_week(youtube):
     assert youtube.receipt(run_id)["watermark"] == max(day for _, day in after).isoformat()
 
 
-def test_two_years_are_200_reports_and_their_marts_add_up(youtube):
-    youtube.system.reset()
-    first = date(2024, 11, 20)
-    run_id, state = youtube.run(start_date=first.isoformat())
-    assert state == "success"
-    told = known(*youtube.span(run_id), pacific_day(NOW + 2 * DAY))
-    assert youtube.days() == told
-    assert len(told) > 100_000
-    assert youtube.reports() == 200
-    channel = youtube.system.rows("SELECT SUM(views) AS views, COUNT(*) AS days FROM youtube.channel_days")
-    assert channel == [{"views": sum(told.values()), "days": len({day for _, day in told})}]
-    (curve,) = youtube.system.rows(
-        "SELECT COUNT(*) AS days, MIN(age_days) AS youngest, MAX(share_so_far) AS all_of_it FROM youtube.lifetime_curve"
-    )
-    assert curve == {"days": len(told), "youngest": 0, "all_of_it": 1.0}
-    movers = youtube.system.rows("SELECT * FROM youtube.top_movers ORDER BY place")
-    changes = [abs(row["change"]) for row in movers]
-    assert (len(movers), changes) == (20, sorted(changes, reverse=True))
+GONE = CHANNELS[OWN].videos[7].id
 
 
-def test_day_by_day_gives_the_same_rows(youtube):
+@pytest.fixture(scope="module")
+def day_by_day(youtube: Youtube) -> tuple[str, dict[tuple[str, date], int]]:
+    """A run over two days, a report a video and day, while a video is away; and the table before it."""
     before = youtube.days()
     youtube.system.reset()
+    youtube.simulate(vanished=[GONE])
     first = pacific_day(NOW) - 5 * DAY
     run_id, state = youtube.run(start_date=first.isoformat(), end_date=(first + DAY).isoformat(), granularity="day")
-    assert state == "success"
-    assert youtube.reports() == 2 * 200
-    assert youtube.days() == before
-    assert youtube.receipt(run_id)["planned"] == 2 * 200
-
-
-def test_a_video_that_vanished_and_days_that_are_missing_are_told(youtube):
-    gone = CHANNELS[OWN].videos[7].id
-    youtube.simulate(vanished=[gone])
-    run_id, state = youtube.run()
     youtube.simulate(vanished=[])
     assert state == "success"
+    return run_id, before
+
+
+def test_day_by_day_gives_the_same_rows(youtube, day_by_day):
+    run_id, before = day_by_day
+    assert youtube.reports() == 2 * 200
+    assert youtube.days() == before
+    receipt = youtube.receipt(run_id)
+    assert receipt["planned"] == 2 * 200
+    fresh = f"SELECT COUNT(*) AS fresh FROM youtube.video_days WHERE _run_id = '{run_id}'"  # noqa: S608
+    assert youtube.system.rows(fresh) == [{"fresh": receipt["loaded"]}]
+    assert receipt["loaded"] > 300, "nearly all of 200 videos have both days"
+
+
+def test_a_video_that_vanished_and_days_that_are_missing_are_told(youtube, day_by_day):
+    run_id, _ = day_by_day
     receipt = youtube.receipt(run_id)
     assert receipt["videos_with_missing_days"] == 1
-    assert f"{gone} 0 of {receipt['expected_days'] - receipt['returned_days']}" in receipt["most_missing"]
+    assert f"{GONE} 0 of {receipt['expected_days'] - receipt['returned_days']}" in receipt["most_missing"]
     assert youtube.receipt(run_id, "videos.prove")["vanished"] == 1
-    (row,) = youtube.system.rows(f"SELECT available, title FROM youtube.videos WHERE video_id = '{gone}'")  # noqa: S608
-    assert (row["available"], row["title"]) == (False, VIDEOS[gone].title), "what was known of it is kept"
+    (row,) = youtube.system.rows(f"SELECT available, title FROM youtube.videos WHERE video_id = '{GONE}'")  # noqa: S608
+    assert (row["available"], row["title"]) == (False, VIDEOS[GONE].title), "what was known of it is kept"
 
 
-def test_a_used_up_quota_defers_and_the_next_run_is_whole(youtube):
+def backfill(youtube: Youtube, first: date, last: date) -> None:
+    """Create a backfill as a user does."""
+    command = [
+        *(sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", youtube.dag_id),
+        *("--from-date", f"{first}T00:00:00+00:00", "--to-date", f"{last}T23:59:59+00:00"),
+    ]
+    environment = airflow_env.airflow_environment(youtube.system.settings, os.environ)
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+
+
+def test_a_backfill_makes_its_runs(youtube):
+    before = youtube.days()
+    youtube.system.reset()
+    youtube.system.faults(latency_ms=150)  # so that harvests side by side would be seen
+    days = [NOW.date() - back * DAY for back in (6, 5)]
+    backfill(youtube, days[0], days[1])
+    path = f"/dags/{youtube.dag_id}/dagRuns?run_type=backfill"
+    runs = until(lambda: youtube.system.airflow.call("GET", path)["dag_runs"], 60)
+    assert len(runs) == 2
+    assert [youtube.wait(run["dag_run_id"]) for run in runs] == ["success", "success"]
+    asked = youtube.system.asked(REPORTS)  # a scheduled run may have come along
+    assert asked["requests"] >= 2 * 200
+    assert asked["max_in_flight"] == 16, "one harvest at a time, however many runs"
+    assert sorted(youtube.span(run["dag_run_id"]) for run in runs) == [(day - 7 * DAY, day - DAY) for day in days]
+    after = youtube.days()
+    assert after == before | known(days[0] - 7 * DAY, days[1] - DAY, pacific_day(NOW + 2 * DAY))
+    assert {key: after[key] for key in before} == before, "days that are known already stay as they are"
+    youtube.rest()
+
+
+def test_a_used_up_quota_defers_and_a_backfill_has_left_the_watermark(youtube):
     youtube.system.reset()
     used = youtube.system.admin("GET", "youtube")["units"]["analytics"]["used"]
     youtube.simulate(analytics_units=used + 120)
+    mark = max(day for _, day in youtube.days())
     run_id = youtube.trigger()
     until(lambda: youtube.tasks(run_id)["days.harvest"]["state"] == "deferred", 120)
     task = youtube.tasks(run_id)["days.harvest"]
-    asked = youtube.reports()
     assert youtube.system.asked(REPORTS)["ok"] == 120
     assert task["try_number"] == 1, "no retry is used up"
+    assert youtube.span(run_id)[0] == mark - 6 * DAY, "from the days that a backfill has read nothing is taken on"
 
-    # nobody waits until midnight here: the run is given up, the API is given more units, and the next run is whole
+    # nobody waits until midnight here: the run is given up, and the API is given more units
     youtube.simulate(analytics_units=None)
     path = f"/dags/{youtube.dag_id}/dagRuns/{run_id}"
     youtube.system.airflow.call("PATCH", path, {"state": "failed"})
@@ -194,13 +218,11 @@ def test_a_used_up_quota_defers_and_the_next_run_is_whole(youtube):
         for document in list(quotas.find({"holder": "spent"})):
             if "|youtube." in document["window"]:  # other systems have quotas of their own beside
                 quotas.delete_one({"_id": document["_id"]})
-    following, state = youtube.run()
-    assert state == "success"
-    assert youtube.reports() - asked == 200
-    assert youtube.receipt(following)["agrees"]
 
 
-def test_a_revoked_consent_fails_at_once_and_tells_no_secret(youtube):
+def test_a_revoked_consent_fails_at_once_and_tells_no_secret_and_the_run_is_whole_when_it_is_cleared(youtube):
+    """And so is a run after one whose quota was used up, and that was given up."""
+    asked = youtube.reports()
     youtube.simulate(consent=False)
     run_id, state = youtube.run()
     youtube.simulate(consent=True)
@@ -226,34 +248,25 @@ def test_a_revoked_consent_fails_at_once_and_tells_no_secret(youtube):
     log = youtube.system.settings.var / "log" / "airflow-triggerer.log"
     until(lambda: f"LATE: run '{run_id}' of {youtube.dag_id} is failed" in log.read_text(errors="replace"))
     assert youtube.clear(run_id, "plan_videos") == "success"
+    assert youtube.reports() - asked == 200
+    assert youtube.receipt(run_id)["agrees"]
 
 
-def backfill(youtube: Youtube, first: date, last: date) -> None:
-    """Create a backfill as a user does."""
-    command = [
-        *(sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", youtube.dag_id),
-        *("--from-date", f"{first}T00:00:00+00:00", "--to-date", f"{last}T23:59:59+00:00"),
-    ]
-    environment = airflow_env.airflow_environment(youtube.system.settings, os.environ)
-    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stdout + made.stderr
-
-
-def test_a_backfill_makes_its_runs_and_leaves_the_watermark(youtube):
-    before = youtube.days()
+def test_two_years_are_200_reports_and_their_marts_add_up(youtube):
     youtube.system.reset()
-    youtube.system.faults(latency_ms=150)  # so that harvests side by side would be seen
-    days = [NOW.date() - back * DAY for back in (6, 5)]
-    backfill(youtube, days[0], days[1])
-    path = f"/dags/{youtube.dag_id}/dagRuns?run_type=backfill"
-    runs = until(lambda: youtube.system.airflow.call("GET", path)["dag_runs"], 60)
-    assert len(runs) == 2
-    assert [youtube.wait(run["dag_run_id"]) for run in runs] == ["success", "success"]
-    asked = youtube.system.asked(REPORTS)  # a scheduled run may have come along
-    assert asked["requests"] >= 2 * 200
-    assert asked["max_in_flight"] == 16, "one harvest at a time, however many runs"
-    assert sorted(youtube.span(run["dag_run_id"]) for run in runs) == [(day - 7 * DAY, day - DAY) for day in days]
-    assert youtube.days() == before, "days that are known already stay as they are"
-    youtube.rest()
-    run_id, _ = youtube.run(plan_only=True)
-    assert youtube.span(run_id)[0] == max(day for _, day in before) - 6 * DAY, "the watermark is where it was"
+    first = date(2024, 11, 20)
+    run_id, state = youtube.run(start_date=first.isoformat())
+    assert state == "success"
+    told = known(*youtube.span(run_id), pacific_day(NOW + 2 * DAY))
+    assert youtube.days() == told
+    assert len(told) > 100_000
+    assert youtube.reports() == 200
+    channel = youtube.system.rows("SELECT SUM(views) AS views, COUNT(*) AS days FROM youtube.channel_days")
+    assert channel == [{"views": sum(told.values()), "days": len({day for _, day in told})}]
+    (curve,) = youtube.system.rows(
+        "SELECT COUNT(*) AS days, MIN(age_days) AS youngest, MAX(share_so_far) AS all_of_it FROM youtube.lifetime_curve"
+    )
+    assert curve == {"days": len(told), "youngest": 0, "all_of_it": 1.0}
+    movers = youtube.system.rows("SELECT * FROM youtube.top_movers ORDER BY place")
+    changes = [abs(row["change"]) for row in movers]
+    assert (len(movers), changes) == (20, sorted(changes, reverse=True))
