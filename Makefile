@@ -147,7 +147,7 @@ PYTEST := $(AIRFLOW_PYTHON) -m pytest
 T :=
 K :=
 
-.PHONY: quick integrity test lint format
+.PHONY: quick integrity test lint format messages
 quick: setup ## style, types, layers, and the tests that need neither Airflow nor a server: a minute
 	@$(MAKE) --no-print-directory -j2 lint quick-tests  # the types take one core for half a minute
 
@@ -169,6 +169,9 @@ lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@PYTHONPATH=plugins:. .venv/bin/lint-imports --no-logo
+
+messages: setup ## list all that users may read, errors, log lines and params, in build/messages.txt
+	@$(AIRFLOW_PYTHON) docs/messages.py
 
 format: setup ## let ruff format and mend what it can
 	@.venv/bin/ruff format .

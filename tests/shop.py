@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import Unreadable
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.model.stream import Conversation, Planned, Request, Stream
 
 
@@ -19,8 +19,8 @@ class Orders(Stream):
         Column("total", "Total", Kind.FLOAT, "What it costs.", required=True),
     ))
     quotas = (
-        Quota("shop.search", Window.PACIFIC_DAY, 10_000, ("/search",)),
-        Quota("shop.data", Window.PACIFIC_DAY, 10_000, ("/",)),
+        Quota("shop.search", Period.PACIFIC_DAY, 10_000, ("/search",)),
+        Quota("shop.data", Period.PACIFIC_DAY, 10_000, ("/",)),
     )
 
     def plan(self, request: Request) -> Conversation:

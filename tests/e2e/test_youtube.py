@@ -191,7 +191,7 @@ def test_a_used_up_quota_defers_and_the_next_run_is_whole(youtube):
     youtube.system.airflow.call("PATCH", path, {"state": "failed"})
     with MongoClient(youtube.system.settings.mongo_url) as mongo:
         quotas = mongo["windrow"]["windrow_quotas"]
-        for document in list(quotas.find({"holder": "spent"})):
+        for document in list(quotas.find({"kind": "spent"})):
             if "|youtube." in document["window"]:  # other systems have quotas of their own beside
                 quotas.delete_one({"_id": document["_id"]})
     following, state = youtube.run()

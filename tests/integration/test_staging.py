@@ -1,13 +1,16 @@
 """The contract of the staging with a server of MongoDB's protocol: also run with a real one, see MONGO_URL."""
 
 import asyncio
+import multiprocessing
+import os
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -17,12 +20,14 @@ from hypothesis import strategies as st
 from pymongo import MongoClient
 
 from local_cloud.ports import find_free
-from windrow.http.ledger import Ledger
+from local_cloud.settings import Settings
+from tests.faults.ledger_process import NOON, QUOTAS, compete, ledger, take, together
+from windrow.http.ledger import Page
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.store.staging import Staging
 
 RUN = Run("ships", "scheduled__2026-01-01T00:00:00+00:00")
@@ -438,62 +443,57 @@ def test_the_last_word_of_a_step_stays(staging: Staging) -> None:
 # --- quotas ------------------------------------------------------------------------------------
 
 
+ITEMS = "me|items|2026-01-02T08:00:00+00:00"
+"""The window that `NOON` is in."""
+
+
 @pytest.mark.parametrize("name", AWKWARD)
-def test_reservations_are_told_by_holder(staging: Staging, name: str) -> None:
+def test_a_block_is_won_once_and_a_page_has_their_sum(staging: Staging, name: str) -> None:
     window = f"{name}|items|2026-01-01T08:00:00+00:00"
-    staging.reserve(window, name, 10)
-    staging.reserve(window, f"{name}|2", 2**40)
-    staging.reserve(f"{window}x", name, 1)
-    staging.reserve(window, name, 7)
+    claims = [(window, 0, 10, "a"), (window, 0, 10, "b"), (window, 1, -3, "b"), (f"{window}x", 0, 1, "b")]
 
-    assert staging.reservations(window) == {name: 7, f"{name}|2": 2**40}
-    assert staging.reservations("another") == {}
+    won = [staging.claim_block(*where, by=by, ends_at=MOMENT) for *where, by in claims]
+
+    assert won == [True, False, True, True]
+    assert staging.claim_block(window, 0, 10, by="a", ends_at=MOMENT), "the answer to it may have been lost"
+    assert staging.quota_page(window) == Page(7, 2, None)
+    staging.close_window(window, MOMENT)
+    staging.close_window(window, NOON)
+    assert staging.quota_page(window) == Page(7, 2, NOON)
+    assert staging.quota_page("another") == Page(0, 0, None)
 
 
-@pytest.mark.parametrize(("units", "cost"), [(60, 1), (1_000, 7)])
-def test_clients_in_many_threads_never_take_more_than_there_is(
-    mongo: MongoClient[dict[str, Any]], staging: Staging, units: int, cost: int
+def test_of_several_processes_one_wins_a_block_and_all_take_no_more_than_there_is(
+    cloud: Settings, staging: Staging
 ) -> None:
-    """Half of them end in time and give back; the others are killed in the middle of a block."""
-    quota = Quota("items", Window.PACIFIC_DAY, units, ("/",))
-    query = Query.of("/ship", cost=cost)
-    start = threading.Barrier(8)
-    began = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    url, spawn = os.environ.get("MONGO_URL") or cloud.mongo_url, multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(4, spawn, together, [spawn.Barrier(4)]) as processes:
+        ended = list(processes.map(partial(compete, url, staging._database.name), range(4)))
 
-    def ledger() -> Ledger:
-        return Ledger(staging, [quota], account="me", clock=lambda: began)
+    assert sorted(number for won, _ in ended for number in won) == [*range(300)]
+    assert all(won for won, _ in ended), "they did not meet"
+    for place, (quota, cost) in enumerate(QUOTAS.items()):
+        used = asyncio.run(take(ledger(staging, quota), 1_000)) + cost * sum(taken[place] for _, taken in ended)
+        assert used <= quota.units
+        assert used >= quota.units - 2 * max(cost, quota.units // 10), "what is missing are the blocks of the killed"
 
-    async def taking(number: int) -> int:
-        one = ledger()
-        waits = [await one.take(query) for _ in range(units // cost // 6)]
-        if number % 2:
-            await one.close()
-        return waits.count(0.0)
 
-    def client(number: int) -> int:
-        start.wait()
-        return asyncio.run(taking(number))
+def test_what_version_0_1_wrote_counts_in_its_window(staging: Staging) -> None:
+    def wrote(window: str, **units: int) -> None:
+        found = [{"_id": f"{window}|{by}", "window": window, "holder": by, "units": units[by]} for by in units]
+        staging._replace("windrow_quotas", found)
 
-    with ThreadPoolExecutor(8) as threads:
-        taken = sum(threads.map(client, range(8)))
-
-    async def taking_the_rest() -> int:
-        one, rest = ledger(), 0
-        while not await one.take(query):
-            rest += 1
-        return rest
-
-    total = (taken + asyncio.run(taking_the_rest())) * cost
-    assert total <= units
-    assert total > units - 4 * max(cost, units // 10) - cost, "what is missing are the blocks of the killed"
+    wrote(ITEMS, one=40, another=25)
+    assert asyncio.run(take(ledger(staging, Quota("items", Period.PACIFIC_DAY, 100, ("/",))), 100)) == 35
+    wrote(ITEMS, spent=0)
+    assert asyncio.run(take(ledger(staging, Quota("items", Period.PACIFIC_DAY, 200, ("/",))), 100)) == 0
+    wrote("me|items|closed", spent=int(NOON.timestamp()))
+    assert staging.quota_page("me|items|closed") == Page(0, 0, NOON)
 
 
 def test_a_window_that_is_spent_is_spent_for_every_client(staging: Staging) -> None:
-    quota = Quota("items", Window.PACIFIC_DAY, 1_000, ("/",))
-    began = datetime(2026, 1, 2, 12, tzinfo=UTC)
-    first, second, other = (
-        Ledger(staging, [quota], account=account, clock=lambda: began) for account in ("me", "me", "you")
-    )
+    quota = Quota("items", Period.PACIFIC_DAY, 1_000, ("/",))
+    first, second, other = (ledger(staging, quota, account) for account in ("me", "me", "you"))
 
     async def scenario() -> tuple[float, float, float]:
         await first.take(ship("a"))
@@ -517,6 +517,8 @@ def test_prepare_makes_the_indexes_and_can_be_done_again(mongo: MongoClient[dict
     expected = {"ships": "chunk", "windrow_quarantine": "run", "windrow_figures": "run", "windrow_quotas": "window"}
     for collection, field in expected.items():
         assert field in [name for index in database[collection].list_indexes() for name in index["key"]]
+    expiring = [index for index in database["windrow_quotas"].list_indexes() if "expireAfterSeconds" in index]
+    assert [[*index["key"]] for index in expiring] == [["ends_at"]]
     assert staging.settled(RUN, 0) == {}
 
 

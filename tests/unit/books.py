@@ -1,16 +1,29 @@
 """A book of quotas in memory, for tests that need no MongoDB."""
 
 from collections import defaultdict
+from datetime import datetime
+
+from windrow.http.ledger import Page
 
 
 class MemoryBook:
     """Keeps to `windrow.http.ledger.Book`."""
 
     def __init__(self) -> None:
-        self.windows: dict[str, dict[str, int]] = defaultdict(dict)
+        self.windows: dict[str, list[int]] = defaultdict(list)
+        """The units of the blocks, by number."""
+        self.closed: dict[str, datetime] = {}
 
-    def reserve(self, window: str, holder: str, units: int) -> None:
-        self.windows[window][holder] = units
+    def quota_page(self, window: str) -> Page:
+        blocks = self.windows.get(window, [])
+        return Page(sum(blocks), len(blocks), self.closed.get(window))
 
-    def reservations(self, window: str) -> dict[str, int]:
-        return dict(self.windows.get(window, {}))
+    def claim_block(self, window: str, number: int, units: int, *, by: str, ends_at: datetime) -> bool:
+        assert number <= len(self.windows[window]), "a block was left out"
+        if number == len(self.windows[window]):
+            self.windows[window].append(units)
+            return True
+        return False
+
+    def close_window(self, window: str, until: datetime) -> None:
+        self.closed[window] = until

@@ -8,14 +8,14 @@ import pytest
 from tests.unit.books import MemoryBook
 from windrow.http.ledger import Ledger
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ALBUMS = Query.of("/artists/1/albums")
 ARTIST = Query.of("/artists/1")
 QUOTAS = (
-    Quota("albums", Window.MINUTE, None, ("/artists/*/albums",)),
-    Quota("artists", Window.MINUTE, None, ("/artists",)),
+    Quota("albums", Period.MINUTE, None, ("/artists/*/albums",)),
+    Quota("artists", Period.MINUTE, None, ("/artists",)),
 )
 
 

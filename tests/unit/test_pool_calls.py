@@ -217,3 +217,18 @@ def test_a_single_credential_is_not_asked_twice(scripted: ScriptedApi):
     settled = harvest(scripted, lambda token, asked: NO_ACCESS, ITEMS[:3], tokens="a")
     assert all(isinstance(one, Rejected) for one in settled)
     assert len(scripted.asked) == 3
+
+
+def test_who_stands_by_signs_only_what_the_pool_is_refused(scripted: ScriptedApi):
+    def script(token: str, asked: Asked) -> Reply:
+        return NO_ACCESS if asked.path == "/private" and token == "a" else Reply()
+
+    async def asking() -> list[Answer | Rejected]:
+        own, other = ([Credential(StaticToken(token), token)] for token in "ab")
+        async with Client(scripted.url, TokenPool(own, stand_by=other), name="shop") as client:
+            queries = [Query.of("/private"), *ITEMS[:5]]
+            return [await client.ask(query, lambda *_: None) for query in queries]
+
+    scripted.script = lambda asked: script((asked.signature or "").removeprefix("Bearer "), asked)
+    assert answered(asyncio.run(asking())) == 6
+    assert calls(scripted) == {"a": 6, "b": 1}

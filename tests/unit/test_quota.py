@@ -8,9 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from windrow.model.quota import Quota, Window, restated
+from windrow.model.quota import Period, Quota, restated
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
+PERIODS = [
+    *map(
+        Period.of,
+        ("second", "minute", "hour", "day", "pacific_day", "day Asia/Kolkata", "month", "month Europe/Berlin"),
+    )
+]
 instants = st.timedeltas(timedelta(0), timedelta(days=40_000)).map(
     lambda since: datetime(1990, 1, 1, tzinfo=UTC) + since
 )
@@ -19,10 +25,10 @@ instants = st.timedeltas(timedelta(0), timedelta(days=40_000)).map(
 # --- windows -----------------------------------------------------------------------------------
 
 
-@given(window=st.sampled_from(Window), instant=instants)
-@example(window=Window.PACIFIC_DAY, instant=datetime(2026, 3, 8, 8, tzinfo=UTC))
-@example(window=Window.PACIFIC_DAY, instant=datetime(2026, 11, 2, 8, tzinfo=UTC))
-def test_every_instant_is_in_its_window_and_windows_meet(window: Window, instant: datetime):
+@given(window=st.sampled_from(PERIODS), instant=instants)
+@example(window=Period.PACIFIC_DAY, instant=datetime(2026, 3, 8, 8, tzinfo=UTC))
+@example(window=Period.PACIFIC_DAY, instant=datetime(2026, 11, 2, 8, tzinfo=UTC))
+def test_every_instant_is_in_its_window_and_windows_meet(window: Period, instant: datetime):
     start, end = window.bounds(instant)
     assert start <= instant < end
     assert (start.tzinfo, end.tzinfo) == (UTC, UTC)
@@ -35,18 +41,22 @@ def test_every_instant_is_in_its_window_and_windows_meet(window: Window, instant
 @given(instant=instants, hours=st.integers(-12, 14))
 def test_the_zone_of_an_instant_does_not_matter(instant: datetime, hours: int):
     elsewhere = instant.astimezone(timezone(timedelta(hours=hours)))
-    assert all(window.bounds(elsewhere) == window.bounds(instant) for window in Window)
+    assert all(window.bounds(elsewhere) == window.bounds(instant) for window in PERIODS)
 
 
 @pytest.mark.parametrize(
     ("window", "start", "end"),
     [
-        (Window.MINUTE, "2026-06-15T19:59:00", "2026-06-15T20:00:00"),
-        (Window.HOUR, "2026-06-15T19:00:00", "2026-06-15T20:00:00"),
-        (Window.PACIFIC_DAY, "2026-06-15T07:00:00", "2026-06-16T07:00:00"),
+        (Period.MINUTE, "2026-06-15T19:59:00", "2026-06-15T20:00:00"),
+        (Period.HOUR, "2026-06-15T19:00:00", "2026-06-15T20:00:00"),
+        (Period.PACIFIC_DAY, "2026-06-15T07:00:00", "2026-06-16T07:00:00"),
+        (Period("second"), "2026-06-15T19:59:59", "2026-06-15T20:00:00"),
+        (Period("day"), "2026-06-15T00:00:00", "2026-06-16T00:00:00"),
+        (Period("day", "Asia/Kolkata"), "2026-06-15T18:30:00", "2026-06-16T18:30:00"),
+        (Period("month", "Europe/Berlin"), "2026-05-31T22:00:00", "2026-06-30T22:00:00"),
     ],
 )
-def test_windows_are_as_long_as_their_names_say(window: Window, start: str, end: str):
+def test_windows_are_as_long_as_their_names_say(window: Period, start: str, end: str):
     found = window.bounds(datetime(2026, 6, 15, 19, 59, 59, 999_999, tzinfo=UTC))
     assert [bound.isoformat() for bound in found] == [f"{start}+00:00", f"{end}+00:00"]
 
@@ -63,7 +73,7 @@ def test_windows_are_as_long_as_their_names_say(window: Window, start: str, end:
     ],
 )
 def test_the_days_when_the_clocks_change_have_23_and_25_hours(day: str, hours: int, ends_at: str):
-    start, end = Window.PACIFIC_DAY.bounds(datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=PACIFIC))
+    start, end = Period.PACIFIC_DAY.bounds(datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=PACIFIC))
     assert (end - start, end.isoformat()) == (timedelta(hours=hours), ends_at)
 
 
@@ -71,10 +81,16 @@ def test_the_days_when_the_clocks_change_have_23_and_25_hours(day: str, hours: i
 
 
 def daily(units: int | None) -> Quota:
-    return Quota("data", Window.PACIFIC_DAY, units, ("/v3",))
+    return Quota("data", Period.PACIFIC_DAY, units, ("/v3",))
 
 
-QUOTAS = (daily(10_000), Quota("reports", Window.MINUTE, 720, ("/v2",)))
+QUOTAS = (daily(10_000), Quota("reports", Period.MINUTE, 720, ("/v2",)))
+
+
+def test_a_connection_may_add_a_quota_with_a_time_zone():
+    mine = {"units": 1_000, "per": "month Europe/Berlin", "paths": ["/v1/"]}
+    found = restated(QUOTAS, {"mine": mine})
+    assert found == [*QUOTAS, Quota("mine", Period("month", "Europe/Berlin"), 1_000, ("/v1/",))]
 
 
 @pytest.mark.parametrize(
@@ -84,10 +100,10 @@ QUOTAS = (daily(10_000), Quota("reports", Window.MINUTE, 720, ("/v2",)))
         ({"data": {}}, QUOTAS),
         ({"data": {"units": 5}}, (daily(5), QUOTAS[1])),
         ({"data": {"units": None}}, (daily(None), QUOTAS[1])),
-        ({"reports": {"per": "hour"}}, (QUOTAS[0], Quota("reports", Window.HOUR, 720, ("/v2",)))),
+        ({"reports": {"per": "hour"}}, (QUOTAS[0], Quota("reports", Period.HOUR, 720, ("/v2",)))),
         (
             {"reports": {"per": "pacific_day", "units": 1}, "data": {"units": 2}},
-            (daily(2), Quota("reports", Window.PACIFIC_DAY, 1, ("/v2",))),
+            (daily(2), Quota("reports", Period.PACIFIC_DAY, 1, ("/v2",))),
         ),
     ],
 )
@@ -105,7 +121,13 @@ def test_a_connection_may_state_other_units_and_windows(given: Any, expected: tu
         ({"data": {"unit": 5}}, "should look like"),
         ({"data": {"units": 5, "until": "noon"}}, "should look like"),
         *[({"data": {"units": bad}}, "whole number above 0") for bad in (0, -1, 1.5, "5", True, False, [], {})],
-        *[({"data": {"per": bad}}, "per one of .*'pacific_day'") for bad in ("day", "", None, 5, True, ["hour"], {})],
+        *[
+            ({"data": {"per": bad}}, "is per .*: a period is one of")
+            for bad in ("week", "", None, 5, True, ["hour"], {})
+        ],
+        *[({"data": {"per": f"day {zone}"}}, "no time zone") for zone in ("Nowhere/City", "../etc", "utc+1")],
+        ({"mine": {"units": 5, "per": "day"}}, "a new one needs units, per and paths"),
+        *[({"data": {"paths": bad}}, "should have a list") for bad in ("/v1", [], [""], [5], {})],
     ],
 )
 def test_a_statement_that_cannot_be_meant_is_refused(given: Any, said: str):

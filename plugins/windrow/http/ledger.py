@@ -1,19 +1,20 @@
 """What is left of quotas, in the API's own units, for all runs that share them.
 
 Where an API tells in no header what is left (Google's do not), a ledger of our own is the only way to stop in
-time. It is kept where every run sees it, and errs on the safe side: units are reserved in blocks before they are
-used, so a run that is killed leaves at most one block behind that nobody used.
+time. It is kept where every run sees it, and errs on the safe side: units are claimed in blocks before they are used,
+so a run that is killed leaves at most one block behind that nobody used.
+
+The blocks of a window are numbered, and the book lets each number be written once. Who claims one has read all before
+it, so it knows what is left. What is given back is one more block, with units below 0.
 """
 
 import asyncio
 import logging
 import math
 import os
-import random
 import socket
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -24,28 +25,40 @@ from windrow.model.quota import Quota
 
 log = logging.getLogger(__name__)
 
-SPENT = "spent"
-"""Stands in the book in the place of a holder when the API itself said that a window is used up. Its units are 0; of a
-quota whose size nobody knows, the second of the epoch at which the API opens it again."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK = 100
-"""Units reserved at a time, at most."""
-_TRIES = 6
-"""How often a client that met others at the book tries to reserve."""
-_PAUSE_S = 0.005
-"""The longest pause before the second try; it doubles with each further one."""
+"""Units claimed at a time, at most; a hundredth of a quota of more than 10,000, so that its book stays short."""
 _UNSURE = timedelta(minutes=5)
 """For how long, at most, a window is too young to be called used up: see `Ledger.exhaust`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is in the book for one window."""
+
+    taken: int
+    """The units of all blocks."""
+    number: int
+    """Of the next block."""
+    closed_until: datetime | None
+    """Set once the API itself said that the window is used up."""
+
+
 class Book(Protocol):
-    """Where reservations are durable, and seen by all runs."""
+    """Where claims are durable, and seen by all runs."""
 
-    def reserve(self, window: str, holder: str, units: int) -> None:
-        """Write down how many units a holder has reserved in a window, in place of what it had before."""
+    def quota_page(self, window: str) -> Page:
+        """Read what is in the book for a window."""
 
-    def reservations(self, window: str) -> Mapping[str, int]:
-        """Return the units reserved in a window, by holder."""
+    def claim_block(self, window: str, number: int, units: int, *, by: str, ends_at: datetime) -> bool:
+        """Write down the block of this number, unless there is one.
+
+        :param by: who claims it, never the same twice.
+        :returns: whether it is the caller's; of all who try one of them hears so.
+        """
+
+    def close_window(self, window: str, until: datetime) -> None:
+        """Write down that the API gives nothing more in this window, until an instant."""
 
 
 @dataclass(slots=True)
@@ -79,17 +92,25 @@ class Ledger:
     """The quotas of one account with an API. Make one for each client; the book is what they share.
 
     :param account: whom the API counts the calls for, such as a client id.
+    :param reserved: share of each quota that is left to others, from 0 to 1.
     :param clock: tells the present instant.
     """
 
     def __init__(
-        self, book: Book, quotas: Sequence[Quota], *, account: str, clock: Callable[[], datetime] = _now
+        self,
+        book: Book,
+        quotas: Sequence[Quota],
+        *,
+        account: str,
+        reserved: float = 0.0,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self._book = book
         self._account = account
+        self._reserved = reserved
         self._clock = clock
         self._accounts = [_Account(quota) for quota in quotas]
-        self._holder = f"{socket.gethostname()}|{os.getpid()}|{uuid.uuid4().hex[:8]}"
+        self._process = f"{socket.gethostname()}|{os.getpid()}"
 
     async def take(self, query: Query) -> float:
         """Take the units of one attempt at a query.
@@ -127,15 +148,14 @@ class Ledger:
             return 0.0
         if wait_s and account.quota.units is None:
             account.not_before = self._clock() + timedelta(seconds=wait_s)
-            until = math.ceil(account.not_before.timestamp())
-            await asyncio.to_thread(self._book.reserve, self._closing(account), SPENT, until)
+            await asyncio.to_thread(self._book.close_window, self._closing(account), account.not_before)
             return wait_s
         sure_at = account.starts_at + min(_UNSURE, (account.ends_at - account.starts_at) / 12)
         if self._clock() < sure_at:
             return self._seconds_until(sure_at)
         if not account.spent:
             account.spent = True
-            await asyncio.to_thread(self._book.reserve, account.window, SPENT, 0)
+            await asyncio.to_thread(self._book.close_window, account.window, account.ends_at)
         return self._seconds_until(account.ends_at)
 
     def name(self, query: Query) -> str:
@@ -153,8 +173,8 @@ class Ledger:
     async def _look_whether_closed(self, account: _Account) -> None:
         if account.quota.units is not None:
             return
-        closing = await asyncio.to_thread(self._book.reservations, self._closing(account))
-        account.not_before = datetime.fromtimestamp(closing.get(SPENT, 0), UTC)
+        page = await asyncio.to_thread(self._book.quota_page, self._closing(account))
+        account.not_before = page.closed_until or _LONG_AGO
 
     def _closing(self, account: _Account) -> str:
         """Name the place in the book that says until when the API has closed a quota of unknown size."""
@@ -176,7 +196,7 @@ class Ledger:
         """Begin a new window if it is time, and reserve what a query costs if it is not reserved. One at a time."""
         now, quota = self._clock(), account.quota
         if now >= account.ends_at:
-            account.starts_at, account.ends_at = quota.window.bounds(now)
+            account.starts_at, account.ends_at = quota.period.bounds(now)
             account.window = self._window(account, account.starts_at)
             account.reserved = account.used = 0
             account.spent = False
@@ -188,7 +208,7 @@ class Ledger:
                 f"{query.key!r} costs {query.cost:,} units, and the quota '{quota.name}' has {quota.units:,} in all.",
                 advice="Put the right number into the field quota in the extra of the Airflow connection.",
             )
-        reserved = await asyncio.to_thread(self._reserve, account, query.cost)
+        reserved = await asyncio.to_thread(self._claim, account, query.cost)
         if reserved is None:
             account.spent = True
             return
@@ -196,40 +216,40 @@ class Ledger:
         if not account.covers(query.cost):
             account.refusals, account.refused_cost = account.refusals + 1, query.cost
 
-    def _reserve(self, account: _Account, cost: int) -> int | None:
-        """Reserve a block if there is one. Runs in a thread.
+    def _claim(self, account: _Account, cost: int) -> int | None:
+        """Claim a block if there is one. Runs in a thread.
 
-        First write, then look: of two at a time at least one sees the other. Who sees that all together have too
-        much steps back, and tries again after a moment, so nobody ever counts on more than there is.
+        Who finds the number gone reads again: somebody else has got on, so this ends.
 
         :returns: what is reserved then, or None when the API said that the window is used up.
         """
-        units, mine = account.quota.units, account.reserved
-        for attempt in range(_TRIES):
-            if attempt:
-                time.sleep(random.uniform(0, _PAUSE_S * 2**attempt))  # noqa: S311 - spreads clients, guards nothing
-            reserved = self._book.reservations(account.window)
-            if SPENT in reserved:
+        units = account.quota.units
+        while True:
+            page = self._book.quota_page(account.window)
+            if page.closed_until is not None:
                 return None
             if units is None:
                 return account.used + 1_000_000  # only to look at the book again now and then
-            free = units - mine - self._of_others(reserved)
+            free = units - math.ceil(units * self._reserved) - page.taken
             if free < cost:
-                continue  # perhaps somebody is about to step back
-            wanted = mine + max(cost, min(_BLOCK, free // 10))
-            self._book.reserve(account.window, self._holder, wanted)
-            if wanted + self._of_others(self._book.reservations(account.window)) <= units:
-                return wanted
-            self._book.reserve(account.window, self._holder, mine)
-        return mine
+                return account.reserved
+            block = max(cost, min(max(_BLOCK, units // 100), free // 10))
+            if self._write(account, page.number, block):
+                return account.reserved + block
 
-    def _of_others(self, reserved: Mapping[str, int]) -> int:
-        return sum(units for holder, units in reserved.items() if holder != self._holder)
+    def _write(self, account: _Account, number: int, units: int) -> bool:
+        by = f"{self._process}|{uuid.uuid4().hex[:8]}"
+        return self._book.claim_block(account.window, number, units, by=by, ends_at=account.ends_at)
 
     async def _give_back(self, account: _Account) -> None:
         """Reserve no more than is used. Where that cannot be written down, a block stays unused, and no more."""
         unused, account.reserved = account.reserved - account.used, account.used
+
+        def write() -> None:
+            while not self._write(account, self._book.quota_page(account.window).number, -unused):
+                pass
+
         try:
-            await asyncio.to_thread(self._book.reserve, account.window, self._holder, account.used)
+            await asyncio.to_thread(write)
         except StagingUnavailable as error:
             log.warning("%d units of the quota '%s' are lost for its window: %s", unused, account.quota.name, error)

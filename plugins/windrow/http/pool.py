@@ -17,7 +17,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from windrow.http.auth import Auth, Exchange
 from windrow.http.owner_limits import OwnerLimits
@@ -52,6 +52,8 @@ class Member:
     label: str
     auth: Auth
     limits: OwnerLimits
+    stands_by: bool = False
+    """It signs only what others of the pool are refused."""
     out: str = ""
     """Why it has left the pool; empty while it is in."""
     turned_down: set[str] = field(default_factory=set)
@@ -80,6 +82,7 @@ def by_owner(credentials: Iterable[Credential]) -> list[list[Credential]]:
 class TokenPool(Auth):
     """Signs each call with the credential of the owner that has the most left.
 
+    :param stand_by: further ones, of other workers: they sign only what the pool's own are refused.
     :param name: what messages call the pool: the id of the Airflow connection.
     :param rate_limits: what each owner is allowed, and how the API tells it.
     :param patience_s: the longest pause that is waited for in place when all are used up.
@@ -90,6 +93,7 @@ class TokenPool(Auth):
         self,
         credentials: Sequence[Credential],
         *,
+        stand_by: Sequence[Credential] = (),
         name: str = "api",
         rate_limits: RateLimits | None = None,
         patience_s: float = 60.0,
@@ -97,8 +101,9 @@ class TokenPool(Auth):
     ) -> None:
         self._rate_limits = allowed = rate_limits or RateLimits()
         self._members = [
-            Member(each.label, each.auth, limits)
-            for group in by_owner(credentials)
+            Member(each.label, each.auth, limits, stands_by)
+            for stands_by, some in ((False, credentials), (True, stand_by))
+            for group in by_owner(some)
             for limits in [OwnerLimits.of(allowed, reserved)]
             for each in group
         ]
@@ -111,6 +116,8 @@ class TokenPool(Auth):
         """By the key of a query: the credentials, by label, that were refused it, each with the kind of refusal."""
         self._readers: dict[str, str] = {}
         """By the path of a query that a credential was refused: one that may read it, and so its further pages."""
+        self._told: set[tuple[str, str]] = set()
+        """The credentials and kinds of refusals that were logged."""
         self._confirmed: Counter[str] = Counter()
 
     @property
@@ -168,6 +175,7 @@ class TokenPool(Auth):
             self._readers[query.path] = member.label
         for other in self._members:
             if other.label in refusals and not other.out:
+                self._tell(other, query, refusals[other.label])
                 other.blamed.add(query.key)
                 if len(other.blamed) >= _BLAMED:
                     self._drop(other, f"it is refused what others may read: {refusals[other.label]}")
@@ -194,8 +202,7 @@ class TokenPool(Auth):
         if len(refusals) > 1:
             self._confirmed[kind] += 1
             return False
-        others = [each for each in self._members if not each.out and each is not member]
-        return bool(others) and self._confirmed[kind] < _CONFIRMED
+        return bool(self._others(refusals)) and self._confirmed[kind] < _CONFIRMED
 
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         """Take a token out of the pool, unless a new one can be had in its place that the API may take.
@@ -220,6 +227,18 @@ class TokenPool(Auth):
         """Return a digest that tells tokens apart, and tells nothing else of them."""
         return identity(_text(signature))
 
+    def _tell(self, member: Member, query: Query, kind: str) -> None:
+        """Say once of each kind that a credential may not read what another one may."""
+        if (member.label, kind) not in self._told:
+            self._told.add((member.label, kind))
+            log.warning(
+                "%s of '%s' may not read '%s', which another credential may: %s",
+                member.label,
+                self._name,
+                query.key,
+                kind,
+            )
+
     # --- choosing ------------------------------------------------------------------------------
 
     async def _free_member(self, query: Query | None, prefer: str) -> Member:
@@ -228,7 +247,8 @@ class TokenPool(Auth):
         while True:
             alive, now = self._alive(), time.time()
             refusals = self._refusals.get(query.key, {}) if query else {}
-            alive = [member for member in alive if member.label not in refusals] or alive
+            if refusals:
+                alive = self._others(refusals) or alive
             free = [member for member in alive if member.limits.free(resource, now) > 0]
             if ready := [member for member in free if member.limits.ready_at(now) <= now]:
                 reader = self._readers.get(query.path) if query else None
@@ -258,12 +278,17 @@ class TokenPool(Auth):
             raise RateLimited.for_s(wait_s, f"All {len(self._alive())} tokens of '{self._name}' are used up")
         await asyncio.sleep(max(wait_s, 0.01))
 
+    def _others(self, refusals: Mapping[str, str]) -> list[Member]:
+        """Return those that were not refused a query; those that stand by only if it is none of the others."""
+        others = [member for member in self._members if not member.out and member.label not in refusals]
+        return [member for member in others if not member.stands_by] or others
+
     def _alive(self) -> list[Member]:
-        alive = [member for member in self._members if not member.out]
+        alive = [member for member in self._members if not member.out and not member.stands_by]
         if not alive:
+            why = "; ".join(f"{member.label}, {member.out}" for member in self._members if member.out)
             raise CredentialsRejected(
-                f"The API '{self._name}' turns down every token of the pool: "
-                f"{'; '.join(f'{member.label}, {member.out}' for member in self._members) or 'it has none'}.",
+                f"The API '{self._name}' turns down every token of the pool: {why or 'it has none'}.",
                 advice=f"Put good tokens into the extra of the Airflow connection '{self._name}'. What is answered is "
                 "staged; clear this task with all tasks downstream.",
             )
@@ -274,7 +299,7 @@ class TokenPool(Auth):
     async def _meet(self, post: Exchange) -> None:
         """Ask for each credential what is left of it. Where that cannot be had, its first call will tell."""
         if self._rate_limits.status:
-            await asyncio.gather(*(self._ask_limits(member, post) for member in self._members))
+            await asyncio.gather(*(self._ask_limits(member, post) for member in self._members if not member.stands_by))
 
     async def _ask_limits(self, member: Member, post: Exchange) -> None:
         try:
@@ -286,6 +311,11 @@ class TokenPool(Auth):
             return
         self._signed[_text(signature)] = member
         response = await post(self._rate_limits.status, headers=signature, method="GET")
+        if response.status == 401:  # it need not be the token: its first call will tell
+            log.warning(
+                "%s of '%s' is used only when no other is left: %s answers %s",
+                *(member.label, self._name, self._rate_limits.status, replace(response, signature=signature).summary),
+            )
         if response.status == 200:
             for resource, window in self._rate_limits.told_by_status(response.body):
                 member.limits.observe(resource, window)
@@ -304,7 +334,7 @@ class TokenPool(Auth):
     def _drop(self, member: Member, why: str) -> None:
         if not member.out:
             member.out = why
-            left = sum(not each.out for each in self._members)
+            left = sum(not each.out and not each.stands_by for each in self._members)
             log.warning("%s of '%s' leaves the pool, %s are left: %s", member.label, self._name, left, why)
         self._news.set()
 

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Quota
 
 CALL_S = 0.3
 """How long a call takes, for want of a better number: an API far away, not a busy one."""
-_WINDOW_S = {Window.MINUTE: 60, Window.HOUR: 3_600, Window.PACIFIC_DAY: 86_400}
-"""How long windows are, in seconds. The two days a year of 23 and 25 hours make no difference here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def _wait_s(quota: Quota, units: int) -> float:
     """Return for how long units of a quota have to be waited for, when all of its present window is left."""
     if quota.units is None or not units:
         return 0.0
-    return (math.ceil(units / quota.units) - 1) * _WINDOW_S[quota.window]
+    return (math.ceil(units / quota.units) - 1) * quota.period.seconds
 
 
 def _told(hours: float) -> str:

@@ -1,8 +1,8 @@
 """MongoDB: where a run's plan, answers, quarantine and figures are durable. The only module that speaks to it.
 
-It keeps to a few operations that every server of the protocol does right: whole documents replaced by a string
-``_id``, and finds and deletes by equality on ``_id`` or on one indexed field. Doing any of it twice changes
-nothing, so a task that is killed is simply run again.
+It keeps to a few operations: whole documents replaced, or inserted, by a string ``_id``, and finds and deletes by
+equality on ``_id`` or on one indexed field. Doing any of it twice changes nothing, so a task that is killed is simply
+run again.
 
 =====================  =============================================  ==============================
 collection             one document is                                ``_id``; indexed field
@@ -13,7 +13,8 @@ collection             one document is                                ``_id``; i
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
 ``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
 ``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
-``windrow_quotas``     units that a holder reserved in a window       window|holder; ``window``
+``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
+``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 =====================  =============================================  ==============================
 """
 
@@ -21,16 +22,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar
 
 import orjson
 from pymongo import MongoClient, ReplaceOne
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
 from windrow.http.conditional import Kept
+from windrow.http.ledger import Page
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
@@ -48,6 +51,8 @@ _ASIDE = "|"
 LIST, LOOK_UP = -1, -2
 """In place of the number of a chunk, where the quarantine holds what is in no plan: what one was to be made from, which
 a receipt does not let pass, or what was only looked up."""
+_KEEP_QUOTAS_S = 7 * 24 * 3600
+"""For how long after its end a window can be looked at. Then MongoDB deletes it."""
 _SELECTION_MS = 10_000
 """How long the driver looks for a server."""
 SOCKET_MS = 60_000
@@ -73,6 +78,7 @@ class Staging:
         for name in (_QUARANTINE, _FIGURES):
             self._do(partial(self._database[name].create_index, "run"))
         self._do(lambda: self._database[_QUOTAS].create_index("window"))
+        self._do(lambda: self._database[_QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
 
     # --- the plan ------------------------------------------------------------------------------
 
@@ -243,13 +249,37 @@ class Staging:
 
     # --- quotas --------------------------------------------------------------------------------
 
-    def reserve(self, window: str, holder: str, units: int) -> None:
-        """Write down how many units a holder has reserved in a window, in place of what it had before."""
-        self._replace(_QUOTAS, [{"_id": f"{window}|{holder}", "window": window, "holder": holder, "units": units}])
+    def quota_page(self, window: str) -> Page:
+        """Return what is in the book of quotas for a window.
 
-    def reservations(self, window: str) -> dict[str, int]:
-        """Return the units reserved in a window, by holder."""
-        return {document["holder"]: document["units"] for document in self._find(_QUOTAS, {"window": window})}
+        What version 0.1 wrote counts: documents by holder, which have no number, and a mark without ``ends_at``.
+        """
+        found = {document["_id"]: document for document in self._find(_QUOTAS, {"window": window})}
+        mark = found.pop(f"{window}|spent", None)
+        closed_until = None
+        if mark is not None:
+            ends_at = mark["ends_at"] if "ends_at" in mark else datetime.fromtimestamp(mark["units"], UTC)
+            closed_until = ends_at.replace(tzinfo=UTC)  # MongoDB keeps no zone
+        number = next(number for number in count() if f"{window}|{number}" not in found)
+        return Page(sum(document["units"] for document in found.values()), number, closed_until)
+
+    def claim_block(self, window: str, number: int, units: int, *, by: str, ends_at: datetime) -> bool:
+        """Write down the block of this number, unless there is one, and say whether it is the caller's."""
+        document = {"_id": f"{window}|{number}", "window": window, "kind": "block", "number": number}
+        document |= {"holder": by, "units": units, "ends_at": ends_at}
+
+        def insert() -> bool:
+            try:
+                self._collection(_QUOTAS).insert_one(document)
+            except DuplicateKeyError:  # by this very claim, where a broken connection hid that it went well
+                return self._collection(_QUOTAS).find_one({"_id": document["_id"], "holder": by}) is not None
+            return True
+
+        return self._do(insert)
+
+    def close_window(self, window: str, until: datetime) -> None:
+        """Write down that the API gives nothing more in this window, until an instant."""
+        self._replace(_QUOTAS, [{"_id": f"{window}|spent", "window": window, "kind": "spent", "ends_at": until}])
 
     # --- the operations ------------------------------------------------------------------------
 

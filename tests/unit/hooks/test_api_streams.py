@@ -19,13 +19,13 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import ConnectionUnusable, RateLimited
 from windrow.model.policy import HTTP_POLICY, Action, on
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.model.stream import Conversation, Request, Stream
 
 SECRET, CONSENT = "s3cr3t-of-the-client", "c0ns3nt-of-the-owner"
 TOKENS = {"token_path": "/token"}
-ITEMS = Quota("items", Window.PACIFIC_DAY, 3, ("/items",))
-REPORTS = Quota("reports", Window.MINUTE, 720, ("/reports",))
+ITEMS = Quota("items", Period.PACIFIC_DAY, 3, ("/items",))
+REPORTS = Quota("reports", Period.MINUTE, 720, ("/reports",))
 
 
 class Items(Stream):
@@ -120,7 +120,7 @@ def test_the_api_counts_by_client_id_and_so_do_we(connect: Any, login: str, acco
     book = MemoryBook()
     asked(connect(login=login), ITEM, book=book)
     [window] = book.windows
-    start, _ = Window.PACIFIC_DAY.bounds(datetime.now(UTC))
+    start, _ = Period.PACIFIC_DAY.bounds(datetime.now(UTC))
     assert window == f"{account}|items|{start.isoformat()}"
 
 
@@ -143,7 +143,7 @@ def test_two_connections_of_one_client_id_share_its_quota(
         (None, "a quota that is no JSON object"),
         ({"itmes": {"units": 5}}, r"there is no quota 'itmes'; known are \['items', 'reports'\]"),
         ({"items": {"units": 0}}, "units 0, and should have a whole number above 0"),
-        ({"items": {"per": "day"}}, "per 'day', and should be per one of"),
+        ({"items": {"per": "week"}}, "per 'week': a period is one of"),
         ({"items": 5}, "should look like"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_quota_that_cannot_be_meant_is_refused(connect: Any, quota: object, sa
 
 def test_what_bounds_a_harvest_is_told_without_a_client(connect: Any, scripted: ScriptedApi):
     hook = connect({"quota": {"items": {"units": None, "per": "hour"}}, "rate_per_s": 2, "connections": 4, **TOKENS})
-    assert hook.cost(Items()) == (Limits(4, 2.0), [Quota("items", Window.HOUR, None, ("/items",)), REPORTS])
+    assert hook.cost(Items()) == (Limits(4, 2.0), [Quota("items", Period.HOUR, None, ("/items",)), REPORTS])
     assert connect().cost(Plain()) == (Limits(), [])
     assert scripted.asked == []
 

@@ -97,7 +97,9 @@ class ApiHook(BaseHook):
             name=self.conn_id,
             limits=limits,
             policy=stream.policy,
-            ledger=Ledger(state, quotas, account=connection.login or self.conn_id) if quotas else None,
+            ledger=Ledger(state, quotas, account=connection.login or self.conn_id, reserved=reserved)
+            if quotas
+            else None,
             headers=stream.headers,
             origins=self._origins(extra),
             owner_only=stream.owner_only,
@@ -185,9 +187,12 @@ class ApiHook(BaseHook):
         if not credentials:
             return None
         worker, workers = share
-        mine = [credential for owned in by_owner(credentials)[worker::workers] for credential in owned]
+        owners = by_owner(credentials)
+        mine = [credential for owned in owners[worker::workers] for credential in owned]
+        others = [credential for place, owned in enumerate(owners) if place % workers != worker for credential in owned]
         return TokenPool(
             mine,
+            stand_by=others,
             name=self.conn_id,
             rate_limits=self._rate_limits(extra, stream),
             patience_s=limits.patience_s,

@@ -61,6 +61,8 @@ class HarvestStep(BaseOperator):
 
         :raises BadParameter: the share is not one.
         """
+        if self.reserved_share == 0:
+            return 0.0
         if not 0 <= self.reserved_share < 1:
             raise BadParameter(
                 f"reserved_share of the task '{self.task_id}' is {self.reserved_share!r:.40}.",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from windrow.model.errors import QueryRefused, RateLimited
 from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.model.response import Response
 from windrow.model.stream import Flow
 
@@ -34,7 +34,7 @@ POLICY = HTTP_POLICY.preceded_by(
     complaint=_complaint,
 )
 QUOTAS = tuple(
-    Quota(f"spotify.{name}", Window.MINUTE, None, paths)
+    Quota(f"spotify.{name}", Period.MINUTE, None, paths)
     for name, paths in (
         ("top-tracks", ("/artists/*/top-tracks",)),
         ("artist-albums", ("/artists/*/albums",)),

@@ -16,7 +16,7 @@ from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
-from windrow.model.quota import Quota, Window
+from windrow.model.quota import Period, Quota
 from windrow.model.stream import Asked, Conversation, Flow, Planned, Request, Stream
 from windrow.sources.youtube.policy import GOOGLE_POLICY, items
 
@@ -32,9 +32,9 @@ SETTLED_AFTER = timedelta(days=7)
 FIRST_DAY = date(2005, 2, 14)
 """When YouTube began."""
 QUOTAS = (
-    Quota("youtube.search", Window.PACIFIC_DAY, 100, ("/youtube/v3/search",)),
-    Quota("youtube.data", Window.PACIFIC_DAY, 10_000, ("/youtube/v3/",)),
-    Quota("youtube.analytics", Window.PACIFIC_DAY, None, ("/v2/reports",)),
+    Quota("youtube.search", Period.PACIFIC_DAY, 100, ("/youtube/v3/search",)),
+    Quota("youtube.data", Period.PACIFIC_DAY, 10_000, ("/youtube/v3/",)),
+    Quota("youtube.analytics", Period.PACIFIC_DAY, None, ("/v2/reports",)),
 )
 """Units a day, https://developers.google.com/youtube/v3/determine_quota_cost. Google publishes no number for reports:
 a project's own is in its console, and belongs into the extra of the Airflow connection."""
