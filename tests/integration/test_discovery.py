@@ -366,6 +366,21 @@ def test_a_plan_that_lacks_a_list_is_added_to_once_that_can_be_read(shop: Script
     assert [answer.query.key for answer in staging.answers(staging.chunk(RUN, 0))] == ["item?id=9"], "it still counts"
 
 
+def test_killed_while_a_plan_is_added_to_it_lacks_nothing_in_the_end(shop: ScriptedApi, staging: Staging):
+    class Dying(Staging):
+        def save_size(self, plan: Plan) -> None:
+            raise Killed
+
+    shop.script = serving({"/shelf?name=a": Reply({"itmes": []})})
+    plan, _ = discover(shop.url, staging)
+    shop.script = serving({})
+    with pytest.raises(Killed):
+        discover(shop.url, Dying(staging._client, staging._database.name), standing=plan)
+    assert Staged.count(staging, plan).left_out == 1, "the receipt still fails, and a clear asks again"
+    assert discover(shop.url, staging, standing=staging.plan(RUN))[0].planned == 4
+    assert staging.quarantined(RUN) == []
+
+
 def test_pages_in_a_circle_end_their_list_and_are_asked_anew(shop: ScriptedApi, staging: Staging):
     back = Reply({"items": [3]}, headers={"Link": '</shelf?name=a>; rel="next"'})
     shop.script = serving({"/shelf?name=a&page=2": back})

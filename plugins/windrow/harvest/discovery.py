@@ -64,7 +64,10 @@ class Discovery(RunDriver):
             raise self.left_out[0]
         if self._announce:
             await asyncio.to_thread(self._announce, self._before)
-        return await asyncio.to_thread(writer.close)
+        plan = await asyncio.to_thread(writer.close)
+        for key in self._aside - {error.key for error in self.left_out}:  # only now: a kill would have lost them
+            await asyncio.to_thread(self._staging.release, self._run, key, aside=True)
+        return plan
 
     async def estimate(self, request: Request) -> Sequence[Way]:
         """Ask what the stream needs to know to say what a plan would take. What is asked is kept for the plan.
@@ -112,7 +115,6 @@ class Discovery(RunDriver):
         if answer.query.key not in self._told:
             self._told.add(answer.query.key)
             await asyncio.to_thread(self._staging.keep_listing, self._run, self._client.name, answer)
-        await super()._taken(answer)
 
     def _kept(self, query: Query) -> Answer | None:
         """Return what the API told before in this run: by a list, or by the dataset that this one follows."""

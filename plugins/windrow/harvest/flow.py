@@ -31,7 +31,7 @@ class RunDriver(Driver):
 
     async def lead(self, flow: Flow[T]) -> T:
         """Lead a flow; see `Driver.lead`."""
-        self._aside = await asyncio.to_thread(self._staging.aside, self._run)
+        self._aside = await asyncio.to_thread(self._staging.aside, self._run, self.place)
         return await super().lead(flow)
 
     async def _settled(self, asked: Asked) -> Answer | Rejected:

@@ -214,9 +214,10 @@ class Staging:
         found = self._find(_QUARANTINE, {"run": str(run)}, fields=("run",))
         return {document["_id"].removeprefix(f"{run}|") for document in found}
 
-    def aside(self, run: Run) -> set[str]:
-        """Return the keys of queries of no plan whose answers are in the quarantine of a run."""
-        return {key.removeprefix(_ASIDE) for key in self.quarantined_keys(run) if key.startswith(_ASIDE)}
+    def aside(self, run: Run, place: int) -> set[str]:
+        """Return the keys of queries of no plan whose answers are in the quarantine of a run: LIST, or LOOK_UP."""
+        found = self._find(_QUARANTINE, {"run": str(run)}, fields=("chunk",))
+        return {one["_id"].removeprefix(f"{run}|{_ASIDE}") for one in found if one["chunk"] == place}
 
     def release(self, run: Run, key: str, *, aside: bool = False) -> None:
         """Take a query out of the quarantine, once its answer is staged; with ``aside`` one that is in no plan."""

@@ -17,7 +17,7 @@ from windrow.http.client import Client
 from windrow.model.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimited
 from windrow.model.plan import Plan, Run
 from windrow.model.stream import Request
-from windrow.store.staging import Staging
+from windrow.store.staging import LIST, Staging
 
 _SCOPE = "scope"
 """What is noted of a run beside its plan: what it is about, as the stream says."""
@@ -69,7 +69,7 @@ class PlanOperator(HarvestStep):
         run, request = self.run_of(context), self.request_of(context)
         scope: Mapping[str, str] = self.stream.scope(request)
         with staging(self.mongo_conn_id, self.dataset) as state:
-            standing, left_out = _standing(state, run), state.aside(run)
+            standing, left_out = _standing(state, run), state.aside(run, LIST)
             if standing is not None:
                 plan = standing
                 notes = state.notes(run)  # the watermark may have moved since
