@@ -15,7 +15,7 @@ import boto3
 import orjson
 
 from windrow.http.client import Client, Limits
-from windrow.http.flow import converse
+from windrow.http.flow import Driver
 from windrow.http.oauth import BasicClientCredentials
 from windrow.model.errors import BadParameter, WindrowError
 from windrow.sources.spotify.access import POLICY
@@ -84,8 +84,9 @@ async def _answer(request: object) -> dict[str, Any]:
 async def _fetched(text: str, asked_at: datetime) -> dict[str, Any]:
     """Find the artist and make the item."""
     async with _client() as client:
-        artist = await converse(client, look_up(text))
-        answer = await converse(client, fetch(artist.id))
+        driver = Driver(client)
+        artist = await driver.lead(look_up(text))
+        answer = await driver.lead(fetch(artist.id))
     lineage = {"_fetched_at": answer.fetched_at, "_run_id": f"lambda {instant(asked_at)}"}
     records = TopTracks().records(answer.query, orjson.loads(answer.body))
     (item,) = items(rows(artist.name, [record | lineage for record in records]))

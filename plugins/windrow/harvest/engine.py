@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from windrow.harvest.feeds import Feed, Item
+from windrow.harvest.flow import calls_of
 from windrow.http.client import Client, Reader
 from windrow.http.paging import NextPage, ask_whole
 from windrow.model.answer import Answer, Outcome, Rejected
@@ -220,7 +221,7 @@ class Harvester:
 
     def figures(self, state: str) -> Figures:
         """Return what this harvest did so far."""
-        tally, events, seconds = self.tally, self._client.events, time.monotonic() - self._began
+        tally, seconds = self.tally, time.monotonic() - self._began
         return {
             "state": state,
             "started_at": tally.started_at.isoformat(),
@@ -230,11 +231,7 @@ class Harvester:
             "gaps": tally.gaps,
             "rejected": tally.rejected,
             "unanswered": tally.unanswered,
-            "sent": events["sent"],
-            "retried": events["retried"],
-            "throttled": events["throttled"],
-            "unchanged": events["http_304"],
-            "tokens": self._client.refreshes,
+            **calls_of(self._client),
             "seconds": round(seconds, 3),
             "stopped_by": type(self._stopped_by).__name__ if self._stopped_by else None,
         }

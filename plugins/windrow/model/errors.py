@@ -14,12 +14,13 @@
     ├── CountsDisagree            planned, staged, exported, loaded and merged are not one number
     ├── ApiError                  one call, or the API as a whole
     │   ├── ApiUnreachable            no answer at all: retried
-    │   ├── QueryRefused              the API says this call is wrong: never retried
-    │   │   └── NotGiven                  the API has no such thing, or gives it to nobody: a gap
+    │   ├── Unusable                  one query has no answer to go on with; the others are not concerned
+    │   │   ├── QueryRefused              the API says this call is wrong: never retried
+    │   │   │   └── NotGiven                  the API has no such thing, or gives it to nobody: a gap
+    │   │   └── Unreadable                an answer that cannot be read: in the quarantine before it is raised
     │   ├── RateLimited               the API says when to come back: the task defers until then
     │   ├── GivenUp                   calls that a queue has stopped trying: never retried by waiting again
-    │   ├── Unanswered                calls that stayed without an answer after all attempts: retried
-    │   └── Unreadable                an answer that cannot be read: quarantined, never raised out of a harvest
+    │   └── Unanswered                calls that stayed without an answer after all attempts: retried
     ├── BrokerUnavailable         Redis cannot be reached, or has lost a stream: the run goes on from MongoDB
     ├── StatementFailed           an SQL file that the warehouse cannot run: never retried
     ├── Unwritten                 a database took some items and not all: retried, items are replaced whole
@@ -144,7 +145,11 @@ class ApiUnreachable(ApiError):
     """The API gives no answer at all: refused, unresolved, timed out or cut, on every attempt."""
 
 
-class QueryRefused(ApiError):
+class Unusable(ApiError):
+    """One query has no answer to go on with. That says nothing of the others."""
+
+
+class QueryRefused(Unusable):
     """The API says that the call itself is wrong. Sending it again cannot help."""
 
 
@@ -180,11 +185,15 @@ class GivenUp(ApiError):
     """A queue has stopped trying some calls. All other answers are staged."""
 
 
-class Unreadable(ApiError):
-    """An answer arrived whole but cannot be read. ``reason`` goes into the quarantine record."""
+class Unreadable(Unusable):
+    """An answer arrived but cannot be read. ``reason`` says what was expected, and goes into the quarantine record."""
 
-    def __init__(self, reason: str, *, key: str | None = None) -> None:
+    def __init__(self, reason: str, *, key: str | None = None, received: str = "") -> None:
+        named, begins = f" to {key!r}" if key else "", f". Received: {received[:80]!r}" if received else ""
         super().__init__(
-            f"The answer cannot be read: {reason}", advice="Look at it in the quarantine.", key=key, status=200
+            f"The answer{named} cannot be read: {reason}{begins}",
+            advice="Look at it in the quarantine (docs/operations.md). The next try asks for it again.",
+            key=key,
+            status=200,
         )
         self.reason = blot(reason)

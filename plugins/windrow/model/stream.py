@@ -5,10 +5,11 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from windrow.model.answer import Answer
 from windrow.model.contract import Contract
+from windrow.model.errors import Unreadable
 from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
@@ -37,10 +38,26 @@ class Planned:
     queries: Iterable[Query]
 
 
-Conversation = Generator[Query | Planned, Any, None]
-"""How a plan comes about. A `Query` that is yielded is asked at once, and its `Answer` is sent back into the
-generator; `QueryRefused` is thrown into it where the API refuses, and of that `NotGiven` where it has no such thing.
-What is `Planned` is written down, and None is sent back."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query whose answer has to be what was promised.
+
+    :param read: takes the parsed answer, or raises `Unreadable`; its result is dropped.
+    """
+
+    query: Query
+    read: Callable[[object], object]
+
+
+T = TypeVar("T")
+Flow = Generator[Query | Asked | Planned | Unreadable, Any, T]
+"""How something is found out by asking. A `Query` that is yielded, or `Asked`, is asked at once, and its `Answer` is
+sent back into the generator. Where there is none to go on with, an `Unusable` is thrown into it: `NotGiven` where the
+API has no such thing, `QueryRefused` where it refuses, `Unreadable` where the answer is not what was promised or leads
+in a circle. What can be left out, the source catches, and goes on with the others: the answer is in the quarantine.
+An `Unreadable` that is yielded puts the last answer there for a part of it that is left out."""
+Conversation = Flow[None]
+"""How a plan comes about: what is `Planned` is written down, and None is sent back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +125,11 @@ class Stream(ABC):
     def plan(self, request: Request) -> Conversation:
         """Find out what to ask for, by asking, and name it.
 
-        :raises Unreadable: an answer is not what the API promises.
+        :raises Unusable: what all else follows from cannot be had.
         :raises BadParameter: a parameter cannot be meant. Raised before the first query.
         """
 
-    def estimate(self, request: Request) -> Generator[Query, Any, Sequence[Way]]:
+    def estimate(self, request: Request) -> Flow[Sequence[Way]]:
         """Find out what a plan would take, where that can be told before all is listed; a conversation as `plan`.
 
         :raises BadParameter: as `plan`.

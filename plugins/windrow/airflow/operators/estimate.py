@@ -5,20 +5,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import Context
-from airflow.sdk.bases.xcom import BaseXCom
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.plan import PlanOperator
+from windrow.airflow.operators.plan_only import PlanOnlyMixin
 from windrow.harvest.discovery import Discovery
 from windrow.http.client import Client
 from windrow.model.errors import RateLimited
 from windrow.model.stream import Request, Way
 
 
-class EstimateOperator(PlanOperator, SkipMixin):
+class EstimateOperator(PlanOperator, PlanOnlyMixin):
     """Logs calls, units and hours of each way to harvest. With ``plan_only`` all else is skipped.
 
     :param plan_only: a template of the param of that name.
@@ -52,12 +51,7 @@ class EstimateOperator(PlanOperator, SkipMixin):
             units = ", ".join(f"{units:,} of {resource}" for resource, units in way["units"].items())
             told = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} owners"
             self.log.info("%s", f"{told}; {way['remark']}" if way["remark"] else told)
-        if self.plan_only == "True":
-            self.log.info("Only the plan was asked for: none of these calls is made.")
-            # to skip is to raise: what this task has found would be lost
-            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)
-            self.skip(ti=context["ti"], tasks=list(self.get_flat_relatives(upstream=False)))
-        return found
+        return self.told(context, found)
 
 
 def _hours(way: Way, owners: int) -> float:

@@ -4,15 +4,15 @@ The quotas are of endpoints, and their sizes are secret: the API closes an endpo
 go on. Each has a `Quota` without units here, so that a closed one is known to all runs.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from windrow.model.answer import Answer
 from windrow.model.errors import QueryRefused, RateLimited
 from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
 from windrow.model.response import Response
+from windrow.model.stream import Flow
 
 _A_MOMENT_S = 60.0
 """A longer Retry-After than this is that of a quota, also where the API does not say so."""
@@ -71,7 +71,7 @@ CLIENTS: Mapping[str, Capabilities] = {
 """By the kind of client id: with extended quota since before 2024-11-27; made before 2026-02-11; made since then."""
 
 
-def probe(artist_id: str, *, can_wait: bool = True) -> Generator[Query, Answer, Capabilities]:
+def probe(artist_id: str, *, can_wait: bool = True) -> Flow[Capabilities]:
     """Ask each endpoint that may be withdrawn once, about an artist, and find out which are.
 
     :param can_wait: what to say of an endpoint whose quota is used up. It is not withdrawn, so whoever can wait for

@@ -12,9 +12,8 @@ from windrow.airflow.hooks.athena import rows as rows_of
 from windrow.airflow.hooks.dynamodb import Items
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
-from windrow.http.client import Client
-from windrow.http.flow import converse
-from windrow.sources.spotify.access import CLIENTS, Capabilities, probe
+from windrow.harvest.flow import RunDriver
+from windrow.sources.spotify.access import CLIENTS, probe
 from windrow.sources.spotify.top_tracks import ARTIST_ID, TOP_TRACKS, items
 from windrow.store.staging import Figures
 
@@ -43,8 +42,9 @@ class CapabilitiesOperator(HarvestStep):
         may = CLIENTS.get(str(context["params"].get("client")))
         if may is None:
             with staging(self.mongo_conn_id, self.dataset) as state:
-                client = ApiHook(self.conn_id).client(self.stream, state)
-                may = asyncio.run(_probe(client, can_wait=self.can_wait))
+                driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, self.run_of(context))
+                probing = probe("0" * 22, can_wait=self.can_wait)
+                (may,) = asyncio.run(driver.lead_each([probing]))
         self.log.info("The client id may ask: %s", may)
         return {"capabilities": asdict(may), "datasets": may.datasets}
 
@@ -73,8 +73,3 @@ class PublishOperator(HarvestStep):
         with staging(self.mongo_conn_id, self.dataset) as state:
             state.note(self.run_of(context), PUBLISH, figures)
         return figures
-
-
-async def _probe(client: Client, *, can_wait: bool) -> Capabilities:
-    async with client:
-        return await converse(client, probe("0" * 22, can_wait=can_wait))

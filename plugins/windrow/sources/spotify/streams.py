@@ -5,8 +5,9 @@ features, and get fewer fields. `Capabilities` says which; a plan then asks as m
 """
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,9 +15,9 @@ import orjson
 
 from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
-from windrow.model.errors import BadParameter, QueryRefused, Unreadable
+from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable, Unusable
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.model.stream import Asked, Conversation, Flow, Planned, Request, Stream
 from windrow.sources.spotify.access import CLIENTS, POLICY, QUOTAS, Capabilities
 from windrow.sources.spotify.artists import is_artist_id
 
@@ -172,10 +173,14 @@ class TopTracks(SpotifyStream):
             return
         for artist_id in ids:
             listed = albums_of(artist_id, may)
+            read = partial(_newest_album, artist_id)
             try:
-                newest = _newest_album(artist_id, (yield listed))
-            except QueryRefused:
+                albums: Answer = yield Asked(listed, read)
+                newest = read(albums.parsed)
+            except NotGiven:
                 newest = None
+            except Unusable:
+                continue
             # the list stands for an artist without albums, and for one that is gone, so that the receipt tells of both
             yield Planned([newest or listed])
 
@@ -239,10 +244,10 @@ class AudioFeatures(SpotifyStream):
         tracks: dict[str, None] = {}
         for artist_id in ids:
             try:
-                answer = yield top_tracks_of(artist_id)
-            except QueryRefused:  # the artist is gone, which the receipt of the top tracks tells
+                answer: Answer = yield Asked(top_tracks_of(artist_id), _track_ids)
+            except Unusable:  # the artist is gone, as the receipt of the top tracks tells; or in the quarantine
                 continue
-            tracks |= dict.fromkeys(str(_mapping(track).get("id")) for track in _list(answer.parsed, "tracks"))
+            tracks |= dict.fromkeys(_track_ids(answer.parsed))
         yield Planned(
             Query.of("/audio-features", {"ids": ",".join(part)}) for part in parts(list(tracks), FEATURES_A_CALL)
         )
@@ -254,24 +259,29 @@ class AudioFeatures(SpotifyStream):
         return [self.contract.record(_kept(features, *dropped)) for features in found]
 
 
-def fetch(artist_id: str) -> Generator[Query, Answer, Answer]:
+def fetch(artist_id: str) -> Flow[Answer]:
     """Ask for the top tracks of one artist, or for the newest album where these are not told.
 
     :returns: an answer that `TopTracks` reads.
     """
     try:
-        return (yield top_tracks_of(artist_id))
+        tracks: Answer = yield top_tracks_of(artist_id)
+        return tracks
     except QueryRefused as refused:
         if refused.status != 403:
             raise
-    albums = yield albums_of(artist_id, CLIENTS["new"])
-    newest = _newest_album(artist_id, albums)
+    albums: Answer = yield albums_of(artist_id, CLIENTS["new"])
+    newest = _newest_album(artist_id, albums.parsed)
     return (yield newest) if newest else albums
 
 
-def _newest_album(artist_id: str, albums: Answer) -> Query | None:
+def _track_ids(answer: object) -> list[str]:
+    return [str(_mapping(track).get("id")) for track in _list(answer, "tracks")]
+
+
+def _newest_album(artist_id: str, albums: object) -> Query | None:
     """Name the call for the album that came out last, of a page of albums."""
-    found = [_mapping(album) for album in _list(albums.parsed, "items")]
+    found = [_mapping(album) for album in _list(albums, "items")]
     if not found:
         return None
     newest = max(found, key=lambda album: (str(album.get("release_date")), str(album.get("id"))))

@@ -9,7 +9,7 @@ from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.model.stream import Asked, Conversation, Planned, Request, Stream
 
 
 class Passengers(Stream):
@@ -36,9 +36,11 @@ class Passengers(Stream):
         """Ask for each name, exactly as it is listed; for the list only when the run names no passengers itself."""
         names = request.params.get("names")
         if not names:
-            listed: Answer = yield Query.of("/get_user_list")
-            names = _names(listed.parsed)
-        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            listed: Answer = yield Asked(Query.of("/get_user_list"), _names)
+            names, strange = _names(listed.parsed)
+            if strange:
+                yield Unreadable(f"names should be texts that are not empty; {len(strange)} are not: {strange!r:.80}")
+        elif not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise BadParameter(
                 f"names must be a list of texts, none of them empty; it begins {str(names)[:80]!r}.",
                 advice='Give it like {"names": ["Braund, Mr. Owen Harris"]}, or leave it out for all.',
@@ -54,9 +56,10 @@ class Passengers(Stream):
         return (record,)
 
 
-def _names(page: object) -> list[str]:
-    """Read the list of names."""
+def _names(page: object) -> tuple[list[str], list[object]]:
+    """Read the list of names, and what is none in it."""
     names = page.get("users") if isinstance(page, Mapping) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+    if not isinstance(names, list):
         raise Unreadable('the list of passengers should look like {"users": ["name", ...]}')
-    return names
+    good = [name for name in names if isinstance(name, str) and name]
+    return good, [name for name in names if not isinstance(name, str) or not name]

@@ -10,6 +10,7 @@ from http import HTTPStatus
 import orjson
 
 from windrow.http.client import Client
+from windrow.http.paging import Trail
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Misconfigured, RateLimited, Unreadable, WindrowError
 from windrow.model.query import Query
@@ -63,14 +64,15 @@ async def fill(
         log.warning("the search reaches back %d days: what was posted before is lost", SEARCH_DAYS)
     for rule in rules:
         query: Query | None = search(rule, post_id_at(since), until, now=now, usernames=usernames)
-        pages = 0
+        trail = Trail(MOST_PAGES)
         while query is not None:
-            pages += 1
-            if pages > MOST_PAGES:
+            try:
+                trail.to(query)
+            except Unreadable as endless:
                 raise Misconfigured(
-                    f"A gap cannot be filled: the search for {rule!r:.80} has more than {MOST_PAGES:,} pages.",
+                    f"A gap cannot be filled. Of the search for {rule!r:.80}: {endless.reason}.",
                     advice="Split the rule. The watermark stays before the gap, so a later start tries it again.",
-                )
+                ) from None
             answer = await _page(client, query, pause_s)
             for post in _POSTS.listed(answer.parsed):
                 yield _read(post, answer)
