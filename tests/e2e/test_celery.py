@@ -51,7 +51,8 @@ def test_workers_share_the_users_and_nobody_is_asked_for_twice(github: Dag) -> N
     assert max(begun) < min(ended), "at the same time, so in two workers"
     receipt = github.receipt(run_id, "users.prove")
     assert receipt["agrees"]
-    assert receipt["planned"] == receipt["sent"] == len(ids)
+    assert receipt["planned"] == len(ids)
+    assert receipt["sent"] == github.system.calls()
     assert receipt["merged"] == len(world.details(ids))
     listed = sum(len(world.repository(REPOSITORY).member_ids(listing)) for listing in LISTS)
     assert github.receipt(run_id, "members.prove")["merged"] == listed

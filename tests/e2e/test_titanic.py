@@ -121,7 +121,7 @@ def test_a_harvest_through_faults_loses_nothing(system, titanic, first):
     assert titanic.passengers() == before
     receipt = titanic.receipt(run_id)
     assert receipt["agrees"]
-    assert receipt["sent"] == asked["requests"], "every call on the wire is counted"
+    assert receipt["sent"] == titanic.system.calls() > asked["requests"], "every call on the wire is counted"
 
 
 def test_a_killed_harvest_goes_on_where_it_stopped(system, titanic, first):

@@ -22,12 +22,14 @@ from local_cloud.testing import running
 from tests.faults.github_process import MEMBERSHIPS, SMALL, TINY, USERS, Job, resumed
 from tests.faults.harvest_process import until
 from windrow.airflow.hooks.broker import broker
+from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.discover import DiscoverOperator
 from windrow.airflow.operators.estimate import EstimateOperator
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.harvest.broker import Broker
 from windrow.harvest.feeds import Item
+from windrow.landing.receipt import Staged
 from windrow.model.answer import Outcome
 from windrow.model.errors import BadParameter, CredentialsRejected, PlanMissing, QueryRefused
 from windrow.model.plan import Run
@@ -182,6 +184,29 @@ def test_a_second_run_asks_only_what_has_changed(connect, api, world):
     assert limits["not_modified"] == alive + 1 + lists_with_a_next_page
     used = sum(window["used"] for owner in limits["windows"].values() for window in owner["core"])
     assert used == api.counters()["totals"]["requests"] // 2 - limits["not_modified"] - 8
+
+
+@pytest.mark.parametrize("fault", ["malformed", 501])
+def test_a_list_of_one_repository_that_cannot_be_read_leaves_the_others(connect, api, world, fault):
+    """And cleared, the task asks for it alone; the receipt does not add up until then."""
+    job = Job(repositories=SMALL)
+    api.faults(sticky={"tiny/one": fault})
+    job.execute(DiscoverOperator)
+    job.fetch()
+    assert_complete(job, world, [name for name in SMALL if name != "tiny/one"])
+    with staging("mongo_default", USERS) as state:
+        assert Staged.count(state, job.plan()).left_out == 1
+    api.heal()
+    api.reset()
+
+    job.execute(DiscoverOperator)
+    job.fetch()
+
+    assert_complete(job, world, SMALL)
+    asked = api.counters()["routes"]
+    assert asked["GET /github/repos/{owner}/{repo}"]["requests"] == 1
+    with staging("mongo_default", USERS) as state:
+        assert Staged.count(state, job.plan()).quarantined == 0
 
 
 # --- limits ------------------------------------------------------------------------------------

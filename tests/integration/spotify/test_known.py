@@ -11,8 +11,11 @@ from airflow.sdk.exceptions import TaskDeferred
 from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.apis.testing import FakeApi
 from windrow.airflow.hooks.dynamodb import Items
-from windrow.model.errors import BadParameter
+from windrow.airflow.hooks.staging import staging
+from windrow.model.errors import BadParameter, Unusable
+from windrow.model.plan import Run
 from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
+from windrow.store.staging import LOOK_UP
 
 BY_NAME = {artist.name: artist.id for artist in make_music().artists.values()}
 
@@ -80,4 +83,19 @@ def test_a_param_that_nobody_knows_is_refused_before_any_call(context, spotify: 
 def test_while_the_search_is_closed_the_task_waits_without_a_slot(context, spotify: FakeApi):
     spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"search": 0}, "retry_after_s": 600}))
     with pytest.raises(TaskDeferred):
+        known(context, "Wren")
+
+
+@pytest.mark.parametrize(("fault", "said"), [(403, "HTTP 403"), ("malformed", "cannot be read: no JSON")])
+def test_a_name_that_the_api_does_not_answer_for_holds_up_nobody_else(context, spotify: FakeApi, fault, said):
+    spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': fault}}))
+    found = known(context, "Wren", "Queue")
+    assert (found["artists"], list(found["unmet"])) == ([BY_NAME["Queue"]], ["Wren"])
+    run = Run("spotify_artists", context["run_id"])
+    with staging("mongo_default", run.dataset) as state:
+        [(number, kept)] = state.quarantined(run)
+    assert (number, kept.query.path) == (LOOK_UP, "/search")
+    with pytest.raises(BadParameter, match=said):
+        require_all(found["unmet"])
+    with pytest.raises(Unusable, match=said):
         known(context, "Wren")

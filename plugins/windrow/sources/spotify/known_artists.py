@@ -44,17 +44,19 @@ class KnownArtistsOperator(HarvestStep):
 
         :raises BadParameter: a param is unknown, or something listed is no artist's; no call was made. Or no name
             means anybody.
+        :raises Unusable: none does, and of one the API gives nothing that can be read.
         """
         refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
-        ids, unmet = [], {}
+        ids, unmet, trouble = [], {}, None
         for text, meant in self._meant(context, self._listed(context)).items():
             if isinstance(meant, WindrowError):
                 self.log.warning("%r is left out: %s", text, meant)
                 unmet[text] = meant.what
+                trouble = meant if isinstance(meant, Unusable) else trouble
             else:
                 ids.append(meant)
         if unmet and not ids:
-            raise BadParameter(
+            raise trouble or BadParameter(
                 _told(unmet),
                 advice="Mend the names in the Airflow variable or the param, or give ids. Nothing was harvested.",
             )
