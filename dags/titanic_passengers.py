@@ -72,7 +72,7 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
         task_id="harvest", dataset=DATASET, conn_id="titanic", connections="{{ params.connections }}"
     )
     enqueue = EnqueueOperator(task_id="enqueue", dataset=DATASET, target_conn_id="fetch_passenger", **QUEUE)
-    drain = DrainSensor(task_id="drain", dataset=DATASET, **QUEUE)
+    drain = DrainSensor(task_id="drain", dataset=DATASET, deferrable=True, timeout=timedelta(hours=12), **QUEUE)
     land = LandOperator(task_id="land", dataset=DATASET, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **LANDED)
 
     to_table = load_and_merge(Passengers, land, bucket=BUCKET, sql=f"{SQL}/passengers")

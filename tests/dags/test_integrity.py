@@ -169,6 +169,14 @@ def test_runs_of_a_backfill_take_turns_at_the_api_and_at_the_tables_they_share(d
             assert task.max_active_tis_per_dag == 1, task
 
 
+def test_what_only_waits_holds_no_slot_and_does_not_wait_into_the_next_day(dagbag):
+    from airflow.sdk import BaseSensorOperator
+
+    for _, task in steps(dagbag, BaseSensorOperator):
+        assert task.deferrable, task
+        assert task.timeout < 24 * 3600, task
+
+
 def test_only_what_was_planned_is_harvested_and_only_what_was_harvested_is_landed(dagbag):
     from windrow.airflow.operators.harvest import HarvestOperator
     from windrow.airflow.operators.land import LandOperator

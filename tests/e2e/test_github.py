@@ -113,8 +113,8 @@ def test_a_second_run_finds_most_unchanged_and_graphql_keeps_the_counts(github: 
 
 
 def test_windows_are_used_up_and_the_slot_is_free_between_them(github: Github, world: World) -> None:
-    """Hours of ten seconds with 25 calls for each of four owners: what is not known yet takes five of them."""
-    limit = 25
+    """Hours of ten seconds with 40 calls for each of four owners: what is new takes more than three of them."""
+    limit = 40
     github.having(hour_s=10, limit=limit)
     run_id = github.trigger(repositories=[LARGE], workers=2)
     seen = github.watch(run_id)

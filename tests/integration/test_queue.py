@@ -7,19 +7,28 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from airflow.providers.google.cloud.hooks.tasks import CloudTasksHook
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from airflow.sdk.module_loading import import_string
 
 from local_cloud import airflow_env
 from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.enqueue import EnqueueOperator
+from windrow.airflow.operators.failure import story
 from windrow.airflow.sensors.drain import DrainSensor
 from windrow.harvest.progress import Progress
 from windrow.model.errors import ConnectionUnusable, GivenUp
@@ -86,19 +95,36 @@ def enqueue(context: dict[str, Any], queue_id: str = "tests", spread_s: float = 
     return operator.execute(context)
 
 
-def drain(context: dict[str, Any], queue_id: str = "tests", limit_s: float = 30) -> dict[str, Any]:
-    """Defer as the task does, run the trigger until it fires, and go on with its event."""
-    sensor = DrainSensor(task_id="drain", dataset=DATASET, queue_id=queue_id, location=LOCATION, poll_s=0.1)
-    with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute(context)
+def waiting(queue_id: str = "tests", **options: Any) -> DrainSensor:
+    where = {"dataset": DATASET, "queue_id": queue_id, "location": LOCATION}
+    return DrainSensor(task_id="drain", poke_interval=0.1, **where, **options)
 
-    async def fired() -> dict[str, Any]:
+
+def drain(context: dict[str, Any], queue_id: str = "tests", **options: Any) -> dict[str, Any]:
+    """Wait as the task does. Deferred, run its trigger until it fires or, as Airflow sees to, its time is over."""
+    sensor = waiting(queue_id, **{"timeout": 30, "deferrable": True} | options)
+    try:
+        return sensor.execute(context)
+    except TaskDeferred as deferral:
+        deferred = deferral
+    path, kwargs = deferred.trigger.serialize()
+    try:
+        event = fired(path, kwargs, deferred.timeout.total_seconds())
+    except TimeoutError:
+        return sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    return sensor.resume_execution(deferred.method_name, {"event": event, **deferred.kwargs}, context)
+
+
+def fired(path: str, kwargs: dict[str, Any], limit_s: float = 30) -> Any:
+    """Run a trigger as the triggerer does, which knows of it what is in Airflow's database."""
+
+    async def payload() -> Any:
         async with asyncio.timeout(limit_s):
-            async for event in deferred.value.trigger.run():
+            async for event in import_string(path)(**kwargs).run():
                 return event.payload
         raise AssertionError("the trigger ended without an event")
 
-    return sensor.go_on(context, event=asyncio.run(fired()), **deferred.value.kwargs)
+    return asyncio.run(payload())
 
 
 def faults(services: Settings, **changes: Any) -> None:
@@ -115,10 +141,11 @@ def progress(context: dict[str, Any]) -> Progress:
         return Progress.count(state, state.plan(Run(DATASET, context["run_id"])))
 
 
-def test_all_calls_are_made_once(services, names):
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_all_calls_are_made_once(services, names, deferrable):
     context = planned(names)
     assert enqueue(context) == {"enqueued": 8, "waiting": 0}
-    assert drain(context)["settled"] == 8
+    assert drain(context, deferrable=deferrable)["settled"] == 8
     assert asked(services) == 8
 
 
@@ -171,16 +198,60 @@ def test_an_answer_that_cannot_be_read_is_in_the_quarantine_and_the_queue_is_don
     assert (figures["settled"], figures["quarantined"], figures["given_up"]) == (7, 1, 0)
 
 
-def test_a_queue_that_is_paused_by_hand_is_told_and_waited_for(services, names, caplog):
-    context = planned(names)
-    pause(services, "paused", context)
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize(("soft_fail", "raised"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)])
+def test_a_queue_that_is_paused_by_hand_is_told_and_waited_for(services, names, caplog, deferrable, soft_fail, raised):
+    context, queue_id = planned(names), f"paused-{deferrable}-{soft_fail}"
+    pause(services, queue_id, context)
     caplog.set_level("INFO")
-    with pytest.raises(TimeoutError):
-        drain(context, "paused", limit_s=1.5)
+    began = time.monotonic()
+    with pytest.raises(raised, match=rf"'{queue_id}' has not made 8 of 8 calls: '.*{names[0][:5]}") as late:
+        drain(context, queue_id, timeout=2, deferrable=deferrable, soft_fail=soft_fail)
+    assert 2 <= time.monotonic() - began < 20
     assert "gcloud tasks queues resume" in caplog.text
-    assert "8 left; the queue is PAUSED" in caplog.text
-    resume(services, "paused")
-    assert drain(context, "paused")["settled"] == 8
+    assert caplog.text.count("8 left; the queue is PAUSED") >= 3
+    with pytest.raises(TaskDeferred) if deferrable else pytest.raises(AirflowSensorTimeout):
+        waiting(queue_id, timeout=0, deferrable=deferrable).execute(context)
+    red = {"task_instance": waiting(), "task": waiting(), "run_id": "any", "exception": late.value}
+    assert "See whether it is paused" in story(red)
+    resume(services, queue_id)
+    assert drain(context, queue_id, deferrable=deferrable)["settled"] == 8
+
+
+def test_in_reschedule_mode_the_slot_is_free_between_two_looks_and_the_time_counts_from_the_first(services, names):
+    context = planned(names)
+    pause(services, "rescheduled", context)
+    first = datetime.now(UTC) - timedelta(seconds=20)
+    context["ti"] = SimpleNamespace(get_first_reschedule_date=lambda context: first)
+    options = {"deferrable": False, "mode": "reschedule"}
+    with pytest.raises(AirflowRescheduleException):
+        drain(context, "rescheduled", **options)
+    with pytest.raises(AirflowSensorTimeout, match="8 of 8 calls"):
+        drain(context, "rescheduled", timeout=15, **options)
+    resume(services, "rescheduled")
+    assert drain(context, "rescheduled")["settled"] == 8
+    assert drain(context, "rescheduled", **options)["seconds"] >= 20
+
+
+@pytest.mark.parametrize("soft_fail", [True, False])
+def test_a_queue_that_ended_while_no_triggerer_looked_is_done(services, names, soft_fail):
+    context = planned(names)
+    enqueue(context)
+    drain(context)
+    figures = waiting(soft_fail=soft_fail).resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert figures["settled"] == 8
+
+
+def test_a_task_that_an_older_version_deferred_goes_on(services, names):
+    """What it left in Airflow's database: the trigger's old path, its arguments, and the method that goes on."""
+    context = planned(names)
+    enqueue(context)
+    stored = {"dataset": DATASET, "run_id": context["run_id"], "queue": "tests", "location": LOCATION, "poll_s": 0.1}
+    stored |= {"mongo_conn_id": "mongo_default", "gcp_conn_id": "google_cloud_default"}
+    event = fired("windrow.triggers.drain.DrainTrigger", stored)
+    figures = waiting().resume_execution("go_on", {"event": event, "began": time.time() - 7}, context)
+    assert figures["settled"] == 8
+    assert figures["seconds"] >= 7
 
 
 def test_a_wrong_audience_is_refused_by_the_function_and_told_by_the_queue(services, names, monkeypatch):

@@ -473,14 +473,6 @@ def test_every_attempt_takes_units_also_one_that_fails(api: ScriptedApi):
     assert sum(book.windows.popitem()[1]) == 21, "what was not used is given back at the end"
 
 
-def test_units_are_given_back_when_the_harvest_fails(api: ScriptedApi):
-    api.answers(Reply(status=503))
-    book = MemoryBook()
-    with pytest.raises(Unanswered):
-        asked(api, ledger=ledger(book))
-    assert sum(book.windows.popitem()[1]) == 3
-
-
 def test_a_quota_that_is_full_again_soon_is_waited_for_in_place(api: ScriptedApi):
     """The minute ends a moment from now, as the ledger's clock sees it."""
     now = [NOON.replace(second=59, microsecond=900_000)]
@@ -527,11 +519,13 @@ def test_a_query_beyond_any_window_is_a_setting_to_mend(api: ScriptedApi):
     assert api.asked == []
 
 
-def test_units_are_given_back_also_when_nothing_answers():
+@pytest.mark.parametrize(("gone", "error"), [(False, Unanswered), (True, ApiUnreachable)])
+def test_units_are_given_back_when_the_harvest_fails(
+    api: ScriptedApi, monkeypatch: pytest.MonkeyPatch, gone: bool, error: type[Exception]
+):
+    api.answers(Reply(status=503))
+    monkeypatch.setattr(api, "url", "http://127.0.0.1:9" if gone else api.url)
     book = MemoryBook()
-    gone = ScriptedApi()
-    with scripted_api.running() as api:
-        gone.url = api.url
-    with pytest.raises(ApiUnreachable):
-        asked(gone, ledger=ledger(book))
+    with pytest.raises(error):
+        asked(api, ledger=ledger(book))
     assert sum(book.windows.popitem()[1]) == 3

@@ -36,3 +36,7 @@ class Progress:
     def left(self) -> int:
         """Queries that nobody is done with."""
         return self.planned - self.settled - self.quarantined
+
+    def __str__(self) -> str:
+        """Say how many these are, and name some."""
+        return f"{self.left:,} of {self.planned:,} calls: {'; '.join(map(repr, self.open_keys))}"

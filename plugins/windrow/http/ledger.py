@@ -170,24 +170,12 @@ class Ledger:
                 if account.reserved > account.used and account.quota.units is not None:
                     await self._give_back(account)
 
-    async def _look_whether_closed(self, account: _Account) -> None:
-        if account.quota.units is not None:
-            return
-        page = await asyncio.to_thread(self._book.quota_page, self._closing(account))
-        account.not_before = page.closed_until or _LONG_AGO
-
     def _closing(self, account: _Account) -> str:
         """Name the place in the book that says until when the API has closed a quota of unknown size."""
         return f"{self._account}|{account.quota.name}|closed"
 
-    def _window(self, account: _Account, start: datetime) -> str:
-        return f"{self._account}|{account.quota.name}|{start.isoformat()}"
-
     def _of(self, query: Query) -> _Account | None:
-        for account in self._accounts:
-            if account.quota.counts(query.path):
-                return account
-        return None
+        return next((account for account in self._accounts if account.quota.counts(query.path)), None)
 
     def _seconds_until(self, instant: datetime) -> float:
         return max((instant - self._clock()).total_seconds(), 0.001)
@@ -197,10 +185,9 @@ class Ledger:
         now, quota = self._clock(), account.quota
         if now >= account.ends_at:
             account.starts_at, account.ends_at = quota.period.bounds(now)
-            account.window = self._window(account, account.starts_at)
+            account.window = f"{self._account}|{quota.name}|{account.starts_at.isoformat()}"
             account.reserved = account.used = 0
             account.spent = False
-            await self._look_whether_closed(account)
         if account.spent or account.covers(query.cost):
             return
         if quota.units is not None and query.cost > quota.units:
@@ -209,10 +196,8 @@ class Ledger:
                 advice="Put the right number into the field quota in the extra of the Airflow connection.",
             )
         reserved = await asyncio.to_thread(self._claim, account, query.cost)
-        if reserved is None:
-            account.spent = True
-            return
-        account.reserved = reserved
+        account.spent = reserved is None
+        account.reserved = reserved or account.reserved
         if not account.covers(query.cost):
             account.refusals, account.refused_cost = account.refusals + 1, query.cost
 
@@ -229,6 +214,7 @@ class Ledger:
             if page.closed_until is not None:
                 return None
             if units is None:
+                account.not_before = self._book.quota_page(self._closing(account)).closed_until or _LONG_AGO
                 return account.used + 1_000_000  # only to look at the book again now and then
             free = units - math.ceil(units * self._reserved) - page.taken
             if free < cost:

@@ -257,12 +257,10 @@ class Staging:
         """
         found = {document["_id"]: document for document in self._find(_QUOTAS, {"window": window})}
         mark = found.pop(f"{window}|spent", None)
-        closed_until = None
-        if mark is not None:
-            ends_at = mark["ends_at"] if "ends_at" in mark else datetime.fromtimestamp(mark["units"], UTC)
-            closed_until = ends_at.replace(tzinfo=UTC)  # MongoDB keeps no zone
+        until = (mark.get("ends_at") or datetime.fromtimestamp(mark["units"], UTC)) if mark else None
         number = next(number for number in count() if f"{window}|{number}" not in found)
-        return Page(sum(document["units"] for document in found.values()), number, closed_until)
+        taken = sum(document["units"] for document in found.values())
+        return Page(taken, number, until.replace(tzinfo=UTC) if until else None)  # MongoDB keeps no zone
 
     def claim_block(self, window: str, number: int, units: int, *, by: str, ends_at: datetime) -> bool:
         """Write down the block of this number, unless there is one, and say whether it is the caller's."""

@@ -278,11 +278,16 @@ def test_errors_do_not_show_the_password(connect: Any, text: str, caplog: pytest
 POOLED = "ghp_secret-of-the-pool"
 
 
+def own(hook: ApiHook, share: tuple[int, int]) -> list[str]:
+    """The labels of a worker's own credentials."""
+    pool = hook.client(STREAM, MemoryBook(), share=share)._auth
+    return [member.label for member in pool._members if not member.stands_by]
+
+
 def test_a_pool_is_shared_out_among_workers(connect: Any):
     hook = connect(host="api.example", extra={"tokens": [f"{POOLED}{n}" for n in range(5)]})
     assert hook.pool_size(STREAM) == 5
-    shares = [[member.label for member in hook.client(STREAM, MemoryBook(), share=(n, 2))._auth._members if not member.stands_by]
-              for n in range(2)]  # fmt: skip
+    shares = [own(hook, share=(n, 2)) for n in range(2)]
     assert shares == [
         ["token 1 of 5", "token 3 of 5", "token 5 of 5"],
         ["token 2 of 5", "token 4 of 5"],
@@ -303,8 +308,7 @@ def test_workers_share_no_owner(connect: Any):
     tokens = [{"token": f"{POOLED}{place}", "owner": owner} for place, owner in enumerate(owners)]
     hook = connect(host="api.example", extra={"tokens": tokens})
     assert hook.pool_size(STREAM) == 3, "two of ada's are one, and so are two of ben's"
-    shares = [[member.label[:7] for member in hook.client(STREAM, MemoryBook(), share=(n, 2))._auth._members if not member.stands_by]
-              for n in range(2)]  # fmt: skip
+    shares = [[label[:7] for label in own(hook, share=(n, 2))] for n in range(2)]
     assert shares == [["token 1", "token 2", "token 4"], ["token 3", "token 5"]]
 
 

@@ -1,57 +1,83 @@
 """drain: wait until a queue has made the calls of a run."""
 
 import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from airflow.sdk import Context
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from windrow.airflow.hooks.staging import staging
-from windrow.airflow.operators.base import HarvestStep
 from windrow.airflow.triggers.drain import DrainTrigger
 from windrow.harvest.progress import Progress
 from windrow.model.errors import GivenUp
+from windrow.model.plan import Run
 from windrow.store.staging import Figures
 
 
-class DrainSensor(HarvestStep):
-    """Defers until the queue is done with the calls of this run, and fails if it gave some of them up.
+class DrainSensor(BaseSensorOperator):
+    """Waits until the queue is done with the calls of this run, and fails if it gave some of them up.
 
+    :param dataset: whose calls; ``mongo_conn_id`` is where the state of its harvest is.
     :param queue_id: the queue, ``location`` where it is.
-    :param poll_s: seconds between two looks.
+    :param deferrable: wait in the triggerer, without a slot.
     :returns: what the queue did: ``settled``, ``quarantined``, ``seconds``.
     """
 
-    advice = "All answers so far are in MongoDB, and the queue goes on meanwhile. Clear this task to wait again."
-    template_fields = (*HarvestStep.template_fields, "queue_id", "location", "gcp_conn_id")
+    advice = (
+        "All answers so far are in MongoDB, and the queue goes on meanwhile. See whether it is paused, and what the "
+        "function logs. Clear this task to wait again."
+    )
+    template_fields = ("dataset", "mongo_conn_id", "queue_id", "location", "gcp_conn_id")
 
     def __init__(
         self,
         *,
+        dataset: str,
         queue_id: str,
         location: str,
+        mongo_conn_id: str = "mongo_default",
         gcp_conn_id: str = "google_cloud_default",
-        poll_s: float = 5.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"poke_interval": 5.0, **kwargs})
+        self.dataset = dataset
+        self.mongo_conn_id = mongo_conn_id
         self.queue_id = queue_id
         self.location = location
         self.gcp_conn_id = gcp_conn_id
-        self.poll_s = poll_s
+        self.deferrable = deferrable
+        self._began = 0.0
 
-    def execute(self, context: Context) -> Figures:
-        """Give the slot back, and wait."""
-        trigger = DrainTrigger(
-            dataset=self.dataset,
-            run_id=context["run_id"],
-            mongo_conn_id=self.mongo_conn_id,
-            gcp_conn_id=self.gcp_conn_id,
-            location=self.location,
-            queue=self.queue_id,
-            poll_s=self.poll_s,
-        )
-        raise TaskDeferred(trigger=trigger, method_name=self.go_on.__name__, kwargs={"began": time.time()})
+    def execute(self, context: Context) -> Any:
+        """Look, and wait: in the triggerer, or here.
+
+        :raises AirflowSensorTimeout: there was not time enough. It is not tried again.
+        """
+        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        self._began = first.timestamp() if first else time.time()
+        if not self.deferrable:
+            return self._wait(context, partial(super().execute, context))
+        looked = self.poke(context)
+        if not looked:
+            patience = timedelta(seconds=self.timeout)
+            kwargs = {"began": self._began}
+            self.defer(trigger=self._look_out(context), method_name="go_on", kwargs=kwargs, timeout=patience)
+        return looked.xcom_value
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        progress, ended = self._look_out(context).look()
+        return PokeReturnValue(ended, self.go_on(context, asdict(progress), self._began) if ended else None)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, also after one that took too long."""
+        return self._wait(context, partial(super().resume_execution, next_method, next_kwargs, context))
 
     def go_on(self, context: Context, event: Any = None, began: float = 0.0) -> Figures:
         """Look at how the queue ended.
@@ -66,13 +92,32 @@ class DrainSensor(HarvestStep):
             "seconds": round(time.time() - began, 3),
         }
         with staging(self.mongo_conn_id, self.dataset) as state:
-            state.note(self.run_of(context), "drain", figures)
+            state.note(Run(self.dataset, context["run_id"]), "drain", figures)
         if progress.left:
-            keys = "; ".join(map(repr, progress.open_keys))
             raise GivenUp(
-                f"The queue '{self.queue_id}' is empty and gave up {progress.left:,} of {progress.planned:,} calls: "
-                f"{keys}",
+                f"The queue '{self.queue_id}' is empty and gave up {progress}",
                 advice="See in the log of the function why; then clear 'enqueue' with all tasks downstream: only "
                 "these are enqueued again.",
             )
         return figures
+
+    def _wait(self, context: Context, wait: Callable[[], Any]) -> Any:
+        """Look once more when the time is over, and say how many calls are missing."""
+        try:
+            return wait()
+        except (AirflowSensorTimeout, AirflowSkipException) as late:
+            progress, ended = self._look_out(context).look()
+            if ended:
+                return self.go_on(context, asdict(progress), time.time() - self.timeout)
+            raise type(late)(f"The queue '{self.queue_id}' has not made {progress}. {late}") from late
+
+    def _look_out(self, context: Context) -> DrainTrigger:
+        return DrainTrigger(
+            dataset=self.dataset,
+            run_id=context["run_id"],
+            mongo_conn_id=self.mongo_conn_id,
+            gcp_conn_id=self.gcp_conn_id,
+            location=self.location,
+            queue=self.queue_id,
+            poll_s=self.poke_interval,
+        )

@@ -50,27 +50,25 @@ class DrainTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look every ``poll_s`` seconds; both services are asked in a thread, as their clients block."""
         while True:
-            progress, state = await asyncio.to_thread(self.look)
-            log.info(
-                "drain %s: %s of %s settled, %s in quarantine, %s left; the queue is %s",
-                self.dataset,
-                f"{progress.settled:,}",
-                f"{progress.planned:,}",
-                f"{progress.quarantined:,}",
-                f"{progress.left:,}",
-                state,
-            )
-            if not progress.left or state == "EMPTY":
+            progress, ended = await asyncio.to_thread(self.look)
+            if ended:
                 yield TriggerEvent(asdict(progress))  # type: ignore[no-untyped-call]
                 return
-            if state != "RUNNING":
-                log.warning("The queue '%s' is %s. Resume it: gcloud tasks queues resume", self.queue, state)
             await asyncio.sleep(self.poll_s)
 
-    def look(self) -> tuple[Progress, str]:
-        """Count what is settled, and ask the queue for its state: EMPTY, RUNNING, PAUSED or DISABLED."""
+    def look(self) -> tuple[Progress, bool]:
+        """Count what is settled, and ask whether the queue has nothing left to do."""
         queue = TaskQueue(self.gcp_conn_id, self.location, self.queue)
         # The queue first: a call that ends between the two looks is then seen as settled, not as lost.
         state = "EMPTY" if queue.is_empty() else queue.state()
         with staging(self.mongo_conn_id, self.dataset) as opened:
-            return Progress.count(opened, opened.plan(Run(self.dataset, self.run_id))), state
+            progress = Progress.count(opened, opened.plan(Run(self.dataset, self.run_id)))
+        log.info(
+            "drain %s: %s of %s settled, %s in quarantine, %s left; the queue is %s",
+            self.dataset,
+            *(f"{number:,}" for number in (progress.settled, progress.planned, progress.quarantined, progress.left)),
+            state,
+        )
+        if progress.left and state not in {"EMPTY", "RUNNING"}:
+            log.warning("The queue '%s' is %s. Resume it: gcloud tasks queues resume", self.queue, state)
+        return progress, not progress.left or state == "EMPTY"
