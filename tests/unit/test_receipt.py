@@ -1,6 +1,7 @@
 """The receipt: it agrees exactly when every count is the same, and else names the count and the task to clear."""
 
 import dataclasses
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -181,6 +182,16 @@ def test_all_tries_of_the_harvest_are_added_up():
     figures = receipt().figures(notes)
     added = {"sent": 15, "retried": 2, "throttled": 1, "unchanged": 8, "tokens": 2, "harvest_seconds": 1.75}
     assert figures | added == figures
+
+
+def test_calls_of_flows_are_added_and_an_answer_left_out_of_the_plan_is_told():
+    counts = {"sent": 12, "retried": 1, "throttled": 0, "unchanged": 2, "tokens": 1}
+    figures = receipt().figures({"flow 2026-01-01": counts, "scope": {"first": "x"}})
+    assert figures | counts | {"harvest_seconds": 0} == figures
+    whole = receipt(quarantined=2)
+    assert replace(whole, staged=replace(whole.staged, looked_up=2)).disagreements() == whole.disagreements()
+    (told,) = set(replace(whole, staged=replace(whole.staged, left_out=2)).disagreements()) - set(whole.disagreements())
+    assert "2 answers that the plan was to be made from" in told
 
 
 def test_calls_that_a_queue_made_are_told_as_its_own():

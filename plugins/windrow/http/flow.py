@@ -5,9 +5,8 @@ Plans, estimates and look-ups are led by it alike; what a source may yield: `win
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
@@ -29,7 +28,7 @@ E = TypeVar("E", bound=WindrowError)
 class Driver:
     """Leads flows with one API, one after the other.
 
-    :param client: entered by the caller.
+    :param client: entered by the caller, or by `run`.
     """
 
     keeps_refusals: ClassVar[bool] = False
@@ -82,19 +81,25 @@ class Driver:
     async def lead_each(self, flows: Iterable[Flow[T]], *, tolerated: tuple[type[E], ...] = ()) -> list[T | E]:
         """Lead flows one after the other; return what each comes to, or the error that ended it alone.
 
-        The client is entered and left here.
-
         :param tolerated: errors that concern one flow and not the next.
         :raises WindrowError: any other that `lead` raises.
         """
         results: list[T | E] = []
-        async with self._client:
-            for flow in flows:
-                try:
-                    results.append(await self.lead(flow))
-                except tolerated as error:
-                    results.append(error)
+        for flow in flows:
+            try:
+                results.append(await self.lead(flow))
+            except tolerated as error:
+                results.append(error)
         return results
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Enter the client, do the work, and leave the client."""
+
+        async def entered() -> T:
+            async with self._client:
+                return await work
+
+        return asyncio.run(entered())
 
     async def _reply(self, asked: Asked) -> Answer | WindrowError:
         """Return what the source is to hear: an answer that can be read, or an error."""
@@ -104,7 +109,9 @@ class Driver:
         except RateLimited as limit:  # another endpoint may still be open
             return limit
         except Unreadable as circle:  # the page before is at fault
-            self._heard = heard = _unread(self._last or _gap(asked), circle)
+            if self._last is None:
+                raise
+            self._heard = heard = _unread(self._last, circle)
         if isinstance(heard, Answer) and heard.outcome is Outcome.ANSWERED:
             self._last = heard
             return heard
@@ -147,10 +154,6 @@ class Driver:
 
     def _quarantine(self, bad: Rejected) -> None:
         """Keep an answer that cannot be used. Runs in a thread."""
-
-
-def _gap(asked: Asked) -> Answer:
-    return Answer(asked.query, Outcome.GAP, 0, "", datetime.now(UTC))
 
 
 def _unread(answer: Answer, error: Unusable) -> Rejected:

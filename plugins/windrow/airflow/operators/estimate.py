@@ -1,7 +1,5 @@
 """estimate: say what a run would take before its lists are asked for, and stop there if that is all that was asked."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +9,8 @@ from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.plan_only import PlanOnlyMixin
-from windrow.harvest.discovery import Discovery
-from windrow.http.client import Client
 from windrow.model.errors import RateLimited
-from windrow.model.stream import Request, Way
+from windrow.model.stream import Way
 
 
 class EstimateOperator(PlanOperator, PlanOnlyMixin):
@@ -43,7 +39,8 @@ class EstimateOperator(PlanOperator, PlanOnlyMixin):
         with staging(self.mongo_conn_id, self.dataset) as state:
             client = hook.client(self.stream, state, reserved=self.reserved(context))
             try:
-                ways = asyncio.run(_estimate(client, self.discovery(client, state, run), request))
+                discovery = self.discovery(client, state, run)
+                ways = discovery.run(discovery.estimate(request))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
         found = [{**asdict(way), "hours": _hours(way, owners)} for way in ways]
@@ -57,8 +54,3 @@ class EstimateOperator(PlanOperator, PlanOnlyMixin):
 def _hours(way: Way, owners: int) -> float:
     """Return for how many hours the units last when each owner's are used up in turn."""
     return max((units / (way.hourly * owners) for units in way.units.values()), default=0.0)
-
-
-async def _estimate(client: Client, discovery: Discovery, request: Request) -> Sequence[Way]:
-    async with client:
-        return await discovery.estimate(request)

@@ -1,6 +1,5 @@
 """plan: list what to ask for, and write it down."""
 
-import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -82,7 +81,7 @@ class PlanOperator(HarvestStep):
                 client = ApiHook(self.conn_id).client(self.stream, state, reserved=self.reserved(context))
                 discovery = self.discovery(client, state, run)
                 try:
-                    plan = asyncio.run(_plan(client, discovery, request, standing))
+                    plan = discovery.run(discovery.plan(request, standing))
                 except RateLimited as limit:
                     raise self.deferral(limit) from None
                 self.log.info(
@@ -131,11 +130,6 @@ def _default(name: str, text: str) -> object:
             f"The default of the param {name!r} is no JSON: {error}.",
             advice="Mend the Airflow variable that it comes from, or give the param.",
         ) from None
-
-
-async def _plan(client: Client, discovery: Discovery, request: Request, standing: Plan | None) -> Plan:
-    async with client:
-        return await discovery.plan(request, standing)
 
 
 def _standing(state: Staging, run: Run) -> Plan | None:

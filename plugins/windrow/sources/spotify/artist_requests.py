@@ -4,7 +4,6 @@ Each is an item of the DynamoDB table `artist_requests` from before its message 
 settled; `windrow.sources.spotify.top_tracks` says what becomes of it.
 """
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -132,7 +131,7 @@ class FindArtistsOperator(HarvestStep):
         with staging(self.mongo_conn_id, self.dataset) as state:
             driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, run)
             names = [look_up(item["text"]) for item in waiting]
-            looked_up = asyncio.run(driver.lead_each(names, tolerated=_OF_ONE_ALONE))
+            looked_up = driver.run(driver.lead_each(names, tolerated=_OF_ONE_ALONE))
         top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
         for item, result in zip(waiting, looked_up, strict=True):
             if isinstance(result, Artist):

@@ -1,6 +1,5 @@
 """Who a run of `spotify_artists` is about, and what becomes of a name that means nobody."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,7 +87,7 @@ class KnownArtistsOperator(HarvestStep):
         with staging(self.mongo_conn_id, self.dataset) as state:
             driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, self.run_of(context))
             try:
-                found = asyncio.run(driver.lead_each(map(look_up, names), tolerated=(BadParameter, Unusable)))
+                found = driver.run(driver.lead_each(map(look_up, names), tolerated=(BadParameter, Unusable)))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
         ids = [one.id if isinstance(one, Artist) else one for one in found]

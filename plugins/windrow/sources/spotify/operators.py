@@ -1,6 +1,5 @@
 """Steps that only the Spotify DAGs have: what may be asked, what the chatbot is told of all."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Any
 
@@ -44,7 +43,7 @@ class CapabilitiesOperator(HarvestStep):
             with staging(self.mongo_conn_id, self.dataset) as state:
                 driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, self.run_of(context))
                 probing = probe("0" * 22, can_wait=self.can_wait)
-                (may,) = asyncio.run(driver.lead_each([probing]))
+                may = driver.run(driver.lead(probing))
         self.log.info("The client id may ask: %s", may)
         return {"capabilities": asdict(may), "datasets": may.datasets}
 
