@@ -1,4 +1,4 @@
-"""The commands of the local cloud: `.venv/bin/python -m local_cloud COMMAND`, behind the Makefile's targets."""
+"""The commands of the local cloud: `.venv/bin/python -m local_cloud COMMAND`. The Makefile's targets call them."""
 
 import argparse
 import os
@@ -18,23 +18,23 @@ def up(settings: Settings) -> None:
     """start everything, wait until it is healthy, and leave it running"""
     cloud = LocalCloud(settings, os.environ)
     if cloud.up(say):
-        say("The local cloud is up.")
+        say("The local cloud is running.")
     else:
-        say("The local cloud is up already.")
+        say("The local cloud was already running.")
     for service in cloud.services:
         if service.address:
             say(f"  {service.name:<21} {service.address}")
-    password = "admin" if settings.admin_password == "admin" else "that of WINDROW_ADMIN_PASSWORD"  # noqa: S105
+    password = "admin" if settings.admin_password == "admin" else "see WINDROW_ADMIN_PASSWORD"  # noqa: S105
     say(f"Airflow: {settings.airflow_url}  user {airflow_env.USER}, password {password}")
 
 
 def down(settings: Settings) -> None:
-    """stop everything, and make sure that nothing is left"""
+    """stop everything, and check that no process is left"""
     say("Stopped." if LocalCloud(settings, os.environ).down() else "Nothing was running.")
 
 
 def status(settings: Settings) -> None:
-    """say which services run, and where"""
+    """show which services run, and where"""
     cloud = LocalCloud(settings, os.environ)
     states = cloud.states()
     for service in cloud.services:
@@ -46,7 +46,7 @@ def status(settings: Settings) -> None:
 def follow_logs(settings: Settings) -> None:
     """follow the logs of all services, until Ctrl-C"""
     if not settings.log.is_dir():
-        raise LocalCloudError(f"There are no logs in {settings.log} yet. Start the local cloud: `make up`.")
+        raise LocalCloudError(f"The folder {settings.log} has no logs yet. Start the local cloud: `make up`.")
     for line in logs.follow(settings.log):
         say(line)
 
@@ -75,19 +75,19 @@ COMMANDS: Mapping[str, Callable[[Settings], None]] = {
 
 
 def airflow(settings: Settings, arguments: Sequence[str]) -> None:
-    """run a command of Airflow's own command line on the local cloud: airflow dags trigger titanic_passengers"""
+    """run an Airflow command on the local cloud: airflow dags trigger titanic_passengers"""
     environment = airflow_env.airflow_environment(settings, os.environ)
     program = settings.airflow_python.with_name("airflow")
     os.execve(program, [str(program), *arguments], environment)  # noqa: S606
 
 
 def say(line: str) -> None:
-    """Print a line, at once also when the output is a pipe."""
+    """Print a line and flush it, also if the output is a pipe."""
     print(line, flush=True)
 
 
 def main() -> None:
-    """Run one command; on an expected error print it and exit with 1, on Ctrl-C and the like with 130."""
+    """Run one command. Exit with 1 on an expected error, and with 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m local_cloud", description="Windrow's local cloud.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
@@ -107,6 +107,6 @@ def main() -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # `make logs | head`: nobody reads on, so nothing can be flushed at exit either
+    except BrokenPipeError:  # `make logs | head`: the pipe is closed, so a flush at exit would fail too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

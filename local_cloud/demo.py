@@ -1,7 +1,7 @@
-"""`make demo`: run every DAG on the local cloud, and show what came of it.
+"""`make demo`: run every DAG on the local cloud, and show the results.
 
-`run` starts the local cloud. All else happens in a second process with Airflow's own environment, so that the
-demo reads its results through the connections that the DAG used.
+`run` starts the local cloud. The rest happens in a second process with Airflow's environment, so that the demo reads
+the results with the same connections as the DAGs.
 """
 
 import os
@@ -17,19 +17,19 @@ from local_cloud.airflow_api import AirflowApi
 from local_cloud.settings import LAKE, Settings
 
 LIMIT_S = 20 * 60
-"""A run takes a quarter of a minute to two; one that waits for a scheduled run before it, or retries, longer."""
+"""A run takes 15 to 120 seconds; longer if it waits for a scheduled run, or retries."""
 
 
 @dataclass(frozen=True)
 class Show:
-    """A DAG, what it is triggered with, and what of its result is shown: a query with its title."""
+    """A DAG, the conf of its run, and the query that shows its result, with a title."""
 
     dag_id: str
     title: str
     sql: str
     conf: Mapping[str, str] = field(default_factory=dict)
     in_athena: bool = False
-    """Whether the query is for Athena; else it is for BigQuery."""
+    """Whether the query is for Athena; otherwise it is for BigQuery."""
 
 
 SHOWS = (
@@ -41,25 +41,25 @@ SHOWS = (
     ),
     Show(
         "youtube_analytics",
-        "Mart youtube.top_movers (BigQuery), the first five",
+        "Mart youtube.top_movers (BigQuery), first five places",
         "SELECT place, video_id, views, views_before, change, change_rate FROM youtube.top_movers "
         "WHERE place <= 5 ORDER BY place",
     ),
     Show(
         "github_users",
-        "Mart github.overlap (BigQuery), the first five",
+        "Mart github.overlap (BigQuery), first five rows",
         "SELECT * FROM github.overlap ORDER BY 1, 2, 3 LIMIT 5",
     ),
     Show(
         "spotify_artists",
-        "Table spotify.top_tracks (Athena), the best of the first five artists",
+        "Table spotify.top_tracks (Athena), top track of the first five artists",
         "SELECT artist_name, track_name, album_name, popularity, tempo FROM spotify.top_tracks WHERE rank = 1 "
         "ORDER BY artist_name LIMIT 5",
         in_athena=True,
     ),
     Show(
         "spotify_new_artist",
-        "Table spotify_landed.top_tracks (Athena), the first five tracks of an artist that nobody knew",
+        "Table spotify_landed.top_tracks (Athena), first five tracks of a new artist",
         "SELECT DISTINCT rank, artist_name, name, album_name, popularity FROM spotify_landed.top_tracks "
         "WHERE artist_name = 'Wren' ORDER BY rank LIMIT 5",
         conf={"artist": "Wren"},
@@ -67,32 +67,32 @@ SHOWS = (
     ),
     Show(
         "x_posts",
-        "Mart x.hashtags (BigQuery), the first five",
+        "Mart x.hashtags (BigQuery), first five rows",
         "SELECT * FROM x.hashtags ORDER BY 2 DESC LIMIT 5",
     ),
 )
-"""In the order in which they run: one after the other, so that a small machine shows each at its pace."""
+"""In the order in which they run: one after the other, so that it also works on a small machine."""
 
 
 def run(settings: Settings) -> None:
-    """Start what is not running, harvest, show the result, and leave all running."""
+    """Start the local cloud, run every DAG, show the results, and leave everything running."""
     began = time.monotonic()
-    cli.say("Starting the local cloud (first start: about half a minute) ...")
+    cli.say("Starting the local cloud (the first start takes about half a minute) ...")
     cli.up(settings)
     environment = airflow_env.airflow_environment(settings, os.environ)
     python_path = [str(settings.root), str(settings.root / "plugins"), environment["PYTHONPATH"]]
     environment["PYTHONPATH"] = os.pathsep.join(python_path)
-    environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"  # the demo speaks for itself
+    environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"  # only the output of the demo
     shown = subprocess.run([sys.executable, "-m", "local_cloud.demo"], env=environment, check=False)
     if shown.returncode:
         sys.exit(shown.returncode)
-    cli.say(f"\nDone in {time.monotonic() - began:.0f} s. Stop it all: make down. Follow the logs: make logs.")
+    cli.say(f"\nDone in {time.monotonic() - began:.0f} s. Stop everything: make down. Follow the logs: make logs.")
 
 
 def harvest_and_show(settings: Settings, dag_ids: Collection[str] = ()) -> None:
-    """Run each DAG, and print its receipts, a mart, and where to look; exit with 1 at the first that fails.
+    """Run each DAG, and print its receipts, a table, and its URL; exit with 1 after the first failure.
 
-    :param dag_ids: only these; all where none is named.
+    :param dag_ids: only these DAGs; empty for all.
     """
     api = AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password)
     for show in (one for one in SHOWS if not dag_ids or one.dag_id in dag_ids):
@@ -111,15 +111,13 @@ def harvest_and_show(settings: Settings, dag_ids: Collection[str] = ()) -> None:
 
 
 def login_hint(settings: Settings) -> str:
-    """Say how to log in, without printing a password that somebody chose."""
+    """Return how to log in, without a password that the user has set."""
     chosen = settings.admin_password != Settings.admin_password
-    return (
-        f"user {airflow_env.USER}, password {'that of WINDROW_ADMIN_PASSWORD' if chosen else settings.admin_password}"
-    )
+    return f"user {airflow_env.USER}, password {'see WINDROW_ADMIN_PASSWORD' if chosen else settings.admin_password}"
 
 
 class Progress:
-    """A line that tells how far a run is: rewritten on a terminal, printed once a change elsewhere."""
+    """A progress line of a run: updated in place on a terminal, otherwise printed after each change."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -143,7 +141,7 @@ class Progress:
 
 
 def _explain(settings: Settings, api: AirflowApi, dag_id: str, run_id: str) -> None:
-    """Say which task failed, what its log says, and where that log is."""
+    """Print the failed tasks, the error in their logs, and the paths of the logs."""
     logs = settings.var / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
     for task_id, task in api.tasks(dag_id, run_id).items():
         if task["state"] == "failed":
@@ -168,7 +166,8 @@ def _show_receipts(run_id: str) -> None:
             receipt = state.notes(Run(dataset, run_id)).get("receipt")
         if receipt:
             cli.say(
-                f"\nReceipt of {dataset}: planned, staged (MongoDB), exported (bucket), loaded and merged (warehouse)"
+                f"\nReceipt of {dataset}: counts in the plan, MongoDB (staged), bucket (exported) and warehouse "
+                "(loaded, merged)"
             )
             cli.say(as_text(receipt))
 

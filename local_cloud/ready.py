@@ -1,4 +1,4 @@
-"""What `up` sees to after the services are healthy: the bucket, a warm Airflow, and DAGs that are parsed."""
+"""Steps of `up` after the services are healthy: create the bucket, warm up Airflow, and wait for parsed DAGs."""
 
 import datetime
 import http.client
@@ -13,29 +13,29 @@ from local_cloud.errors import ServiceFailed
 from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
 
 DAGS_SECONDS = 180
-"""How long all DAG files may take to be parsed for the first time."""
+"""Maximum time for the first parsing of all DAG files."""
 REQUEST_SECONDS = 90
 
 
 def ensure_bucket(settings: Settings) -> None:
-    """Make the landing bucket. Raises ServiceFailed when the emulator does not."""
+    """Create the landing bucket. Raises ServiceFailed if the emulator fails."""
     path = f"/storage/v1/b?project={PROJECT_ID}"
     status, _ = _call(settings.gcs_port, "POST", path, {"name": BUCKET, "location": "US"})
     if status not in {http.HTTPStatus.OK, http.HTTPStatus.CONFLICT}:  # conflict: it is there
-        raise ServiceFailed(f"gcs answered {status} when asked for the bucket {BUCKET}.")
+        raise ServiceFailed(f"Creating the bucket {BUCKET} failed: the service gcs answered {status}.")
 
 
 def warm_execution_api(settings: Settings) -> None:
-    """Ask Airflow's execution API for its health: the first request builds it, which takes seconds."""
+    """Call the health check of Airflow's execution API: its first request takes seconds."""
     status, _ = _call(settings.airflow_port, "GET", "/execution/health")
     if status != http.HTTPStatus.OK:
-        raise ServiceFailed(f"airflow-api-server answered {status} to /execution/health.")
+        raise ServiceFailed(f"The health check /execution/health failed: airflow-api-server answered {status}.")
 
 
 def wait_for_dags(settings: Settings, since: datetime.datetime) -> list[str]:
-    """Wait until every file in dags/ has been parsed since then; return the import errors.
+    """Wait until every file in dags/ has been parsed after ``since``; return the import errors.
 
-    Raises ServiceFailed when that takes too long.
+    Raises ServiceFailed if that takes too long.
     """
     expected = _dag_files(settings.root / "dags")
     if not expected:
@@ -58,14 +58,14 @@ def wait_for_dags(settings: Settings, since: datetime.datetime) -> list[str]:
             return [f"dags/{name} cannot be imported:\n{trace}" for name, trace in errors.items()]
         if time.monotonic() > deadline:
             raise ServiceFailed(
-                f"Airflow has not parsed these files of dags/ after {DAGS_SECONDS} s: "
+                f"Airflow has not parsed these files of dags/ within {DAGS_SECONDS} s: "
                 f"{', '.join(sorted(missing))}. See {settings.log / 'airflow-dag-processor.log'}."
             )
         time.sleep(0.5)
 
 
 def _dag_files(dags: Path) -> set[str]:
-    """Return the files that Airflow takes for DAG files: it looks for these two words, before it parses."""
+    """Return the files that Airflow parses as DAG files: files with these two words."""
     return {
         str(path.relative_to(dags))
         for path in dags.rglob("*.py")
@@ -77,7 +77,7 @@ def _token(settings: Settings) -> str:
     login = {"username": airflow_env.USER, "password": settings.admin_password}
     status, body = _call(settings.airflow_port, "POST", "/auth/token", login)
     if status != http.HTTPStatus.CREATED:
-        raise ServiceFailed(f"airflow-api-server answered {status} to a login as {airflow_env.USER}.")
+        raise ServiceFailed(f"Login to Airflow as {airflow_env.USER} failed: airflow-api-server answered {status}.")
     token: str = json.loads(body)["access_token"]
     return token
 
@@ -85,7 +85,7 @@ def _token(settings: Settings) -> str:
 def _listing(settings: Settings, token: str, path: str, key: str) -> list[dict[str, Any]]:
     status, body = _call(settings.airflow_port, "GET", f"{path}?limit=100", token=token)
     if status != http.HTTPStatus.OK:
-        raise ServiceFailed(f"airflow-api-server answered {status} to {path}.")
+        raise ServiceFailed(f"GET {path} failed: airflow-api-server answered {status}.")
     items: list[dict[str, Any]] = json.loads(body)[key]
     return items
 

@@ -10,20 +10,20 @@ from local_cloud import airflow_env, probes
 from local_cloud.settings import LOOPBACK, PROJECT_ID, TASKS_ACCOUNT, X_TOKEN, Settings
 
 DATABASE = "database"
-"""Stage of Airflow's database: started first, as it is migrated before Airflow starts; stopped last."""
+"""Stage of Airflow's database: started first, because it is migrated before Airflow starts; stopped last."""
 CLOUD = "cloud"
 """Stage of the emulators."""
 AIRFLOW_API = "airflow-api"
-"""Stage of Airflow's API server: running tasks report to it, also that they are being stopped."""
+"""Stage of Airflow's API server: running tasks report to it, also while they are stopped."""
 AIRFLOW = "airflow"
 """Stage of Airflow's other components."""
 STAGES = (DATABASE, CLOUD, AIRFLOW_API, AIRFLOW)
-"""The order of starting; stopped in the reverse order, one stage after the other."""
+"""The start order; services stop in the reverse order, one stage after the other."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Port:
-    """A port a service listens on, and the setting that moves it."""
+    """A port of a service, and its environment variable."""
 
     number: int
     variable: str
@@ -37,16 +37,16 @@ class Service:
     stage: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = dataclasses.field(repr=False)
-    """The complete environment of the process; it may hold secrets."""
+    """The complete environment of the process; it may contain secrets."""
     healthy: probes.Probe
     address: str = ""
-    """What a person or a client connects to; empty for services that only work."""
+    """The address for users or clients; empty for services without one."""
     ports: tuple[Port, ...] = ()
     start_seconds: int = 120
-    """How long it may take to be healthy. Generous: a slow machine is no fault, and an end is seen at once."""
+    """Maximum time until the service is healthy. It is long for slow machines; a crash is detected at once."""
     stop_signal: str = "TERM"
     stop_seconds: int = 10
-    """How long it may take to stop before it is killed."""
+    """Maximum time to stop before the service is killed."""
 
 
 def table(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, ...]:
@@ -65,12 +65,12 @@ def select(services: Collection[Service], names: Collection[str]) -> tuple[Servi
     unknown = set(names) - {service.name for service in services}
     if unknown:
         known = ", ".join(service.name for service in services)
-        raise ValueError(f"no such service: {', '.join(sorted(unknown))}. There are: {known}.")
+        raise ValueError(f"Unknown service: {', '.join(sorted(unknown))}. Services: {known}.")
     return tuple(service for service in services if service.name in names)
 
 
 def _plain(environ: Mapping[str, str], home: Path) -> dict[str, str]:
-    """The environment of an emulator: nothing of the user's that could change what it does.
+    """The environment of an emulator, without variables of the user that could change its behavior.
 
     local-bigquery, for one, takes settings from variables with names as common as GROUPS and DATA_DIR.
     """
@@ -237,7 +237,7 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
 
 
 def _function(settings: Settings, environ: Mapping[str, str]) -> Service:
-    """Google's own server of functions on the sources of ours: an edit needs a restart, but no build."""
+    """The functions framework of Google, on the sources of the function: an edit needs a restart, but no build."""
     functions = settings.root / "include" / "functions"
     main = functions / "fetch_passenger" / "main.py"
     port = settings.function_port
@@ -268,7 +268,7 @@ def _function(settings: Settings, environ: Mapping[str, str]) -> Service:
 
 
 def _publisher(settings: Settings, environ: Mapping[str, str]) -> Service:
-    """The publisher of X: of the fake API, or of the real one when X_BEARER_TOKEN is set."""
+    """The publisher of X, on the fake API, or on the real one if X_BEARER_TOKEN is set."""
     given = {**settings.dotenv, **environ}
     real = {name: value for name, value in given.items() if name.startswith("X_")}
     fake = {"X_API_URL": settings.api_url, "X_BEARER_TOKEN": X_TOKEN, "X_RULES": "tesla", "X_USERNAMES": "1"}

@@ -13,15 +13,15 @@ LOOPBACK = "127.0.0.1"
 PROJECT_ID = "windrow"
 BUCKET = "windrow-landing"
 TASKS_ACCOUNT = f"tasks@{PROJECT_ID}.iam.gserviceaccount.com"
-"""The service account that the queue calls the Cloud Function with."""
+"""The service account with which the queue calls the Cloud Function."""
 AWS_REGION = "us-east-1"
 LAKE = "windrow-lake"
 """The bucket of S3 that harvests land in."""
 ARTIST_QUEUE = "windrow-artists"
-"""The queue of SQS that asks for artists; `-dead` behind it is the one for messages that nobody can read."""
+"""The SQS queue for requested artists; its dead-letter queue has the suffix `-dead`."""
 AWS_KEY = "test"
-"""Access key and secret of the AWS emulators, which take any."""
-X_TOKEN = "AAAAwindrow-demo"  # noqa: S105 - it opens nothing but the fake
+"""Access key and secret of the AWS emulators, which accept any."""
+X_TOKEN = "AAAAwindrow-demo"  # noqa: S105 - only valid for the fake API
 """The token of the app that reads the fake X API."""
 
 PORT_DEFAULTS: Mapping[str, int] = {
@@ -46,7 +46,7 @@ PORT_DEFAULTS: Mapping[str, int] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the local cloud lives and listens. All addresses are on 127.0.0.1."""
+    """Folders and ports of the local cloud. All addresses are on 127.0.0.1."""
 
     root: Path
     """The project folder, absolute."""
@@ -68,7 +68,7 @@ class Settings:
     athena_port: int = PORT_DEFAULTS["WINDROW_ATHENA_PORT"]
     postgres_port: int = PORT_DEFAULTS["WINDROW_POSTGRES_PORT"]
     passengers_csv: Path | None = None
-    """Passengers of the fake API; None: it makes its own."""
+    """CSV file with passengers for the fake API; None: it generates passengers."""
     admin_password: str = dataclasses.field(default="admin", repr=False)
     """Password of the Airflow user `admin`."""
     dotenv: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
@@ -78,7 +78,7 @@ class Settings:
     def load(cls, root: Path, environ: Mapping[str, str]) -> Self:
         """Read the settings of the project at `root`.
 
-        Raises SettingsError that names the variable, its value and where it was set.
+        Raises SettingsError with the variable, its value and where it was set.
         """
         root = root.resolve()
         dotenv = {name: value for name, value in dotenv_values(root / ".env").items() if value is not None}
@@ -96,17 +96,17 @@ class Settings:
 
     @property
     def airflow_python(self) -> Path:
-        """Interpreter of the environment that holds Airflow."""
+        """Interpreter of the environment with Airflow."""
         return self.root / ".venv" / "bin" / "python"
 
     @property
     def cloud_python(self) -> Path:
-        """Interpreter of the environment that holds the emulators and supervisord."""
+        """Interpreter of the environment with the emulators and supervisord."""
         return self.root / ".venv-cloud" / "bin" / "python"
 
     @property
     def aws_python(self) -> Path:
-        """Interpreter of the environment that holds the AWS emulators: ministack pins its own botocore."""
+        """Interpreter of the environment with the AWS emulators: ministack pins its own botocore."""
         return self.root / ".venv-aws" / "bin" / "python"
 
     @property
@@ -171,7 +171,7 @@ class Settings:
 
     @property
     def function_url(self) -> str:
-        """Address of the Cloud Function `fetch_passenger`; also the audience of the tokens it takes."""
+        """Address of the Cloud Function `fetch_passenger`; also the audience of the tokens that it accepts."""
         return f"http://{LOOPBACK}:{self.function_port}"
 
     @property
@@ -191,7 +191,7 @@ def _field(variable: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Looks variables up, and remembers where each was found for the error messages."""
+    """Reads variables, with the origin of each for error messages."""
 
     environ: Mapping[str, str]
     dotenv: Mapping[str, str]
@@ -208,7 +208,7 @@ class _Source:
         text = self.text(variable) or str(PORT_DEFAULTS[variable])
         # isdecimal alone would also let digits of other scripts through
         if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
-            raise SettingsError(f"{variable} is {text!r} ({self.origin(variable)}): it must be a port, 1 to 65535.")
+            raise SettingsError(f"{variable} must be a port from 1 to 65535, not {text!r} ({self.origin(variable)}).")
         return int(text)
 
     def check_distinct(self) -> None:
@@ -219,7 +219,7 @@ class _Source:
                 other = holder[port]
                 raise SettingsError(
                     f"{other} ({self.origin(other)}) and {variable} ({self.origin(variable)}) "
-                    f"are both {port}: give each service its own port."
+                    f"are both {port}. Set a different port for each service."
                 )
             holder[port] = variable
 
@@ -230,7 +230,7 @@ class _Source:
         path = root / text
         if not path.is_file():
             raise SettingsError(
-                f"{variable} is {text!r} ({self.origin(variable)}): there is no such file. "
-                "Leave it empty to let the fake API make its own passengers."
+                f"{variable} is {text!r} ({self.origin(variable)}), but this file does not exist. "
+                "Leave the variable empty to use generated passengers."
             )
         return path

@@ -1,4 +1,4 @@
-"""Start, watch and stop the local cloud: supervisord below a warden, and every service below supervisord."""
+"""Start, watch and stop the local cloud: a warden runs supervisord, and supervisord runs the services."""
 
 import contextlib
 import datetime
@@ -16,12 +16,12 @@ from local_cloud.services import CLOUD, DATABASE, STAGES, Service, select, table
 from local_cloud.settings import Settings
 
 LOG_LINES = 15
-"""Lines of a service's log in the error that says it failed."""
+"""Lines of a service's log in the error about its failure."""
 SUPERVISORD_SECONDS = 15
 POLL = 0.2
 
 Report = Callable[[str], None]
-"""Takes one line for the person who waits."""
+"""Receives one progress line for the user."""
 
 
 def silent(_: str) -> None:
@@ -59,7 +59,7 @@ class LocalCloud:
         return every if self._names is None else select(every, self._names)
 
     def is_running(self) -> bool:
-        """Whether the supervisor answers; it does until all is stopped."""
+        """Whether the supervisor answers; it does until everything is stopped."""
         try:
             self._rpc.getState()
         except OSError:
@@ -69,7 +69,7 @@ class LocalCloud:
         return True
 
     def up(self, report: Report = silent) -> bool:
-        """Start what does not run yet and wait until all is healthy; False when all was.
+        """Start all services and wait until they are healthy; False if all already were.
 
         Raises PortTaken, FolderError or ServiceFailed; nothing that was started then keeps running.
         """
@@ -91,7 +91,7 @@ class LocalCloud:
             return True
 
     def down(self) -> bool:
-        """Stop everything and make sure that nothing is left; False when nothing ran.
+        """Stop everything and check that no process is left; False if nothing was running.
 
         Raises LocalCloudError when a process survives even SIGKILL.
         """
@@ -101,12 +101,12 @@ class LocalCloud:
             return self._stop()
 
     def clean(self) -> bool:
-        """Stop everything and delete the data folder; False when there is none. Raises FolderError."""
+        """Stop everything and delete the data folder; False if it does not exist. Raises FolderError."""
         self.down()
         return folder.delete(self._settings.var)
 
     def states(self) -> dict[str, str]:
-        """Return the state of each service: healthy, starting, stopped, failed, or what supervisord says."""
+        """Return the state of each service: healthy, starting, stopped, failed, or the state of supervisord."""
         if not self.is_running():
             return {service.name: "stopped" for service in self.services}
         return {service.name: self._state(service) for service in self.services}
@@ -117,7 +117,7 @@ class LocalCloud:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep a second `up` or `down` out while one is at work."""
+        """Prevent a second `up` or `down` while one is running."""
         folder.claim(self._settings.var)
         self._settings.run.mkdir(exist_ok=True)
         with (self._settings.run / "lock").open("w") as lock:
@@ -248,7 +248,7 @@ class LocalCloud:
         left = processes.marked(self._settings.var)
         if left:
             listing = "".join(f"\n  {pid} {processes.shortened(command)}" for pid, command in left.items())
-            raise LocalCloudError(f"These processes of the local cloud could not be ended:{listing}")
+            raise LocalCloudError(f"These processes of the local cloud could not be stopped:{listing}")
         return was_running or bool(swept)
 
     def _failed(self, service: Service, what: str) -> ServiceFailed:
@@ -261,10 +261,10 @@ def _started(info: Mapping[str, Any]) -> datetime.datetime:
 
 
 def _failure(name: str, what: str, log: Path, start: int) -> str:
-    """Say what happened to a service, and show what it printed since its log had `start` bytes."""
+    """Make the error about a failed service, with its output since its log had `start` bytes."""
     text = log.read_bytes() if log.exists() else b""
     if len(text) >= start:  # else the log was rotated: all of it is new
         text = text[start:]
     lines = text.decode(errors="replace").splitlines()[-LOG_LINES:]
     shown = "".join(f"\n  {line}" for line in lines) or "\n  (nothing)"
-    return f"{name} {what}. Its log is {log}; the end of it:{shown}"
+    return f"{name} {what}. Log: {log}. Last lines:{shown}"

@@ -1,8 +1,8 @@
-"""Package a function for its deployment: `python include/functions/package.py fetch_passenger`.
+"""Package a function for deployment: `python include/functions/package.py fetch_passenger`.
 
-It writes two forms of the same, ``build/<name>/`` and ``build/<name>.zip``: the files of the function's folder, and
-those modules of include/functions/shared and of plugins/windrow that they import, directly or through others. Same
-sources, same zip, byte for byte.
+It writes ``build/<name>/`` and ``build/<name>.zip`` with the same content: the files of the function's folder, and
+the modules of include/functions/shared and plugins/windrow that they import, directly or indirectly. The same sources
+always give the same zip, byte for byte.
 """
 
 import argparse
@@ -17,20 +17,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "windrow"
 SHARED = "shared"
-"""Folder of the modules that several functions have; they lie beside main.py in a package."""
+"""Folder of the modules that several functions use; in a package they are in the folder of main.py."""
 REGISTRY = "windrow.model.registry"
-"""The module that imports the streams of all sources by names that are made at run time."""
+"""The module that imports the streams of all sources dynamically."""
 
 
 def contents(function: str, root: Path = ROOT) -> dict[str, bytes]:
-    """Return the files of a package by their names in it, sorted.
+    """Return the files of a package by their names in the package, sorted.
 
-    :raises FileNotFoundError: there is no such function.
+    :raises FileNotFoundError: the function does not exist.
     """
     functions = root / "include" / "functions"
     folder = functions / function
     if not (folder / "main.py").is_file():
-        raise FileNotFoundError(f"there is no function {function!r}: {folder / 'main.py'} does not exist")
+        raise FileNotFoundError(f"The function {function!r} does not exist: {folder / 'main.py'} is missing.")
     own = {path.name: path for path in (*folder.glob("*.py"), folder / "requirements.txt")}
     own |= {path.name: path for path in _shared(own.values(), functions / SHARED)}
     plugins = root / "plugins"
@@ -39,7 +39,7 @@ def contents(function: str, root: Path = ROOT) -> dict[str, bytes]:
 
 
 def write_folder(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write the files into a folder, in place of what it holds."""
+    """Write the files into a folder. Its old content is deleted."""
     shutil.rmtree(folder, ignore_errors=True)
     for name, data in files.items():
         path = folder / name
@@ -48,7 +48,7 @@ def write_folder(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def write_zip(files: Mapping[str, bytes], path: Path) -> None:
-    """Write the files into a zip that holds nothing of when, where and by whom it was made."""
+    """Write the files into a zip that does not depend on time, machine or user."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
@@ -59,7 +59,7 @@ def write_zip(files: Mapping[str, bytes], path: Path) -> None:
 
 
 def _shared(sources: Iterable[Path], folder: Path) -> set[Path]:
-    """Return the shared modules that these sources import, and those that these import in turn."""
+    """Return the shared modules that these sources import, directly or indirectly."""
     found: set[Path] = set()
     waiting = [path for path in sources if path.suffix == ".py"]
     while waiting:
@@ -71,7 +71,7 @@ def _shared(sources: Iterable[Path], folder: Path) -> set[Path]:
 
 
 def _library(sources: Iterable[Path], plugins: Path) -> set[Path]:
-    """Return the files of the library that these sources import, and all that those import in turn."""
+    """Return the files of the library that these sources import, directly or indirectly."""
     found: set[Path] = set()
     waiting = [module for path in sources if path.suffix == ".py" for module in _imports(path)]
     while waiting:
@@ -89,7 +89,7 @@ def _library(sources: Iterable[Path], plugins: Path) -> set[Path]:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Name what a file imports; `from a import b` names both a and a.b, as b may be a module."""
+    """Yield the imports of a file; `from a import b` gives both a and a.b, because b may be a module."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -99,7 +99,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def _file(module: str, plugins: Path) -> Path | None:
-    """Return the file of a module of the library, or None if it is none."""
+    """Return the file of a module of the library; None for other modules."""
     if module.partition(".")[0] != LIBRARY:
         return None
     base = plugins.joinpath(*module.split("."))
@@ -107,10 +107,10 @@ def _file(module: str, plugins: Path) -> Path | None:
 
 
 def main() -> int:
-    """Package the function that the command line names; return the exit code."""
-    parser = argparse.ArgumentParser(description="Package a function for its deployment.")
+    """Package the function of the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description="Package a function for deployment.")
     parser.add_argument("function", help="its folder in include/functions")
-    parser.add_argument("--to", type=Path, default=ROOT / "build", help="where to write it (%(default)s)")
+    parser.add_argument("--to", type=Path, default=ROOT / "build", help="output folder (%(default)s)")
     options = parser.parse_args()
     try:
         files = contents(options.function)

@@ -49,7 +49,7 @@ SAID = {
     "refused": "HTTP 40",
     "401": "HTTP 401",
     "403": "HTTP 403",
-    "malformed": "no JSON",
+    "malformed": "invalid JSON",
     "unreachable": "Cannot connect to host",
 }
 """What the log of the failed task tells of each way."""

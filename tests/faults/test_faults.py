@@ -196,7 +196,7 @@ def test_a_query_that_is_refused_goes_to_the_quarantine_at_once(
     assert totals(api)["requests"] == 40
     ((_, rejected),) = staging.quarantined(RUN)
     assert (rejected.query.key, rejected.status) == (asking([name])[0].key, 403)
-    assert "refuses the query: HTTP 403" in rejected.reason
+    assert "rejected the query: HTTP 403" in rejected.reason
 
 
 def test_what_is_no_json_goes_to_the_quarantine_and_leaves_it_once_the_api_is_well(
@@ -214,7 +214,7 @@ def test_what_is_no_json_goes_to_the_quarantine_and_leaves_it_once_the_api_is_we
     quarantine = [one for _, one in staging.quarantined(RUN)]
     assert {one.query.key for one in quarantine} == {query.key for query in asking(bad)}
     for one in quarantine:
-        assert (one.reason[:9], one.status) == ("no JSON: ", 200)
+        assert (one.reason[:14], one.status) == ("invalid JSON: ", 200)
         whole = passengers[dict(one.query.params)["name"]]
         assert one.body.startswith("<html>") or (whole.startswith(one.body) and one.body != whole)
 
@@ -490,7 +490,7 @@ def test_when_every_token_is_refused_the_harvest_stops(api: FakeApi, staging: St
     done = harvest(api.url, staging, plan)
 
     assert type(done.error) is CredentialsRejected
-    assert f"refuses {QUICK.attempts} tokens in a row" in str(done.error)
+    assert f"rejected {QUICK.attempts} new tokens in a row" in str(done.error)
     assert api.counters()["tokens_issued"] <= 2 * QUICK.attempts, "by all calls together, and not by each"
     assert totals(api)["requests"] <= CONNECTIONS * QUICK.attempts
     assert answers(staging, plan) == []
@@ -729,7 +729,7 @@ def test_a_mongodb_that_stays_away_ends_the_harvest_and_no_more_than_the_window_
         done = asyncio.run(killed(staging, plan))
         assert time.monotonic() - began < 10
         assert type(done.error) is StagingUnavailable
-        assert "What was staged before is safe" in str(done.error)
+        assert "Data staged earlier is safe" in str(done.error)
         del done  # its traceback holds the tasks; asyncio complains, when it deletes one, that nobody saw its end
         gc.collect()
         assert [record for record in caplog.records if record.name == "asyncio"] == []

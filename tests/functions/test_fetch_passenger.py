@@ -43,7 +43,7 @@ def test_an_answer_is_staged_word_for_word(function: Function, api: FakeApi, sta
 def test_a_task_that_is_delivered_twice_is_asked_once(function: Function, api: FakeApi, call: Call) -> None:
     replies = [function.deliver(call), function.deliver(call, retry=1)]
 
-    assert [reply.outcome for reply in replies] == ["answered", "settled before"]
+    assert [reply.outcome for reply in replies] == ["answered", "already settled"]
     assert [reply.status for reply in replies] == [200, 200]
     assert asked(api) == 1
 
@@ -74,7 +74,7 @@ def test_what_the_api_does_not_know_is_a_gap_and_not_asked_again(
 
     replies = [function.deliver(call), function.deliver(call)]
 
-    assert [(reply.status, reply.outcome) for reply in replies] == [(200, "gap"), (200, "settled before")]
+    assert [(reply.status, reply.outcome) for reply in replies] == [(200, "gap"), (200, "already settled")]
     assert settled(staging, call) == {call.query.key: Outcome.GAP}
     assert asked(api) == 1
 
@@ -134,7 +134,7 @@ def test_an_answer_that_stays_unreadable_goes_into_the_quarantine_at_the_third_d
     ]
     assert before == []
     assert (chunk, rejected.query, rejected.status) == (call.chunk, call.query, 200)
-    assert "no JSON" in rejected.reason
+    assert "invalid JSON" in rejected.reason
     assert asked(api) == 3
     assert function.lines()[-1]["severity"] == "ERROR"
 
@@ -353,7 +353,7 @@ def test_wrong_credentials_are_told_and_tried_again(
 
     assert (reply.status, reply.outcome) == (500, "credentials rejected")
     assert line["severity"] == "ERROR"
-    assert "turns the credentials down" in line["reason"]
+    assert "rejected the credentials" in line["reason"]
     assert asked(api) == 0
     assert "wrong-secret-of-the-test" not in said
 
@@ -388,7 +388,7 @@ def test_a_deployment_without_settings_fails_with_their_names(
 ) -> None:
     lacking = {name: value for name, value in settings.items() if name not in {"MONGO_URL", "API_TOKEN_PATH"}}
 
-    with pytest.raises(AssertionError, match=r"The environment lacks MONGO_URL, API_TOKEN_PATH\."):
+    with pytest.raises(AssertionError, match=r"Missing environment variables: MONGO_URL, API_TOKEN_PATH\."):
         serving(unpacked, issuer, lacking).__enter__()
 
 

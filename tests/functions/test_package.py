@@ -91,7 +91,7 @@ def test_a_function_that_does_not_exist_is_named(tmp_path: Path) -> None:
     done = packaged("fetch_ship", tmp_path)
 
     assert done.returncode == 2
-    assert "there is no function 'fetch_ship'" in done.stderr
+    assert "The function 'fetch_ship' does not exist" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -130,7 +130,7 @@ def test_posts_that_come_at_once_go_in_few_calls(tables: bigquery.Client, posts:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"no json", "no JSON"),
+        (b"no json", "invalid JSON"),
         (b"{}", "'post_id' is missing"),
         (b'{"post_id": "1", "surprise": 1}', "surprise"),
         (message(1, text=None), "without a text"),

@@ -296,8 +296,8 @@ def test_a_source_may_go_on_without_what_it_cannot_have(
     ("reply", "said"),
     [
         (Reply({}, 404), r"'shelves' cannot be had: the API says there is no such thing \(HTTP 404\)"),
-        (Reply({"error": "who are you"}, 403), r"the API refuses the query.*who are you.*\(HTTP 403\)"),
-        (Reply("<html>"), r"'shelves' cannot be read: no JSON.*Received: '<html>'"),
+        (Reply({"error": "who are you"}, 403), r"the API rejected the query.*who are you.*\(HTTP 403\)"),
+        (Reply("<html>"), r"'shelves' cannot be read: invalid JSON.*Received: '<html>'"),
     ],
 )
 def test_without_the_list_that_all_follows_from_there_is_no_plan(

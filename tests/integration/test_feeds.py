@@ -184,7 +184,7 @@ def test_a_feed_may_be_stopped_before_it_started(staging: Staging, plan: Plan):
 
 def test_what_is_settled_leaves_the_quarantine_and_what_is_not_stays_and_is_asked(staging: Staging, plan: Plan):
     """Killed between staging an answer and taking it out of the quarantine."""
-    staging.reject(RUN, [(place // 3, Rejected(QUERIES[place], 200, "<", "no JSON", NOON)) for place in (1, 8)])
+    staging.reject(RUN, [(place // 3, Rejected(QUERIES[place], 200, "<", "invalid JSON", NOON)) for place in (1, 8)])
     settle(staging, 1)
     assert ORDER[8] in all_of(PlanFeed(staging, plan))
     assert staging.quarantined_keys(RUN) == {QUERIES[8].key}

@@ -187,8 +187,10 @@ def test_a_second_run_asks_only_what_has_changed(connect, api, world):
 
 
 @pytest.mark.parametrize("fault", ["malformed", 501])
-def test_a_list_of_one_repository_that_cannot_be_read_leaves_the_others(connect, api, world, fault):
+def test_a_list_of_one_repository_that_cannot_be_read_leaves_the_others(connect, api, world, mongo, fault):
     """And cleared, the task asks for it alone; the receipt does not add up until then."""
+    database = json.loads(os.environ["AIRFLOW_CONN_MONGO_DEFAULT"])["schema"]
+    mongo[database]["windrow_kept"].drop()  # of an answer that is kept the API says 304, and its fault is not seen
     job = Job(repositories=SMALL)
     api.faults(sticky={"repos/tiny/one": fault})
     job.execute(DiscoverOperator)
@@ -304,7 +306,10 @@ def test_a_token_that_goes_bad_on_the_way_leaves_the_pool(connect, api, world, c
     api.github(bad_tokens=[POOL[1], POOL[3]])
     job.fetch()
     assert_complete(job, world, TINY)
-    assert "token 2 of 4 (octo-ben) of 'github' is used only when no other is left: /rate_limit answers" in caplog.text
+    assert (
+        "token 2 of 4 (octo-ben) of 'github' is only used if all others are used up: /rate_limit answered"
+        in caplog.text
+    )
 
 
 def test_a_token_without_rights_leaves_the_pool(connect, api, world, caplog):
@@ -322,7 +327,7 @@ def test_a_token_without_rights_leaves_the_pool_by_graphql_too(connect, api, wor
     connect(tokens=[NO_SCOPE_TOKEN, POOL[0]])
     job.execute(DiscoverOperator)
     assert len(job.users()) == len(world.details(world.member_ids(job.params["repositories"], ["stargazers"])))
-    assert "token 1 of 2 of 'github' may not read" in caplog.text
+    assert "token 1 of 2 of 'github' has no permission for the query" in caplog.text
     assert "FORBIDDEN" in caplog.text
 
 
@@ -332,7 +337,7 @@ def test_a_worker_without_a_good_token_leaves_the_rest_to_the_others(connect, ap
     job = Job()
     job.execute(DiscoverOperator)
     assert job.fetch(1, 2)["answered"] <= 25, "what its token was refused, another one asked"
-    assert "token 2 of 2 of 'github' leaves the pool" in caplog.text
+    assert "token 2 of 2 of 'github' was removed from the pool" in caplog.text
     job.fetch(0, 2, claim_after_s=0.1)
     assert_complete(job, world, TINY)
     assert job.execute(HarvestOperator)["sent"] == 0

@@ -464,7 +464,7 @@ def test_without_a_landing_there_is_no_manifest(store: GcsStore, prefix: str) ->
 def test_without_the_bucket_there_is_a_clear_error(prefix: str, staging: Staging, plan: Plan) -> None:
     nowhere = GcsStore("no-such-bucket", CONNECTION)
 
-    with pytest.raises(ConnectionUnusable, match="no bucket 'no-such-bucket'"):
+    with pytest.raises(ConnectionUnusable, match="The bucket 'no-such-bucket' does not exist"):
         Landing(staging, STREAM, nowhere, prefix).land(plan)
 
 

@@ -119,7 +119,7 @@ def test_an_unknown_param_is_refused_with_the_nearest_known(connect, context, ap
 @pytest.mark.parametrize("names", [[""], [1], "Braund"])
 def test_names_that_cannot_be_meant_are_refused_before_a_call(connect, context, api, names):
     context["params"]["names"] = names
-    with pytest.raises(BadParameter, match="names must be a list"):
+    with pytest.raises(BadParameter, match="'names' must be a list"):
         in_dag(PlanOperator).execute(context)
     assert api.counters()["totals"]["requests"] == 0
 
@@ -193,9 +193,9 @@ def unused_port() -> int:
     ("changes", "said"),
     [
         ({"host": ""}, "has no host"),
-        ({"password": ""}, "lacks a login or a password"),
-        ({"extra": {"tokenpath": "/oauth/token"}}, "unknown extra fields"),
-        ({"extra": {"connections": "many"}}, "connections = 'many'"),
+        ({"password": ""}, "no login or no password"),
+        ({"extra": {"tokenpath": "/oauth/token"}}, "unknown fields in its extra"),
+        ({"extra": {"connections": "many"}}, "'connections' in its extra: 'many'"),
     ],
 )
 def test_a_connection_that_cannot_be_used_is_told(connect, context, changes, said):
@@ -206,10 +206,10 @@ def test_a_connection_that_cannot_be_used_is_told(connect, context, changes, sai
 
 def test_connections_that_are_missing_are_told(connect, context, monkeypatch):
     monkeypatch.delenv("AIRFLOW_CONN_TITANIC")
-    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'titanic'"):
+    with pytest.raises(ConnectionUnusable, match="Airflow connection 'titanic' does not exist"):
         in_dag(PlanOperator).execute(context)
     monkeypatch.delenv("AIRFLOW_CONN_MONGO_DEFAULT")
-    with pytest.raises(ConnectionUnusable, match="no Airflow connection 'mongo_default'"):
+    with pytest.raises(ConnectionUnusable, match="Airflow connection 'mongo_default' does not exist"):
         in_dag(PlanOperator).execute(context)
 
 

@@ -126,7 +126,7 @@ def test_what_is_refused_at_its_first_page_is_refused_as_it_is(scripted: Scripte
     scripted.answers(Reply({"error": "no"}, 400))
     refused = asked(scripted)
     assert (refused.status, refused.body) == (400, '{"error": "no"}')
-    assert refused.reason.startswith("the API refuses the query")
+    assert refused.reason.startswith("the API rejected the query")
 
 
 # --- answers that are not whole ----------------------------------------------------------------
@@ -140,9 +140,9 @@ SECOND = r"page 2 (shelf?name=a&page=2): "
     ("second", "status", "reason"),
     [
         (GONE, 404, "the API knows no such page"),
-        (GARBLED, 200, "no JSON"),
+        (GARBLED, 200, "invalid JSON"),
         (Reply({"itmes": []}), 200, "no items"),
-        (Reply({"error": "no"}, 400), 400, "the API refuses the query"),
+        (Reply({"error": "no"}, 400), 400, "the API rejected the query"),
         (page(2, next="three"), 200, "next is 'three'"),
         (page(2, link=2), 200, "its next page is 'shelf?name=a&page=2', which was there before"),
         (page(2, next=2), 200, "its next page is 'shelf?name=a&page=2', which was there before"),

@@ -199,7 +199,7 @@ def test_lines_of_every_kind_have_a_clear_outcome(desk: Desk) -> None:
     assert (state["posts"], state["deletions"], state["repeated"]) == (3, 1, 1)
     reasons = [rejected.reason for _, rejected in desk.staging.quarantined(RUN)]
     assert sorted(reasons)[0] == "field 'text' is missing"
-    assert sorted(reasons)[1].startswith("no JSON")
+    assert sorted(reasons)[1].startswith("invalid JSON")
 
 
 def test_a_line_that_is_too_long_goes_into_the_quarantine_and_the_stream_is_opened_again(desk: Desk) -> None:
@@ -253,7 +253,7 @@ def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
         desk.x.scene(rate_per_s=0)
         wanted = ids(desk.x) - before
         messages = desk.published(wanted)
-        eventually(lambda: "filled the gap" in desk.log, "it says so")
+        eventually(lambda: "Filled the gap" in desk.log, "it says so")
 
     assert made_in_the_gap <= {m["post_id"] for m in messages if m["_key"] != "stream"}, "the search brought them"
     assert "no reposts and no deletions" in desk.log
@@ -380,7 +380,7 @@ def test_without_mongodb_it_reads_on(desk: Desk, tmp_path: Path) -> None:
         process = desk.start(MONGO_URL=mongo.mongo_url)
         eventually(lambda: desk.connected(process), "the stream is open", 40)
     try:
-        eventually(lambda: "the state cannot be written down" in desk.log, "it is told", 60)
+        eventually(lambda: "Saving the state failed" in desk.log, "it is told", 60)
         desk.x.make(50)
         desk.published(ids(desk.x) - before)
         process.terminate()  # as it looks for MongoDB again
@@ -402,7 +402,7 @@ def test_a_topic_that_is_taken_away_ends_it_with_what_to_do(desk: Desk) -> None:
     assert "Traceback" not in desk.log
 
     assert desk.start().wait(30) == 2, "the topic is made anew, and the subscription stays one of the old"
-    assert "it would get none of the posts" in desk.log
+    assert "it would receive no posts" in desk.log
 
 
 def test_the_end_waits_for_pubsub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,7 +468,7 @@ def test_a_stream_that_tells_only_of_trouble_is_opened_ever_later(
     tempo = Tempo(pauses=Pauses(broken_step=1000, broken_most=1000), closing=1)
 
     publish_until(
-        lambda: "opened again in 1000.0 s" in caplog.text, scripted, staging, outlet, tempo, "the second pause is long"
+        lambda: "reconnecting in 1000.0 s" in caplog.text, scripted, staging, outlet, tempo, "the second pause is long"
     )
 
     assert len([asked for asked in scripted.asked if asked.path == STREAM]) == 2

@@ -213,7 +213,7 @@ def test_a_queue_that_is_paused_by_hand_is_told_and_waited_for(services, names, 
     with pytest.raises(TaskDeferred) if deferrable else pytest.raises(AirflowSensorTimeout):
         waiting(queue_id, timeout=0, deferrable=deferrable).execute(context)
     red = {"task_instance": waiting(), "task": waiting(), "run_id": "any", "exception": late.value}
-    assert "See whether it is paused" in story(red)
+    assert "Check whether the queue is paused" in story(red)
     resume(services, queue_id)
     assert drain(context, queue_id, deferrable=deferrable)["settled"] == 8
 

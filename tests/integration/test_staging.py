@@ -53,7 +53,7 @@ def answer(query: Query, body: str = "{}", outcome: Outcome = Outcome.ANSWERED) 
     return Answer(query, outcome, 200 if outcome is Outcome.ANSWERED else 404, body, MOMENT)
 
 
-def rejected(query: Query, reason: str = "no JSON") -> Rejected:
+def rejected(query: Query, reason: str = "invalid JSON") -> Rejected:
     return Rejected(query, 200, "<html>", reason, MOMENT)
 
 
@@ -529,7 +529,7 @@ def test_a_server_that_is_not_there_is_a_clear_error_in_time_and_shows_no_passwo
 
     with (
         MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=300) as client,
-        pytest.raises(StagingUnavailable, match="Check that it runs") as caught,
+        pytest.raises(StagingUnavailable, match="Check that MongoDB is running") as caught,
     ):
         Staging(client, "any").prepare("ships")
 

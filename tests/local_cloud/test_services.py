@@ -36,7 +36,7 @@ def test_emulators_come_first_then_the_api_server(settings: Settings) -> None:
 
 
 def test_an_unknown_service_is_refused_with_those_there_are(settings: Settings) -> None:
-    with pytest.raises(ValueError, match=r"no such service: mango\. There are: postgres, mongo, redis, gcs"):
+    with pytest.raises(ValueError, match=r"Unknown service: mango\. Services: postgres, mongo, redis, gcs"):
         select(table(settings, {}), {"mango", "redis"})
 
 

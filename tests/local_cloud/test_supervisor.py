@@ -110,7 +110,7 @@ def test_a_service_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path: 
 
     message = str(caught.value)
     assert message.startswith("mongo ended while starting (")
-    assert f"Its log is {var / 'log' / 'mongo.log'}; the end of it:" in message
+    assert f"Log: {var / 'log' / 'mongo.log'}. Last lines:" in message
     assert "FileExistsError" in message.splitlines()[-1]
     assert len(message.splitlines()) <= 16
     assert not processes.marked(var)
@@ -210,4 +210,4 @@ def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 1
-    assert done.stderr == "WINDROW_MONGO_PORT is 'many' (from the environment): it must be a port, 1 to 65535.\n"
+    assert done.stderr == "WINDROW_MONGO_PORT must be a port from 1 to 65535, not 'many' (from the environment).\n"

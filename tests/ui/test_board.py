@@ -86,7 +86,7 @@ def test_tables_without_rows_and_no_tables_are_empty(server: str, filled: Fill, 
     warehouse.delete_dataset("x", delete_contents=True)
     found = rows(server)
     assert found["state"] == "empty"
-    assert "BigQuery says" in found["reason"]
+    assert "BigQuery answered" in found["reason"]
 
 
 def test_without_a_connection_it_says_where_to_make_one(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_without_a_connection_it_says_where_to_make_one(server: str, monkeypatch
 def test_a_bigquery_that_is_away_is_told_at_once(server: str) -> None:
     found = rows(server)
 
-    assert (found["state"], found["reason"]) == ("failed", "BigQuery does not answer the API server (ConnectionError).")
+    assert (found["state"], found["reason"]) == ("failed", "The API server cannot reach BigQuery (ConnectionError).")
 
 
 @pytest.mark.usefixtures("silent")
@@ -113,7 +113,7 @@ def test_a_bigquery_that_is_silent_is_not_waited_for(server: str, monkeypatch: p
     found = rows(server)
 
     assert found["state"] == "failed"
-    assert re.fullmatch(r"BigQuery does not answer the API server \(\w*Timeout\)\.", found["reason"])
+    assert re.fullmatch(r"The API server cannot reach BigQuery \(\w*Timeout\)\.", found["reason"])
 
 
 def test_a_board_that_is_not_there_is_named(server: str) -> None:
@@ -187,7 +187,7 @@ def test_rows_that_cannot_be_refreshed_are_shown_with_their_age(server: str, fil
     after = rows(server)
 
     assert (after["state"], after["rows"], after["asked_at"]) == ("ready", before["rows"], before["asked_at"])
-    assert after["reason"] == "BigQuery does not answer the API server (ConnectionError)."
+    assert after["reason"] == "The API server cannot reach BigQuery (ConnectionError)."
 
 
 # --- what browsers are told --------------------------------------------------------------------

@@ -236,8 +236,8 @@ def test_a_failure_keeps_what_was_there_and_one_can_try_at_once(
 
     found = visit(f"{server}{BOARD}", 1280, "dark", do)
 
-    assert found["notice"][0] == "The board cannot be updated"
-    assert found["notice"][3] == "Below is what was there before. It tries again by itself."
+    assert found["notice"][0] == "Updating the board failed"
+    assert found["notice"][3] == "The charts below show older data. The page retries automatically."
     assert found["status"].startswith("Not up to date: as of ")
     assert found["charts"] == len(HEADINGS)
     assert (found["after"]["state"], found["after"]["notice"]) == ("ready", [])
@@ -343,7 +343,7 @@ def test_in_a_frame_it_is_as_light_as_airflow_and_its_link_leads_out(
 
 @pytest.mark.parametrize(
     ("state", "says"),
-    [("success", "went well"), ("failed", "has failed: its log says why"), ("running", "A run is running since")],
+    [("success", "succeeded"), ("failed", "failed. See its log"), ("running", "A run has been running since")],
 )
 def test_when_no_new_posts_come_it_says_since_when_and_how_the_dag_is(
     around: Around, filled: Fill, tmp_path: Path, state: str, says: str
@@ -371,10 +371,10 @@ def test_without_bigquery_it_says_what_happened_and_what_to_do(
 
     assert (found["state"], found["charts"], found["headings"]) == ("failed", 0, [])
     heading, reason, remedy, then, button = found["notice"]
-    assert heading == "The board cannot be loaded"
-    assert reason == "BigQuery does not answer the API server (ConnectionError)."
-    assert "Posts are not lost" in remedy
-    assert (then, button) == ("It tries again by itself.", "Try now")
+    assert heading == "Loading the board failed"
+    assert reason == "The API server cannot reach BigQuery (ConnectionError)."
+    assert "No posts are lost" in remedy
+    assert (then, button) == ("The page retries automatically.", "Try now")
     assert found["status"] == "Not loaded."
     assert_fits(found, scheme)
 
@@ -397,4 +397,4 @@ def test_while_it_loads_the_cards_are_there(
 
     assert (found["state"], found["status"], found["headings"]) == ("loading", "Loading …", HEADINGS)
     assert_fits(found, scheme)
-    assert found["then"]["notice"][1] == "BigQuery has not answered yet."
+    assert found["then"]["notice"][1] == "The BigQuery query is still running."

@@ -23,7 +23,7 @@ def test_a_body_is_kept_as_it_came(body: str):
 
 
 @pytest.mark.parametrize(
-    "one", [Answer(Query.of("/a"), Outcome.GAP, 404, "", NOW), Rejected(Query.of("/a"), 200, "<", "no JSON", NOW)]
+    "one", [Answer(Query.of("/a"), Outcome.GAP, 404, "", NOW), Rejected(Query.of("/a"), 200, "<", "invalid JSON", NOW)]
 )
 def test_what_was_answered_cannot_be_changed(one: Answer | Rejected):
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -53,7 +53,7 @@ def test_a_whole_number_of_64_bits_stays_as_it_is(number: int):
 @example(2**64)
 @example(10**400)
 def test_a_whole_number_beyond_64_bits_is_refused(number: int):
-    with pytest.raises(Unreadable, match="'Count' should be INTEGER"):
+    with pytest.raises(Unreadable, match="'Count' must be INTEGER"):
         one("Count", number)
 
 
@@ -70,7 +70,7 @@ def test_a_whole_number_written_as_a_fraction_becomes_one(number: int):
 @example(-math.inf)
 @example(0.5)
 def test_a_fraction_is_no_whole_number(number: float):
-    with pytest.raises(Unreadable, match="'Count' should be INTEGER"):
+    with pytest.raises(Unreadable, match="'Count' must be INTEGER"):
         one("Count", number)
 
 
@@ -183,7 +183,7 @@ def test_an_instant_stays_the_same_instant(moment: datetime):
     ],
 )
 def test_what_is_no_instant_is_refused(wrong: object):
-    with pytest.raises(Unreadable, match="'A' should be TIMESTAMP"):
+    with pytest.raises(Unreadable, match="'A' must be TIMESTAMP"):
         INSTANTS.record({"A": wrong})
 
 
@@ -221,7 +221,7 @@ def test_a_day_stays_the_same_day(day: date):
     ],
 )
 def test_what_is_no_day_is_refused(wrong: object):
-    with pytest.raises(Unreadable, match="'A' should be DATE"):
+    with pytest.raises(Unreadable, match="'A' must be DATE"):
         DAYS.record({"A": wrong})
 
 
@@ -277,7 +277,7 @@ def test_a_record_is_not_the_answer_itself():
 
 @pytest.mark.parametrize("answer", [None, [], [{"Id": 1}], "x", 1, 1.5, True])
 def test_only_an_object_is_a_record(answer: object):
-    with pytest.raises(Unreadable, match="an object was promised"):
+    with pytest.raises(Unreadable, match="must be a JSON object"):
         CONTRACT.record(answer)
 
 

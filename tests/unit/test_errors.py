@@ -70,9 +70,9 @@ def test_errors_carry_their_evidence():
     retry_at = datetime(2026, 1, 2, tzinfo=UTC)
     limit = RateLimited("Too many", advice="Wait.", retry_at=retry_at, key="a")
     assert (limit.key, limit.status, limit.retry_at) == ("a", 429, retry_at)
-    unreadable = Unreadable("no JSON", key="a")
-    assert (unreadable.reason, unreadable.key) == ("no JSON", "a")
-    assert "no JSON" in str(unreadable)
+    unreadable = Unreadable("invalid JSON", key="a")
+    assert (unreadable.reason, unreadable.key) == ("invalid JSON", "a")
+    assert "invalid JSON" in str(unreadable)
 
 
 def test_a_rate_limit_says_who_asks_for_how_long_and_until_when():

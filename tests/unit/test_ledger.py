@@ -120,7 +120,7 @@ def test_a_dear_query_leaves_the_rest_to_cheap_ones():
 
 
 def test_a_query_that_costs_more_than_there_ever_is_is_a_wrong_setting():
-    with pytest.raises(Misconfigured, match=r"'search' costs 100 units.*'items' has 99"):
+    with pytest.raises(Misconfigured, match=r"'search' costs 100 units.*'items' only has 99"):
         asyncio.run(ledger(MemoryBook(), daily(99)).take(SEARCH))
 
 
@@ -408,7 +408,7 @@ def test_a_book_that_is_away_at_the_end_does_not_hide_how_the_harvest_ended(capl
     one = ledger(Unreachable(2), daily(1_000))
     taken(one, 10)
     asyncio.run(one.close())
-    assert "90 units of the quota 'items' are lost" in caplog.text
+    assert "90 unused units of the quota 'items' could not be returned" in caplog.text
 
 
 # --- the next window ---------------------------------------------------------------------------

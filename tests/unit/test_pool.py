@@ -99,7 +99,7 @@ def test_calls_under_way_are_waited_for_before_a_window_counts_as_used_up() -> N
         assert await asyncio.wait_for(third, 1) == header("a")
         for _ in range(2):
             auth.learned(header("a"), told(10))
-        with pytest.raises(RateLimited, match="1 tokens of 'github' are used up") as limited:
+        with pytest.raises(RateLimited, match="rate limits of all 1 tokens of 'github' are used up") as limited:
             await auth.signature(limits)
         assert abs(limited.value.retry_at.timestamp() - time.time() - LATER) < 3
 
@@ -144,11 +144,11 @@ def test_bad_tokens_leave_and_the_last_one_takes_all_with_it(caplog: pytest.LogC
         assert await sign(auth, limits) == ["aaa-secret"]
         await auth.rejected(header("aaa-secret"), limits)
         assert await sign(auth, limits) == ["c"]
-        with pytest.raises(CredentialsRejected, match="turns down every token of the pool"):
+        with pytest.raises(CredentialsRejected, match="has no valid token"):
             await auth.rejected(header("c"), limits)
 
     asyncio.run(check())
-    assert "token aaa-secret of 'github' leaves" in caplog.text, "its label is named"
+    assert "token aaa-secret of 'github' was removed" in caplog.text, "its label is named"
 
 
 class App(RefreshingToken):
@@ -186,7 +186,7 @@ def test_an_app_whose_new_tokens_are_turned_down_too_leaves(caplog: pytest.LogCa
         assert await sign(auth, limits) == ["b"]
 
     asyncio.run(check())
-    assert "the app of 'github' leaves the pool, 1 are left" in caplog.text
+    assert "the app of 'github' was removed from the pool, 1 are left" in caplog.text
     assert "HTTP 403 Resource not accessible" in caplog.text
 
 
@@ -247,8 +247,8 @@ def test_when_all_have_left_each_says_why() -> None:
         await auth.rejected(header("c"), limits, "HTTP 401")
         with pytest.raises(CredentialsRejected) as rejected:
             await auth.rejected(header("b"), limits, "HTTP 401 Bad credentials")
-        assert "token b, The API turns the token down: HTTP 401 Bad credentials" in rejected.value.what
-        assert "token c, The API turns the token down: HTTP 401" in rejected.value.what
+        assert "token b: The API rejected the token: HTTP 401 Bad credentials" in rejected.value.what
+        assert "token c: The API rejected the token: HTTP 401" in rejected.value.what
 
     asyncio.run(check())
 

@@ -114,20 +114,20 @@ def test_a_connection_may_state_other_units_and_windows(given: Any, expected: tu
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"dtaa": {"units": 5}}, r"no quota 'dtaa'; known are \['data', 'reports'\]"),
-        ({"data": 5}, "should look like"),
-        ({"data": None}, "should look like"),
-        ({"data": ["units"]}, "should look like"),
-        ({"data": {"unit": 5}}, "should look like"),
-        ({"data": {"units": 5, "until": "noon"}}, "should look like"),
+        ({"dtaa": {"units": 5}}, r"unknown quota 'dtaa'. Known quotas: \['data', 'reports'\]"),
+        ({"data": 5}, "must look like"),
+        ({"data": None}, "must look like"),
+        ({"data": ["units"]}, "must look like"),
+        ({"data": {"unit": 5}}, "must look like"),
+        ({"data": {"units": 5, "until": "noon"}}, "must look like"),
         *[({"data": {"units": bad}}, "whole number above 0") for bad in (0, -1, 1.5, "5", True, False, [], {})],
         *[
-            ({"data": {"per": bad}}, "is per .*: a period is one of")
+            ({"data": {"per": bad}}, "is invalid, .*: a period must be")
             for bad in ("week", "", None, 5, True, ["hour"], {})
         ],
-        *[({"data": {"per": f"day {zone}"}}, "no time zone") for zone in ("Nowhere/City", "../etc", "utc+1")],
-        ({"mine": {"units": 5, "per": "day"}}, "a new one needs units, per and paths"),
-        *[({"data": {"paths": bad}}, "should have a list") for bad in ("/v1", [], [""], [5], {})],
+        *[({"data": {"per": f"day {zone}"}}, "unknown time zone") for zone in ("Nowhere/City", "../etc", "utc+1")],
+        ({"mine": {"units": 5, "per": "day"}}, "A new quota needs 'units', 'per' and 'paths'"),
+        *[({"data": {"paths": bad}}, "must be a list") for bad in ("/v1", [], [""], [5], {})],
     ],
 )
 def test_a_statement_that_cannot_be_meant_is_refused(given: Any, said: str):

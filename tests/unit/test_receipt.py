@@ -231,7 +231,7 @@ def test_staged_queries_are_counted_by_outcome(staging: Staging):
     plan = staging.save_plan(RUN, queries)
     settled = [(place // 1_000, answer(query)) for place, query in enumerate(queries) if place % 100]
     gaps = [(place // 1_000, answer(query, Outcome.GAP)) for place, query in enumerate(queries) if place % 500 == 100]
-    rejected = [(0, Rejected(queries[0], 200, "<", "no JSON", NOW))]
+    rejected = [(0, Rejected(queries[0], 200, "<", "invalid JSON", NOW))]
     staging.stage(RUN, settled)
     staging.stage(RUN, gaps)
     staging.reject(RUN, rejected)
@@ -253,5 +253,5 @@ def test_other_runs_do_not_count(staging: Staging):
     plan = staging.save_plan(RUN, [query])
     other = Run(RUN.dataset, "another")
     staging.stage(other, [(0, answer(query))])
-    staging.reject(other, [(0, Rejected(query, 200, "<", "no JSON", NOW))])
+    staging.reject(other, [(0, Rejected(query, 200, "<", "invalid JSON", NOW))])
     assert Staged.count(staging, plan) == Staged(0, 0, 0)

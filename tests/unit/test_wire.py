@@ -113,7 +113,7 @@ def test_a_body_without_an_end_is_cut_and_goes_into_the_quarantine(serve):
     tracemalloc.stop()
 
     assert isinstance(settled, Rejected)
-    assert settled.reason == f"it has more than {LARGEST:,} bytes, where the connection was cut"
+    assert settled.reason == f"body of more than {LARGEST:,} bytes; the connection was closed"
     assert len(settled.body) == LARGEST
     assert settled.incomplete
     assert peak < 6 * LARGEST
@@ -156,7 +156,7 @@ def test_an_answer_that_is_none_ends_as_an_error(serve, script):
 def test_a_token_endpoint_may_not_send_more_than_a_token(serve):
     url = serve(endless(CHUNKED, b"x" * 100_000))
     auth = ClientCredentials("/token", "me", "a-secret-of-mine", name="shop", backoff=Backoff(0.001, 0.002, 2))
-    with pytest.raises(ApiUnreachable, match="gave no token in 2 attempts"):
+    with pytest.raises(ApiUnreachable, match="returned no token in 2 attempts"):
         ask(url, auth)
 
 
@@ -266,7 +266,7 @@ def test_a_pause_that_nobody_can_wait_for_is_told_once_and_by_name(serve, caplog
         ask(serve(lambda link: link.sendall(head)))
     told = [record.getMessage() for record in caplog.records if "Retry-After" in record.getMessage()]
     assert told == [
-        "The API 'shop' sends Retry-After '99999999999', which is no time within a year: our own pauses hold instead."
+        "The API 'shop' sent an invalid Retry-After '99999999999' (not a time within a year); using backoff."
     ]
 
 
@@ -302,7 +302,7 @@ def test_what_signed_a_call_is_in_no_header_that_is_kept_or_told(serve, caplog: 
 
     assert isinstance(settled, Answer)
     assert settled.next_link == "/items?page=2&token=***"
-    assert "sends Retry-After '***'" in caplog.text
+    assert "sent an invalid Retry-After '***'" in caplog.text
 
 
 def test_what_signed_a_call_is_in_no_reason_of_the_quarantine(serve):

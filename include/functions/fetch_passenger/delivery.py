@@ -1,4 +1,4 @@
-"""A delivery of the queue: which call it asks for, and whether another delivery would follow a failure."""
+"""A delivery of the queue: its call, and whether a failed delivery would be repeated."""
 
 import re
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from windrow.model.queue_task import Call
 from windrow.model.registry import streams
 
 RETRY_COUNT = "X-CloudTasks-TaskRetryCount"
-"""Cloud Tasks counts here how often it tried before: 0, 1, ... It takes the header out of what others send."""
+"""The number of earlier tries: 0, 1, ... Cloud Tasks removes this header from requests of others."""
 _TRIES = 3
-"""An answer that cannot be read is asked for so often before it counts as the API's last word."""
+"""An unreadable answer is requested this often before it counts as final."""
 _PATH = re.compile(r"/[\w.~%/-]*")
-"""Below the API's address, and never an address of its own: the API's token goes with it."""
+"""A path below the URL of the API, never a complete URL: the token of the API is sent with it."""
 
 
 class BrokenTask(Exception):
-    """A task that can never be done, however often it is delivered.
+    """A task that can never succeed, however often it is delivered.
 
-    ``record`` is what the quarantine keeps: the run, the number of the chunk and the task's body; None where no
-    run and no key can be read from it.
+    ``record`` is for the quarantine: the run, the number of the chunk and the body of the task; None if the body has no
+    readable run and key.
     """
 
     def __init__(self, reason: str, record: tuple[Run, int, Rejected] | None = None) -> None:
@@ -41,13 +41,13 @@ class Delivery:
 
     call: Call
     is_last_try: bool
-    """Nothing is won by asking for an unreadable answer again: it was, or nobody will."""
+    """Whether an unreadable answer is final: it was requested often enough, or the queue does not count tries."""
 
     @classmethod
     def read(cls, headers: Mapping[str, str], body: bytes) -> Self:
         """Read a request of the queue.
 
-        :raises BrokenTask: it asks for nothing that can be done.
+        :raises BrokenTask: the task is invalid.
         """
         try:
             call = Call.from_payload(body)
@@ -61,33 +61,33 @@ class Delivery:
 
 
 def _problem(call: Call) -> str:
-    """Say what is wrong with a call; nothing, if it can be made."""
+    """Return what is wrong with a call; empty if it is valid."""
     query = call.query
     if call.run.dataset not in streams():
-        return f"no source declares the dataset {call.run.dataset!r:.100}"
+        return f"unknown dataset {call.run.dataset!r:.100}"
     if not call.run.run_id:
         return "run_id is empty"
     if isinstance(call.chunk, bool) or call.chunk < 0:
-        return f"chunk is {call.chunk!r}, not the number of a chunk"
+        return f"chunk must be a number from 0, not {call.chunk!r}"
     if not isinstance(query.key, str) or not query.key:
         return "the query has no key"
     if not isinstance(query.path, str) or not _PATH.fullmatch(query.path):
-        return f"the query's path is {query.path!r:.100}, not a path of the API"
+        return f"the path of the query is invalid: {query.path!r:.100}"
     if not all(isinstance(name, str) and isinstance(value, str) for name, value in query.params):
-        return "the query's parameters are not all texts"
+        return "all parameters of the query must be strings"
     return ""
 
 
 def _broken(reason: str, body: bytes) -> BrokenTask:
-    """Make the error, with a record if the body says whose call it is."""
+    """Make the error, with a record if the body has the run and the key of the call."""
     text = body.decode("utf-8", "backslashreplace")
     try:
         fields: Any = orjson.loads(body)
         dataset, run_id, key = fields["dataset"], fields["run_id"], fields["query"][0]
     except (ValueError, KeyError, TypeError, IndexError):
-        return BrokenTask(f"{reason}; it begins {text[:200]!r}")
+        return BrokenTask(f"{reason}. Beginning of the task: {text[:200]!r}")
     if not all(isinstance(name, str) and name for name in (dataset, run_id, key)):
-        return BrokenTask(f"{reason}; it begins {text[:200]!r}")
+        return BrokenTask(f"{reason}. Beginning of the task: {text[:200]!r}")
     chunk = fields.get("chunk")
-    rejected = Rejected(Query(key, "/"), 0, text, f"the task of the queue is broken: {reason}", datetime.now(UTC))
+    rejected = Rejected(Query(key, "/"), 0, text, f"the task of the queue is invalid: {reason}", datetime.now(UTC))
     return BrokenTask(reason, (Run(dataset, run_id), chunk if type(chunk) is int else 0, rejected))

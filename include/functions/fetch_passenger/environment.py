@@ -1,4 +1,4 @@
-"""What the environment of the function says: where the API and MongoDB are, and who may call."""
+"""Settings of the function, from environment variables: the API, MongoDB, and the allowed caller."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ from windrow.model.policy import Backoff
 _REQUIRED = ("MONGO_URL", "API_URL", "OIDC_AUDIENCE", "OIDC_SERVICE_ACCOUNT")
 _CREDENTIALS = ("API_CLIENT_ID", "API_CLIENT_SECRET", "API_TOKEN_PATH")
 _CONNECTIONS = 100
-"""Calls in flight to the API, of one process. How many there are is the queue's to say; this bounds a mistake."""
+"""Maximum concurrent calls of one process. The queue sets the real concurrency; this only limits a mistake."""
 _SELECTION_MS = 2_000
-"""How long the driver looks for MongoDB: a queue can wait better than a function, which is paid for by time."""
+"""How long the driver looks for MongoDB: short, because a function is billed by time and the queue retries."""
 _SOCKET_MS = 20_000
 """The longest silence of MongoDB within one call."""
 
@@ -37,7 +37,7 @@ class Environment:
     api_client_id: str
     api_client_secret: str = field(repr=False)
     api_token_path: str
-    """Empty, as the two above it, for an API without tokens."""
+    """Empty, like the id and the secret, for an API without tokens."""
     oidc_audience: str
     oidc_service_account: str
     oidc_certs_url: str
@@ -46,18 +46,18 @@ class Environment:
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Read the variables.
 
-        :raises Misconfigured: naming every variable that is missing, or the one that cannot be meant.
+        :raises Misconfigured: naming every variable that is missing, or the one that is invalid.
         """
         missing = [name for name in _REQUIRED if not environ.get(name)]
         if any(environ.get(name) for name in _CREDENTIALS):
             missing += [name for name in _CREDENTIALS if not environ.get(name)]
         if missing:
             raise Misconfigured(
-                f"The environment lacks {', '.join(missing)}.",
-                advice="Set them at the deployment; README.md beside main.py explains each.",
+                f"Missing environment variables: {', '.join(missing)}.",
+                advice="Set them when you deploy the function; its README.md explains each.",
             )
         if urlsplit(environ["API_URL"]).scheme not in {"http", "https"}:
-            raise Misconfigured("API_URL is no address.", advice="It should look like https://api.example.com.")
+            raise Misconfigured("API_URL is not a valid URL.", advice="Use a URL like https://api.example.com.")
         return cls(
             mongo_url=environ["MONGO_URL"],
             mongo_database=environ.get("MONGO_DATABASE") or "windrow",
@@ -71,7 +71,7 @@ class Environment:
         )
 
     def client(self) -> Client:
-        """Make a client of the API that makes every call once, and waits for nothing. Not yet entered."""
+        """Make a client of the API without retries and pauses. The caller enters its context."""
         name = urlsplit(self.api_url).hostname or "api"
         auth: Auth = NoAuth()
         if self.api_token_path:
@@ -87,5 +87,5 @@ class Environment:
         return Client(self.api_url, auth, name=name, limits=limits)
 
     def mongo(self) -> MongoClient[dict[str, Any]]:
-        """Make a client of MongoDB; it connects when it is used first."""
+        """Make a client of MongoDB; it connects at first use."""
         return MongoClient(self.mongo_url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=_SOCKET_MS)

@@ -1,29 +1,29 @@
-"""fetch_passenger: the Cloud Function that makes one API call a task of the queue, and stages the answer in MongoDB.
+"""fetch_passenger: the Cloud Function that makes one API call for each task of the queue, and stages its answer.
 
-Cloud Tasks is done with a task when it is answered with 200 to 299, and delivers it again after any other answer,
-4xx included. So the status does not say whether all went well, but whether to come again:
+Cloud Tasks completes a task after a status from 200 to 299, and delivers it again after any other status, including
+4xx. So the status only says whether to deliver the task again:
 
 ========================================================  ======  ==========================================
-what happened                                             status  what it leaves
+what happened                                             status  result
 ========================================================  ======  ==========================================
-the API answered; it knows no such thing (404, 410)       200     the answer, or the gap, is staged
-the query was settled before: a delivery came twice       200     no call is made
-the API refuses the query (400, 403, ...)                 200     a record in the quarantine
-the answer cannot be read: first and second delivery      503     nothing yet: it may have been an accident
-the answer cannot be read: third delivery                 200     the answer and the reason in the quarantine
-the task is broken, so no delivery can ever do it         200     an error in the log, and a record in the
-                                                                  quarantine if it names a run and a key
-the API wants a pause (429, or 503 with Retry-After)      429     nothing; Retry-After is passed on
-the API gives no answer, or a 5xx; MongoDB is away        503     nothing
-the API rejects credentials, or a token just made         500     an error in the log
-no token, or none that is good for this function          401     a warning in the log; nothing is done
-a good token of somebody who is not the queue             403     a warning in the log; nothing is done
-no certificates to check a token with                     503     an error in the log; nothing is done
+the API answered; or it answered 404 or 410               200     the answer, or the gap, is staged
+the query is already settled: a repeated delivery         200     no call is made
+the API rejected the query (400, 403, ...)                200     a record in the quarantine
+unreadable answer: first and second delivery              503     nothing yet: the next answer may be readable
+unreadable answer: third delivery                         200     the answer and the reason in the quarantine
+the task is invalid                                       200     an error in the log, and a record in the
+                                                                  quarantine if it has a run and a key
+the API asks for a pause (429, or 503 with Retry-After)   429     nothing; Retry-After is passed on
+no answer of the API, or a 5xx; MongoDB is unavailable    503     nothing
+the API rejected the credentials, or a new token          500     an error in the log
+no valid token for this function                          401     a warning in the log; nothing is done
+a valid token of another caller                           403     a warning in the log; nothing is done
+no certificates to check the token                        503     an error in the log; nothing is done
 not a POST                                                405     nothing
 ========================================================  ======  ==========================================
 
-Deliveries are at least once, and may come at the same time in two processes: all that is written is a whole
-document under the query's key, so the second one changes nothing.
+Tasks are delivered at least once, and may be delivered to two processes at the same time. Each write is one complete
+document with the key of the query, so a second delivery changes nothing.
 """
 
 import asyncio
@@ -45,11 +45,11 @@ from windrow.model.plan import Run
 log = logging.getLogger("fetch_passenger")
 
 Asked = tuple[Run, str] | None
-"""The run and the key that a request is about; None where it does not say, or may not."""
+"""The run and the key of a request; None if it has none, or is not allowed."""
 
 
 class Function:
-    """What is shared by all requests of one process."""
+    """State that all requests of one process share."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -57,7 +57,7 @@ class Function:
         self._opening: asyncio.Task[Settler] | None = None
 
     async def reply(self, request: Request) -> tuple[Reply, Asked]:
-        """Do what a request asks for, if it may."""
+        """Handle a request, if it is allowed."""
         if request.method != "POST":
             return Reply(405, "not a POST", request.method), None
         try:
@@ -77,12 +77,12 @@ class Function:
         return await settler.settle(delivery), (delivery.call.run, delivery.call.query.key)
 
     async def _settler(self) -> Settler:
-        """Return what the first request makes: here, as its parts belong to the event loop and to this process."""
+        """Return the settler. The first request creates it, because its parts belong to the event loop."""
         self._opening = self._opening or asyncio.create_task(self._start())
         return await asyncio.shield(self._opening)
 
     async def _start(self) -> Settler:
-        # Nothing closes these: a function is not told that its process ends. The server lets requests end first.
+        # These are never closed: a function gets no signal before its process ends. The server finishes requests first.
         client = await self._environment.client().__aenter__()
         return Settler(client, Staging(self._environment.mongo(), self._environment.mongo_database))
 
@@ -111,6 +111,6 @@ async def fetch_passenger(request: Request) -> Response:
     if reply.retry_after_s:
         headers["Retry-After"] = str(reply.retry_after_s)
     body = {"outcome": reply.outcome}
-    if reply.reason and reply.status not in {401, 403}:  # the caller may be anybody
+    if reply.reason and reply.status not in {401, 403}:  # the caller is unknown
         body["reason"] = reply.reason
     return JSONResponse(body, reply.status, headers)

@@ -1,4 +1,4 @@
-"""Answers on their way into MongoDB: those that come while a write is under way go together with the next one."""
+"""Write answers to MongoDB in batches: answers that arrive during a write go into the next one."""
 
 import asyncio
 from collections import defaultdict
@@ -18,7 +18,7 @@ class _Entry:
 
 
 class Outbox:
-    """Stages the answers of many calls in few writes, and tells each call when its own is durable."""
+    """Stages the answers of many calls in few writes, and notifies each call when its answer is durable."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
@@ -28,7 +28,7 @@ class Outbox:
     async def stage(self, run: Run, chunk: int, answer: Answer) -> None:
         """Return when the answer is durable.
 
-        :raises StagingUnavailable: it is not, as far as anybody knows.
+        :raises StagingUnavailable: the write failed, or its result is unknown.
         """
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Entry(run, chunk, answer, durable))
@@ -42,7 +42,7 @@ class Outbox:
             trouble: Exception | None = None
             try:
                 await asyncio.to_thread(self._stage, batch)
-            except Exception as error:  # whatever it is, those who wait have to hear of it
+            except Exception as error:  # every waiting call must get the error
                 trouble = error
             for entry in batch:
                 if entry.durable.done():  # its call was cancelled

@@ -1,4 +1,4 @@
-"""Settle one call: once, unless it is settled already; and say what became of it in words and in HTTP."""
+"""Settle one call, unless it is already settled, and turn the result into an HTTP status."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ from windrow.store.staging import Staging
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a delivery. The queue is done with a task at any status from 200 to 299, and at no other."""
+    """The result of a delivery. The queue completes a task only after a status from 200 to 299."""
 
     status: int
     outcome: str
@@ -38,7 +38,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
-    """How an error is told to the queue."""
+    """The reply to the queue for an error."""
 
     error: type[WindrowError]
     status: int
@@ -53,11 +53,11 @@ _TROUBLES = (
     _Trouble(CredentialsRejected, 500, "credentials rejected", logging.ERROR),
     _Trouble(StagingUnavailable, 503, "mongodb unavailable", logging.ERROR),
 )
-"""Delivered again, all of them. 429 and 503 make Cloud Tasks slow down the whole queue, 500 only the task."""
+"""The queue delivers all of these again. 429 and 503 make Cloud Tasks slow down the whole queue, 500 only the task."""
 
 
 class Settler:
-    """Settles calls, many at a time, with one client and so with one token.
+    """Settles concurrent calls with one client, and so with one token.
 
     :param client: entered by the caller; it makes one attempt at each call.
     """
@@ -68,14 +68,14 @@ class Settler:
         self._outbox = Outbox(staging)
 
     async def settle(self, delivery: Delivery) -> Reply:
-        """Do what a delivery asks for; doing it again changes nothing."""
+        """Handle a delivery; a second one changes nothing."""
         try:
             return await self._settle(delivery)
         except WindrowError as error:
             return _told(error)
 
     async def record(self, run: Run, chunk: int, rejected: Rejected) -> Reply:
-        """Put something into the quarantine that nobody can do anything about now."""
+        """Put a rejected query into the quarantine."""
         try:
             await asyncio.to_thread(self._staging.reject, run, [(chunk, rejected)])
         except WindrowError as error:
@@ -85,18 +85,18 @@ class Settler:
     async def _settle(self, delivery: Delivery) -> Reply:
         call = delivery.call
         if await asyncio.to_thread(self._staging.is_settled, call.run, call.query.key):
-            return Reply(200, "settled before")
+            return Reply(200, "already settled")
         settled = await self._ask(call.run, call.query)
         if isinstance(settled, Answer):
             await self._outbox.stage(call.run, call.chunk, settled)
             return Reply(200, "gap" if settled.outcome is Outcome.GAP else "answered")
-        # A 2xx that cannot be read may be an accident; a refusal is the API's decision.
+        # An unreadable 2xx may be temporary; a rejection is final.
         if 200 <= settled.status <= 299 and not delivery.is_last_try:
             return Reply(503, "unreadable", settled.reason, logging.WARNING)
         return await self.record(call.run, call.chunk, settled)
 
     async def _ask(self, run: Run, query: Query) -> Answer | Rejected:
-        """Make the call once; and once more if its token had died, as a new one usually helps."""
+        """Make the call once, and once more if the token had expired, because a new one usually helps."""
         read = registry.stream(run.dataset).records
         tokens = self._client.refreshes
         try:
@@ -110,7 +110,7 @@ class Settler:
 def _told(error: WindrowError) -> Reply:
     """Turn an error into a reply.
 
-    :raises WindrowError: this one, if nobody expects it here.
+    :raises WindrowError: the error itself, if it is not expected here.
     """
     for trouble in _TROUBLES:
         if isinstance(error, trouble.error):

@@ -1,4 +1,4 @@
-"""What the environment of the function says: the table, and who may call."""
+"""Settings of the function, from environment variables: the table, and the allowed caller."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Environment:
     bigquery_url: str
     anonymous: bool
     oidc_audience: str
-    """Empty: the caller is not checked here, as Cloud Run does it."""
+    """Empty: the function does not check the caller, because Cloud Run does."""
     oidc_service_account: str
     oidc_certs_url: str
 
@@ -29,19 +29,19 @@ class Environment:
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Read the variables.
 
-        :raises Misconfigured: naming the one that is missing, or cannot be meant.
+        :raises Misconfigured: a variable is missing or invalid.
         """
         table = environ.get("BIGQUERY_TABLE", "")
         if not re.fullmatch(r"[a-z][a-z0-9.:-]+\.\w+\.\w+", table):
             raise Misconfigured(
-                f"BIGQUERY_TABLE is {table!r:.80}.",
-                advice="It should look like my-project.windrow_landing.x_posts_pushed; README.md explains each.",
+                f"BIGQUERY_TABLE is not the name of a table: {table!r:.80}.",
+                advice="Use a name like my-project.windrow_landing.x_posts_pushed; README.md explains each variable.",
             )
         audience, account = environ.get("OIDC_AUDIENCE", ""), environ.get("OIDC_SERVICE_ACCOUNT", "")
         if bool(audience) != bool(account):
             raise Misconfigured(
-                "Of OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNT one is set without the other.",
-                advice="Set both, to let only this account call, or none.",
+                "Only one of OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNT is set.",
+                advice="Set both, so that only this account may call the function, or none.",
             )
         return cls(
             table=table,

@@ -1,22 +1,22 @@
-"""posts_to_bigquery: the Cloud Function that a push subscription of Pub/Sub calls, a message each.
+"""posts_to_bigquery: the Cloud Function that a push subscription of Pub/Sub calls, once for each message.
 
-Pub/Sub is done with a message when it is answered with 200 to 204, and delivers it again after any other answer; a
-subscription with a dead letter topic moves it there after some tries. So the status says whether to come again:
+Pub/Sub acknowledges a message after a status from 200 to 204, and delivers it again after any other status; a
+subscription with a dead letter topic moves it there after some tries. So the status says whether to deliver it again:
 
 ==================================================  ======  ===================================================
-what happened                                       status  what it leaves
+what happened                                       status  result
 ==================================================  ======  ===================================================
-the row is in the table                             204     the row; with a repeated delivery perhaps twice
-the message cannot be read, or the table refuses it 422     an error in the log; the dead letter topic gets it
-BigQuery gives no answer, or an error               503     a warning in the log; Pub/Sub comes again
-the body is no push of Pub/Sub                      400     a warning in the log
-no token, or none that is good for this function    401     a warning in the log; nothing is done
-a good token of somebody else                       403     a warning in the log; nothing is done
-no certificates to check a token with               503     an error in the log; nothing is done
+the row is in the table                             204     the row; twice if the delivery was repeated late
+unreadable message, or BigQuery rejected the row    422     an error in the log; the dead letter topic gets it
+no answer of BigQuery, or an error                  503     a warning in the log; Pub/Sub delivers it again
+the body is not a Pub/Sub push message              400     a warning in the log
+no valid token for this function                    401     a warning in the log; nothing is done
+a valid token of another caller                     403     a warning in the log; nothing is done
+no certificates to check the token                  503     an error in the log; nothing is done
 not a POST                                          405     nothing
 ==================================================  ======  ===================================================
 
-The table is a landing: posts may be there twice. merge.sql of x.posts makes one row a post of it.
+The table is a landing table: it may have a post twice. merge.sql of x.posts makes one row for each post.
 """
 
 import base64
@@ -48,7 +48,7 @@ POSTS = Posts()
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to a push, and the line about it in the log."""
+    """The response to a push, and its log line."""
 
     status: int
     outcome: str
@@ -58,7 +58,7 @@ class Reply:
 
 
 class Function:
-    """What is shared by all requests of one process."""
+    """State that all requests of one process share."""
 
     def __init__(self, environment: Environment) -> None:
         self._writer = Writer(environment)
@@ -69,7 +69,7 @@ class Function:
             )
 
     async def reply(self, request: Request) -> Reply:
-        """Do what a request asks for, if it may."""
+        """Handle a request, if it is allowed."""
         if request.method != "POST":
             return Reply(405, "not a POST", request.method)
         try:
@@ -82,7 +82,7 @@ class Function:
         try:
             message_id, data = _pushed(await request.body())
         except ValueError as error:
-            return Reply(400, "no push", f"{error}", logging.WARNING)
+            return Reply(400, "not a push message", f"{error}", logging.WARNING)
         return await self._write(message_id, data)
 
     async def _write(self, message_id: str, data: bytes) -> Reply:
@@ -103,14 +103,14 @@ class Function:
 def _pushed(body: bytes) -> tuple[str, bytes]:
     """Return the id and the content of a pushed message.
 
-    :raises ValueError: this is no push.
+    :raises ValueError: this is not a push message.
     """
     try:
         pushed: Any = orjson.loads(body)
         message: Mapping[str, Any] = pushed["message"]
         return str(message["messageId"]), base64.b64decode(message.get("data", ""), validate=True)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-        raise ValueError(f"the body is no push of Pub/Sub: {type(error).__name__}") from error
+        raise ValueError(f"the body is not a Pub/Sub push message: {type(error).__name__}") from error
 
 
 jsonlog.configure()

@@ -1,4 +1,4 @@
-"""Rows into a table of BigQuery, by its streaming insert: what comes at the same time goes in one call."""
+"""Insert rows into a BigQuery table with streaming inserts: concurrent rows go into one call."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from google.auth.transport.requests import AuthorizedSession
 
 SCOPE = "https://www.googleapis.com/auth/bigquery.insertdata"
 MOST_ROWS = 500
-"""Of one call, as BigQuery recommends."""
+"""Maximum rows of one call, as BigQuery recommends."""
 _TIMEOUT_S = 30.0
 
 Row = Mapping[str, Any]
 
 
 class NotWritten(Exception):
-    """A row is not in the table. ``final``: the row itself is at fault, so no further try will help."""
+    """A row was not written. ``final``: the row itself is invalid, so a retry does not help."""
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -48,9 +48,9 @@ class Writer:
         self._session: requests.Session | None = None
 
     async def write(self, insert_id: str, row: Row) -> None:
-        """Write a row; it is in the table on return. Written twice within a minute or so, it is there once.
+        """Write a row; it is in the table on return. BigQuery removes duplicates within about a minute.
 
-        :raises NotWritten: it is not.
+        :raises NotWritten: the row was not written.
         """
         waiting = _Waiting(insert_id, row, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -59,7 +59,7 @@ class Writer:
         await waiting.done
 
     async def _write(self) -> None:
-        """Write what waits, and what has come meanwhile, until nothing waits."""
+        """Write waiting rows until there are none."""
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_ROWS], self._waiting[MOST_ROWS:]
             try:
@@ -67,7 +67,7 @@ class Writer:
             except NotWritten as error:
                 failed = dict.fromkeys(range(len(batch)), error)
             for place, waiting in enumerate(batch):
-                if waiting.done.done():  # its request was given up
+                if waiting.done.done():  # its request was cancelled
                     continue
                 if place in failed:
                     waiting.done.set_exception(failed[place])
@@ -76,20 +76,20 @@ class Writer:
         self._writing = None
 
     def _insert(self, batch: Sequence[_Waiting]) -> dict[int, NotWritten]:
-        """Make one call, and say which rows failed. Runs in a thread.
+        """Make one call, and return the failed rows. Runs in a thread.
 
-        :raises NotWritten: all of them.
+        :raises NotWritten: all rows failed.
         """
         body = {"rows": [{"insertId": one.insert_id, "json": one.row} for one in batch], "skipInvalidRows": True}
         try:
             self._session = self._session or self._open()
             answer = self._session.post(self._url, json=body, timeout=_TIMEOUT_S)
         except (requests.RequestException, GoogleAuthError) as error:
-            raise NotWritten(f"BigQuery gives no answer: {type(error).__name__}") from error
+            raise NotWritten(f"BigQuery did not answer: {type(error).__name__}") from error
         if not answer.ok:
-            raise NotWritten(f"BigQuery answers {answer.status_code}: {answer.text[:300]}")
+            raise NotWritten(f"BigQuery answered {answer.status_code}: {answer.text[:300]}")
         return {
-            int(error["index"]): NotWritten(f"BigQuery refuses the row: {error['errors']}"[:400], final=True)
+            int(error["index"]): NotWritten(f"BigQuery rejected the row: {error['errors']}"[:400], final=True)
             for error in answer.json().get("insertErrors", ())
         }
 

@@ -1,4 +1,4 @@
-"""Who calls: only the service account of the queue may, and it proves itself by an OIDC token of Google's."""
+"""Check the caller: only the service account of the queue may call, with an OIDC token of Google."""
 
 import asyncio
 import hmac
@@ -13,23 +13,23 @@ from google.auth.transport.requests import Request
 from google.oauth2.id_token import verify_token
 
 GOOGLE_CERTS_URL = "https://www.googleapis.com/oauth2/v1/certs"
-"""X.509 certificates by key id; Google's newer address, v3, shows the same keys in another form."""
+"""X.509 certificates by key id; v3 of this URL has the same keys in another format."""
 _ISSUERS = {"accounts.google.com", "https://accounts.google.com"}
 _REMOVED = ".SIGNATURE_REMOVED_BY_GOOGLE"
-"""What Cloud Run puts in place of a signature that it has checked itself."""
+"""Cloud Run replaces a signature with this after it has checked it."""
 _FRESH_S = 3600.0
-"""Certificates as old as this are fetched anew; sooner, if a token comes that they do not fit."""
+"""Certificates are fetched again after this time; earlier if a token does not match them."""
 _UNKNOWN_KEY_S = 10.0
-"""... but not if they are newer than this: else every bad token would make a request to the issuer."""
+"""... but not more often than this: otherwise every invalid token would cause a request to the issuer."""
 _FETCH_S = 10.0
 _SKEW_S = 10
 """How far the clocks of issuer and function may differ."""
 
 
 class CallerRefused(Exception):
-    """The call does not come from the queue. ``status`` is 401, or 403 for somebody else's good token.
+    """The call does not come from the queue. ``status`` is 401, or 403 for a valid token of another caller.
 
-    The message never holds any part of the token.
+    The message never contains a part of the token.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -38,37 +38,37 @@ class CallerRefused(Exception):
 
 
 class CertificatesUnavailable(Exception):
-    """Nobody's token can be checked now."""
+    """No token can be checked, because there are no certificates."""
 
 
 class Callers:
     """Checks callers.
 
-    :param audience: what their tokens must be made for.
-    :param service_account: the e-mail address they must prove.
-    :param certs_url: where the issuer shows its certificates, in the form of `GOOGLE_CERTS_URL`.
+    :param audience: the audience that tokens must have.
+    :param service_account: the e-mail address that tokens must have.
+    :param certs_url: the URL of the issuer's certificates, in the format of `GOOGLE_CERTS_URL`.
     """
 
     def __init__(self, audience: str, service_account: str, certs_url: str) -> None:
         self._audience = audience
         self._service_account = service_account
         self._certificates = _Certificates(certs_url)
-        # The last good token: a queue sends one many times, and google-auth reads the certificate anew each time.
+        # The last valid token: a queue sends one many times, and google-auth would parse the certificate each time.
         self._proven = b""
         self._proven_until = 0.0
 
     async def check(self, authorization: str | None) -> None:
-        """Return if an Authorization header proves that the queue calls.
+        """Check that an Authorization header comes from the queue.
 
         :raises CallerRefused: it does not.
-        :raises CertificatesUnavailable: it cannot be said.
+        :raises CertificatesUnavailable: there are no certificates to check it.
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise CallerRefused(401, "the request carries no bearer token")
+            raise CallerRefused(401, "the request has no bearer token")
         if token.endswith(_REMOVED):
             raise CallerRefused(
-                401, "Cloud Run took the signature out of the token: deploy with --allow-unauthenticated (README.md)"
+                401, "Cloud Run removed the signature of the token. Deploy with --allow-unauthenticated (see README.md)"
             )
         if hmac.compare_digest(token.encode(), self._proven) and time.time() < self._proven_until:
             return
@@ -80,25 +80,27 @@ class Callers:
                 raise
             claims = self._claims(token)
         if claims.get("iss") not in _ISSUERS:
-            raise CallerRefused(403, f"the token is issued by {claims.get('iss')!r:.200}, not by Google")
+            raise CallerRefused(403, f"the issuer of the token is {claims.get('iss')!r:.200}, not Google")
         if claims.get("email") != self._service_account or claims.get("email_verified") is not True:
             raise CallerRefused(
-                403, f"the token proves {claims.get('email')!r:.200}, and {self._service_account!r} may call"
+                403, f"the token is of {claims.get('email')!r:.200}, but only {self._service_account!r} may call"
             )
         self._proven, self._proven_until = token.encode(), min(claims["exp"], time.time() + _FRESH_S)
 
     def _claims(self, token: str) -> Mapping[str, Any]:
-        """Return what a good token says."""
+        """Return the claims of a valid token."""
         try:
             return verify_token(token, self._certificates, self._audience, self._certificates.url, _SKEW_S)
-        except InvalidValue as error:  # expired, for another audience, ...: some claim of it, not itself
+        except InvalidValue as error:  # expired, wrong audience, ...: the text has a claim, not the token
             raise CallerRefused(401, f"{error}"[:400]) from None
-        except ValueError:  # its text may quote the token
-            raise CallerRefused(401, f"no token, or not signed by the keys at {self._certificates.url}") from None
+        except ValueError:  # its text may contain the token
+            raise CallerRefused(
+                401, f"the token is invalid, or not signed with the keys of {self._certificates.url}"
+            ) from None
 
 
 class _Certificates(transport.Request):
-    """The issuer's certificates, from memory. google-auth asks for them at every token, and keeps nothing."""
+    """A cache of the issuer's certificates. google-auth requests them for every token."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -107,9 +109,9 @@ class _Certificates(transport.Request):
         self._fetching = asyncio.Lock()
 
     async def refresh(self, max_age_s: float) -> bool:
-        """Fetch them if they are older than that; say whether they were.
+        """Fetch the certificates if they are older than ``max_age_s``; return whether they were fetched.
 
-        :raises CertificatesUnavailable: they cannot be had.
+        :raises CertificatesUnavailable: they could not be fetched.
         """
         async with self._fetching:
             if self._held is not None and time.monotonic() - self._fetched_at < max_age_s:
@@ -123,13 +125,13 @@ class _Certificates(transport.Request):
             response = Request()(self.url, timeout=_FETCH_S)
             certificates = json.loads(response.data)
         except (TransportError, ValueError) as error:
-            raise CertificatesUnavailable(f"no certificates from {self.url}: {error}") from error
+            raise CertificatesUnavailable(f"fetching the certificates from {self.url} failed: {error}") from error
         if response.status != 200 or not isinstance(certificates, dict) or "keys" in certificates:
             raise CertificatesUnavailable(
-                f"what {self.url} shows, with status {response.status}, is not like {GOOGLE_CERTS_URL}"
+                f"{self.url} answered {response.status} and does not have the format of {GOOGLE_CERTS_URL}"
             )
         return response
 
     def __call__(self, *_args: object, **_kwargs: object) -> transport.Response | None:
-        """Answer google-auth's request for them."""
+        """Answer the request of google-auth from the cache."""
         return self._held

@@ -1,4 +1,4 @@
-"""Logs as Cloud Logging reads them: one JSON object a line, with its severity."""
+"""Logs in the format of Cloud Logging: one JSON object per line, with a severity."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure() -> None:
-    """Log everything from INFO on to stdout, what libraries say included."""
+    """Log everything from INFO to stdout, including messages of libraries."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

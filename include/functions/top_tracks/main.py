@@ -1,7 +1,7 @@
 """The AWS Lambda function `top_tracks`: finds an artist, fetches the top tracks, and writes them to DynamoDB.
 
-It is what the DAG spotify_new_artist does for the chatbot, without the landing: for where nothing but a function
-should stand between a message and its answer. It takes ``{"artist": "..."}``, or the messages of a queue of SQS.
+It does the same as the DAG spotify_new_artist, without the landing, for the shortest time between a message and its
+answer. It accepts ``{"artist": "..."}``, or the messages of an SQS queue.
 """
 
 import asyncio
@@ -38,14 +38,14 @@ logging.getLogger().setLevel(logging.INFO)
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0
-"""The longest pause that a call of the function waits for; asked for a longer one it gives up, and SQS tries again."""
+"""The longest pause that the function waits for; if the API asks for a longer one it fails, and SQS retries."""
 
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Answer one request, or each message of a batch.
 
-    :returns: of a request, its outcome; of a batch, the messages that SQS has to hand out again. A message that is
-        no request is handed out again too, until SQS puts it into the dead-letter queue.
+    :returns: for a request, its outcome; for a batch, the messages that SQS must deliver again. An invalid message is
+        also delivered again, until SQS moves it to the dead-letter queue.
     """
     if "Records" not in event:
         return asyncio.run(_answer(event))
@@ -54,15 +54,15 @@ def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
         try:
             asyncio.run(_answer(orjson.loads(record["body"])))
         except (ValueError, WindrowError) as error:
-            log.warning("the message %s stays in the queue: %s", record["messageId"], error)
+            log.warning("The message %s failed and stays in the queue: %s", record["messageId"], error)
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
 
 
 async def _answer(request: object) -> dict[str, Any]:
-    """Settle one request: write the item of the artist, then what became of the request.
+    """Settle one request: write the item of the artist, then the outcome of the request.
 
-    :raises BadParameter: it is no request.
+    :raises BadParameter: the request is invalid.
     """
     text = requested(request)
     asked_at = datetime.now(UTC)
@@ -94,7 +94,7 @@ async def _fetched(text: str, asked_at: datetime) -> dict[str, Any]:
 
 
 def _client() -> Client:
-    """Make a client of the API that the environment describes."""
+    """Make a client of the API from environment variables."""
     settings = os.environ
     auth = BasicClientCredentials(
         settings["API_TOKEN_URL"], settings["API_CLIENT_ID"], settings["API_CLIENT_SECRET"], patience_s=PATIENCE_S

@@ -1,8 +1,8 @@
-"""Token flows: sign every attempt with a token that is alive, and refresh it once for all calls in flight.
+"""Token flows: sign every attempt with a valid token, and refresh it once for all concurrent calls.
 
-Why this is more than a header: tokens die in the middle of a harvest. Refreshing on the first 401 with many
-calls in flight makes as many refreshes, and an API whose new token ends the old one then refuses them all.
-Here one refresh at most is under way; it starts *before* the token dies, while calls go on with the old one.
+Tokens expire during a harvest. If every concurrent call refreshed its token after a 401, there would be as many
+refreshes as calls, and an API that revokes the old token on each refresh would then reject all of them. Here at most
+one refresh runs at a time; it starts *before* the token expires, while calls continue with the old one.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from windrow.model.response import Response
 
 
 class Exchange(Protocol):
-    """One call beside the harvest, without a signature of its own: the client lends it to the token flow."""
+    """Sends one unsigned call for a token flow. The client provides it."""
 
     async def __call__(
         self,
@@ -31,19 +31,19 @@ class Exchange(Protocol):
         headers: Mapping[str, str] | None = None,
         method: str = "POST",
     ) -> Response:
-        """Send it, and return what came; ``trouble`` tells why nothing did."""
+        """Send the call and return the response; ``trouble`` is the reason if there is none."""
 
 
 LIFETIME_S = 3600.0
-"""For a token whose life is not told, or told to be over: taken at its word, each call would fetch one of its own."""
+"""Lifetime of a token for which the API reports none, or one that is over: otherwise each call would fetch a token."""
 _SHORTEST_S, _LONGEST_S = 0.1, 366 * 24 * 3600.0
 _LEFT_ALONE_S = 60.0
-"""For so long credentials that were turned down are not sent again: each call in flight would send them once more."""
+"""Rejected credentials are not sent again for this time: otherwise each concurrent call would send them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token. Both instants are seconds of the monotonic clock of this process."""
+    """An access token. Both times are seconds of the monotonic clock of this process."""
 
     value: str = field(repr=False)
     refresh_at: float
@@ -51,10 +51,10 @@ class Token:
 
     @classmethod
     def lasting(cls, value: str, lifetime_s: float, since: float | None = None) -> "Token":
-        """Make a token that lives ``lifetime_s`` from ``since`` (now) and is refreshed in its last quarter.
+        """Make a token that is valid for ``lifetime_s`` from ``since`` (now) and is refreshed in its last quarter.
 
-        The margin is at most a minute: enough for calls in flight to end, little of an hour to lose. A life that
-        cannot be, as where the clocks differ, counts as `LIFETIME_S`; a year is the longest.
+        The refresh starts at most a minute before the end: enough for running calls to end. An impossible lifetime,
+        for example because clocks differ, counts as `LIFETIME_S`; the maximum is a year.
         """
         since = time.monotonic() if since is None else since
         lifetime_s = min(max(lifetime_s, _SHORTEST_S), _LONGEST_S) if 0 < lifetime_s < math.inf else LIFETIME_S
@@ -62,52 +62,52 @@ class Token:
 
 
 class Auth(ABC):
-    """How calls are signed. The client asks before every attempt, so no retry carries an old token."""
+    """Signs calls. The client asks for a signature before every attempt, so no retry uses an old token."""
 
     refreshes = 0
     """How many tokens were fetched."""
     refused = 0
-    """Tokens in a row that the API refused, since it last accepted one."""
+    """How many tokens the API rejected since it last accepted one."""
 
     @abstractmethod
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
         """Return the headers that sign one attempt.
 
-        :param query: what is going to be asked; None for a call of the token flow itself.
-        :param prefer: the `identity` of the credential that would be best, where there are several.
+        :param query: the query of the attempt; None for a call of the token flow itself.
+        :param prefer: the `identity` of the preferred credential, if there are several.
         """
 
     @abstractmethod
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
-        """Learn that the API did not take this signature; return when signing anew can help.
+        """Handle a signature that the API rejected; return when a new signature may be accepted.
 
-        :param why: its answer in one line, for messages.
-        :raises CredentialsRejected: when it cannot.
+        :param why: the answer of the API in one line, for messages.
+        :raises CredentialsRejected: a new signature does not help.
         """
 
     def learned(  # noqa: B027 - most have no use for it
         self, signature: Mapping[str, str], response: Response, query: Query | None = None
     ) -> None:
-        """Learn how an attempt ended, whatever came of it: called once for each signature."""
+        """Handle the end of an attempt, successful or not. Called once for each signature."""
 
     def answered(self, signature: Mapping[str, str], query: Query) -> None:  # noqa: B027 - as above
-        """Learn that the API did what it was asked."""
+        """Handle a successful answer."""
 
     def throttled(self, signature: Mapping[str, str], wait_s: float | None, query: Query) -> bool:
-        """Learn that a limit of the credential is used up; say whether the next signature is worth a try at once."""
+        """Handle a used-up limit of the credential; return whether to retry at once with the next signature."""
         return False
 
     def forbidden(self, signature: Mapping[str, str], query: Query, response: Response) -> bool:
-        """Learn that the credential may not read something; say whether it is worth a try with another one."""
+        """Handle a missing permission of the credential; return whether to retry at once with another one."""
         return False
 
     def identity(self, signature: Mapping[str, str]) -> str:
-        """Tell the credential behind a signature from others, and nothing else of it; empty where there is but one."""
+        """Return an id for the credential of a signature that reveals nothing else; empty if there is only one."""
         return ""
 
 
 class NoAuth(Auth):
-    """For APIs that need no token."""
+    """For APIs that do not need a token."""
 
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
         """Return no headers."""
@@ -116,13 +116,13 @@ class NoAuth(Auth):
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         """Raise: there is nothing to refresh."""
         raise CredentialsRejected(
-            "The API answers 401, and its connection names no token endpoint.",
-            advice="Set login, password and the extra field token_path of the Airflow connection.",
+            "The API answered 401 (unauthorized), but its Airflow connection has no credentials.",
+            advice="Set login, password and token_path (in the extra) of the Airflow connection, or a token.",
         )
 
 
 class StaticToken(Auth):
-    """A bearer token that was made by hand, and lasts until somebody ends it."""
+    """A bearer token that was created by hand, and is valid until it is revoked."""
 
     def __init__(self, token: str) -> None:
         know(token)
@@ -133,16 +133,16 @@ class StaticToken(Auth):
         return self._signature
 
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
-        """Raise: nothing can be refreshed."""
+        """Raise: this token cannot be refreshed."""
         raise CredentialsRejected(
-            f"The API turns the token down: {why}", advice="Put a good one into the extra of the Airflow connection."
+            f"The API rejected the token: {why}", advice="Set a valid token in the extra of the Airflow connection."
         )
 
 
 class RefreshingToken(Auth):
-    """A bearer token that is refreshed in time, once for all. A subclass says how a token is had.
+    """A bearer token that is refreshed before it expires, once for all calls. A subclass fetches the token.
 
-    :param backoff: how long to wait for a further token when the API refuses new ones too.
+    :param backoff: how long to wait before the next token if the API also rejects new ones.
     """
 
     def __init__(self, backoff: Backoff | None = None) -> None:
@@ -156,12 +156,12 @@ class RefreshingToken(Auth):
     async def grant(self, post: Exchange) -> Token:
         """Get a new token.
 
-        :raises CredentialsRejected: when the token endpoint turns the credentials down.
-        :raises ApiUnreachable: when it gives no usable answer.
+        :raises CredentialsRejected: the token endpoint rejected the credentials.
+        :raises ApiUnreachable: the token endpoint gave no usable answer.
         """
 
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
-        """Return the Authorization header; wait for a refresh only when no living token is at hand."""
+        """Return the Authorization header; wait for a refresh only if there is no valid token."""
         token, now = self._token, time.monotonic()
         if token is None or now >= token.expires_at:
             token = await self._refreshed(post)
@@ -170,7 +170,7 @@ class RefreshingToken(Auth):
         return {"Authorization": f"Bearer {token.value}"}
 
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
-        """Refresh, unless another call already did so since this signature was made."""
+        """Refresh the token, unless another call already did so after this signature was made."""
         if self._token is not None and signature["Authorization"] == f"Bearer {self._token.value}":
             self._token = None  # it signs no further call
             self.refused += 1
@@ -178,26 +178,27 @@ class RefreshingToken(Auth):
             await self._refreshed(post)
 
     def learned(self, signature: Mapping[str, str], response: Response, query: Query | None = None) -> None:
-        """Learn that tokens are accepted."""
+        """Reset the count of rejected tokens after an accepted one."""
         if response.status not in {None, 401}:
             self.refused = 0
 
     async def _refreshed(self, post: Exchange) -> Token:
         if self._turned_down is not None and time.monotonic() < self._ask_again_at:
             raise self._turned_down
-        # shield: a call that is cancelled must not take the refresh away from all the others.
+        # shield: a cancelled call must not cancel the refresh that other calls wait for.
         return await asyncio.shield(self._refresh or self._start_refresh(post))
 
     def _start_refresh(self, post: Exchange) -> "asyncio.Task[Token]":
         self._refresh = asyncio.create_task(self._replace(post))
-        # Who waits for it learns how it ended; where nobody does any more, that is no error in itself.
+        # Waiting calls get the error; if no call waits any more, the error is not reported.
         self._refresh.add_done_callback(lambda refresh: refresh.cancelled() or refresh.exception())
         return self._refresh
 
     def _postpone_if_failed(self, refresh: "asyncio.Task[Token]") -> None:
-        """Leave a token endpoint in peace that failed in the background: until half of the remaining life is over.
+        """After a failed refresh in the background, wait for half of the remaining lifetime before the next one.
 
-        A failure is no news yet, as the old token lives. Once it is dead a call waits for a refresh, and raises.
+        The failure is not reported, because the old token is still valid. After it expires, a call waits for a
+        refresh and raises its error.
         """
         token, now = self._token, time.monotonic()
         if token is not None and (refresh.cancelled() or refresh.exception() is not None):
@@ -205,7 +206,7 @@ class RefreshingToken(Auth):
 
     async def _replace(self, post: Exchange) -> Token:
         try:
-            if self.refused > 1:  # a new one is worth having at once; when that is refused too, it is not the token
+            if self.refused > 1:  # the first new token is fetched at once; if it is also rejected, wait longer
                 await asyncio.sleep(self._backoff.pause_s(self.refused - 1))
             token = await self.grant(post)
             know(token.value)
@@ -220,5 +221,5 @@ class RefreshingToken(Auth):
 
 
 def can_be_sent(token: object) -> bool:
-    """Say whether a text can be a token, RFC 6750 section 2.1: visible ASCII. All else would break a header."""
+    """Return whether a value can be a token (RFC 6750 section 2.1): visible ASCII, which is safe in a header."""
     return isinstance(token, str) and token != "" and all("!" <= sign <= "~" for sign in token)

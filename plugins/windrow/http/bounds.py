@@ -1,7 +1,4 @@
-"""Bodies and streams that cannot take more memory or time than they are allowed, whatever a server sends.
-
-Knows no HTTP: it reads what the client hands it.
-"""
+"""Read bodies and streams with limits on memory and time, whatever the server sends."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
@@ -9,22 +6,22 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from windrow.model.errors import ApiUnreachable
 
 LARGEST_ASIDE = 1_000_000
-"""Bytes of what is no answer: a token, the refusal of a stream, a line of a stream."""
+"""Maximum bytes of a token response, an error response to a stream request, or a line of a stream."""
 
 
 class LineTooLong(ApiUnreachable):
-    """A line of a stream has more than `LARGEST_ASIDE` bytes. ``beginning`` is that much of it."""
+    """A line of a stream has more than `LARGEST_ASIDE` bytes. ``beginning`` has the first ones."""
 
     def __init__(self, name: str, beginning: bytes) -> None:
         super().__init__(
-            f"The stream of '{name}' sent a line of more than {LARGEST_ASIDE:,} bytes, so it is closed.",
-            advice="Nothing: it is opened again. If it stays, look at what the API sends: it is in the quarantine.",
+            f"The stream of '{name}' was closed because it sent a line of more than {LARGEST_ASIDE:,} bytes.",
+            advice="Nothing: the stream is opened again. If this happens again, inspect the line in the quarantine.",
         )
         self.beginning = beginning
 
 
 async def body(pieces: AsyncIterable[bytes], most: int) -> tuple[bytes, bool]:
-    """Read a body; return at most ``most`` bytes of it, and whether there were more."""
+    """Read a body; return at most ``most`` bytes, and whether there were more."""
     read, size = [], 0
     async for piece in pieces:
         read.append(piece)
@@ -35,13 +32,13 @@ async def body(pieces: AsyncIterable[bytes], most: int) -> tuple[bytes, bool]:
 
 
 async def lines(read_some: Callable[[], Awaitable[bytes]], silence_s: float, name: str) -> AsyncIterator[bytes]:
-    """Cut a stream into lines, without their ends.
+    """Split a stream into lines, without line ends.
 
-    :param read_some: returns what has come, once there is something; nothing at the end.
-    :param silence_s: the longest time without a whole line, whatever the transport makes of what comes.
-    :param name: what messages call the API.
-    :raises TimeoutError: it has passed.
-    :raises LineTooLong: a line is longer than `LARGEST_ASIDE`, or has no end.
+    :param read_some: waits for data and returns it; returns nothing at the end.
+    :param silence_s: the longest time without a complete line.
+    :param name: name of the API in messages.
+    :raises TimeoutError: no complete line came within ``silence_s``.
+    :raises LineTooLong: a line is longer than `LARGEST_ASIDE`.
     """
     clock = asyncio.get_running_loop().time
     rest, silent_from = bytearray(), clock()

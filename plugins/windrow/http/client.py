@@ -1,6 +1,6 @@
-"""The HTTP client: sign, send, classify, try again. The only module that speaks HTTP to APIs.
+"""The HTTP client: sign, send, classify, retry. No other module makes HTTP calls to APIs.
 
-What an answer means is decided by the `ResponsePolicy`, never here.
+The `ResponsePolicy` decides what an answer means, not the client.
 """
 
 import asyncio
@@ -44,43 +44,43 @@ from windrow.model.response import Response
 log = logging.getLogger(__name__)
 
 Reader = Callable[[Query, object], object]
-"""Reads a parsed answer; raises `Unreadable` when it is not what the API promises."""
+"""Reads a parsed answer; raises `Unreadable` if it does not have the expected format."""
 MOST_REDIRECTS = 10
-"""Redirects of one call. Browsers follow 20."""
+"""Maximum redirects of one call. Browsers follow 20."""
 _BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
-"""What a broken wire raises. The second comes from aiohttp's parser in Python, which some machines have alone."""
+"""Errors of a broken connection. The second comes from aiohttp's Python parser, the only one on some machines."""
 _GRACE_S = 1.0
-"""So much later than the transport a call is ended here, should the transport not notice that its time is up."""
+"""This long after the timeout of the transport the client ends a call itself, in case the transport does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How hard a client may press an API, and how long it bears with it."""
+    """Limits of a client: concurrency, rate, timeout and retries."""
 
     connections: int = 16
-    """Calls in flight at once."""
+    """Maximum concurrent calls."""
     rate_per_s: float | None = None
-    """Calls a second, evenly spaced; None for no limit of our own."""
+    """Maximum calls per second, evenly spaced; None for no limit."""
     timeout_s: float = 30.0
-    """For one attempt, from sending to the last byte."""
+    """Timeout of one attempt, from sending to the last byte."""
     patience_s: float = 60.0
-    """The longest pause that is waited for in place. Asked for a longer one, the harvest stops and defers."""
+    """The longest pause to wait inside the task. For a longer one the harvest stops and the task defers."""
     backoff: Backoff = field(default_factory=Backoff)
 
 
 class Client:
-    """A signed, paced client of one API. Use it as an async context manager.
+    """A client of one API that signs calls and limits their rate. Use it as an async context manager.
 
-    ``events`` counts what happened on the wire: ``sent``, ``retried``, ``throttled``, ``unreadable``,
+    ``events`` counts calls and responses: ``sent``, ``retried``, ``throttled``, ``unreadable``,
     ``no_answer`` and ``http_NNN``.
 
-    :param name: what messages call this API: the id of its Airflow connection.
-    :param ledger: the quotas that calls are taken from, if there are any.
+    :param name: name of this API in messages: the id of its Airflow connection.
+    :param ledger: the quotas of the API, if there are any.
     :param headers: sent with every call.
-    :param origins: others than that of ``base_url`` that redirects and next pages may lead to, like
-        ``https://api2.example.com``. No other is called, or sent a signature.
-    :param owner_only: fields that the API tells the owner of a token about themselves: no answer keeps them.
-    :param revisits: what was answered before, for calls that ask only whether it has changed.
+    :param origins: origins besides that of ``base_url`` that redirects and next pages may lead to, like
+        ``https://api2.example.com``. No other origin is called or gets a signature.
+    :param owner_only: fields that the API shows only to the owner of a token: they are removed from every answer.
+    :param revisits: the cache of earlier answers, for conditional requests.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class Client:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             base_url=self._base,
-            # One more than there are calls: a token refreshed in time must not wait behind the calls it is for.
+            # One more than the calls need: a token refresh must not wait for them.
             connector=aiohttp.TCPConnector(limit=self.limits.connections + 1, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=self.limits.timeout_s),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        # aiohttp would send a GET again by itself when its connection breaks: unsigned anew, and uncounted. There
-        # is no public switch; tests/faults compares the server's count with ours, so a change would show.
+        # aiohttp would repeat a GET by itself when its connection breaks: with the old signature, and uncounted. There
+        # is no public switch; tests/faults compares the server's count with ours, so a change would be noticed.
         self._session._retry_connection = False
         return self
 
@@ -141,14 +141,14 @@ class Client:
         return self._auth.refreshes
 
     async def ask(self, query: Query, read: Reader) -> Answer | Rejected:
-        """Make one call until it is settled.
+        """Make one call, with retries, until it is settled.
 
-        :returns: an `Answer` that ``read`` accepts, or a gap; or `Rejected` when the API refuses the query, or
-            when every attempt brought an answer that cannot be read.
-        :raises CredentialsRejected: new tokens are refused too, or the account may call nothing.
-        :raises RateLimited: the API, or a quota that is used up, wants more patience than ``limits.patience_s``.
-        :raises ApiUnreachable: the last attempt got no answer at all.
-        :raises Unanswered: the attempts are used up.
+        :returns: an `Answer` that ``read`` accepts, or a gap; or `Rejected` if the API rejects the query, or
+            if the answers of all attempts are unreadable.
+        :raises CredentialsRejected: new tokens are also rejected, or the account is not allowed to call the API.
+        :raises RateLimited: the API, or a used-up quota, requires a pause longer than ``limits.patience_s``.
+        :raises ApiUnreachable: the last attempt got no answer.
+        :raises Unanswered: no attempt was successful.
         """
         backoff = self.limits.backoff
         throttled = _Throttled(self.limits.patience_s)
@@ -172,7 +172,7 @@ class Client:
                 raise self._denied(query, response)
             if action is Action.REFRESH:
                 await self._auth.rejected(response.signature, self._exchange, response.summary)
-                if self._auth.refused >= backoff.attempts:  # by calls together; each by itself would go on for long
+                if self._auth.refused >= backoff.attempts:  # counted over all calls; each call alone would take long
                     raise self._given_up(query, action, response)
 
             asked_s = await self._asked_s(query, verdict)
@@ -192,19 +192,19 @@ class Client:
                 if unreadable:
                     return self._rejected(query, response, unreadable)
                 raise self._given_up(query, action, response)
-            if action is not Action.REFRESH or failures > 1:  # the first new token is worth trying at once
+            if action is not Action.REFRESH or failures > 1:  # the first new token is tried at once
                 await asyncio.sleep(pause_s)
 
     async def lines(
         self, query: Query, *, silence_s: float, opened: Callable[[Mapping[str, str]], None]
     ) -> AsyncIterator[bytes]:
-        """Open a stream, once, and yield its lines as they come, for as long as it lasts.
+        """Open a stream, without retries, and yield its lines until it ends.
 
-        :param silence_s: the longest time without a whole line before the stream counts as dead.
-        :param opened: called with the answer's headers when the API has accepted the call, before the first line.
-        :raises StreamRefused: the API answered with something else than a stream.
-        :raises LineTooLong: a line has no end; the stream is closed.
-        :raises ApiUnreachable: no answer, a broken connection, or silence for too long.
+        :param silence_s: the longest time without a complete line before the stream counts as broken.
+        :param opened: called with the headers when the API has accepted the call, before the first line.
+        :raises StreamRefused: the API did not open the stream.
+        :raises LineTooLong: a line is too long; the stream is closed.
+        :raises ApiUnreachable: no answer, a broken connection, or no line for too long.
         """
         signature = await self._auth.signature(self._exchange, query)
         self.events["sent"] += 1
@@ -230,12 +230,12 @@ class Client:
         except _BROKEN as error:
             self.events["no_answer"] += 1
             raise ApiUnreachable(
-                f"The stream of '{self.name}' at {self.base_url} broke: {_describe(error)}",
-                advice="Nothing: it is opened again. If it stays, check that the service runs.",
+                f"The stream of '{self.name}' at {self.base_url} failed: {_describe(error)}",
+                advice="Nothing: the stream is opened again. If this happens again, check that the service is running.",
             ) from error
 
     async def _attempt(self, query: Query, kept: Kept | None, *, first: bool) -> Response:
-        """Send the query once, and follow it where the API says that the answer is."""
+        """Send the query once, and follow redirects."""
         if not first:
             self.events["retried"] += 1
         way = [self._url(query)]
@@ -249,7 +249,7 @@ class Client:
                 return replace(response, trouble=str(error))
 
     async def _hop(self, query: Query, url: URL, kept: Kept | None) -> Response:
-        """Send the query to one address, newly signed; of quota and rate it takes as much as any call."""
+        """Send the query to one URL, with a new signature. It counts against quota and rate like any call."""
         await self._take_units(query)
         await self._pace.turn()
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
@@ -262,66 +262,66 @@ class Client:
         return response
 
     def _report_pause(self, response: Response) -> None:
-        """Say once that the API asks for a pause that nobody can wait for."""
+        """Log once that the API sent an invalid Retry-After."""
         told = response.headers.get("Retry-After")
         if told is not None and response.retry_after_s is None:
             self.events["strange_pauses"] += 1
             if self.events["strange_pauses"] == 1:
                 log.warning(
-                    "The API %r sends Retry-After %.40r, which is no time within a year: our own pauses hold instead.",
+                    "The API %r sent an invalid Retry-After %.40r (not a time within a year); using backoff.",
                     *(self.name, blot(told)),
                 )
 
     def _redirected(self, query: Query, response: Response, way: Sequence[URL]) -> URL:
-        """Return where a redirect leads to.
+        """Return the target of a redirect.
 
-        :raises ValueError: the client does not go there; the text says why.
+        :raises ValueError: the redirect is not allowed; the message says why.
         """
         where = response.location[:80]
         try:
             target = way[-1].join(URL(response.location)).with_user(None)
             origin = target.origin()
         except ValueError:
-            raise ValueError(f"redirects to {where!r}, which is no address") from None
+            raise ValueError(f"redirects to an invalid URL: {where!r}") from None
         if origin not in self._origins:
-            raise ValueError(f"redirects to {where!r}, outside of {self._allowed()}")
+            raise ValueError(f"redirects to {where!r}, which is not at an allowed origin: {self._allowed()}")
         if query.body and response.status not in {307, 308}:
-            raise ValueError(f"redirects a POST to {where!r}, and would lose its body")
+            raise ValueError(f"redirects a POST to {where!r}, which would drop its body")
         if target in way:
-            raise ValueError(f"redirects in a circle, back to {where!r}")
+            raise ValueError(f"redirects in a loop, back to {where!r}")
         if len(way) > MOST_REDIRECTS:
-            raise ValueError(f"redirects more than {MOST_REDIRECTS} times, the last to {where!r}")
+            raise ValueError(f"redirects more than {MOST_REDIRECTS} times, last to {where!r}")
         return target
 
     def _allowed(self) -> str:
-        """Name the origins that may be called, for a message."""
+        """Return the allowed origins, for a message."""
         return ", ".join(sorted(str(origin) for origin in self._origins))
 
     def _url(self, query: Query) -> URL:
-        """Return the address of a query. Its path is below the base, or a whole address at an allowed origin.
+        """Return the URL of a query. Its path is below the base URL, or a complete URL at an allowed origin.
 
-        :raises QueryRefused: it is at another.
+        :raises QueryRefused: the origin is not allowed.
         """
         path = query.path.lstrip("/")
         whole = query.path.startswith(("http://", "https://"))
         url = URL(path) if whole else self._base.join(URL(path))
         if url.origin() not in self._origins:
             raise QueryRefused(
-                f"The query {query.key!r} is at {url.origin()}, outside of {self._allowed()}.",
-                advice=f"Name the origin in the extra field origins of the connection '{self.name}', if it is right.",
+                f"The query {query.key!r} is at {url.origin()}, which is not an allowed origin: {self._allowed()}.",
+                advice=f"If the origin is correct, add it to 'origins' in the extra of the connection '{self.name}'.",
                 key=query.key,
             )
         return url.extend_query(query.params) if query.params else url
 
     async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
-        """Keep an answer that the API tells how to ask for again."""
+        """Keep an answer that has a validator for conditional requests."""
         if self._revisits and isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
             await self._revisits.keep(settled, response, self._auth.identity(response.signature))
 
     async def _take_units(self, query: Query) -> None:
-        """Return when the quota lets one more call out.
+        """Return when the quota allows one more call.
 
-        :raises RateLimited: it does so later than we wait in place.
+        :raises RateLimited: the wait would be longer than ``limits.patience_s``.
         """
         while self._ledger is not None and (wait_s := await self._ledger.take(query)):
             if wait_s > self.limits.patience_s:
@@ -353,7 +353,7 @@ class Client:
         return Response(got.status, body, got.headers, cut=cut)
 
     async def _body(self, got: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
-        """Read a body, decompressed; of a larger one the beginning. Its connection is then closed."""
+        """Read a body, decompressed. If it is too large, return its beginning and close the connection."""
         body, cut = await bounds.body(got.content.iter_any(), most)
         if cut:
             got.close()
@@ -367,7 +367,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         method: str = "POST",
     ) -> Response:
-        """Send a call that is no query: what a token flow needs. It has secrets, so no redirect takes it elsewhere."""
+        """Send a call of a token flow. It contains secrets, so redirects are not followed."""
         try:
             async with (
                 asyncio.timeout(self.limits.timeout_s + _GRACE_S),
@@ -378,11 +378,11 @@ class Client:
                 body, cut = await self._body(got, LARGEST_ASIDE)
         except (*_BROKEN, ValueError) as error:
             return Response(trouble=_describe(error))
-        trouble = f"more than {LARGEST_ASIDE:,} bytes, where the connection was cut" if cut else ""
+        trouble = f"body of more than {LARGEST_ASIDE:,} bytes; the connection was closed" if cut else ""
         return Response(got.status, b"" if cut else body, got.headers, trouble=trouble, cut=cut)
 
     def _other_signs(self, query: Query, response: Response, verdict: Verdict) -> bool:
-        """Tell the credential what came of its call; say whether another one is worth a try at once."""
+        """Report the result of the call to its credential; return whether to retry at once with another one."""
         match verdict.action:
             case Action.ACCEPT:
                 self._auth.answered(response.signature, query)
@@ -394,47 +394,47 @@ class Client:
         return False
 
     async def _asked_s(self, query: Query, verdict: Verdict) -> float:
-        """Return the seconds that the API asks to wait. Of a quota that is used up all runs are told."""
+        """Return the seconds that the API asks to wait. A used-up quota is reported to all runs."""
         asked_s = verdict.wait_s or 0.0
         if verdict.action is Action.QUOTA_EXHAUSTED and self._ledger is not None:
             return max(asked_s, await self._ledger.exhaust(query, asked_s))
         return asked_s
 
     def _settle(self, query: Query, response: Response, action: Action, read: Reader) -> Answer | Rejected | None:
-        """Return what a response settles its query with; None when it has to be asked again.
+        """Return the result that settles the query; None if the call must be retried.
 
-        :raises Unreadable: it should settle it, and cannot be read.
+        :raises Unreadable: the answer cannot be read.
         """
-        if action is Action.ACCEPT and response.cut:  # it is as large whenever it is asked for
-            return self._rejected(query, response, f"it has more than {LARGEST:,} bytes, where the connection was cut")
+        if action is Action.ACCEPT and response.cut:  # a retry would get the same
+            return self._rejected(query, response, f"body of more than {LARGEST:,} bytes; the connection was closed")
         if action is Action.ACCEPT:
             return self._read(query, response, read)
         if action is Action.GAP:
             return _settled(query, Outcome.GAP, response)
         if action in {Action.REFUSE, Action.FORBID}:
-            return self._rejected(query, response, f"the API refuses the query: {response.summary}")
+            return self._rejected(query, response, f"the API rejected the query: {response.summary}")
         return None
 
     def _read(self, query: Query, response: Response, read: Reader) -> Answer:
-        """Turn a good response into an answer, once a reader has accepted it.
+        """Turn a successful response into an answer, if the reader accepts it.
 
-        :raises Unreadable: it is no JSON, or not what the reader expects.
+        :raises Unreadable: it is not JSON, or not what the reader expects.
         """
         try:
             parsed = orjson.loads(response.body) if response.status != 204 else None
         except orjson.JSONDecodeError as error:
-            raise Unreadable(f"no JSON: {error}", key=query.key) from None
+            raise Unreadable(f"invalid JSON: {error}", key=query.key) from None
         read(query, parsed)
         if self._owner_only:
             response = replace(response, body=without(self._owner_only, response.body))
         return _settled(query, Outcome.ANSWERED, response, self._next_link(query, response))
 
     def _next_link(self, query: Query, response: Response) -> str:
-        """Return the path of the next page, with its parameters, if the answer names one.
+        """Return the path of the next page, with its parameters, if the answer has a link to one.
 
-        It is a whole address where it is at another origin that the connection names.
+        It is a complete URL if it is at another allowed origin.
 
-        :raises Unreadable: it is anywhere else, and must not be sent our signature.
+        :raises Unreadable: the origin is not allowed, so it must not get a signature.
         """
         if not (link := response.next_link):
             return ""
@@ -444,71 +444,77 @@ class Client:
         except ValueError:
             elsewhere = True
         if elsewhere:
-            raise Unreadable(f"its next page is at {link[:80]!r}, outside of {self._allowed()}", key=query.key)
+            raise Unreadable(
+                f"its next page {link[:80]!r} is not at an allowed origin: {self._allowed()}", key=query.key
+            )
         if target.origin() != self._base.origin():
             return str(target)
         return f"/{target.raw_path_qs.removeprefix(self._base.raw_path).lstrip('/')}"
 
     def _rejected(self, query: Query, response: Response, reason: str) -> Rejected:
-        """Make what goes into the quarantine. A page that names a next one is a part of an answer; so is a cut body."""
+        """Make the quarantine record. An answer with a next page, or with a truncated body, is marked incomplete."""
         if self._owner_only:
             response = replace(response, body=without(self._owner_only, response.body))
         incomplete = bool(response.next_link) or response.cut
         return Rejected(query, response.status or 0, kept(_text(response)), reason, datetime.now(UTC), incomplete)
 
     def _denied(self, query: Query, response: Response) -> CredentialsRejected:
-        """Make the error for an account that may call nothing."""
+        """Make the error for an account that is not allowed to call the API."""
         return CredentialsRejected(
-            f"The API '{self.name}' turns the account away at {query.key!r}: {response.summary}",
-            advice=f"Do what it says, for the account of the connection '{self.name}'; then clear this task.",
+            f"The API '{self.name}' denied access to the account at the query {query.key!r}: {response.summary}",
+            advice=f"Fix the access of the account of the Airflow connection '{self.name}' (see the API's answer). "
+            "Then clear this task.",
         )
 
     def _given_up(
         self, query: Query, action: Action, response: Response
     ) -> CredentialsRejected | ApiUnreachable | Unanswered:
-        """Make the error for a call whose attempts are used up."""
+        """Make the error for a call after its last attempt."""
         attempts = self.limits.backoff.attempts
         if action is Action.REFRESH:
             return CredentialsRejected(
-                f"The API '{self.name}' refuses {attempts} tokens in a row at {query.key!r}: {response.summary}",
-                advice=f"Check what the account of the connection '{self.name}' is allowed to read.",
+                f"The API '{self.name}' rejected {attempts} new tokens in a row at the query {query.key!r}: "
+                f"{response.summary}",
+                advice=f"Check the permissions of the account of the Airflow connection '{self.name}'.",
             )
         if response.status is None:
             return ApiUnreachable(
-                f"The API '{self.name}' at {self.base_url} gave no answer to {query.key!r} in {attempts} "
-                f"attempts; the last: {response.trouble}",
-                advice=f"Check that the service runs and that host and port of the connection '{self.name}' are right.",
+                f"The API '{self.name}' at {self.base_url} gave no answer to {query.key!r} in {attempts} attempts. "
+                f"Last error: {response.trouble}",
+                advice="Check that the service is running, and that host and port of the Airflow connection "
+                f"'{self.name}' are correct.",
                 key=query.key,
             )
         return Unanswered(
-            f"The API '{self.name}' did not answer {query.key!r} in {attempts} attempts; the last: {response.summary}",
-            advice="The next try asks for it again. If it stays, look at the state of the API.",
+            f"The API '{self.name}' did not answer {query.key!r} in {attempts} attempts. Last response: "
+            f"{response.summary}",
+            advice="The next try makes this call again. If it fails again, check the status of the API.",
             key=query.key,
             status=response.status,
         )
 
 
 class StreamRefused(ApiError):
-    """The API does not open the stream. ``verdict`` is what the policy makes of its answer."""
+    """The API did not open the stream. ``verdict`` is the decision of the policy."""
 
     def __init__(self, name: str, response: Response, verdict: Verdict) -> None:
         super().__init__(
-            f"The API '{name}' does not open the stream: {response.summary}",
-            advice="Do what the API says.",
+            f"The API '{name}' did not open the stream: {response.summary}",
+            advice="Fix the cause in the answer of the API.",
             status=response.status,
         )
         self.verdict = verdict
 
 
 class _Throttled:
-    """How often one call was turned away for a rate limit, and for how long it bears with that."""
+    """Counts how often one call hit a rate limit, and limits how long it waits for that."""
 
     def __init__(self, patience_s: float) -> None:
         self.times = 0
         self._until = time.monotonic() + patience_s
 
     def out_of_patience(self, pause_s: float) -> bool:
-        """Say whether a pause of this length ends later than the call may wait."""
+        """Return whether a pause of this length would end after the maximum wait of the call."""
         return time.monotonic() + pause_s > self._until
 
 
@@ -517,13 +523,13 @@ def _settled(query: Query, outcome: Outcome, response: Response, next_link: str 
 
 
 def _text(response: Response) -> str:
-    """Decode a body. JSON that parsed is UTF-8; anything else keeps its odd bytes as escapes."""
+    """Decode a body as UTF-8; invalid bytes become escapes."""
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     return decoder.decode(response.body, final=not response.cut)  # no half character at the end
 
 
 def _without_echo(response: Response) -> Response:
-    """Take what signed a call out of its answer, body and headers: an API may echo what it was sent."""
+    """Remove the signature of a call from the body and headers of its answer: an API may echo it."""
     sent, headers = response.signature.values(), response.headers
     told = "\n".join(headers.values())
     if blot_sent(told, sent) != told:
@@ -532,5 +538,5 @@ def _without_echo(response: Response) -> Response:
 
 
 def _describe(error: Exception) -> str:
-    """Say what went wrong on the wire; some of these errors have no text of their own."""
+    """Describe a connection error; some of these errors have no message."""
     return blot(f"{type(error).__name__}: {error}") if str(error) else type(error).__name__

@@ -1,11 +1,11 @@
-"""What is left of quotas, in the API's own units, for all runs that share them.
+"""Counts what is left of quotas, in the units of the API, for all runs that share them.
 
-Where an API tells in no header what is left (Google's do not), a ledger of our own is the only way to stop in
-time. It is kept where every run sees it, and errs on the safe side: units are claimed in blocks before they are used,
-so a run that is killed leaves at most one block behind that nobody used.
+Some APIs, such as Google's, report in no header what is left, so Windrow must count itself to stop in time. The count
+is stored where every run sees it, and is on the safe side: units are claimed in blocks before they are used, so a
+killed run leaves at most one unused block.
 
-The blocks of a window are numbered, and the book lets each number be written once. Who claims one has read all before
-it, so it knows what is left. What is given back is one more block, with units below 0.
+The blocks of a window are numbered, and the book accepts each number only once. A client reads all earlier blocks
+before it claims the next one, so it knows what is left. Returned units are one more block, with negative units.
 """
 
 import asyncio
@@ -29,41 +29,41 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK = 100
 """Units claimed at a time, at most; a hundredth of a quota of more than 10,000, so that its book stays short."""
 _UNSURE = timedelta(minutes=5)
-"""For how long, at most, a window is too young to be called used up: see `Ledger.exhaust`."""
+"""For up to this time after its start, a window is not marked as used up: see `Ledger.exhaust`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is in the book for one window."""
+    """The entries of the book for one window."""
 
     taken: int
     """The units of all blocks."""
     number: int
-    """Of the next block."""
+    """Number of the next block."""
     closed_until: datetime | None
-    """Set once the API itself said that the window is used up."""
+    """Set when the API has said that the window is used up."""
 
 
 class Book(Protocol):
-    """Where claims are durable, and seen by all runs."""
+    """Stores claims for all runs."""
 
     def quota_page(self, window: str) -> Page:
-        """Read what is in the book for a window."""
+        """Read the entries of a window."""
 
     def claim_block(self, window: str, number: int, units: int, *, by: str, ends_at: datetime) -> bool:
-        """Write down the block of this number, unless there is one.
+        """Store the block of this number, unless it exists.
 
-        :param by: who claims it, never the same twice.
-        :returns: whether it is the caller's; of all who try one of them hears so.
+        :param by: a unique id of the claim.
+        :returns: whether the block belongs to the caller; only one of several callers gets True.
         """
 
     def close_window(self, window: str, until: datetime) -> None:
-        """Write down that the API gives nothing more in this window, until an instant."""
+        """Store that the API allows no more calls in this window, until a time."""
 
 
 @dataclass(slots=True)
 class _Account:
-    """What one client has of one quota in the present window. Instants are in UTC."""
+    """The units of one client from one quota in the current window. Times are in UTC."""
 
     quota: Quota
     window: str = ""
@@ -74,13 +74,13 @@ class _Account:
     spent: bool = False
     refusals: int = 0
     refused_cost: int = 0
-    """Of the last time when no more could be reserved."""
+    """Cost of the last query for which no units could be reserved."""
     not_before: datetime = _LONG_AGO
-    """When the API opens it again, as it said itself."""
+    """When calls are allowed again, as reported by the API."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def covers(self, cost: int) -> bool:
-        """Say whether so many units are reserved and not used."""
+        """Return whether this many units are reserved and not used."""
         return self.used + cost <= self.reserved
 
 
@@ -89,11 +89,11 @@ def _now() -> datetime:
 
 
 class Ledger:
-    """The quotas of one account with an API. Make one for each client; the book is what they share.
+    """The quotas of one account with an API. Make one for each client; they share the book.
 
-    :param account: whom the API counts the calls for, such as a client id.
-    :param reserved: share of each quota that is left to others, from 0 to 1.
-    :param clock: tells the present instant.
+    :param account: the account that the API counts calls for, such as a client id.
+    :param reserved: share of each quota that is left to other runs, from 0 to 1.
+    :param clock: returns the current time.
     """
 
     def __init__(
@@ -115,16 +115,16 @@ class Ledger:
     async def take(self, query: Query) -> float:
         """Take the units of one attempt at a query.
 
-        :returns: 0 when they are taken; otherwise nothing was, and these are the seconds until the next window.
-        :raises Misconfigured: no window has as many.
+        :returns: 0 if the units are taken; otherwise nothing is taken, and these are the seconds until the next window.
+        :raises Misconfigured: the query costs more than the complete quota.
         """
         account = self._of(query)
         if account is None:
             return 0.0
         if self._clock() >= account.ends_at or not (account.spent or account.covers(query.cost)):
             refusals = account.refusals
-            async with account.turn:  # wakes its waiters in the order they came
-                if account.refusals == refusals or query.cost < account.refused_cost:  # no need to hear it twice
+            async with account.turn:  # wakes waiting calls in their order
+                if account.refusals == refusals or query.cost < account.refused_cost:  # one refusal is enough
                     await self._fill(account, query)
         if self._clock() < account.not_before:
             return self._seconds_until(account.not_before)
@@ -134,14 +134,14 @@ class Ledger:
         return 0.0
 
     async def exhaust(self, query: Query, wait_s: float = 0.0) -> float:
-        """Learn from the API that the quota of a query is used up, and tell all runs.
+        """Handle the API's answer that the quota of a query is used up, and report it to all runs.
 
-        Shortly after a window began the API may still speak of the one before: the call was sent in it, or its clock
-        and ours differ. That is waited for, and nothing is written down, lest a whole day be given away.
+        Shortly after the start of a window the answer may still be about the window before: the call was sent in
+        it, or the clocks differ. Then the call only waits and nothing is stored, so that no complete window is lost.
 
-        :param wait_s: for how long, where the API says so; counts for a quota whose size is not known. 0 for until the
-            window ends.
-        :returns: the seconds until the call may be made again; 0 when no quota is known for this query.
+        :param wait_s: how long to wait, if the API says so; only used for a quota of unknown size. 0: until the end of
+            the window.
+        :returns: the seconds until the call may be made again; 0 if there is no quota for this query.
         """
         account = self._of(query)
         if account is None:
@@ -159,19 +159,19 @@ class Ledger:
         return self._seconds_until(account.ends_at)
 
     def name(self, query: Query) -> str:
-        """Name the quota that a query draws on; empty when none is known."""
+        """Return the name of the quota of a query; empty if there is none."""
         account = self._of(query)
         return account.quota.name if account else ""
 
     async def close(self) -> None:
-        """Give back what was reserved and not used."""
+        """Return the units that were reserved but not used."""
         for account in self._accounts:
             async with account.turn:
                 if account.reserved > account.used and account.quota.units is not None:
                     await self._give_back(account)
 
     def _closing(self, account: _Account) -> str:
-        """Name the place in the book that says until when the API has closed a quota of unknown size."""
+        """Return the entry of the book that says until when the API has closed a quota of unknown size."""
         return f"{self._account}|{account.quota.name}|closed"
 
     def _of(self, query: Query) -> _Account | None:
@@ -181,7 +181,7 @@ class Ledger:
         return max((instant - self._clock()).total_seconds(), 0.001)
 
     async def _fill(self, account: _Account, query: Query) -> None:
-        """Begin a new window if it is time, and reserve what a query costs if it is not reserved. One at a time."""
+        """Start a new window if necessary, and reserve the cost of a query. Only one call at a time runs this."""
         now, quota = self._clock(), account.quota
         if now >= account.ends_at:
             account.starts_at, account.ends_at = quota.period.bounds(now)
@@ -192,8 +192,9 @@ class Ledger:
             return
         if quota.units is not None and query.cost > quota.units:
             raise Misconfigured(
-                f"{query.key!r} costs {query.cost:,} units, and the quota '{quota.name}' has {quota.units:,} in all.",
-                advice="Put the right number into the field quota in the extra of the Airflow connection.",
+                f"The query {query.key!r} costs {query.cost:,} units, but the quota '{quota.name}' only has "
+                f"{quota.units:,} units.",
+                advice="Set the correct units in 'quota' in the extra of the Airflow connection.",
             )
         reserved = await asyncio.to_thread(self._claim, account, query.cost)
         account.spent = reserved is None
@@ -202,11 +203,11 @@ class Ledger:
             account.refusals, account.refused_cost = account.refusals + 1, query.cost
 
     def _claim(self, account: _Account, cost: int) -> int | None:
-        """Claim a block if there is one. Runs in a thread.
+        """Claim a block if there are enough units. Runs in a thread.
 
-        Who finds the number gone reads again: somebody else has got on, so this ends.
+        If another client claims the number first, this reads the book again; each time one client succeeds, so it ends.
 
-        :returns: what is reserved then, or None when the API said that the window is used up.
+        :returns: the reserved units, or None if the API has said that the window is used up.
         """
         units = account.quota.units
         while True:
@@ -228,7 +229,7 @@ class Ledger:
         return self._book.claim_block(account.window, number, units, by=by, ends_at=account.ends_at)
 
     async def _give_back(self, account: _Account) -> None:
-        """Reserve no more than is used. Where that cannot be written down, a block stays unused, and no more."""
+        """Return unused units. If this cannot be stored, at most one block stays unused."""
         unused, account.reserved = account.reserved - account.used, account.used
 
         def write() -> None:
@@ -238,4 +239,9 @@ class Ledger:
         try:
             await asyncio.to_thread(write)
         except StagingUnavailable as error:
-            log.warning("%d units of the quota '%s' are lost for its window: %s", unused, account.quota.name, error)
+            log.warning(
+                "%d unused units of the quota '%s' could not be returned and are lost until it is reset: %s",
+                unused,
+                account.quota.name,
+                error,
+            )

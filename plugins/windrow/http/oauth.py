@@ -1,4 +1,4 @@
-"""OAuth 2.0: access tokens that a form posted to a token endpoint is answered with, by RFC 6749."""
+"""OAuth 2.0 (RFC 6749): access tokens from a token endpoint."""
 
 import asyncio
 import base64
@@ -17,14 +17,14 @@ from windrow.model.response import Response
 
 
 class TokenForm(RefreshingToken):
-    """A token that a form posted to a token endpoint is answered with. A subclass says what is in the form.
+    """A token from a token endpoint, requested with a form. A subclass defines the form.
 
-    :param token_url: absolute, or a path below the API's base URL.
-    :param form: what is posted.
-    :param headers: sent with it.
-    :param secrets: texts that no message may show.
-    :param name: what messages call the credentials: the id of the Airflow connection.
-    :param patience_s: the longest pause that is waited for in place when the endpoint asks for one.
+    :param token_url: absolute, or a path below the base URL of the API.
+    :param form: the form to send.
+    :param headers: headers to send.
+    :param secrets: values that must not appear in messages.
+    :param name: name of the credentials in messages: the id of the Airflow connection.
+    :param patience_s: the longest pause to wait inside the task, if the endpoint asks for one.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class TokenForm(RefreshingToken):
         self._policy = policy
 
     async def grant(self, post: Exchange) -> Token:
-        """Ask the token endpoint, as often as the backoff allows.
+        """Request a token, with retries.
 
-        :raises RateLimited: it wants more patience than ``patience_s``.
+        :raises RateLimited: the endpoint asks for a pause longer than ``patience_s``.
         """
         failures = 0
         while True:
@@ -64,39 +64,39 @@ class TokenForm(RefreshingToken):
             verdict = self._policy.judge(response)
             if verdict.action in {Action.REFUSE, Action.FORBID, Action.REFRESH, Action.GAP}:
                 raise CredentialsRejected(
-                    f"The token endpoint of '{self._name}' ({self._token_url}) turns the credentials down: "
+                    f"The token endpoint of '{self._name}' ({self._token_url}) rejected the credentials: "
                     f"{self._told(response)}",
                     advice=self.advice(response),
                 )
             if failures >= self._backoff.attempts:
                 raise ApiUnreachable(
-                    f"The token endpoint of '{self._name}' ({self._token_url}) gave no token in {failures} attempts; "
-                    f"the last: {self._told(response)}",
-                    advice="Check that the service runs and that host, port and the extra field token_path of the "
-                    f"Airflow connection '{self._name}' are right.",
+                    f"The token endpoint of '{self._name}' ({self._token_url}) returned no token in {failures} "
+                    f"attempts. Last response: {self._told(response)}",
+                    advice="Check that the service is running, and that host, port and token_path (in the extra) of "
+                    f"the Airflow connection '{self._name}' are correct.",
                 )
             asked_s = verdict.wait_s or 0.0
             if asked_s > self._patience_s:
-                raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}' wants to be left alone")
+                raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}' asks to wait")
             await asyncio.sleep(max(self._backoff.pause_s(failures), asked_s))
 
     async def request(self, post: Exchange, token_url: str) -> Response:
-        """Ask the endpoint once."""
+        """Send one request to the endpoint."""
         return await post(token_url, self._form, headers=self._headers)
 
     def token_in(self, response: Response, asked_at: float) -> Token | None:
-        """Read RFC 6749 section 5.1, or None when this is no token."""
+        """Read the token in a response (RFC 6749 section 5.1); None without a usable token."""
         return _token_in(response, asked_at)
 
     def advice(self, response: Response) -> str:
-        """Say what to do about credentials that were turned down."""
+        """Return the advice for rejected credentials."""
         return (
-            "Check login and password (client id and secret) and the extra field token_path "
+            "Check login and password (client id and client secret) and token_path (in the extra) "
             f"of the Airflow connection '{self._name}'."
         )
 
     def _told(self, response: Response) -> str:
-        """Say what the endpoint answered. A good status without a usable token may hold one all the same."""
+        """Describe the response. The body of a successful status is left out, because it may have a token."""
         if response.status is not None and response.status < 400:
             return f"HTTP {response.status} without a usable token"
         return response.summary
@@ -111,7 +111,7 @@ class ClientCredentials(TokenForm):
 
 
 class BasicClientCredentials(TokenForm):
-    """The OAuth 2.0 client credentials grant with id and secret by HTTP Basic, RFC 6749 section 2.3.1."""
+    """The OAuth 2.0 client credentials grant with id and secret in HTTP Basic, RFC 6749 section 2.3.1."""
 
     def __init__(self, token_url: str, client_id: str, client_secret: str, **settings: Any) -> None:
         signature = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()).decode()
@@ -122,10 +122,10 @@ class BasicClientCredentials(TokenForm):
 
 
 class RefreshToken(TokenForm):
-    """The OAuth 2.0 refresh token grant, RFC 6749 section 6: a person has consented once, for a long time.
+    """The OAuth 2.0 refresh token grant, RFC 6749 section 6: a person has given consent once.
 
-    The endpoint may answer with a new refresh token (Google's does not, as a rule); the one of the Airflow
-    connection stays in use, as a task has no right to rewrite connections.
+    The endpoint may return a new refresh token (Google's usually does not); it is ignored and the one of the Airflow
+    connection stays in use, because a task cannot change connections.
     """
 
     def __init__(self, token_url: str, client_id: str, client_secret: str, refresh_token: str, **settings: Any) -> None:
@@ -138,24 +138,24 @@ class RefreshToken(TokenForm):
         super().__init__(token_url, form, secrets=[client_secret, refresh_token], **settings)
 
     def advice(self, response: Response) -> str:
-        """Tell a consent that is gone (``invalid_grant``, RFC 6749 section 5.2) from a wrong client."""
+        """Distinguish a revoked consent (``invalid_grant``, RFC 6749 section 5.2) from a wrong client."""
         if b"invalid_grant" in response.body:
             return (
-                "The consent was revoked or has run out. Have the owner of the account consent again, and put the new "
-                f"refresh token into the extra of the Airflow connection '{self._name}' (docs/clouds.md says how). "
-                "Then clear this task with all tasks downstream; what was answered is staged."
+                "The consent was revoked or has expired. Ask the owner of the account to give consent again, and set "
+                f"the new refresh_token in the extra of the Airflow connection '{self._name}' (see docs/clouds.md). "
+                "Then clear this task with all tasks downstream; all answers so far are staged."
             )
         return super().advice(response)
 
 
 def _token_in(response: Response, asked_at: float) -> Token | None:
-    """Read RFC 6749 section 5.1, or None when this is no token."""
+    """Read the token in a response (RFC 6749 section 5.1); None without a usable token."""
     if response.status != 200:
         return None
     try:
         fields = orjson.loads(response.body)
         value, lifetime = fields["access_token"], fields.get("expires_in")
-        lifetime_s = LIFETIME_S if lifetime is None else float(lifetime)  # RFC 6749 only recommends to tell it
+        lifetime_s = LIFETIME_S if lifetime is None else float(lifetime)  # optional in RFC 6749
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return None
     return Token.lasting(value, lifetime_s, asked_at) if can_be_sent(value) else None

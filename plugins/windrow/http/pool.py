@@ -1,13 +1,13 @@
-"""Several credentials for one API, of distinct owners: each call is signed by the one that has the most left.
+"""A pool of credentials of several owners for one API: the credential with the most calls left signs each call.
 
-There is no ledger of our own: the API is the ledger. A pool believes the headers of every answer, as `RateLimits` names
-them; where the API has a status path, the pool asks it once for each credential before the first call. What is in
-flight is subtracted until it is answered, so a window is used up without one call too many. Limits belong to the owner
-of a credential: two tokens of one owner share them.
+The pool reads the remaining calls from the headers of every answer (see `RateLimits`). If the API has a status path,
+the pool also calls it once for each credential before the first call. Running calls are subtracted until they end, so a
+limit is used completely, but never exceeded. Limits belong to the owner of a credential: two tokens of one owner share
+them.
 
-A refusal may be the fault of the credential, of the query, or of the pair. So a query that is refused is tried with one
-other credential. A credential that refuses what others may read leaves the pool; a query that two credentials may not
-read is refused for good; what only one may read is remembered.
+If a call is forbidden, the cause may be the credential, the query, or both. So the pool tries the query with one other
+credential. A credential leaves the pool after several refusals of queries that others may read; a query that is
+forbidden for two credentials is rejected; a query that only one credential may read is remembered.
 """
 
 import asyncio
@@ -29,42 +29,42 @@ from windrow.model.response import Response
 log = logging.getLogger(__name__)
 
 _HOLD_S = 1.0
-"""Pause of an owner after a limit that does not say how long it lasts; it grows while it does not help."""
+"""Pause of an owner after a limit without a reported end; it grows while the limit stays."""
 _SHORTEST_S = 0.01
 _NO_TOKEN_S = 60.0
 """Pause of a credential that gets no token."""
 _NEW_TOKENS = 2
-"""So many different tokens of one credential are turned down, and it is not the token: the credential is no good."""
+"""After this many rejected tokens of one credential, the credential itself counts as invalid."""
 _BLAMED = 3
-"""So many queries that others may read are refused to a credential, and it leaves the pool."""
+"""After this many forbidden queries that others may read, a credential leaves the pool."""
 _CONFIRMED = 3
-"""So many queries got one kind of refusal from two credentials, and no further one is tried with a second."""
+"""After this many queries that two credentials refused for one reason, queries refused for it are not tried again."""
 _REMEMBERED = 10_000
-"""The most refused queries that are remembered."""
+"""Maximum number of remembered forbidden queries."""
 _VARIABLE = re.compile(r"""[^\s"':,]*\d[^\s"':,]*""")
-"""What differs from one refusal of a kind to the next: words with a digit."""
+"""The variable parts of a refusal: words with a digit."""
 
 
 @dataclass(slots=True)
 class Member:
-    """One credential of a pool. ``label`` is what messages call it; its text is never shown."""
+    """One credential of a pool. Messages show only its ``label``."""
 
     label: str
     auth: Auth
     limits: OwnerLimits
     stands_by: bool = False
-    """It signs only what others of the pool are refused."""
+    """It only signs queries that are forbidden for the others of the pool."""
     out: str = ""
-    """Why it has left the pool; empty while it is in."""
+    """Why it has left the pool; empty while it is in the pool."""
     turned_down: set[str] = field(default_factory=set)
-    """Identities of its tokens that the API did not take."""
+    """Identities of its tokens that the API rejected."""
     blamed: set[str] = field(default_factory=set)
-    """What it refused, since its last good answer, and another one read."""
+    """Queries that were forbidden for it since its last success, but that another credential may read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a pool is made of: how a token is had, and whose it is. Without an owner it has one of its own."""
+    """A credential for a pool, and its owner. A credential without an owner has its own limits."""
 
     auth: Auth
     label: str
@@ -72,7 +72,7 @@ class Credential:
 
 
 def by_owner(credentials: Iterable[Credential]) -> list[list[Credential]]:
-    """Group credentials by the owner whose limits they share, in the order in which the owners come."""
+    """Group credentials by owner, in the order of their first appearance. Credentials of one owner share limits."""
     groups: dict[object, list[Credential]] = {}
     for place, credential in enumerate(credentials):
         groups.setdefault(credential.owner or place, []).append(credential)
@@ -80,13 +80,13 @@ def by_owner(credentials: Iterable[Credential]) -> list[list[Credential]]:
 
 
 class TokenPool(Auth):
-    """Signs each call with the credential of the owner that has the most left.
+    """Signs each call with the credential of the owner that has the most calls left.
 
-    :param stand_by: further ones, of other workers: they sign only what the pool's own are refused.
-    :param name: what messages call the pool: the id of the Airflow connection.
-    :param rate_limits: what each owner is allowed, and how the API tells it.
-    :param patience_s: the longest pause that is waited for in place when all are used up.
-    :param reserved: share of each owner's windows that this pool leaves to others, from 0 to 1.
+    :param stand_by: credentials of other workers; they only sign queries that are forbidden for the pool's own.
+    :param name: name of the pool in messages: the id of the Airflow connection.
+    :param rate_limits: the limits of each owner, and how the API reports them.
+    :param patience_s: the longest pause to wait inside the task if all limits are used up.
+    :param reserved: share of each owner's limits that this pool leaves to other runs, from 0 to 1.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class TokenPool(Auth):
         self._met: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._refusals: dict[str, dict[str, str]] = {}
-        """By the key of a query: the credentials, by label, that were refused it, each with the kind of refusal."""
+        """By query key: the labels of credentials for which the query is forbidden, with the reason."""
         self._readers: dict[str, str] = {}
-        """By the path of a query that a credential was refused: one that may read it, and so its further pages."""
+        """By path of a query that was forbidden for a credential: the label of one that may read it and its pages."""
         self._told: set[tuple[str, str]] = set()
-        """The credentials and kinds of refusals that were logged."""
+        """Credentials and reasons that were already logged."""
         self._confirmed: Counter[str] = Counter()
 
     @property
@@ -126,11 +126,11 @@ class TokenPool(Auth):
         return sum(member.auth.refreshes for member in self._members)
 
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
-        """Return the headers of the token that has the most left, or of the one that is preferred.
+        """Return the headers of the token with the most calls left, or of the preferred token.
 
-        :raises CredentialsRejected: no token is left in the pool.
-        :raises RateLimited: all are used up for longer than ``patience_s``.
-        :raises ApiUnreachable: the only one has to be renewed, and that cannot be done.
+        :raises CredentialsRejected: no valid token is left in the pool.
+        :raises RateLimited: all limits are used up for longer than ``patience_s``.
+        :raises ApiUnreachable: the only token must be refreshed, and the token endpoint cannot be reached.
         """
         if self._met is None:
             self._met = asyncio.create_task(self._meet(post))
@@ -146,7 +146,7 @@ class TokenPool(Auth):
             except (ApiUnreachable, RateLimited) as trouble:
                 self._release(member)
                 self._stand_in(member, trouble)
-            except BaseException:  # cancelled, too: its place is free again
+            except BaseException:  # also when cancelled: release its slot
                 self._release(member)
                 raise
             else:
@@ -154,7 +154,7 @@ class TokenPool(Auth):
                 return signature
 
     def learned(self, signature: Mapping[str, str], response: Response, query: Query | None = None) -> None:
-        """Learn from the headers of an answer what is left."""
+        """Read the remaining calls from the headers of an answer."""
         member = self._signed[_text(signature)]
         member.auth.learned(signature, response, query)
         if response.status not in {None, 401}:  # headers of a 401 are about calls without a token
@@ -165,7 +165,7 @@ class TokenPool(Auth):
         self._release(member)
 
     def answered(self, signature: Mapping[str, str], query: Query) -> None:
-        """Learn of a good answer. Who refused the query before is at fault, or may not read just this."""
+        """Handle a successful answer. Credentials for which the query was forbidden before may be invalid."""
         member = self._signed[_text(signature)]
         member.limits.answered(time.time())
         member.turned_down.clear()
@@ -178,10 +178,12 @@ class TokenPool(Auth):
                 self._tell(other, query, refusals[other.label])
                 other.blamed.add(query.key)
                 if len(other.blamed) >= _BLAMED:
-                    self._drop(other, f"it is refused what others may read: {refusals[other.label]}")
+                    self._drop(
+                        other, f"it gets refusals for queries that other tokens may read: {refusals[other.label]}"
+                    )
 
     def throttled(self, signature: Mapping[str, str], wait_s: float | None, query: Query) -> bool:
-        """Hold the owner of a credential back, and no other: the next signature is another's, or says when."""
+        """Pause only the owner of this credential; the next signature comes from another one, or says when to retry."""
         limits = self._signed[_text(signature)].limits
         now = time.time()
         if wait_s is None:
@@ -191,7 +193,7 @@ class TokenPool(Auth):
         return True
 
     def forbidden(self, signature: Mapping[str, str], query: Query, response: Response) -> bool:
-        """Learn that a credential may not read something; say whether it is worth a try with another one."""
+        """Handle a missing permission of the credential; return whether to retry at once with another one."""
         member = self._signed[_text(signature)]
         kind = _VARIABLE.sub("*", response.summary)[:120]
         refusals = self._refusals.setdefault(query.key, {})
@@ -205,15 +207,15 @@ class TokenPool(Auth):
         return bool(self._others(refusals)) and self._confirmed[kind] < _CONFIRMED
 
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
-        """Take a token out of the pool, unless a new one can be had in its place that the API may take.
+        """Remove a token from the pool, unless it can be refreshed.
 
-        :raises CredentialsRejected: it was the last.
-        :raises ApiUnreachable: as `signature`; so is `RateLimited`.
+        :raises CredentialsRejected: no token is left in the pool.
+        :raises ApiUnreachable: as in `signature`; the same for `RateLimited`.
         """
         member = self._signed[_text(signature)]
         member.turned_down.add(self.identity(signature))
         if len(member.turned_down) >= _NEW_TOKENS:
-            self._drop(member, f"new tokens of it are turned down too, {why}")
+            self._drop(member, f"the API also rejected its new tokens: {why}")
         else:
             try:
                 await member.auth.rejected(signature, post, why)
@@ -224,15 +226,15 @@ class TokenPool(Auth):
         self._alive()
 
     def identity(self, signature: Mapping[str, str]) -> str:
-        """Return a digest that tells tokens apart, and tells nothing else of them."""
+        """Return a digest that identifies a token without revealing it."""
         return identity(_text(signature))
 
     def _tell(self, member: Member, query: Query, kind: str) -> None:
-        """Say once of each kind that a credential may not read what another one may."""
+        """Log once for each reason that a credential may not read a query that another one may read."""
         if (member.label, kind) not in self._told:
             self._told.add((member.label, kind))
             log.warning(
-                "%s of '%s' may not read '%s', which another credential may: %s",
+                "%s of '%s' has no permission for the query '%s', but another token has: %s",
                 member.label,
                 self._name,
                 query.key,
@@ -242,7 +244,10 @@ class TokenPool(Auth):
     # --- choosing ------------------------------------------------------------------------------
 
     async def _free_member(self, query: Query | None, prefer: str) -> Member:
-        """Return the member that has the most left, once one has; of those that were not refused the query, if any."""
+        """Wait for a member with calls left, and return the one with the most.
+
+        Members for which the query is forbidden are only used if there are no others.
+        """
         resource = self._rate_limits.resource_of(query)
         while True:
             alive, now = self._alive(), time.time()
@@ -275,29 +280,31 @@ class TokenPool(Auth):
 
     async def _wait(self, wait_s: float) -> None:
         if wait_s > self._patience_s:
-            raise RateLimited.for_s(wait_s, f"All {len(self._alive())} tokens of '{self._name}' are used up")
+            raise RateLimited.for_s(
+                wait_s, f"The rate limits of all {len(self._alive())} tokens of '{self._name}' are used up"
+            )
         await asyncio.sleep(max(wait_s, 0.01))
 
     def _others(self, refusals: Mapping[str, str]) -> list[Member]:
-        """Return those that were not refused a query; those that stand by only if it is none of the others."""
+        """Return members for which a query is not forbidden; stand-by members only if there are no others."""
         others = [member for member in self._members if not member.out and member.label not in refusals]
         return [member for member in others if not member.stands_by] or others
 
     def _alive(self) -> list[Member]:
         alive = [member for member in self._members if not member.out and not member.stands_by]
         if not alive:
-            why = "; ".join(f"{member.label}, {member.out}" for member in self._members if member.out)
+            why = "; ".join(f"{member.label}: {member.out}" for member in self._members if member.out)
             raise CredentialsRejected(
-                f"The API '{self._name}' turns down every token of the pool: {why or 'it has none'}.",
-                advice=f"Put good tokens into the extra of the Airflow connection '{self._name}'. What is answered is "
-                "staged; clear this task with all tasks downstream.",
+                f"The pool of '{self._name}' has no valid token: {why or 'it is empty'}.",
+                advice=f"Set valid tokens in the extra of the Airflow connection '{self._name}', then clear this task "
+                "with all tasks downstream. All answers so far are staged.",
             )
         return alive
 
     # --- knowing -------------------------------------------------------------------------------
 
     async def _meet(self, post: Exchange) -> None:
-        """Ask for each credential what is left of it. Where that cannot be had, its first call will tell."""
+        """Call the status path with each credential. If that fails, its first call shows what is left."""
         if self._rate_limits.status:
             await asyncio.gather(*(self._ask_limits(member, post) for member in self._members if not member.stands_by))
 
@@ -311,9 +318,9 @@ class TokenPool(Auth):
             return
         self._signed[_text(signature)] = member
         response = await post(self._rate_limits.status, headers=signature, method="GET")
-        if response.status == 401:  # it need not be the token: its first call will tell
+        if response.status == 401:  # the token may still be valid: its first call shows that
             log.warning(
-                "%s of '%s' is used only when no other is left: %s answers %s",
+                "%s of '%s' is only used if all others are used up: %s answered %s",
                 *(member.label, self._name, self._rate_limits.status, replace(response, signature=signature).summary),
             )
         if response.status == 200:
@@ -321,21 +328,21 @@ class TokenPool(Auth):
                 member.limits.observe(resource, window)
 
     def _stand_in(self, member: Member, trouble: ApiUnreachable | RateLimited) -> None:
-        """Let others sign while a token cannot be renewed.
+        """Use other members while a token cannot be refreshed.
 
-        :raises ApiUnreachable: no other can; so is `RateLimited`.
+        :raises ApiUnreachable: there are no others; the same for `RateLimited`.
         """
         now = time.time()
         if all(other.limits is member.limits or other.limits.held_until > now for other in self._alive()):
             raise trouble
-        log.warning("%s of '%s' cannot sign for now: %s", member.label, self._name, trouble.what)
+        log.warning("%s of '%s' cannot be used for now: %s", member.label, self._name, trouble.what)
         member.limits.hold(trouble.retry_at.timestamp() - now if isinstance(trouble, RateLimited) else _NO_TOKEN_S, now)
 
     def _drop(self, member: Member, why: str) -> None:
         if not member.out:
             member.out = why
             left = sum(not each.out and not each.stands_by for each in self._members)
-            log.warning("%s of '%s' leaves the pool, %s are left: %s", member.label, self._name, left, why)
+            log.warning("%s of '%s' was removed from the pool, %s are left: %s", member.label, self._name, left, why)
         self._news.set()
 
     def _release(self, member: Member) -> None:
@@ -344,10 +351,10 @@ class TokenPool(Auth):
 
 
 def identity(header: str) -> str:
-    """Tell the credential in a signature apart from others, without telling anything else of it."""
+    """Return a digest that identifies the credential in a signature without revealing it."""
     return hashlib.blake2b(header.encode(), digest_size=8, person=b"windrow").hexdigest()
 
 
 def _text(signature: Mapping[str, str]) -> str:
-    """Return what is secret in a signature."""
+    """Return the secret part of a signature."""
     return signature.get("Authorization") or "\n".join(signature.values())

@@ -1,8 +1,8 @@
-"""The declared shape of a stream's records: what is checked, what is kept, what the warehouse is told.
+"""The contract of a stream: the columns of its records.
 
-One declaration gives the check of each record, the Parquet schema and the BigQuery schema, so they cannot
-drift apart. A field that the contract does not know is kept in ``_extra``; a field that breaks its promise
-makes the answer unreadable, with the reason.
+The check of each record, the Parquet schema and the BigQuery schema all come from this one declaration. A field that is
+not in the contract is kept in ``_extra``; a field that does not match the contract makes the answer unreadable,
+with the reason.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """A column's type: its names in BigQuery and in Athena."""
+    """The type of a column, with its names in BigQuery and in Athena."""
 
     STRING = ("STRING", "string")
     INTEGER = ("INTEGER", "bigint")
@@ -61,7 +61,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, and the field of the API that fills it."""
+    """A column, and the field of the API that it comes from."""
 
     name: str
     field: str
@@ -71,18 +71,18 @@ class Column:
 
 
 LINEAGE = (
-    Column("_extra", "", Kind.STRING, "Fields of the answer that the contract does not know, as JSON."),
-    Column("_key", "", Kind.STRING, "Key of the query whose answer this record came from.", required=True),
+    Column("_extra", "", Kind.STRING, "Fields of the answer that are not in the contract, as JSON."),
+    Column("_key", "", Kind.STRING, "Key of the query that returned this record.", required=True),
     Column("_fetched_at", "", Kind.TIMESTAMP, "When the answer arrived.", required=True),
     Column("_run_id", "", Kind.STRING, "Airflow run that fetched it.", required=True),
 )
-"""Columns that every record carries behind its own."""
+"""Columns that are added to every record."""
 
 _INT64 = range(-(2**63), 2**63)
 _EXACT = 2**53
-"""Below this a float is one whole number for sure. Parsers turn integers beyond 64 bits into floats."""
+"""Below this a float represents whole numbers exactly. Parsers turn integers beyond 64 bits into floats."""
 _SHOWN = 60
-"""Characters of a wrong value that go into a reason."""
+"""Maximum characters of an invalid value in a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +92,18 @@ class Contract:
     columns: tuple[Column, ...]
 
     def record(self, fields: object) -> dict[str, object]:
-        """Check one record of the API and name its values by column.
+        """Check one record of the API and return its values by column.
 
-        Parsers of JSON turn integers beyond 64 bits into floats, and instants have microseconds here; the staged
-        answer keeps both as they were written.
+        Only lossless conversions are made: an integer for a float column, ``3.0`` for an integer column, an
+        ISO 8601 string with a time zone for a timestamp, ``2026-11-20`` for a date. Any other difference is an error.
 
-        Conversions that lose nothing are made (an integer for a float column, ``3.0`` for an integer one, an
-        ISO 8601 text with a zone for a timestamp, ``2026-11-20`` for a date); all else that differs from the
-        declaration is refused.
+        JSON parsers turn integers beyond 64 bits into floats, and timestamps have microseconds here; the staged
+        answer keeps both as the API sent them.
 
-        :raises Unreadable: naming the first field that breaks its promise.
+        :raises Unreadable: a field does not match the contract; the message has the first one.
         """
         if not isinstance(fields, Mapping):
-            raise Unreadable(f"an object was promised, not {_shown(fields)}")
+            raise Unreadable(f"a record must be a JSON object, not {_shown(fields)}")
         record: dict[str, object] = {}
         for column in self.columns:
             value = fields.get(column.field)
@@ -132,7 +131,7 @@ class Contract:
 
     @property
     def bigquery_fields(self) -> list[dict[str, str]]:
-        """The schema as BigQuery's API takes it, lineage included."""
+        """The schema in the format of BigQuery's API, lineage included."""
         return [
             {
                 "name": column.name,
@@ -145,9 +144,9 @@ class Contract:
 
 
 def _converted(value: object, column: Column) -> object:
-    """Return the value in its column's type.
+    """Return the value in the type of its column.
 
-    :raises Unreadable: it cannot be had without loss.
+    :raises Unreadable: the conversion would lose information.
     """
     match column.kind, value:
         case Kind.STRING, str():
@@ -174,11 +173,11 @@ def _converted(value: object, column: Column) -> object:
                 return day
         case _:
             pass
-    raise Unreadable(f"field {column.field!r} should be {column.kind.name}, and is {_shown(value)}")
+    raise Unreadable(f"field {column.field!r} must be {column.kind.name}, not {_shown(value)}")
 
 
 def _is_exact(number: int) -> bool:
-    """Say whether a float can hold this integer."""
+    """Return whether a float can represent this integer exactly."""
     try:
         return int(float(number)) == number
     except OverflowError:
@@ -186,7 +185,7 @@ def _is_exact(number: int) -> bool:
 
 
 def _moment(text: str) -> datetime | None:
-    """Read an ISO 8601 instant; None where it is none, or has no zone."""
+    """Read an ISO 8601 timestamp; None if it is invalid or has no time zone."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else None
@@ -195,7 +194,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _day(text: str) -> date | None:
-    """Read a day as in 2026-11-20; None where it is none. ISO 8601's other notations, such as weeks, are not taken."""
+    """Read a date like 2026-11-20; None if it is invalid. Other ISO 8601 formats, such as weeks, are not accepted."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -211,7 +210,7 @@ def _as_json(fields: Mapping[str, object]) -> str:
     try:
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONEncodeError:
-        raise Unreadable(f"unknown fields cannot be kept: {_shown(sorted(fields))}") from None
+        raise Unreadable(f"unknown fields cannot be stored as JSON: {_shown(sorted(fields))}") from None
 
 
 def _shown(value: object) -> str:
@@ -219,5 +218,5 @@ def _shown(value: object) -> str:
     try:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        text = f"a {type(value).__name__} that JSON cannot hold"
+        text = f"a {type(value).__name__} that JSON cannot represent"
     return text if len(text) <= _SHOWN else text[:_SHOWN] + " ..."

@@ -1,35 +1,35 @@
-"""What can go wrong, as one tree. Every error says what happened, to what, and what to do about it.
+"""The errors of Windrow, as one tree. Each error says what happened, to what, and what to do.
 
 ::
 
     WindrowError
-    ├── Misconfigured             a person must change something first: never retried
-    │   ├── BadParameter              a DAG parameter that cannot be meant
-    │   │   ├── NothingFound              a name that the API does not know
-    │   │   └── Ambiguous                 a name that the API knows several of
-    │   ├── ConnectionUnusable        the Airflow connection lacks or garbles a field
-    │   └── CredentialsRejected       the API's token endpoint, or the API, turned the credentials down
-    ├── NothingToHarvest          the API lists nothing: never retried, the warehouse keeps what it has
-    ├── CheckFailed               data that is not as it has to be: never retried, what reads it keeps the old
-    ├── CountsDisagree            planned, staged, exported, loaded and merged are not one number
+    ├── Misconfigured             a person must change a setting first: never retried
+    │   ├── BadParameter              a DAG param is unknown or has an invalid value
+    │   │   ├── NothingFound              the API does not know a name or an id
+    │   │   └── Ambiguous                 the API knows several things of one name
+    │   ├── ConnectionUnusable        a field of the Airflow connection is missing or invalid
+    │   └── CredentialsRejected       the API, or its token endpoint, rejected the credentials
+    ├── NothingToHarvest          the API lists nothing: never retried, the warehouse keeps its data
+    ├── CheckFailed               a data check failed: never retried, the published data stays as it was
+    ├── CountsDisagree            planned, staged, exported, loaded and merged counts do not agree
     ├── ApiError                  one call, or the API as a whole
     │   ├── ApiUnreachable            no answer at all: retried
-    │   ├── Unusable                  one query has no answer to go on with; the others are not concerned
-    │   │   ├── QueryRefused              the API says this call is wrong: never retried
-    │   │   │   └── NotGiven                  the API has no such thing, or gives it to nobody: a gap
-    │   │   └── Unreadable                an answer that cannot be read: in the quarantine before it is raised
-    │   ├── RateLimited               the API says when to come back: the task defers until then
-    │   ├── GivenUp                   calls that a queue has stopped trying: never retried by waiting again
-    │   └── Unanswered                calls that stayed without an answer after all attempts: retried
-    ├── BrokerUnavailable         Redis cannot be reached, or has lost a stream: the run goes on from MongoDB
-    ├── StatementFailed           an SQL file that the warehouse cannot run: never retried
-    ├── Unwritten                 a database took some items and not all: retried, items are replaced whole
-    ├── StagingUnavailable        MongoDB cannot be reached, or refuses: retried
-    ├── Interrupted               the task was asked to stop: what was answered is staged
-    ├── PlanMissing               a run without a whole plan: the task 'plan' has to run first
-    └── ManifestMissing           landed files without the manifest that vouches for them
+    │   ├── Unusable                  one query has no usable answer; the other queries are not affected
+    │   │   ├── QueryRefused              the API says that the call is invalid: never retried
+    │   │   │   └── NotGiven                  the API does not have it, or gives it to nobody: counted as missing
+    │   │   └── Unreadable                an answer cannot be read: it is in the quarantine before this is raised
+    │   ├── RateLimited               the API asks for a long pause: the task defers until then
+    │   ├── GivenUp                   a queue stopped trying some calls: never retried, waiting does not help
+    │   └── Unanswered                calls have no answer after all attempts: retried
+    ├── BrokerUnavailable         Redis cannot be reached, or lost a stream: the run continues from MongoDB
+    ├── StatementFailed           the warehouse cannot run an SQL file: never retried
+    ├── Unwritten                 a database did not write all items: retried, writing again is safe
+    ├── StagingUnavailable        MongoDB cannot be reached, or refuses an operation: retried
+    ├── Interrupted               the task was asked to stop: all answers are staged
+    ├── PlanMissing               a run has no complete plan: the task 'plan' must run first
+    └── ManifestMissing           landed files have no manifest, so they may be incomplete
 
-The policy that turns these into Airflow's retry decisions is data: ``windrow.model.policy.TASK_POLICY``.
+``windrow.model.policy.TASK_POLICY`` maps these errors to retry decisions of Airflow.
 """
 
 from collections.abc import Sequence
@@ -39,9 +39,9 @@ from windrow.model.redact import blot
 
 
 class WindrowError(Exception):
-    """Base of all errors raised on purpose. ``advice`` says what the person who reads it can do.
+    """Base class of all errors of Windrow. ``what`` is what happened, ``advice`` is what to do.
 
-    Known secrets are blotted out of both, whatever text they were made of.
+    Known secrets are removed from both.
     """
 
     def __init__(self, what: str, *, advice: str) -> None:
@@ -65,19 +65,19 @@ def _rebuild(kind: type[WindrowError], args: tuple[object, ...], state: dict[str
 
 
 class Misconfigured(WindrowError):
-    """Nothing will work until a person changes a setting."""
+    """A person must change a setting first."""
 
 
 class BadParameter(Misconfigured):
-    """A DAG parameter is unknown or has a value that cannot be meant."""
+    """A DAG param is unknown or has an invalid value."""
 
 
 class NothingFound(BadParameter):
-    """The API knows nothing of this name, or of this id."""
+    """The API does not know this name or id."""
 
 
 class Ambiguous(BadParameter):
-    """The API knows several of this name. ``candidates`` are their ids."""
+    """The API knows several things of this name. ``candidates`` are their ids."""
 
     def __init__(self, what: str, *, advice: str, candidates: Sequence[str] = ()) -> None:
         super().__init__(what, advice=advice)
@@ -85,7 +85,7 @@ class Ambiguous(BadParameter):
 
 
 class ConnectionUnusable(Misconfigured):
-    """An Airflow connection lacks a field, or holds one that cannot be used."""
+    """A field of an Airflow connection is missing or invalid."""
 
 
 class CredentialsRejected(Misconfigured):
@@ -105,11 +105,11 @@ class StatementFailed(WindrowError):
 
 
 class CountsDisagree(WindrowError):
-    """The receipt does not add up."""
+    """The counts of a receipt do not agree."""
 
 
 class Unwritten(WindrowError):
-    """A database took some of what was to be written, and not all."""
+    """A database did not write all items."""
 
 
 class StagingUnavailable(WindrowError):
@@ -117,7 +117,7 @@ class StagingUnavailable(WindrowError):
 
 
 class BrokerUnavailable(WindrowError):
-    """Redis cannot be reached, or does not hold the stream of a run any more."""
+    """Redis cannot be reached, or no longer has the stream of a run."""
 
 
 class Interrupted(WindrowError):
@@ -125,15 +125,15 @@ class Interrupted(WindrowError):
 
 
 class PlanMissing(WindrowError):
-    """A run has no plan, or one that was not written to its end."""
+    """A run has no plan, or its plan is incomplete."""
 
 
 class ManifestMissing(WindrowError):
-    """Files were landed without a manifest, so nothing vouches that they are complete."""
+    """Landed files have no manifest, so they may be incomplete."""
 
 
 class ApiError(WindrowError):
-    """Trouble with the API. ``key`` names the query, ``status`` the HTTP status, where there is one."""
+    """An error of an API. ``key`` is the key of the query and ``status`` the HTTP status, if there is one."""
 
     def __init__(self, what: str, *, advice: str, key: str | None = None, status: int | None = None) -> None:
         super().__init__(what, advice=advice)
@@ -142,23 +142,23 @@ class ApiError(WindrowError):
 
 
 class ApiUnreachable(ApiError):
-    """The API gives no answer at all: refused, unresolved, timed out or cut, on every attempt."""
+    """The API gave no answer in any attempt: connection refused, host not found, timeout, or connection lost."""
 
 
 class Unusable(ApiError):
-    """One query has no answer to go on with. That says nothing of the others."""
+    """One query has no usable answer. The other queries are not affected."""
 
 
 class QueryRefused(Unusable):
-    """The API says that the call itself is wrong. Sending it again cannot help."""
+    """The API says that the call is invalid. Sending it again does not help."""
 
 
 class NotGiven(QueryRefused):
-    """The API has no such thing, or gives it to nobody. Where it is planned it is a gap."""
+    """The API does not have this, or gives it to nobody. In a plan it is a gap."""
 
 
 class RateLimited(ApiError):
-    """The API asks to stay away until ``retry_at`` (aware, UTC), longer than a call should wait in place."""
+    """The API asks for a pause until ``retry_at`` (aware, UTC) that is too long to wait inside the task."""
 
     def __init__(self, what: str, *, advice: str, retry_at: datetime, key: str | None = None) -> None:
         super().__init__(what, advice=advice, key=key, status=429)
@@ -166,19 +166,19 @@ class RateLimited(ApiError):
 
     @classmethod
     def for_s(cls, pause_s: float, why: str, *, key: str | None = None) -> "RateLimited":
-        """Make the error for a pause of so many seconds from now; ``why`` says who wants it, or what is spent."""
+        """Make the error for a pause of ``pause_s`` seconds from now; ``why`` is the reason."""
         retry_at = datetime.now(UTC) + timedelta(seconds=pause_s)
         at = f" at {key!r}" if key else ""
         return cls(
             f"{why}{at}: {pause_s:,.0f} s, until {retry_at:%Y-%m-%d %H:%M:%S} UTC.",
-            advice="Nothing: what is answered is staged, and the task goes on by itself at that time.",
+            advice="Nothing: all answers are staged, and the task continues automatically at that time.",
             retry_at=retry_at,
             key=key,
         )
 
 
 class Unanswered(ApiError):
-    """Some calls stayed without an answer after all their attempts. All other answers are staged."""
+    """Some calls have no answer after all attempts. All other answers are staged."""
 
 
 class GivenUp(ApiError):
@@ -192,7 +192,7 @@ class Unreadable(Unusable):
         named, begins = f" to {key!r}" if key else "", f". Received: {received[:80]!r}" if received else ""
         super().__init__(
             f"The answer{named} cannot be read: {reason}{begins}",
-            advice="Look at it in the quarantine (docs/operations.md). The next try asks for it again.",
+            advice="Inspect it in the quarantine (docs/operations.md). The next try asks for it again.",
             key=key,
             status=200,
         )

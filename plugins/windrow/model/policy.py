@@ -1,7 +1,8 @@
-"""Policy as data: which answer leads to which action, and which error to which retry.
+"""Policy as data: which action follows an answer, and which retry follows an error.
 
-Two tables. ``ResponsePolicy`` is read by the client for every answer of an API; a source may put its own
-rules in front, and say how its API words a complaint. ``TASK_POLICY`` is read once, when an Airflow task fails.
+There are two tables. The client uses ``ResponsePolicy`` for every answer of an API; a source may add its own rules,
+which have precedence, and define how to read the API's error details. ``TASK_POLICY`` is used when an Airflow task
+fails.
 """
 
 import random
@@ -18,29 +19,29 @@ class Action(StrEnum):
     """What the client does with an answer."""
 
     ACCEPT = "accept"
-    """Read it and stage it."""
+    """Read and stage the answer."""
     RETRY = "retry"
-    """Ask again after a pause: the longer of the backoff and the API's Retry-After."""
+    """Retry after a pause: the longer of the backoff and the API's Retry-After."""
     THROTTLE = "throttle"
-    """As RETRY, and hold back every other call for the same time."""
+    """As RETRY, and pause all other calls for the same time."""
     QUOTA_EXHAUSTED = "quota_exhausted"
-    """The quota is used up. Another credential signs the call, if there is one; else the harvest stops, and the
-    task defers until the quota is filled again."""
+    """The quota is used up. Another credential signs the call, if there is one. Otherwise the harvest stops, and the
+    task defers until the quota is reset."""
     REFRESH = "refresh"
-    """The token was not accepted: get a new one, sign again, ask again."""
+    """The API did not accept the token: get a new one and retry."""
     DENY = "deny"
-    """The account may call nothing. Stop the harvest at once; what is answered is staged."""
+    """The account is not allowed to call the API. Stop the harvest at once; all answers so far are staged."""
     GAP = "gap"
-    """The API knows no such thing. That is an answer: it is recorded and not asked again in this run."""
+    """The API answers that it does not exist. This is recorded as a gap, and not called again in this run."""
     FORBID = "forbid"
-    """This credential may not read this. One other credential is tried, if there is one; else as REFUSE."""
+    """The credential has no permission. One other credential is tried, if there is one; otherwise as REFUSE."""
     REFUSE = "refuse"
-    """The API does not answer this query. It goes into the quarantine with the API's answer; the others go on."""
+    """The API rejects this query. It goes into the quarantine with the API's answer; the other queries continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What an API says is the matter: its own word for it, and the seconds it wants to be left alone."""
+    """The error details of an API's answer: the API's name for the reason, and the seconds to wait."""
 
     reason: str = ""
     wait_s: float | None = None
@@ -52,7 +53,7 @@ def _by_retry_after(response: Response) -> Complaint:
 
 @dataclass(frozen=True, slots=True)
 class ResponseRule:
-    """Statuses ``first`` to ``last``, both included, lead to ``action``; only for that ``reason``, if it has one."""
+    """``action`` for statuses ``first`` to ``last``, both included; only with this ``reason``, if it is set."""
 
     first: int
     last: int
@@ -62,13 +63,13 @@ class ResponseRule:
 
 
 def on(status: int, action: Action, why: str, *, reason: str = "") -> ResponseRule:
-    """Make the rule for one status, or for one reason that an API gives with it."""
+    """Make the rule for one status, optionally only with one reason."""
     return ResponseRule(status, status, action, why, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do with a response, and the seconds that the API asks to wait, if it does."""
+    """The action for a response, and the seconds that the API asks to wait, if any."""
 
     action: Action
     wait_s: float | None = None
@@ -76,18 +77,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ResponsePolicy:
-    """Rules in order; the first that holds the status, and the reason, decides. What none holds is refused.
+    """Rules in order; the first that matches the status and the reason is used. Without a match the action is REFUSE.
 
-    ``complaint`` reads what a response complains of: many APIs tell a spent quota, too many calls at once and a
-    missing right by one status, and the difference by a word in the body or by a header. By default it is
-    Retry-After and no word.
+    ``complaint`` reads the error details of a response: many APIs use one status for a used-up quota, too many
+    calls and a missing permission, and show the difference in the body or in a header. The default only reads
+    Retry-After.
     """
 
     rules: tuple[ResponseRule, ...]
     complaint: Callable[[Response], Complaint] = _by_retry_after
 
     def judge(self, response: Response) -> Verdict:
-        """Say what to do with a response. One that never came is worth another try."""
+        """Return what to do with a response. A call without a response is retried."""
         if response.status is None:
             return Verdict(Action.RETRY)
         complaint = self.complaint(response)
@@ -99,24 +100,24 @@ class ResponsePolicy:
     def preceded_by(
         self, *rules: ResponseRule, complaint: Callable[[Response], Complaint] | None = None
     ) -> "ResponsePolicy":
-        """Return this policy with a source's own rules in front, and its own reading of complaints."""
+        """Return this policy with rules of a source before its own, and with the source's ``complaint``."""
         return ResponsePolicy(rules + self.rules, complaint or self.complaint)
 
 
 HTTP_POLICY = ResponsePolicy((
-    ResponseRule(200, 299, Action.ACCEPT, "an answer"),
-    on(401, Action.REFRESH, "the token died on the way; a new one usually helps"),
-    on(403, Action.FORBID, "not with this credential; another one may"),
-    on(404, Action.GAP, "no such thing"),
-    on(410, Action.GAP, "no longer such a thing"),
-    on(408, Action.RETRY, "the server gave up waiting"),
+    ResponseRule(200, 299, Action.ACCEPT, "success"),
+    on(401, Action.REFRESH, "the token is invalid or has expired; a new one usually helps"),
+    on(403, Action.FORBID, "this credential has no permission; another one may have it"),
+    on(404, Action.GAP, "not found"),
+    on(410, Action.GAP, "gone: it no longer exists"),
+    on(408, Action.RETRY, "request timeout"),
     on(425, Action.RETRY, "too early"),
-    on(429, Action.THROTTLE, "too many calls: it is not this call that is too many, but all of them"),
-    on(500, Action.RETRY, "an accident on the server"),
-    on(502, Action.RETRY, "a proxy lost its server"),
-    on(503, Action.RETRY, "busy; with Retry-After it says for how long"),
-    on(504, Action.RETRY, "a proxy gave up waiting"),
-    ResponseRule(520, 599, Action.RETRY, "a CDN's own words for the above"),
+    on(429, Action.THROTTLE, "too many calls; the limit applies to all calls, so all calls pause"),
+    on(500, Action.RETRY, "internal server error"),
+    on(502, Action.RETRY, "bad gateway"),
+    on(503, Action.RETRY, "service unavailable; Retry-After may say for how long"),
+    on(504, Action.RETRY, "gateway timeout"),
+    ResponseRule(520, 599, Action.RETRY, "a server error reported by a CDN"),
 ))
 
 
@@ -124,25 +125,25 @@ HTTP_POLICY = ResponsePolicy((
 class Backoff:
     """Exponential backoff with full jitter.
 
-    The pause before attempt n+1 is drawn evenly from 0 to ``base_s * 2**(n-1)``, at most ``cap_s``. Full jitter
-    spreads clients that failed together; see M. Brooker, "Exponential Backoff And Jitter", AWS Architecture
-    Blog, 2015.
+    The pause before attempt n+1 is random, from 0 to ``base_s * 2**(n-1)``, at most ``cap_s``. Full jitter
+    spreads the retries of clients that failed at the same time; see M. Brooker, "Exponential Backoff And Jitter", AWS
+    Architecture Blog, 2015.
     """
 
     base_s: float = 0.1
     cap_s: float = 20.0
     attempts: int = 8
-    """How often a call is sent before it counts as unanswered. Waiting for a rate limit does not count."""
+    """Maximum attempts of a call. Attempts that hit a rate limit do not count."""
 
     def pause_s(self, failures: int) -> float:
-        """Draw the pause, in seconds, after the ``failures``-th failure in a row (1, 2, ...)."""
+        """Return a random pause, in seconds, after the ``failures``-th failure in a row (1, 2, ...)."""
         ceiling = min(self.cap_s, self.base_s * 2.0 ** min(failures - 1, 60))
         return random.uniform(0, ceiling)  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRule:
-    """An error of this kind makes the Airflow task retry after ``delay``, or fail at once if that is None."""
+    """For this type of error the Airflow task retries after ``delay``, or fails at once if ``delay`` is None."""
 
     error: type[Exception]
     delay: timedelta | None
@@ -150,18 +151,18 @@ class TaskRule:
 
 
 TASK_POLICY: tuple[TaskRule, ...] = (
-    TaskRule(errors.Misconfigured, None, "a person has to change a setting first"),
-    TaskRule(errors.NothingToHarvest, None, "the API lists nothing; asking again at once will not change that"),
-    TaskRule(errors.CountsDisagree, None, "counting again gives the same counts"),
-    TaskRule(errors.CheckFailed, None, "checking again finds the same"),
-    TaskRule(errors.StatementFailed, None, "the statement, or what it reads, has to be mended first"),
-    TaskRule(errors.PlanMissing, None, "the plan has to be made first"),
-    TaskRule(errors.ManifestMissing, None, "the landing has to be made again first"),
-    TaskRule(errors.GivenUp, None, "the calls have to be enqueued again first"),
-    TaskRule(errors.QueryRefused, None, "the API calls this query wrong"),
+    TaskRule(errors.Misconfigured, None, "a person must change a setting first"),
+    TaskRule(errors.NothingToHarvest, None, "the API lists nothing; a retry would not change that"),
+    TaskRule(errors.CountsDisagree, None, "a retry would count the same"),
+    TaskRule(errors.CheckFailed, None, "a retry would give the same result"),
+    TaskRule(errors.StatementFailed, None, "the SQL statement or its table must be fixed first"),
+    TaskRule(errors.PlanMissing, None, "the task 'plan' must run first"),
+    TaskRule(errors.ManifestMissing, None, "the task 'land' must run again first"),
+    TaskRule(errors.GivenUp, None, "the task 'enqueue' must run again first"),
+    TaskRule(errors.QueryRefused, None, "the API rejects this query as invalid"),
     TaskRule(errors.ApiUnreachable, timedelta(seconds=60), "the API may be restarting"),
     TaskRule(errors.StagingUnavailable, timedelta(seconds=30), "MongoDB may be restarting"),
     TaskRule(errors.Unwritten, timedelta(seconds=30), "the next try writes all items again"),
-    TaskRule(errors.Unanswered, timedelta(seconds=30), "the next try asks only for what is missing"),
+    TaskRule(errors.Unanswered, timedelta(seconds=30), "the next try makes only the missing calls"),
 )
-"""First match decides. An error of no kind listed here follows the task's own ``retries`` and delay."""
+"""The first match is used. Other errors use ``retries`` and ``retry_delay`` of the task."""

@@ -1,4 +1,4 @@
-"""A query: one call to make, known by a key that is the same whenever the same call is planned."""
+"""A query: one call to make, with a key that is the same whenever the same call is planned."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +9,16 @@ from urllib.parse import parse_qsl, urlsplit
 from windrow.model.errors import BadParameter
 
 _KEY_LIMIT = 300
-"""Bytes of a key before it is shortened. MongoDB limits an index entry to 1,024 bytes in old versions."""
+"""Maximum bytes of a key; longer ones are shortened. Old versions of MongoDB limit an index entry to 1,024 bytes."""
 _ESCAPES = {ord(sign): f"%{ord(sign):02X}" for sign in "%&=+#?|" + "".join(map(chr, range(32))) + "\x7f"}
-"""Signs that have a meaning in a URL or in an ``_id`` of the staging, and control characters."""
+"""Characters that have a meaning in a URL or in an ``_id`` of the staging, and control characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One call. ``params`` are sent in this order; ``cost`` is in the API's own quota units.
+    """One call. ``params`` are sent in this order; ``cost`` is in quota units of the API.
 
-    It is a GET, or with a ``body`` (JSON) a POST. ``headers`` are sent beside those of every call.
+    It is a GET, or a POST if it has a ``body`` (JSON). ``headers`` are sent in addition to those of every call.
     """
 
     key: str
@@ -39,21 +39,20 @@ class Query:
         body: str = "",
         known_by: Mapping[str, str] | None = None,
     ) -> "Query":
-        """Make a query whose key is its path and its parameters, sorted, as they look in a URL.
+        """Make a query. Its key is its path and its sorted parameters, as in a URL.
 
-        :param known_by: what the key is made of in place of the parameters: of a POST, what its body asks for.
+        The key is readable in a log: only characters that would make it ambiguous are escaped. The end of a very
+        long key is replaced by a digest of the complete key.
 
-        A person can read the key in a log: only characters that would make it ambiguous are escaped. A very
-        long one keeps its beginning and ends in a digest of the whole.
-
-        :raises BadParameter: a value is no text that can be sent (it holds half of a surrogate pair).
+        :param known_by: values for the key instead of the parameters, for example from the body of a POST.
+        :raises BadParameter: a value cannot be encoded as UTF-8.
         """
         pairs = tuple((params or {}).items())
         key = _key(path, known_by.items() if known_by else pairs)
         return cls(key, path, pairs, cost, tuple((headers or {}).items()), body)
 
     def following(self, link: str) -> "Query":
-        """Make the query for the path, with its parameters, that an answer to this one names as its next page."""
+        """Make the query for the next page, from the link in an answer to this query."""
         parts = urlsplit(link)
         params = tuple(parse_qsl(parts.query, keep_blank_values=True))  # a name may be there more than once
         return Query(_key(parts.path, params), parts.path, params, self.cost, self.headers)
@@ -66,16 +65,16 @@ class Query:
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "Query":
-        """Make the query again from what `row` gave, also after a trip through JSON."""
+        """Make the query from the value of `row`, also after a conversion to JSON and back."""
         key, path, params, cost, *rest = row
         headers, body = rest or ((), "")
         return cls(key, path, _pairs(params), cost, _pairs(headers), body)
 
 
 def _key(path: str, told: Iterable[tuple[str, str]]) -> str:
-    """Make the key of a call from what it asks.
+    """Make the key of a call.
 
-    :raises BadParameter: half of a surrogate pair is in it.
+    :raises BadParameter: it cannot be encoded as UTF-8.
     """
     key = path.removeprefix("/")
     if asked := "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(told)):
@@ -83,7 +82,10 @@ def _key(path: str, told: Iterable[tuple[str, str]]) -> str:
     try:
         encoded = key.encode()
     except UnicodeEncodeError:
-        raise BadParameter(f"{key!r} holds half a character.", advice="Mend the list or the param.") from None
+        raise BadParameter(
+            f"The query {key!r} contains an invalid character (half of a surrogate pair).",
+            advice="Remove the character from the param or the list that has it.",
+        ) from None
     if len(encoded) > _KEY_LIMIT:
         head = encoded[: _KEY_LIMIT - 33].decode("utf-8", "ignore")
         key = f"{head}~{hashlib.sha256(encoded).hexdigest()[:32]}"

@@ -1,4 +1,4 @@
-"""Quotas as APIs have them: units in a period, for calls of some paths. What is left of them: `windrow.http.ledger`."""
+"""Quotas of APIs: units in a period, for calls of some paths. `windrow.http.ledger` counts what is left."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ _NAMED = {"pacific_day": "day America/Los_Angeles"}
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """For how long a quota lasts before it is filled again, all at once: a unit of time in a time zone.
+    """The period after which a quota is reset: a unit of time in a time zone.
 
-    Written as ``hour``, ``day`` (in UTC) or ``month Europe/Berlin``; ``pacific_day`` is Google's.
+    Written as ``hour``, ``day`` (in UTC) or ``month Europe/Berlin``; Google uses ``pacific_day``.
     """
 
     unit: str
@@ -28,26 +28,28 @@ class Period:
     def of(cls, text: str) -> Self:
         """Read a period.
 
-        :raises ValueError: it is none.
+        :raises ValueError: the text is not a period.
         """
         unit, _, zone = _NAMED.get(text, text).partition(" ")
         if unit not in _SECONDS:
-            raise ValueError(f"a period is one of {', '.join(_SECONDS)}, with a time zone, or pacific_day")
+            raise ValueError(
+                f"a period must be 'pacific_day', or one of {', '.join(_SECONDS)}, optionally with a time zone"
+            )
         try:
             ZoneInfo(zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"there is no time zone {zone!r:.40}") from None
+            raise ValueError(f"unknown time zone {zone!r:.40}") from None
         return cls(unit, zone or "UTC")
 
     @property
     def seconds(self) -> int:
-        """About how long it is."""
+        """Its approximate length in seconds."""
         return _SECONDS[self.unit]
 
     def bounds(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return the beginning and the end, in UTC, of the period that an instant is in.
+        """Return the start and the end, in UTC, of the period that contains ``now``.
 
-        A day has 23 or 25 hours when the clocks change.
+        A day has 23 or 25 hours when daylight saving time starts or ends.
         """
         if self.unit not in {"day", "month"}:
             start = datetime.fromtimestamp(now.timestamp() // self.seconds * self.seconds, UTC)
@@ -68,10 +70,10 @@ Period.MINUTE, Period.HOUR, Period.PACIFIC_DAY = Period("minute"), Period("hour"
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many units in a period, for the calls whose path begins with one of ``paths``, or fits one with a ``*``.
+    """Units in a period, for calls whose path starts with one of ``paths``, or matches one with a ``*``.
 
-    Of several quotas the first that a call fits counts it. ``units`` is None where we know of no limit; the API may
-    still say that one is used up.
+    A call counts against the first quota that matches. ``units`` is None if the limit is unknown; the API may
+    still say that the quota is used up.
     """
 
     name: str
@@ -80,34 +82,34 @@ class Quota:
     paths: tuple[str, ...]
 
     def counts(self, path: str) -> bool:
-        """Say whether calls of this path draw on it."""
+        """Return whether calls of this path count against this quota."""
         return any(fnmatchcase(path, one) if "*" in one else path.startswith(one) for one in self.paths)
 
 
 def restated(quotas: Sequence[Quota], given: Mapping[str, Mapping[str, object]]) -> list[Quota]:
-    """Return quotas with what a connection states in place of the source's own, and those that it adds.
+    """Return the quotas of a source with the changes of a connection, and the quotas that it adds.
 
-    :param given: by a quota's name, ``units`` (a whole number above 0, or null), ``per`` (a `Period`), and for one that
-        the source does not know ``paths``, a list.
-    :raises ValueError: saying what cannot be used.
+    :param given: changes by the name of a quota: ``units`` (a whole number above 0, or null), ``per`` (a `Period`), and
+        ``paths`` (a list), which a new quota requires.
+    :raises ValueError: a change is invalid; the message says which.
     """
     known = {quota.name: quota for quota in quotas}
     for name, changes in given.items():
         if not isinstance(changes, Mapping) or not set(changes) <= {"units", "per", "paths"}:
-            raise ValueError(f'the quota {name!r} should look like {{"units": 10000, "per": "pacific_day"}}')
+            raise ValueError(f'the quota {name!r} must look like {{"units": 10000, "per": "pacific_day"}}')
         if name not in known and not {"units", "per", "paths"} <= set(changes):
             raise ValueError(
-                f"there is no quota {name!r}; known are {sorted(known)}, and a new one needs units, per and paths"
+                f"unknown quota {name!r}. Known quotas: {sorted(known)}. A new quota needs 'units', 'per' and 'paths'"
             )
         before = known.get(name) or Quota(name, Period.HOUR, None, ())
         units, paths = changes.get("units", before.units), changes.get("paths", list(before.paths))
         if isinstance(units, bool) or not (units is None or (isinstance(units, int) and units > 0)):
-            raise ValueError(f"the quota {name!r} has units {units!r:.40}, and should have a whole number above 0")
+            raise ValueError(f"'units' of the quota {name!r} must be a whole number above 0 or null, not {units!r:.40}")
         if not isinstance(paths, list) or not paths or not all(isinstance(path, str) and path for path in paths):
-            raise ValueError(f'the quota {name!r} has paths {paths!r:.40}, and should have a list like ["/v1/"]')
+            raise ValueError(f"'paths' of the quota {name!r} must be a list like [\"/v1/\"], not {paths!r:.40}")
         try:
             period = Period.of(str(changes["per"])) if "per" in changes else before.period
         except ValueError as error:
-            raise ValueError(f"the quota {name!r} is per {changes['per']!r:.40}: {error}") from None
+            raise ValueError(f"'per' of the quota {name!r} is invalid, {changes['per']!r:.40}: {error}") from None
         known[name] = Quota(name, period, units, tuple(paths))
     return list(known.values())

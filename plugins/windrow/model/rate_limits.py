@@ -1,4 +1,4 @@
-"""What an API allows the owner of a credential, as data: which headers tell it, and what no header tells."""
+"""The rate limits of an API for each owner of a credential: which headers report them, and fixed limits."""
 
 import re
 import time
@@ -16,12 +16,12 @@ _STRUCTURED = re.compile(r"\b(?P<name>limit|remaining|reset|q|r|t)\s*=\s*(?P<val
 """Members of the header RateLimit of the IETF's drafts; since the eighth it has r and t, and q is in the policy."""
 _UNITS = {"auto": 1.0, "seconds": 1.0, "milliseconds": 0.001}
 _SILENT_S = 60.0
-"""For how long a limit holds whose end is not told."""
+"""How long a limit holds if the API does not report its end."""
 
 
 @dataclass(slots=True)
 class LimitWindow:
-    """What an owner may still call. ``reset_at`` is in seconds of the epoch, by the clock of the API."""
+    """The remaining calls of an owner. ``reset_at`` is a Unix timestamp, by the clock of the API."""
 
     limit: int
     remaining: int
@@ -30,18 +30,18 @@ class LimitWindow:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """The limits of each owner of credentials, and how the API tells them. A connection may state any of it anew.
+    """The limits of each owner of credentials, and how the API reports them. A connection may override each field.
 
-    :param headers: names of the headers for limit, remaining and reset; the first trio of which two are there counts.
-        The header ``RateLimit`` of the IETF's drafts is read without being named.
-    :param reset_unit: ``auto`` takes a number for seconds until the reset or, when it is large, for an instant in
-        seconds or milliseconds of the epoch; ``seconds`` and ``milliseconds`` say which it is.
-    :param resource_header: the header that names the limit which an answer tells of.
-    :param resources: the name of the limit that a query counts against, by a pattern of its path; else ``core``.
-    :param status: a path that tells the limits at no cost; empty where there is none.
-    :param status_at: where in its JSON they are: the field that holds a limit by resource; empty if it is one limit.
-    :param per_minute: calls of one owner in a minute, where no header tells it.
-    :param concurrency: calls of one owner in flight at once.
+    :param headers: names of the headers for limit, remaining and reset; the first triple with two of its headers in
+        the answer is used. The header ``RateLimit`` of the IETF drafts is always read.
+    :param reset_unit: unit of the reset header. ``auto``: a small number is seconds until the reset, a large one is a
+        Unix timestamp in seconds or milliseconds; ``seconds`` and ``milliseconds`` set the unit.
+    :param resource_header: the header with the name of the limit that an answer reports.
+    :param resources: the name of the limit that a query counts against, by a pattern of its path; default ``core``.
+    :param status: a path that reports the limits at no cost; empty if there is none.
+    :param status_at: the field in its JSON that has the limits by resource; empty if the JSON is one limit.
+    :param per_minute: calls of one owner in a minute, if no header reports it.
+    :param concurrency: maximum concurrent calls of one owner.
     """
 
     headers: tuple[tuple[str, str, str], ...] = (
@@ -58,12 +58,12 @@ class RateLimits:
     concurrency: int | None = None
 
     def resource_of(self, query: Query | None) -> str:
-        """Name the limit that a query counts against."""
+        """Return the name of the limit that a query counts against."""
         path = query.path.rstrip("/") if query else ""
         return next((name for pattern, name in self.resources.items() if fnmatchcase(path, pattern)), "core")
 
     def told_by(self, headers: Mapping[str, str]) -> LimitWindow | None:
-        """Read the limit in the headers of an answer; None where there is none, or none that can be read."""
+        """Read the limit in the headers of an answer; None if it is missing or invalid."""
         for limit, remaining, reset in self.headers:
             if remaining in headers and (limit in headers or reset in headers):
                 return self._window(headers.get(limit), headers[remaining], headers.get(reset))
@@ -75,7 +75,7 @@ class RateLimits:
         return self._window(words.get("limit", policy.get("q")), left, words.get("reset", words.get("t")))
 
     def told_by_status(self, body: bytes) -> Iterable[tuple[str, LimitWindow]]:
-        """Read the answer of the status path, a limit for each resource; nothing where it cannot be read."""
+        """Read the answer of the status path, a limit for each resource; nothing if it is invalid."""
         try:
             told = orjson.loads(body)
             for name, each in (told[self.status_at] if self.status_at else {"core": told}).items():
@@ -93,7 +93,7 @@ class RateLimits:
         return LimitWindow(most, left, self._ends_at(reset))
 
     def _ends_at(self, reset: object) -> float:
-        """Return the end of a window, an instant within a year."""
+        """Return the end of a window, a time within a year."""
         text = "" if reset is None else str(reset)
         factor = _UNITS[self.reset_unit]
         if factor != 1.0:
@@ -108,10 +108,10 @@ class RateLimits:
 
 
 def stated(limits: RateLimits, given: Mapping[str, Any]) -> RateLimits:
-    """Return limits with what a connection states of them in place of the source's own.
+    """Return the limits of a source with the changes of a connection.
 
-    :param given: fields of `RateLimits`; ``headers`` is one trio of names.
-    :raises ValueError: saying which field cannot be used.
+    :param given: fields of `RateLimits`; ``headers`` is one list of three names.
+    :raises ValueError: a field is invalid; the message says which.
     """
     kinds: dict[str, Callable[[Any], bool]] = {
         "headers": lambda value: isinstance(value, list) and len(value) == 3 and all(_is_text(name) for name in value),
@@ -125,9 +125,9 @@ def stated(limits: RateLimits, given: Mapping[str, Any]) -> RateLimits:
     }
     for name, value in given.items():
         if name not in kinds:
-            raise ValueError(f"there is no field {name!r}; known are {sorted(kinds)}")
+            raise ValueError(f"unknown field {name!r}. Valid fields: {sorted(kinds)}")
         if not kinds[name](value):
-            raise ValueError(f"{name} cannot be {value!r:.60}")
+            raise ValueError(f"invalid value for {name!r}: {value!r:.60}")
     changes = {**given, "headers": (tuple(given["headers"]),)} if "headers" in given else given
     return replace(limits, **changes)
 

@@ -1,4 +1,4 @@
-"""What one attempt at a call brought."""
+"""The response to one attempt at a call."""
 
 import math
 import re
@@ -10,12 +10,12 @@ from email.utils import parsedate_to_datetime
 from windrow.model.redact import blot, blot_sent
 
 _EXCERPT = 200
-"""Characters of an API's own error text that go into a message."""
+"""Maximum characters of the API's error text in a message."""
 _READ = 100_000
-"""Bytes of a body that are looked at for it: more than a signature has, so that none is cut before it is seen."""
+"""Bytes of a body that are searched for secrets: longer than a signature, so that no secret is cut before."""
 _YEAR_S = 366 * 24 * 3600.0
 _EPOCH_S, _EPOCH_MS = 1e9, 1e11
-"""A number above the first is an instant in seconds of the epoch, above the second in milliseconds."""
+"""A number above the first is a Unix timestamp in seconds, above the second in milliseconds."""
 _LINK = re.compile(r'<(?P<target>[^<>]*)>(?P<params>(?:[^,"]|"[^"]*")*)')
 _LINK_PARAM = re.compile(r';\s*(?P<name>[^\s=;,"]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s;,"]*))')
 """A link of a Link header and a parameter of it, RFC 8288 section 3."""
@@ -23,11 +23,11 @@ _LINK_PARAM = re.compile(r';\s*(?P<name>[^\s=;,"]+)\s*=\s*(?:"(?P<quoted>[^"]*)"
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """``status`` is None when no answer came, and ``trouble`` then says why.
+    """``status`` is None if no answer came; ``trouble`` is the reason.
 
-    ``headers`` are those of the answer; their names may be written in any case when they come from the wire.
-    ``signature`` are the headers that signed the attempt: compared, never shown. With a status, ``trouble`` says what
-    is wrong with the answer as a whole, such as where it leads to.
+    ``headers`` of the answer are case-insensitive when they come from the client. ``signature`` are the headers that
+    signed the attempt: compared, never shown. With a status, ``trouble`` says what is wrong with the answer, such as a
+    redirect that is not allowed.
     """
 
     status: int | None = None
@@ -35,24 +35,24 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     trouble: str = ""
     cut: bool = False
-    """The body was longer than it may be: the connection was cut, and this is its beginning."""
+    """The body was too long: the connection was closed, and this is its beginning."""
     revisited: bool = False
-    """The API said 304, and the body is the one that was kept."""
+    """The API answered 304, and the body comes from the cache."""
     signature: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def retry_after_s(self) -> float | None:
-        """The seconds that the header Retry-After asks to wait; None without one."""
+        """The seconds to wait of the header Retry-After; None without the header."""
         return retry_after_s(self.headers.get("Retry-After"))
 
     @property
     def location(self) -> str:
-        """Where the API says that the answer is, as it is written there; empty where it is here."""
+        """The target of a redirect, as in the header Location; empty if this is not a redirect."""
         return self.headers.get("Location", "") if self.status in {301, 302, 303, 307, 308} else ""
 
     @property
     def next_link(self) -> str:
-        """The target of ``rel=next`` in the Link headers, as it is written there; empty without one."""
+        """The target of ``rel=next`` in the Link headers, unchanged; empty without one."""
         lines = (value for name, value in self.headers.items() if name.lower() == "link")
         for link in _LINK.finditer(", ".join(lines)):
             for param in _LINK_PARAM.finditer(link["params"]):
@@ -63,7 +63,7 @@ class Response:
 
     @property
     def excerpt(self) -> str:
-        """The beginning of the body as one line, for a message. No secret is left in it."""
+        """The beginning of the body as one line, for a message, without secrets."""
         text = blot(blot_sent(self.body[:_READ].decode("utf-8", "replace"), self.signature.values()))
         line = " ".join(text.split())
         return line if len(line) <= _EXCERPT else line[:_EXCERPT] + " ..."
@@ -75,11 +75,10 @@ class Response:
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """Read when an API may be asked again; None where that is not said.
+    """Return the seconds to wait of a Retry-After header; None without a valid one.
 
-    RFC 9110 section 10.2.3 has seconds, or an HTTP date, in Retry-After. APIs also send instants: seconds or
-    milliseconds of the epoch, or ISO 8601. What is past gives 0. What is none of these, or more than a year ahead,
-    counts as absent.
+    RFC 9110 section 10.2.3 allows seconds or an HTTP date. APIs also send timestamps: Unix time in seconds or
+    milliseconds, or ISO 8601. A time in the past gives 0. Anything else, or more than a year ahead, is ignored.
     """
     if header is None:
         return None
@@ -97,7 +96,7 @@ def retry_after_s(header: str | None) -> float | None:
 
 
 def is_epoch(text: str) -> bool:
-    """Say whether a text is an instant in seconds of the epoch."""
+    """Return whether a string is a Unix timestamp in seconds."""
     try:
         return _EPOCH_S <= float(text) < _EPOCH_MS
     except ValueError:

@@ -121,7 +121,7 @@ class Staging:
         for size in self._find(_PLANS, {"_id": f"{run}|size"}):
             return Plan(run, size["listed"], size["planned"], size["chunks"])
         raise PlanMissing(
-            f"The run {run.run_id!r} of {run.dataset} has no plan in MongoDB.",
+            f"MongoDB has no plan for the run {run.run_id!r} of {run.dataset}.",
             advice="Clear the task 'plan' with all tasks downstream.",
         )
 
@@ -130,7 +130,7 @@ class Staging:
         for document in self._find(_PLANS, {"_id": f"{run}|{number:05d}"}):
             return Chunk(run, number, tuple(Query.from_row(row) for row in orjson.loads(document["queries"])))
         raise PlanMissing(
-            f"Chunk {number} of the plan of {run} is not in MongoDB.",
+            f"Chunk {number} of the plan of {run} is missing in MongoDB.",
             advice="Clear the task 'plan' with all tasks downstream.",
         )
 
@@ -394,7 +394,7 @@ def _answer(query: Query, document: Document) -> Answer:
 
 def _unavailable(error: PyMongoError) -> StagingUnavailable:
     return StagingUnavailable(
-        f"MongoDB does not do its part: {type(error).__name__}: {error}",
-        advice="Check that it runs and that the Airflow connection names its host, port, login and database. "
-        "What was staged before is safe; the next try goes on from there.",
+        f"MongoDB operation failed: {type(error).__name__}: {error}",
+        advice="Check that MongoDB is running, and that host, port, login and database of the Airflow connection are "
+        "correct. Data staged earlier is safe; the next try continues from there.",
     )

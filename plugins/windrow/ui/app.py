@@ -1,7 +1,7 @@
-"""The web app of the pages. Airflow mounts it below `PREFIX`; its cookie signs who looks.
+"""The web app of the boards. Airflow mounts it below `PREFIX` and authenticates users with its cookie.
 
-Routes of a plugin are public unless they say otherwise: `SEE` lets in who may see plugins. Only what is the same
-everywhere, scripts and styles, is open.
+Routes of a plugin are public by default: `SEE` requires the permission to see plugins. Only the static scripts and
+styles are public.
 """
 
 import logging
@@ -28,18 +28,18 @@ PREFIX = "/windrow"
 STATIC = Path(__file__).parent / "static"
 FRESH_S = 5.0
 LOOK_S = 2.0
-"""So long a request waits for a refresh; then it is answered with what is there."""
+"""How long a request waits for a refresh; then it gets the cached rows."""
 see = requires_access_view(AccessView.PLUGINS)
 SEE = [Depends(see)]
 HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
-    # Should words of a post ever get into the page as markup, no script of theirs runs. Vega makes functions out of
-    # its expressions, hence unsafe-eval, and puts styles on its elements.
+    # If text of a post ever gets into the page as markup, its scripts must not run. Vega compiles its expressions to
+    # functions, hence unsafe-eval, and sets styles on its elements.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'",
 }
-"""Sent with every answer. Browsers ask for files anew: a page must not meet the scripts of the version before."""
+"""Sent with every response. Browsers must revalidate files, so that a page never uses scripts of an old version."""
 
 app = FastAPI(title="Windrow", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -55,23 +55,23 @@ async def _add_headers(request: Request, call_next: Callable[[Request], Awaitabl
 
 @app.get("/boards/{name}/", dependencies=SEE)
 def page(name: str) -> FileResponse:
-    """Show a board."""
+    """Return the page of a board."""
     _declared(name)
     return FileResponse(STATIC / "board.html")
 
 
 @app.get("/boards/{name}/board", dependencies=SEE)
 def board(name: str) -> dict[str, Any]:
-    """Tell what a board shows."""
+    """Return the definition of a board."""
     return _declared(name)
 
 
 @app.get("/boards/{name}/data", dependencies=SEE)
 async def data(name: str, response: Response) -> Answer:
-    """Tell the rows of a board: the newest that are there, without waiting long for newer ones.
+    """Return the newest cached rows of a board, without a long wait for newer ones.
 
-    ``state`` is ready, empty or failed; ``reason`` says why, ``remedy`` what to do; ``asked_at`` is when BigQuery was
-    asked, ``now`` is the time of this server. Rows that could not be refreshed come with a ``reason``, too.
+    ``state`` is ready, empty or failed; ``reason`` is the cause, ``remedy`` is what to do; ``asked_at`` is the time of
+    the query, ``now`` is the time of this server. If a refresh failed, old rows come with a ``reason``.
     """
     _declared(name)
     response.headers["Cache-Control"] = "no-store"
@@ -79,8 +79,8 @@ async def data(name: str, response: Response) -> Answer:
         "state": "failed",
         "rows": {},
         "asked_at": _now(),
-        "reason": "BigQuery has not answered yet.",
-        "remedy": f"It is given {boards.PATIENCE_S:.0f} s for a query.",
+        "reason": "The BigQuery query is still running.",
+        "remedy": f"Please wait. The timeout of the query is {boards.PATIENCE_S:.0f} s.",
     }
     return {**found, "now": _now()}
 
@@ -90,10 +90,10 @@ def _answer(name: str) -> Answer:
     try:
         found = boards.rows(name)
     except NotFound as error:
-        return {"state": "empty", "rows": {}, "asked_at": asked_at, "reason": _said("BigQuery says", error)}
+        return {"state": "empty", "rows": {}, "asked_at": asked_at, "reason": _said("BigQuery answered", error)}
     except Exception as error:
         reason, remedy = _why(error)
-        log.warning("the rows of the board %s cannot be had: %s", name, reason, exc_info=error)
+        log.warning("Loading the rows of the board '%s' failed: %s", name, reason, exc_info=error)
         before = _good.get(name, {"state": "failed", "rows": {}, "asked_at": asked_at})
         return {**before, "reason": reason, "remedy": remedy}
     _good[name] = {"state": "empty" if boards.is_empty(found) else "ready", "rows": found, "asked_at": asked_at}
@@ -101,35 +101,35 @@ def _answer(name: str) -> Answer:
 
 
 _good: dict[str, Answer] = {}
-"""The last rows of each board that BigQuery gave."""
+"""The last rows from BigQuery, for each board."""
 answers = Kept(_answer, seconds=FRESH_S, patience_s=LOOK_S)
 
 
 def _why(error: Exception) -> tuple[str, str]:
-    """Say what has happened, and what the one who looks can do."""
+    """Return the cause of an error, and what to do."""
     if isinstance(error, AirflowNotFoundException):
         return (
-            "The API server sees no Airflow connection google_cloud_default.",
-            "Make it under Admin > Connections, or give the API server AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT.",
+            "The Airflow connection google_cloud_default does not exist for the API server.",
+            "Add it under Admin > Connections, or set AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT for the API server.",
         )
     if isinstance(error, GoogleAuthError):
         return (
-            f"Google does not take the credentials of the connection google_cloud_default ({type(error).__name__}).",
-            "Look at the key or the service account of the API server.",
+            f"Google rejected the credentials of the connection google_cloud_default ({type(error).__name__}).",
+            "Check the key or the service account of the API server.",
         )
-    if isinstance(error, OSError):  # all that the HTTP client of Google's libraries raises is one
+    if isinstance(error, OSError):  # the base class of all errors of the HTTP client in Google's libraries
         return (
-            f"BigQuery does not answer the API server ({type(error).__name__}).",
-            "Look at its network, and at status.cloud.google.com. Posts are not lost: they wait in Pub/Sub.",
+            f"The API server cannot reach BigQuery ({type(error).__name__}).",
+            "Check the network of the API server, and status.cloud.google.com. No posts are lost: Pub/Sub keeps them.",
         )
     if isinstance(error, Forbidden):
         return (
-            _said("BigQuery refuses", error),
-            "The account of the API server needs the roles BigQuery Job User and BigQuery Data Viewer.",
+            _said("BigQuery denied access", error),
+            "Give the account of the API server the roles BigQuery Job User and BigQuery Data Viewer.",
         )
     if isinstance(error, GoogleAPICallError):
-        return _said("BigQuery refuses", error), "The log of the API server tells more."
-    return f"BigQuery cannot be asked: {type(error).__name__}.", "The log of the API server tells more."
+        return _said("The BigQuery query failed", error), "See the log of the API server for details."
+    return f"The BigQuery query failed: {type(error).__name__}.", "See the log of the API server for details."
 
 
 def _said(what: str, error: GoogleAPICallError) -> str:
@@ -140,7 +140,7 @@ def _declared(name: str) -> dict[str, Any]:
     try:
         return boards.declared(name)
     except KeyError:
-        raise HTTPException(404, f"There is no board {name!r:.80}.") from None
+        raise HTTPException(404, f"The board {name!r:.80} does not exist.") from None
 
 
 def _now() -> str:

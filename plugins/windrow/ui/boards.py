@@ -1,4 +1,4 @@
-"""Boards: charts over marts, declared in include/dashboards, each with an SQL file and a Vega-Lite specification."""
+"""Boards: charts of marts, defined in include/dashboards, each with an SQL file and a Vega-Lite specification."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,20 @@ INCLUDE = Path(__file__).parents[3] / "include"
 BOARDS = INCLUDE / "dashboards"
 SQL = INCLUDE / "sql"
 PATIENCE_S = 20.0
-"""For so long a query may take."""
+"""Timeout of a query."""
 ONCE = Retry(predicate=if_exception_type())
-"""The client's own way is to try for ten minutes, and the page would only wait. It asks again by itself."""
+"""No retries: by default the client retries for ten minutes, and the page retries itself."""
 
 Rows = list[dict[str, Any]]
 
 
 def boards() -> list[str]:
-    """Name the boards that there are."""
+    """Return the names of all boards."""
     return sorted(path.stem for path in BOARDS.glob("*.json"))
 
 
 def declared(name: str) -> dict[str, Any]:
-    """Return a board as it is declared. Raises KeyError when there is none."""
+    """Return the definition of a board. Raises KeyError if it does not exist."""
     if name not in boards():
         raise KeyError(name)
     board: dict[str, Any] = json.loads((BOARDS / f"{name}.json").read_text(encoding="utf-8"))
@@ -39,8 +39,8 @@ def declared(name: str) -> dict[str, Any]:
 def rows(name: str, gcp_conn_id: str = "google_cloud_default") -> dict[str, Rows]:
     """Run the queries of a board, and return the rows of each.
 
-    :raises KeyError: there is no such board.
-    :raises Exception: what Airflow says of the connection, or BigQuery of the queries.
+    :raises KeyError: the board does not exist.
+    :raises Exception: an error of Airflow about the connection, or of BigQuery about the queries.
     """
     queries: dict[str, str] = declared(name)["queries"]
     hook = BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False)
@@ -51,7 +51,7 @@ def rows(name: str, gcp_conn_id: str = "google_cloud_default") -> dict[str, Rows
 
 
 def _rows(client: bigquery.Client, file: str) -> Rows:
-    """Run an SQL file once, and return its rows as JSON has them."""
+    """Run an SQL file once, and return its rows with JSON values."""
     sql = (SQL / file).read_text(encoding="utf-8")
     found = client.query_and_wait(sql, api_timeout=PATIENCE_S, wait_timeout=PATIENCE_S, retry=ONCE, job_retry=ONCE)
     return [{name: _plain(value) for name, value in row.items()} for row in found]
@@ -64,5 +64,5 @@ def _plain(value: object) -> object:
 
 
 def is_empty(found: Mapping[str, Sequence[object]]) -> bool:
-    """Say whether no query of a board has a row."""
+    """Return whether all queries of a board have no rows."""
     return not any(found.values())

@@ -1,4 +1,4 @@
-"""Answers of a slow source, kept: whoever looks gets what is there, while one refresh at a time brings a newer one."""
+"""A cache of answers from a slow source. Requests get the cached answer while one refresh at a time runs."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from typing import Any
 Answer = dict[str, Any]
 
 THREADS = 4
-"""Refreshes at once, each of another name; further ones wait. Never threads of the server that asks."""
+"""Maximum concurrent refreshes, one for each name; further ones wait. They do not use threads of the server."""
 
 
 @dataclass
 class _Name:
-    """What is known of one name."""
+    """The cache entry of one name."""
 
     answer: Answer | None = None
     at: float = 0.0
@@ -24,11 +24,11 @@ class _Name:
 
 
 class Kept:
-    """Answers by name. Failures are kept like all others: what is down is not asked more often than what is up.
+    """Answers by name. Failures are also cached, so that a source that is down does not get more requests.
 
-    :param ask: gives the answer of a name, however long it takes; runs in a thread of its own.
-    :param seconds: how long an answer counts as new.
-    :param patience_s: how long to wait for a refresh before the old answer is given.
+    :param ask: returns the answer for a name; it may be slow, and runs in a separate thread.
+    :param seconds: how long an answer counts as fresh.
+    :param patience_s: how long to wait for a refresh before the old answer is returned.
     """
 
     def __init__(self, ask: Callable[[str], Answer], *, seconds: float, patience_s: float) -> None:
@@ -40,7 +40,7 @@ class Kept:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kept")
 
     async def answer(self, name: str) -> Answer | None:
-        """Return the newest answer that is there within ``patience_s``; None when there is none yet."""
+        """Return the newest answer available within ``patience_s``; None if there is none yet."""
         known = self._names.setdefault(name, _Name())
         if known.answer is not None and time.monotonic() - known.at <= self.seconds:
             return known.answer
@@ -49,8 +49,8 @@ class Kept:
         return done.pop().result() if done else known.answer
 
     def _refresh(self, name: str, known: _Name) -> "Future[Answer]":
-        """Return the refresh that is under way, or begin one."""
-        with self._lock:  # held for as long as it takes to look, never during a call
+        """Return the running refresh, or start one."""
+        with self._lock:  # only held for this check, never during a call
             if known.refresh is None or known.refresh.done():
                 known.refresh = self._pool.submit(self._ask_and_keep, name, known)
             return known.refresh

@@ -95,7 +95,7 @@ def test_a_table_is_moved_to_a_build_and_never_to_an_empty_folder(database: str)
     swap(second)
     assert ask(f"SELECT n FROM {table}") == [{"n": "2"}]
     empty("aws_default", first)
-    with pytest.raises(CheckFailed, match="There is no build in"):
+    with pytest.raises(CheckFailed, match="has no build"):
         SwapOperator(task_id="swap", path="athena/some.sql", folder=first).execute(CONTEXT)
     assert ask(f"SELECT n FROM {table}") == [{"n": "2"}]
 

@@ -123,6 +123,6 @@ def test_what_is_handed_back_is_sent_again(stingy: Stingy) -> None:
 def test_what_is_handed_back_every_time_is_told(stingy: Stingy) -> None:
     stingy.takes = 0
 
-    with pytest.raises(Unwritten, match="handed back 2 items of the table 'top_tracks' in each of 4 attempts"):
+    with pytest.raises(Unwritten, match="did not process 2 items of the table 'top_tracks' in 4 attempts"):
         table().put([item("a"), item("b")])
     assert stingy.calls == [2, 2, 2, 2]

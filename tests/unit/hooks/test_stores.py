@@ -39,7 +39,7 @@ def test_an_address_opens_its_bucket(gcp: str, bucket: str):
     ],
 )
 def test_what_is_no_address_of_a_bucket_is_refused(gcp: str, to: str):
-    with pytest.raises(BadParameter, match="no address of a bucket") as refused:
+    with pytest.raises(BadParameter, match="not the URL of a bucket") as refused:
         open_store(to, gcp)
     assert repr(to) in refused.value.what
     assert "gs://bucket" in refused.value.advice

@@ -69,7 +69,7 @@ def test_a_webhook_that_refuses_is_logged_without_its_address(webhook: Webhook, 
     WebhookAlert().notify(failed())
     assert len(webhook.posted) == 1
     told = caplog.text + capsys.readouterr().out
-    assert "was not taken" in told
+    assert "'windrow_alerts' failed" in told
 
 
 # --- e-mail ------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_without_a_connection_no_mail_is_sent(monkeypatch: pytest.MonkeyPatch, m
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"port": 1}, "'windrow_email' was not taken: ConnectionRefusedError"),
+        ({"port": 1}, "'windrow_email' failed: ConnectionRefusedError"),
         ({"extra": {"from_email": "a@b.c", "disable_ssl": True, "disable_tls": True}}, "has no 'to' in its extra"),
     ],
 )

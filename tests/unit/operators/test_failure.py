@@ -88,7 +88,7 @@ def test_a_failure_is_an_error_and_a_retry_a_warning(caplog: pytest.LogCaptureFi
     retried = told("harvest", UNREACHABLE, caplog, explain_retry)
     assert caplog.records[0].levelno == logging.WARNING
     assert failed.startswith("FAILED")
-    assert "AGAIN" in retried
+    assert "WILL BE RETRIED" in retried
 
 
 @pytest.mark.parametrize("text", ["50% of {it} failed: %s %d", "a\nb"])

@@ -100,5 +100,5 @@ def test_only_scheduled_runs_use_what_is_reserved(run_type: DagRunType, share: f
 
 @pytest.mark.parametrize("share", [1, -0.1, 30])
 def test_a_share_that_is_none_is_refused(share: float):
-    with pytest.raises(BadParameter, match="reserved_share of the task 'plan'"):
+    with pytest.raises(BadParameter, match="The task 'plan' has an invalid reserved_share"):
         operator(reserved_share=share).reserved(context())

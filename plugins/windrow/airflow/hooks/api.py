@@ -1,28 +1,28 @@
-"""An Airflow connection of type ``http``, turned into a signed and paced client of that API.
+"""Make a client of an API from an Airflow connection of type ``http``.
 
 ==================  =========================================================================================
 field               meaning
 ==================  =========================================================================================
-Schema, Host, Port  where the API is; Schema is https unless it says http. Host may also be a whole URL.
-Login, Password     client id and client secret, if the API wants tokens
-extra token_path    where they are turned into a token: a path of the API, or a whole URL
-extra token_auth    how id and secret are sent there: ``form`` (the default) or ``basic``
-extra refresh_token a consent that was given once; with it the refresh token grant of OAuth 2.0 is used
-extra token         one bearer token that was made by hand
-extra tokens        a pool: tokens made by hand, each a text or ``{"token": "...", "owner": "..."}``. Tokens of one
-                    owner share its limits; without an owner a token has one of its own
-extra rate_limits   of a pool: what differs from what the source says, fields of `windrow.model.rate_limits.RateLimits`
+Schema, Host, Port  address of the API; Schema defaults to https. Host may also be a complete URL.
+Login, Password     client id and client secret, if the API requires tokens
+extra token_path    token endpoint: a path of the API, or a complete URL
+extra token_auth    how to send id and secret to it: ``form`` (the default) or ``basic``
+extra refresh_token refresh token of an account that has given consent (OAuth 2.0 refresh token grant)
+extra token         one bearer token, created by hand
+extra tokens        a pool of tokens, created by hand, each a string or ``{"token": "...", "owner": "..."}``. Tokens of
+                    one owner share its limits; a token without an owner has limits of its own
+extra rate_limits   of a pool: fields of `windrow.model.rate_limits.RateLimits` that override those of the source
 extra points_per_minute  the same as ``per_minute`` in rate_limits
 extra origins       other origins that redirects and next pages may lead to, like ``["https://api2.example.com"]``
-extra quota         units of the API's quotas where the account's differ from the source's own, like
+extra quota         quotas of this account that override those of the source, like
                     ``{"shop.orders": {"units": 50000, "per": "pacific_day"}}``
-extra connections   calls in flight at once (16)
-extra rate_per_s    calls a second, evenly spaced (no limit)
-extra timeout_s     for one attempt (30)
-extra patience_s    the longest pause that is waited for in place; for a longer one the task defers (60)
+extra connections   maximum concurrent calls (16)
+extra rate_per_s    maximum calls per second, evenly spaced (no limit)
+extra timeout_s     timeout of one attempt in seconds (30)
+extra patience_s    longest pause, in seconds, to wait inside the task; for a longer one the task defers (60)
 ==================  =========================================================================================
 
-A stream may name further kinds of credentials for the pool, see `windrow.model.stream.CredentialKind`.
+A stream may declare more kinds of credentials for the pool, see `windrow.model.stream.CredentialKind`.
 """
 
 import json
@@ -57,11 +57,11 @@ _GRANTS: dict[str, type[ClientCredentials | BasicClientCredentials]] = {
 
 
 class State(Book, Cupboard, Protocol):
-    """What clients of all runs share."""
+    """State that the clients of all runs share."""
 
 
 class ApiHook(BaseHook):
-    """Makes clients of the API that a connection describes."""
+    """Makes clients for the API of an Airflow connection."""
 
     def __init__(self, conn_id: str) -> None:
         super().__init__()
@@ -76,13 +76,13 @@ class ApiHook(BaseHook):
         share: tuple[int, int] = (0, 1),
         reserved: float = 0.0,
     ) -> Client:
-        """Make a client for a stream of this API, not yet entered.
+        """Make a client for a stream of this API. The caller enters its context.
 
-        :param state: where all runs see what is left of the quotas, and what was answered before.
-        :param connections: overrides the connection's own number.
-        :param share: number of a worker, from 0, and how many there are: each gets owners of the pool of its own.
-        :param reserved: share of every limit that is left to others, from 0 to 1.
-        :raises ConnectionUnusable: the connection is not there, or lacks or garbles a field.
+        :param state: stores the quotas and the earlier answers that all runs share.
+        :param connections: overrides the value of the connection.
+        :param share: number of this worker, from 0, and number of workers. Each worker gets its own owners of the pool.
+        :param reserved: share of every limit that is left to other runs, from 0 to 1.
+        :raises ConnectionUnusable: the connection does not exist, or a field is missing or invalid.
         """
         connection = self._connection()
         extra = self._extra(connection, stream)
@@ -107,14 +107,14 @@ class ApiHook(BaseHook):
         )
 
     def pool_size(self, stream: Stream) -> int:
-        """Return how many owners the pool of this connection has; 0 where it has no pool.
+        """Return how many owners the pool of this connection has; 0 without a pool.
 
         :raises ConnectionUnusable: as `client`.
         """
         return len(by_owner(self._credentials(self._extra(self._connection(), stream), stream, Limits())))
 
     def cost(self, stream: Stream) -> tuple[Limits, list[Quota]]:
-        """Return what bounds the speed of a harvest of this stream, without making a client.
+        """Return the limits and quotas that apply to this stream, without making a client.
 
         :raises ConnectionUnusable: as `client`.
         """
@@ -128,23 +128,23 @@ class ApiHook(BaseHook):
             raise no_connection(self.conn_id, "HTTP") from None
 
     def _extra(self, connection: Connection, stream: Stream) -> dict[str, Any]:
-        """Read the extra. Airflow itself takes a garbled one for an empty one: no token then, and no limit."""
+        """Read the extra. Airflow itself treats invalid JSON as an empty extra, which would drop tokens and limits."""
         try:
             extra = json.loads(connection.extra or "{}")
         except json.JSONDecodeError:
             extra = None
         if not isinstance(extra, dict):
-            raise self._unusable("has an extra that is no JSON object", 'It should look like {"connections": 16}.')
+            raise self._unusable("has an invalid extra", 'It must be a JSON object, like {"connections": 16}.')
         known = {*_EXTRAS, *stream.credentials}
         unknown = sorted(set(extra) - known)
         if unknown:
-            raise self._unusable(f"has unknown extra fields {unknown}", f"Known are {sorted(known)}.")
+            raise self._unusable(f"has unknown fields in its extra: {unknown}", f"Valid fields are {sorted(known)}.")
         return extra
 
     def _base_url(self, connection: Connection) -> str:
         host = (connection.host or "").rstrip("/")
         if not host:
-            raise self._unusable("has no host", "Fill in the host of the API.")
+            raise self._unusable("has no host", "Set the host of the API.")
         if "://" not in host:
             bare = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host  # IPv6
             host = f"{connection.schema or 'https'}://{bare}"
@@ -152,14 +152,16 @@ class ApiHook(BaseHook):
             url = urlsplit(host)
             port = url.port
         except ValueError:
-            raise self._unusable("has a host that is no address", "It should look like api.example.com.") from None
+            raise self._unusable(
+                "has an invalid host", "It must be a host name or a URL, like api.example.com."
+            ) from None
         if url.username is not None:
             raise self._unusable("has a login in its host", "Move it to the fields login and password.")
         if url.scheme not in {"http", "https"} or not url.hostname:
-            raise self._unusable(f"has the schema {url.scheme!r}", "It should be https or http.")
+            raise self._unusable(f"has an invalid schema {url.scheme!r}", "It must be https or http.")
         if port and connection.port and port != connection.port:
             raise self._unusable(
-                f"names two ports, {port} and {connection.port}", "Take one of them out of host or port."
+                f"has two different ports: {port} in host, {connection.port} in port", "Remove one of them."
             )
         netloc = url.netloc if port or not connection.port else f"{url.netloc}:{connection.port}"
         return f"{url.scheme}://{netloc}{url.path}"
@@ -175,14 +177,15 @@ class ApiHook(BaseHook):
                 good = False
             if not good or not isinstance(given, list):
                 raise self._unusable(
-                    f"has origins = {given!r:.80}", 'It should be a list like ["https://api2.example.com"].'
+                    f"has an invalid 'origins': {given!r:.80}",
+                    'It must be a list of origins, like ["https://api2.example.com"].',
                 )
         return list(given)
 
     def _pool(
         self, extra: dict[str, Any], stream: Stream, limits: Limits, share: tuple[int, int], reserved: float
     ) -> TokenPool | None:
-        """Make the pool of a worker; None where the connection has none."""
+        """Make the pool of a worker; None if the connection has no pool."""
         credentials = self._credentials(extra, stream, limits)
         if not credentials:
             return None
@@ -203,20 +206,20 @@ class ApiHook(BaseHook):
         given = extra.get("rate_limits", {})
         try:
             if not isinstance(given, dict):
-                raise ValueError("they are not an object")
+                raise ValueError("it must be a JSON object")
             if "points_per_minute" in extra:
                 given = {"per_minute": extra["points_per_minute"]} | given
             return stated(stream.rate_limits, given)
         except ValueError as error:
             raise self._unusable(
-                f"has rate_limits that cannot be used: {error}", 'They should look like {"per_minute": 900}.'
+                f"has an invalid 'rate_limits': {error}", 'Fix it in the extra. Example: {"per_minute": 900}.'
             ) from None
 
     def _credentials(self, extra: dict[str, Any], stream: Stream, limits: Limits) -> list[Credential]:
         given = {name: extra.get(name, []) for name in ("tokens", *stream.credentials)}
         for name, entries in given.items():
             if not isinstance(entries, list):
-                raise self._unusable(f"has {name} that are not a list", f'It should look like {{"{name}": [...]}}.')
+                raise self._unusable(f"has an invalid '{name}'", f'It must be a list: {{"{name}": [...]}}.')
         found = list(self._tokens(given["tokens"]))
         for name, kind in stream.credentials.items():
             found += (
@@ -225,9 +228,9 @@ class ApiHook(BaseHook):
         return found
 
     def _tokens(self, tokens: list[Any]) -> Iterable[Credential]:
-        """Read the tokens of the pool, each once: of two entries for one, that which names the owner.
+        """Read the tokens of the pool. Of two entries for one token the one with an owner is used.
 
-        No message may show any of them.
+        No message may show a token.
         """
         found: dict[str, Credential] = {}
         for number, token in enumerate(tokens, 1):
@@ -241,7 +244,7 @@ class ApiHook(BaseHook):
                 or len(given) > 2
             ):
                 raise self._unusable(
-                    f"has a {place} that is none", 'It should be a text, or {"token": "", "owner": ""}.'
+                    f"has an invalid {place} in 'tokens'", 'It must be a string, or {"token": "...", "owner": "..."}.'
                 )
             if owner or text.strip() not in found:
                 label = f"{place} ({owner})" if owner else place
@@ -249,15 +252,15 @@ class ApiHook(BaseHook):
         return found.values()
 
     def _credential(self, place: str, kind: CredentialKind, entry: object, limits: Limits) -> Credential:
-        """Make a credential of a kind that only the stream's API has. No message may show what it holds."""
+        """Make a credential of a kind that only this API has. No message may show its values."""
         try:
             if not isinstance(entry, dict):
-                raise TypeError("it is not an object")
+                raise TypeError("it must be a JSON object")
             made: Credential = kind.load()(entry, name=self.conn_id, patience_s=limits.patience_s)
         except (KeyError, TypeError, ValueError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)[:80]
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)[:80]
             raise self._unusable(
-                f"has an entry {place} that cannot be used: {reason}", f"It needs {', '.join(kind.fields)}."
+                f"has an invalid entry {place}: {reason}", f"Required fields: {', '.join(kind.fields)}."
             ) from None
         return made
 
@@ -266,49 +269,55 @@ class ApiHook(BaseHook):
         if "token" in extra:
             token = extra["token"]
             if token_path or not isinstance(token, str) or not can_be_sent(token.strip()):
-                raise self._unusable("has a token that cannot be used", "It should be a text, without a token_path.")
+                raise self._unusable("has an invalid 'token'", "It must be a string, and 'token_path' must not be set.")
             return StaticToken(token.strip())
         if not token_path:
             if refresh_token:
                 raise self._unusable(
-                    "has a refresh_token and no token_path", 'Google\'s is "https://oauth2.googleapis.com/token".'
+                    "has a 'refresh_token' but no 'token_path'",
+                    'Set token_path in the extra. For Google it is "https://oauth2.googleapis.com/token".',
                 )
             return NoAuth()
         if not isinstance(token_path, str):
-            raise self._unusable("has a token_path that is no text", 'It should look like "/oauth/token".')
+            raise self._unusable("has an invalid 'token_path'", 'It must be a string, like "/oauth/token".')
         if not connection.login or not connection.password:
             raise self._unusable(
-                "names a token_path, and lacks a login or a password",
-                "Fill in the client id as login and the client secret as password.",
+                "has a 'token_path' but no login or no password",
+                "Set the client id as login and the client secret as password.",
             )
         client = (token_path, connection.login, connection.password)
         grant = _GRANTS.get(str(extra.get("token_auth", "form")))
         if grant is None or (refresh_token is not None and grant is not ClientCredentials):
             raise self._unusable(
-                f"has token_auth = {extra['token_auth']!r:.40}",
-                "It should be form or basic, with a refresh_token form.",
+                f"has an invalid 'token_auth': {extra['token_auth']!r:.40}",
+                "It must be 'form' or 'basic'; with a refresh_token only 'form' is possible.",
             )
         if refresh_token is None:
             return grant(*client, name=self.conn_id, patience_s=limits.patience_s)
         if not isinstance(refresh_token, str) or not refresh_token:
-            raise self._unusable("has a refresh_token that is no text", "docs/clouds.md says how to get one.")
+            raise self._unusable(
+                "has an invalid 'refresh_token'", "It must be a string; docs/clouds.md: how to get one."
+            )
         return RefreshToken(*client, refresh_token, name=self.conn_id, patience_s=limits.patience_s)
 
     def _quotas(self, extra: dict[str, Any], quotas: tuple[Quota, ...]) -> list[Quota]:
         given = extra.get("quota", {})
         if not isinstance(given, dict):
-            raise self._unusable("has a quota that is no JSON object", 'It should look like {"name": {"units": 100}}.')
+            raise self._unusable("has an invalid 'quota'", 'It must be a JSON object, like {"name": {"units": 100}}.')
         try:
             return restated(quotas, given)
         except ValueError as error:
-            raise self._unusable(f"has a quota that cannot be meant: {error}", "Mend its extra.") from None
+            raise self._unusable(f"has an invalid 'quota': {error}", "Fix 'quota' in the extra.") from None
 
     def _limits(self, extra: dict[str, Any]) -> Limits:
         given: dict[str, Any] = {}
         for name in extra.keys() & _LIMITS:
             number = _positive(extra[name])
             if number is None or (name == "connections" and not number.is_integer()):
-                raise self._unusable(f"has {name} = {extra[name]!r:.40} in its extra", "It should be a number above 0.")
+                kind = "whole number" if name == "connections" else "number"
+                raise self._unusable(
+                    f"has an invalid '{name}' in its extra: {extra[name]!r:.40}", f"It must be a {kind} above 0."
+                )
             given[name] = int(number) if name == "connections" else number
         return Limits(**given)
 
@@ -317,7 +326,7 @@ class ApiHook(BaseHook):
 
 
 def _positive(value: object) -> float | None:
-    """Read a number above 0 that is written as a number or as text; None for all else."""
+    """Read a number above 0, also from a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

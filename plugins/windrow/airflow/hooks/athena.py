@@ -1,4 +1,4 @@
-"""Rows of Athena, as mappings of text by column."""
+"""Rows of Athena queries, as mappings from column to string."""
 
 import time
 from collections.abc import Iterator
@@ -10,19 +10,19 @@ from airflow.sdk.exceptions import AirflowException
 from windrow.model.errors import StatementFailed
 
 POLL_S = 1
-"""Seconds between two looks at a query that a task waits for in place."""
+"""Seconds between two status checks of a query while a task waits for it."""
 SHORT_S = 3.0
-"""Seconds in which most DDL, and a query of few rows, has ended."""
+"""Seconds within which most DDL statements and small queries end."""
 LOOK_S = 0.25
-"""Seconds between two looks at a query in its first `SHORT_S`."""
+"""Seconds between two status checks of a query during its first `SHORT_S`."""
 
 Row = dict[str, str | None]
 
 
 class Athena:
-    """Queries with one place for their results.
+    """Runs queries and stores their results in one place.
 
-    :param output: a location like ``s3://bucket/folder/``.
+    :param output: where Athena writes results, like ``s3://bucket/folder/``.
     """
 
     def __init__(self, aws_conn_id: str, output: str) -> None:
@@ -32,7 +32,7 @@ class Athena:
     def ask(self, sql: str) -> Iterator[Row]:
         """Run a short query and return its rows.
 
-        :raises StatementFailed: it failed, with Athena's reason.
+        :raises StatementFailed: the query failed; the message has Athena's reason.
         """
         query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": self._output})
         state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(query_id, sleep_time=POLL_S)
@@ -52,16 +52,16 @@ def end_of_short(hook: Any, query_id: str) -> str | None:
 
 
 def failed(hook: Any, query_id: str, path: str = "") -> Exception:
-    """Make the error for a query that did not succeed: one to try again only where Athena says that it may help.
+    """Make the error for a query that failed. The task is retried only if Athena says that a retry may help.
 
     :param path: the SQL file, for the message.
     """
     status = hook.get_query_info(query_id)["QueryExecution"]["Status"]
     reason = status.get("StateChangeReason", "Athena gives no reason.")
-    what = f"The query {query_id}{f' of {path}' if path else ''} ended as {status['State']}: {reason}"
+    what = f"The Athena query {query_id}{f' of {path}' if path else ''} ended with state {status['State']}: {reason}"
     if status.get("AthenaError", {}).get("Retryable"):
         return AirflowException(what)
-    return StatementFailed(what, advice="Mend the SQL file, or the table that it names; then clear this task.")
+    return StatementFailed(what, advice="Fix the SQL file or the table that it uses, then clear this task.")
 
 
 def rows(hook: Any, query_id: str) -> Iterator[Row]:

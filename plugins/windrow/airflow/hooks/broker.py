@@ -1,6 +1,6 @@
-"""An Airflow connection of type ``redis``, turned into the broker of a run.
+"""Open the broker of a run from an Airflow connection of type ``redis``.
 
-Host, port, login and password are as usual; the extra may have ``db`` (0) and ``ssl`` (false).
+The connection has host, port, login and password; its extra may have ``db`` (0) and ``ssl`` (false).
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ _TIMEOUT_S = 5.0
 
 @contextmanager
 def broker(conn_id: str, run: Run) -> Iterator[Broker]:
-    """Open the broker of a run. Whether the server is there shows when it is first used.
+    """Open the broker of a run. It connects to the server at first use.
 
-    :raises ConnectionUnusable: there is no such connection, or it lacks a field.
+    :raises ConnectionUnusable: the connection does not exist, or a field is missing or invalid.
     """
     try:
         connection = BaseHook.get_connection(conn_id)
@@ -32,8 +32,8 @@ def broker(conn_id: str, run: Run) -> Iterator[Broker]:
     extra = connection.extra_dejson
     if not connection.host or not str(extra.get("db", 0)).isdecimal():
         raise ConnectionUnusable(
-            f"The Airflow connection '{conn_id}' lacks a host, or has a db in its extra that is no number.",
-            advice="Mend it under Admin > Connections; .env.example shows it.",
+            f"The Airflow connection '{conn_id}' has no host, or 'db' in its extra is not a number.",
+            advice="Fix it under Admin > Connections; .env.example has an example.",
         )
     know(connection.password)
     client = redis.Redis(

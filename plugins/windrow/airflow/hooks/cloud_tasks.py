@@ -1,4 +1,4 @@
-"""A Google Cloud Tasks queue and the HTTP endpoint that its tasks call, from two Airflow connections."""
+"""A Google Cloud Tasks queue, and the HTTP endpoint that its tasks call. Each has an Airflow connection."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +19,17 @@ from windrow.model.errors import ConnectionUnusable
 from windrow.model.queue_task import Call
 
 _THREADS = 16
-"""Tasks that are created at once: the API has no call for many, and one takes some milliseconds."""
+"""Tasks that are created concurrently: the API has no batch call, and one call takes some milliseconds."""
 _GENERATIONS = 9
-"""Names that a call may use up: a queue refuses a name for hours after it was done with it."""
+"""Task names that one call may use: a queue refuses a name for hours after its task has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How a queue presses its endpoint, and how long it tries. All of it is set anew at every run."""
+    """Rate limits and retries of a queue. Every run sets all of them again."""
 
     dispatches_per_s: float = 500.0
-    """500 is the most that Cloud Tasks does."""
+    """500 is the maximum of Cloud Tasks."""
     concurrent: int = 50
     attempts: int = 8
     min_backoff_s: float = 0.5
@@ -37,17 +37,17 @@ class Rates:
 
 
 class Enqueued(StrEnum):
-    """What became of a call that was to be enqueued."""
+    """Result of enqueueing a call."""
 
     NEW = "new"
     WAITING = "waiting"
-    """The queue has its task already."""
+    """The queue already has a task for it."""
 
 
 class TaskQueue:
     """A queue of HTTP calls.
 
-    :param gcp_conn_id: the Airflow connection of Google Cloud; it has to name a project.
+    :param gcp_conn_id: the Airflow connection of Google Cloud; it must have a project.
     :param location: like ``us-central1``.
     :param queue: the queue's id.
     """
@@ -62,7 +62,7 @@ class TaskQueue:
         self.path = f"{self._parent}/queues/{queue}"
 
     def prepare(self, rates: Rates) -> None:
-        """Make the queue, or bring its rates up to date. A queue that was paused by hand stays paused."""
+        """Create the queue, or update its rates. A queue that was paused by hand stays paused."""
         queue = Queue(
             name=self.path,
             rate_limits={
@@ -81,9 +81,9 @@ class TaskQueue:
             self._client.update_queue(queue=queue)
 
     def enqueue(self, calls: Sequence[Call], endpoint: "Endpoint", *, spread_s: float = 0.0) -> list[Enqueued]:
-        """Make sure that the queue has a task for each call, and say which are new.
+        """Create a task for each call, unless the queue has one; return which are new.
 
-        :param spread_s: first attempts are spread evenly over so many seconds from now; 0 for as soon as may be.
+        :param spread_s: spread the first attempts evenly over this many seconds; 0 for as soon as possible.
         """
         now = datetime.now(UTC)
         at = [
@@ -97,7 +97,7 @@ class TaskQueue:
         return str(Queue.State(self._client.get_queue(name=self.path).state).name)
 
     def is_empty(self) -> bool:
-        """Say whether the queue has no task, neither waiting nor under way."""
+        """Return whether the queue has no task, neither waiting nor running."""
         request = ListTasksRequest(parent=self.path, page_size=1)
         return not self._client.list_tasks(request=request).tasks
 
@@ -113,8 +113,9 @@ class TaskQueue:
             else:
                 return Enqueued.NEW
         raise ConnectionUnusable(
-            f"The queue {self.path} has refused {_GENERATIONS} names for {call.query.key!r} in the last hours.",
-            advice="Look at what the function answers (its log), mend it, and trigger a new run.",
+            f"The queue {self.path} refused {_GENERATIONS} task names for the query {call.query.key!r} because it used "
+            "them in the last hours.",
+            advice="Check the log of the function for errors, fix them, then trigger a new run.",
         )
 
     def _has(self, name: str) -> bool:
@@ -127,7 +128,7 @@ class TaskQueue:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where tasks go, and as whom: a Cloud Function that checks its caller."""
+    """Target of the tasks: the URL of a Cloud Function, and the service account that calls it."""
 
     url: str
     service_account: str
@@ -137,7 +138,7 @@ class Endpoint:
     def of(cls, conn_id: str) -> "Endpoint":
         """Read the Airflow connection of the function: type HTTP, extra ``service_account`` and ``audience``.
 
-        :raises ConnectionUnusable: it is not there, or lacks a field.
+        :raises ConnectionUnusable: the connection does not exist, or a field is missing.
         """
         try:
             connection = BaseHook.get_connection(conn_id)
@@ -147,14 +148,14 @@ class Endpoint:
         account, audience = extra.get("service_account"), extra.get("audience")
         if not (connection.host and account and audience):
             raise ConnectionUnusable(
-                f"The Airflow connection '{conn_id}' lacks a host, or service_account or audience in its extra.",
-                advice="Fill them in; .env.example shows it.",
+                f"The Airflow connection '{conn_id}' must have a host, and service_account and audience in its extra.",
+                advice="Set the missing fields; .env.example has an example.",
             )
         url = connection.host if "://" in connection.host else f"{connection.schema or 'https'}://{connection.host}"
         return cls(f"{url}:{connection.port}" if connection.port else url, account, audience)
 
     def task(self, name: str, call: Call, at: datetime | None) -> Task:
-        """Make the task of a call, to be made at a moment, or as soon as may be."""
+        """Make the task of a call, scheduled at a time, or as soon as possible."""
         return Task(
             name=name,
             schedule_time=at,

@@ -1,4 +1,4 @@
-"""Items of DynamoDB: read and written in batches, whole, and never in the place of a newer one."""
+"""Items of DynamoDB: read and written in batches. A write never replaces a newer item."""
 
 import logging
 import time
@@ -18,14 +18,14 @@ Item = Mapping[str, Any]
 """Plain values by attribute; numbers are int or Decimal."""
 
 BATCH = 25
-"""Items in a call of BatchWriteItem, at most; BatchGetItem would take 100."""
+"""Maximum number of items in a call of BatchWriteItem; BatchGetItem accepts 100."""
 
 
 class Items:
     """A table of DynamoDB.
 
-    :param key: its partition key; it has no sort key.
-    :param version: the attribute that tells which of two items is newer: an instant as ISO 8601 text in UTC.
+    :param key: its partition key; the table must not have a sort key.
+    :param version: the attribute that shows which of two items is newer: an ISO 8601 timestamp in UTC.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Items:
         self._backoff = backoff or Backoff()
 
     def beside(self, table: str, *, key: str, version: str = "fetched_at") -> "Items":
-        """Return another table, reached by the same client: a new one takes up to a quarter of a second of CPU."""
+        """Return another table that uses the same client: a new client costs up to 0.25 s of CPU."""
         other = copy(self)
         other._table, other._key, other._version = table, key, version
         return other
@@ -49,18 +49,19 @@ class Items:
             yield from page["Items"]
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return one item, or None."""
+        """Return one item, or None if it does not exist."""
         answer: dict[str, Any] = self._client.get_item(TableName=self._table, Key={self._key: key}, ConsistentRead=True)
         return answer.get("Item")
 
     def put(self, items: Iterable[Item]) -> int:
-        """Write items, in place of those of their keys unless these are newer; return how many were written.
+        """Write items. Each replaces the item of its key unless that is newer. Return how many were written.
 
-        Batches know no conditions, so it looks first: a newer item that another task writes in the milliseconds
-        between is replaced, until the next run. What DynamoDB hands back unprocessed is sent again, after a pause that
-        grows.
+        Batches do not support conditions, so newer items are looked up first: if another task writes a newer item
+        in the milliseconds between, it is replaced until the next run. Items that DynamoDB returns as unprocessed are
+        sent again, with exponential backoff.
 
-        :raises Unwritten: some were handed back every time. Batches before theirs are written, those after are not.
+        :raises Unwritten: DynamoDB returned items as unprocessed in every attempt. Earlier batches are written, later
+            ones are not.
         """
         written = 0
         rest = iter(items)
@@ -72,7 +73,7 @@ class Items:
         return written
 
     def _newer(self, items: Sequence[Item]) -> set[str]:
-        """Return the keys of those whose item in the table is newer."""
+        """Return the keys whose item in the table is newer."""
         given = {item[self._key]: item[self._version] for item in items}
         request: dict[str, Any] = {self._table: {"Keys": [{self._key: key} for key in given], "ConsistentRead": True}}
         found = [
@@ -89,19 +90,19 @@ class Items:
                 pass
 
     def _again(self, call: str, request: dict[str, Any], send: Any, handed_back: str) -> Iterator[dict[str, Any]]:
-        """Make a call, and make it again with what is handed back."""
+        """Make a call, and repeat it with the unprocessed items."""
         for attempt in range(1, self._backoff.attempts + 1):
             answer = send(RequestItems=request)
             yield answer
             request = answer.get(handed_back) or {}
             if not request:
                 return
-            log.info("%s handed back %s of a batch; they are sent again", call, _size(request))
+            log.info("%s returned %s unprocessed items; sending them again", call, _size(request))
             time.sleep(self._backoff.pause_s(attempt))
         raise Unwritten(
-            f"DynamoDB handed back {_size(request)} items of the table {self._table!r} in each of "
+            f"DynamoDB did not process {_size(request)} items of the table {self._table!r} in "
             f"{self._backoff.attempts} attempts of {call}.",
-            advice="The next try goes over all items again. If it stays, raise the capacity of the table.",
+            advice="The next try writes all items again. If this happens again, increase the capacity of the table.",
         )
 
 

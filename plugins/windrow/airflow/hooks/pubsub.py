@@ -1,4 +1,4 @@
-"""A Pub/Sub subscription, through an Airflow connection of type ``google_cloud_platform``."""
+"""A Pub/Sub subscription, with an Airflow connection of type ``google_cloud_platform``."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from windrow.landing.batch import Received
 from windrow.model.errors import ConnectionUnusable
 
 LEASE_S = 600
-"""Seconds that a message is ours; Pub/Sub allows no more."""
+"""Ack deadline of a message in seconds; Pub/Sub allows no more."""
 _PATIENCE = Retry(timeout=60.0)
-"""How long a call is tried again while the service is not there."""
+"""How long to retry a call while the service is unavailable."""
 
 
 class Subscription:
@@ -33,9 +33,9 @@ class Subscription:
         self.path = f"projects/{hook.project_id}/subscriptions/{name}"
 
     def pull(self, most: int, wait_s: float) -> list[Received]:
-        """Return up to so many messages, ours for ten minutes; wait so long for the first.
+        """Return up to ``most`` messages, leased for ten minutes; wait up to ``wait_s`` seconds for the first.
 
-        :raises ConnectionUnusable: there is no such subscription.
+        :raises ConnectionUnusable: the subscription does not exist.
         """
         received = self._pull(most, wait_s)
         if received:
@@ -49,24 +49,24 @@ class Subscription:
             return []
         except NotFound:
             raise ConnectionUnusable(
-                f"There is no subscription {self.path}.",
-                advice="The publisher makes it when it starts with X_SUBSCRIPTION set (docs/clouds.md).",
+                f"The Pub/Sub subscription {self.path} does not exist.",
+                advice="Start the publisher with X_SUBSCRIPTION set: it creates the subscription (docs/clouds.md).",
             ) from None
         return [Received(one.ack_id, one.message.message_id, one.message.data) for one in answer.received_messages]
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """Let these messages never come again."""
+        """Acknowledge messages, so that they are not delivered again."""
         self._client.acknowledge(subscription=self.path, ack_ids=list(ack_ids), retry=_PATIENCE)
 
     def is_waiting(self, wait_s: float) -> bool:
-        """Say whether there is a message, at latest after so many seconds. It is given back at once."""
+        """Return whether there is a message; wait up to ``wait_s`` seconds. The message is released at once."""
         received = self._pull(1, wait_s)
         if received:
             self._lease(received, 0)
         return bool(received)
 
     def _lease(self, received: Sequence[Received], seconds: int) -> None:
-        """Keep messages for so long, whatever the subscription says of it; 0 gives them back."""
+        """Set the ack deadline of messages; 0 releases them."""
         ack_ids = [message.ack_id for message in received]
         self._client.modify_ack_deadline(
             subscription=self.path, ack_ids=ack_ids, ack_deadline_seconds=seconds, retry=_PATIENCE

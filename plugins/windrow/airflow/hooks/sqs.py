@@ -1,4 +1,4 @@
-"""Messages of SQS: taken off the queue once they are recorded elsewhere, or put aside when nobody can read them."""
+"""Messages of SQS: deleted when they are stored elsewhere, or moved to the dead-letter queue if unreadable."""
 
 import contextlib
 import json
@@ -10,11 +10,11 @@ from airflow.providers.amazon.aws.hooks.sqs import SqsHook
 from windrow.model.errors import ConnectionUnusable
 
 Message = Mapping[str, Any]
-"""As SQS hands it out: ``Body``, ``MessageId``, ``ReceiptHandle``, perhaps ``Attributes``."""
+"""As SQS returns it: ``Body``, ``MessageId``, ``ReceiptHandle``, and optionally ``Attributes``."""
 
 
 class Queue:
-    """A queue with a dead-letter queue behind it.
+    """A queue with a dead-letter queue.
 
     :param name: the queue's name.
     """
@@ -25,14 +25,14 @@ class Queue:
         self._url = self._client.get_queue_url(QueueName=name)["QueueUrl"]
 
     def delete(self, message: Message) -> None:
-        """Take a message off the queue; one that is gone already, as after a retry, is fine."""
+        """Delete a message from the queue; it may already be deleted, for example after a retry."""
         with contextlib.suppress(self._client.exceptions.ReceiptHandleIsInvalid):
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
 
     def put_aside(self, message: Message, why: str) -> None:
-        """Move a message to the dead-letter queue, with the reason. It is there before it is gone here.
+        """Move a message to the dead-letter queue, with the reason. It is sent there before it is deleted here.
 
-        Killed between the two, the next try moves it once more: it is there twice, and never nowhere.
+        If the task is killed in between, the next try sends it again: it may be there twice, but is never lost.
 
         :raises ConnectionUnusable: the queue has no dead-letter queue.
         """
@@ -45,8 +45,8 @@ class Queue:
         policy = attributes.get("Attributes", {}).get("RedrivePolicy")
         if not policy:
             raise ConnectionUnusable(
-                f"The queue {self._name!r} has no dead-letter queue for messages that nobody can read.",
-                advice="Give it a redrive policy (docs/clouds.md).",
+                f"The SQS queue {self._name!r} has no dead-letter queue for unreadable messages.",
+                advice="Set a redrive policy on the queue (docs/clouds.md).",
             )
         name = json.loads(policy)["deadLetterTargetArn"].rpartition(":")[2]
         return str(self._client.get_queue_url(QueueName=name)["QueueUrl"])

@@ -1,4 +1,4 @@
-"""An Airflow connection of type ``mongo``, turned into the staging of harvests."""
+"""Open the staging of harvests from an Airflow connection of type ``mongo``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +13,17 @@ from windrow.model.redact import know
 from windrow.store.staging import SOCKET_MS, Staging
 
 DATABASE = "windrow"
-"""Used where the connection names none."""
+"""Default database, if the connection has none."""
 _SELECTION_MS = 10_000
-"""How long the driver looks for a server, unless the connection's extra says otherwise."""
+"""How long the driver looks for a server, unless the extra of the connection sets it."""
 
 
 @contextmanager
 def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
-    """Open the staging, check that the server is there, and close it at the end.
+    """Open the staging, check that the server answers, and close it at the end.
 
-    :raises ConnectionUnusable: there is no such connection, or it cannot be used.
-    :raises StagingUnavailable: there is no such server, or it refuses.
+    :raises ConnectionUnusable: the connection does not exist, or is invalid.
+    :raises StagingUnavailable: the server cannot be reached, or refuses an operation.
     """
     try:
         hook = MongoHook(mongo_conn_id=conn_id)
@@ -31,7 +31,7 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
         raise no_connection(conn_id, "MongoDB") from None
     except AirflowConfigException as error:
         raise ConnectionUnusable(
-            f"The Airflow connection '{conn_id}' cannot be used: {error}.", advice="Mend it under Admin > Connections."
+            f"The Airflow connection '{conn_id}' is invalid: {error}.", advice="Fix it under Admin > Connections."
         ) from error
     hook.extras.setdefault("serverSelectionTimeoutMS", _SELECTION_MS)
     hook.extras.setdefault("socketTimeoutMS", SOCKET_MS)

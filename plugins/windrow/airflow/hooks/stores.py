@@ -1,4 +1,4 @@
-"""Object stores of the clouds, in the few words that landing speaks."""
+"""Object stores of Google Cloud and AWS, with the operations that landing needs."""
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
@@ -19,9 +19,9 @@ class GcsStore:
         self._bucket = bucket
 
     def put(self, name: str, data: bytes) -> None:
-        """Write an object whole, replacing what is there.
+        """Write an object. It replaces an object of the same name.
 
-        :raises ConnectionUnusable: there is no such bucket.
+        :raises ConnectionUnusable: the bucket does not exist.
         """
         try:
             self._hook.upload(self._bucket, name, data=data)
@@ -29,16 +29,16 @@ class GcsStore:
             raise self._no_bucket() from None
 
     def get(self, name: str) -> bytes | None:
-        """Return an object's content, or None when there is none."""
+        """Return the content of an object, or None if it does not exist."""
         try:
             return self._hook.download_as_byte_array(self._bucket, name)
         except NotFound:
             return None
 
     def names(self, prefix: str) -> list[str]:
-        """List the objects whose name begins so.
+        """List the objects whose name starts with ``prefix``.
 
-        :raises ConnectionUnusable: there is no such bucket.
+        :raises ConnectionUnusable: the bucket does not exist.
         """
         try:
             return list(self._hook.list(self._bucket, prefix=prefix) or ())
@@ -46,7 +46,7 @@ class GcsStore:
             raise self._no_bucket() from None
 
     def delete(self, name: str) -> None:
-        """Delete an object; one that is gone already is fine."""
+        """Delete an object; it may already be deleted."""
         self._hook.delete(self._bucket, name, ignore_error=True)
 
     def _no_bucket(self) -> ConnectionUnusable:
@@ -61,9 +61,9 @@ class S3Store:
         self._bucket = bucket
 
     def put(self, name: str, data: bytes) -> None:
-        """Write an object whole, replacing what is there.
+        """Write an object. It replaces an object of the same name.
 
-        :raises ConnectionUnusable: there is no such bucket.
+        :raises ConnectionUnusable: the bucket does not exist.
         """
         try:
             self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
@@ -71,7 +71,7 @@ class S3Store:
             raise self._told(error) from error
 
     def get(self, name: str) -> bytes | None:
-        """Return an object's content, or None when there is none."""
+        """Return the content of an object, or None if it does not exist."""
         try:
             return bytes(self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read())
         except ClientError as error:
@@ -80,9 +80,9 @@ class S3Store:
             raise self._told(error) from error
 
     def names(self, prefix: str) -> list[str]:
-        """List the objects whose name begins so.
+        """List the objects whose name starts with ``prefix``.
 
-        :raises ConnectionUnusable: there is no such bucket.
+        :raises ConnectionUnusable: the bucket does not exist.
         """
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         try:
@@ -91,7 +91,7 @@ class S3Store:
             raise self._told(error) from error
 
     def delete(self, name: str) -> None:
-        """Delete an object; one that is gone already is fine."""
+        """Delete an object; it may already be deleted."""
         try:
             self._client.delete_object(Bucket=self._bucket, Key=name)
         except ClientError as error:
@@ -107,22 +107,20 @@ def _code(error: ClientError) -> str:
 
 def _no_bucket(bucket: str) -> ConnectionUnusable:
     return ConnectionUnusable(
-        f"There is no bucket {bucket!r}.",
-        advice="Create it, or name another in the Airflow variable that the DAG lands to (docs/clouds.md).",
+        f"The bucket {bucket!r} does not exist.",
+        advice="Create it, or set another bucket in the Airflow variable of this DAG (docs/clouds.md).",
     )
 
 
 def open_store(to: str, gcp_conn_id: str, aws_conn_id: str = "aws_default") -> ObjectStore:
-    """Open the object store that an address like ``gs://bucket`` or ``s3://bucket`` names.
+    """Open the object store of a URL like ``gs://bucket`` or ``s3://bucket``.
 
-    :raises BadParameter: the address names none.
-    :raises ConnectionUnusable: there is no such Airflow connection.
+    :raises BadParameter: the URL is invalid.
+    :raises ConnectionUnusable: the Airflow connection does not exist.
     """
     scheme, _, bucket = to.partition("://")
     if scheme not in {"gs", "s3"} or not bucket or "/" in bucket:
-        raise BadParameter(
-            f"{to!r} is no address of a bucket.", advice="It should look like gs://bucket or s3://bucket."
-        )
+        raise BadParameter(f"{to!r} is not the URL of a bucket.", advice="Use a URL like gs://bucket or s3://bucket.")
     if scheme == "s3":
         return S3Store(bucket, aws_conn_id)
     try:

@@ -1,4 +1,4 @@
-"""acknowledge: let the messages of a batch go, once the warehouse is proven to hold them."""
+"""acknowledge: acknowledge the messages of a batch, after a check that the warehouse has all of them."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ from windrow.store.staging import Figures
 
 
 class AcknowledgeOperator(HarvestStep):
-    """Counts the batch in the bucket and in the warehouse, and acknowledges it if it is one number.
+    """Counts the batch in the bucket and in the warehouse, and acknowledges it if the counts agree.
 
-    :param subscription: where the batch was pulled from, ``to`` and ``prefix`` where it was landed.
-    :param sql: a query for BigQuery that gives one row of integers: ``loaded``, ``distinct``, ``merged``, ``total``.
-    :returns: the receipt's figures; they are on the events of its outlets, too.
+    :param subscription: the batch was pulled from it; ``to`` and ``prefix``: the batch was landed there.
+    :param sql: a BigQuery query that returns one row of integers: ``loaded``, ``distinct``, ``merged``, ``total``.
+    :returns: the figures of the receipt; they are also on the events of the outlets.
     """
 
     advice = (
-        "The final table is merged. Messages that are not acknowledged come again and are merged by their "
-        "key. Clear this task."
+        "The final table is merged. Messages that are not acknowledged are delivered again and merged by key. "
+        "Clear this task."
     )
     template_fields = (*HarvestStep.template_fields, "subscription", "to", "prefix", "sql", "gcp_conn_id")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow declares it so
@@ -50,9 +50,9 @@ class AcknowledgeOperator(HarvestStep):
         self.gcp_conn_id = gcp_conn_id
 
     def execute(self, context: Context) -> Figures:
-        """Count, prove, acknowledge.
+        """Count, compare, acknowledge.
 
-        :raises CountsDisagree: the warehouse does not hold what was landed; nothing is acknowledged.
+        :raises CountsDisagree: the warehouse does not have what was landed; nothing is acknowledged.
         """
         run = self.run_of(context)
         store = open_store(self.to, self.gcp_conn_id)
@@ -77,10 +77,10 @@ class AcknowledgeOperator(HarvestStep):
             context["outlet_events"][outlet].extra = figures
         if not figures["agrees"]:
             raise CountsDisagree(
-                f"The batch of {run.dataset}, run {run.run_id!r}, does not add up: {manifest.records:,} records are "
-                f"landed and {counted['loaded']:,} loaded; {counted['distinct']:,} of them are distinct and "
+                f"The counts of the batch of {run.dataset}, run {run.run_id!r}, do not agree: {manifest.records:,} "
+                f"records landed, {counted['loaded']:,} loaded; {counted['distinct']:,} distinct, "
                 f"{counted['merged']:,} merged.",
-                advice="Clear 'load' with all tasks downstream. Nothing is acknowledged, so nothing is lost: the "
-                "messages come again to a later run.",
+                advice="Clear 'load' with all tasks downstream. No data is lost: no message was acknowledged, so a "
+                "later run receives them again.",
             )
         return figures

@@ -1,6 +1,6 @@
-"""A word to people when a task has failed for good: to a webhook, and by e-mail, where there is a connection for it.
+"""Alerts after the final failure of a task: to a webhook and by e-mail, if the Airflow connection for it exists.
 
-Trouble with either is logged and no more: the task has failed already, and what it failed of must stay the last word.
+A problem with an alert is only logged, so that the error of the task stays the error that people see.
 """
 
 import html
@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from windrow.airflow.operators.failure import story
 
 WEBHOOK = "windrow_alerts"
-"""An Airflow connection of type HTTP to the webhook; its host may be the whole address."""
+"""An Airflow connection of type HTTP for the webhook; its host may be the complete URL."""
 EMAIL = "windrow_email"
 """An Airflow connection of type SMTP, with ``from_email`` and ``to`` (an address, or a list) in its extra."""
 
@@ -22,7 +22,7 @@ TIMEOUT_S = 10
 
 
 class WebhookAlert(HttpNotifier):
-    """Posts ``{"text": "..."}``, as chat services take it, to the webhook of a connection, if there is one.
+    """Posts ``{"text": "..."}``, the format of chat services, to the webhook of a connection, if it exists.
 
     :param conn_id: the Airflow connection.
     """
@@ -42,7 +42,7 @@ class WebhookAlert(HttpNotifier):
 
 
 class EmailAlert(SmtpNotifier):
-    """Sends an e-mail by the server of a connection to the addresses in its extra, if there is one.
+    """Sends an e-mail with the server of a connection to the addresses in its extra, if it exists.
 
     :param conn_id: the Airflow connection.
     """
@@ -57,7 +57,9 @@ class EmailAlert(SmtpNotifier):
             return
         self.to = connection.extra_dejson.get("to") or ""
         if not self.to:
-            self.log.warning("The connection '%s' has no 'to' in its extra: no e-mail is sent", self.smtp_conn_id)
+            self.log.warning(
+                "No alert e-mail was sent: the Airflow connection '%s' has no 'to' in its extra", self.smtp_conn_id
+            )
             return
         task = context["task_instance"]
         self.subject = f"Airflow: {task.dag_id}.{task.task_id} failed"
@@ -68,8 +70,8 @@ class EmailAlert(SmtpNotifier):
             self.log.warning(_NOT_TAKEN, self.smtp_conn_id, type(error).__name__)
 
 
-_NOT_TAKEN = "The alert to the connection '%s' was not taken: %s"
-"""With the error's kind alone: its text may hold an address, and in that many webhooks have their secret."""
+_NOT_TAKEN = "Sending the alert with the Airflow connection '%s' failed: %s"
+"""Only the type of the error is logged: its text may have the URL, and the URL of many webhooks is a secret."""
 
 
 def _connection(conn_id: str) -> Connection | None:

@@ -1,4 +1,4 @@
-"""SQL files as queries of Athena. A task waits a few seconds for its query, then defers."""
+"""Run SQL files as Athena queries. A task waits a few seconds for its query, then defers."""
 
 import re
 from typing import Any
@@ -14,10 +14,10 @@ from windrow.model.errors import CheckFailed
 from windrow.store.staging import Figures
 
 RESULTS = "s3://{{ var.value.windrow_s3_bucket }}/athena-results/"
-"""Where Athena writes results. A lifecycle rule of the bucket may delete what is older than some days."""
+"""Where Athena writes results. A lifecycle rule of the bucket may delete old ones."""
 _QUERY_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 POLL_S = 2
-"""Seconds between two looks at a query, by the triggerer."""
+"""Seconds between two status checks of a query by the triggerer."""
 CRAWLER_ROLE = "{{ var.value.get('windrow_glue_role', 'AWSGlueServiceRole-windrow') }}"
 
 
@@ -25,12 +25,12 @@ class AthenaFileOperator(AthenaOperator):
     """Runs an SQL file, a template below ``include/sql``, as one query of Athena.
 
     The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent. No client
-    request token is given: a cleared task has to run its query again, and files are written so that this is right.
+    request token is sent: a cleared task must run its query again, and the SQL files are safe to run again.
 
     :param path: like ``athena/shop/orders/build.sql``.
     """
 
-    advice = "The landed files stay. Clear this task with all tasks downstream once Athena takes the statement."
+    advice = "The landed files are kept. Fix the cause, then clear this task with all tasks downstream."
 
     def __init__(self, *, path: str, sleep_time: int = POLL_S, **kwargs: Any) -> None:
         super().__init__(
@@ -43,10 +43,10 @@ class AthenaFileOperator(AthenaOperator):
         self.path = path
 
     def execute(self, context: Context) -> str | None:
-        """Start the query, and wait for it: in place for a short one, as to defer starts a process more.
+        """Start the query and wait for it. Defer only if it is not short, because each deferral starts a process.
 
-        :raises StatementFailed: it did not succeed, with Athena's reason.
-        :raises TaskDeferred: it takes longer than some seconds.
+        :raises StatementFailed: the query failed; the message has Athena's reason.
+        :raises TaskDeferred: the query takes longer than some seconds.
         """
         try:
             return super().execute(context)
@@ -60,9 +60,9 @@ class AthenaFileOperator(AthenaOperator):
         return self.execute_complete(context, {"status": "success", "value": query_id})
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
-        """Go on when the query has ended.
+        """Continue after the query has ended.
 
-        :raises StatementFailed: it did not succeed, with Athena's reason.
+        :raises StatementFailed: the query failed; the message has Athena's reason.
         """
         message = str((event or {}).get("message", ""))
         named = _QUERY_ID.search(message)
@@ -74,45 +74,45 @@ class AthenaFileOperator(AthenaOperator):
 def sql(
     path: str, task_id: str = "", *, kind: type[AthenaFileOperator] = AthenaFileOperator, **options: Any
 ) -> AthenaFileOperator:
-    """Make the task that runs a file below ``include/sql/athena``, named after the file unless it has a name."""
+    """Make the task that runs a file below ``include/sql/athena``. Its default id is the name of the file."""
     return kind(task_id=task_id or path.rpartition("/")[2], path=f"athena/{path}.sql", **options)
 
 
 class AthenaCheckOperator(AthenaFileOperator):
-    """Runs a query whose one row has to hold nothing but true."""
+    """Runs a query that returns one row, in which every column must be true."""
 
     advice = (
-        "The check changes nothing. Look at the table that it names, then clear this group with all tasks downstream."
+        "The check does not change data. Check the table in its SQL, then clear this group with all tasks downstream."
     )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
-        """Look at the row.
+        """Check the row.
 
-        :raises CheckFailed: a column is not true; the message names each.
+        :raises CheckFailed: columns are not true; the message lists them.
         """
         query_id = super().execute_complete(context, event)
         (row,) = rows(self.hook, query_id)
         untrue = sorted(name for name, value in row.items() if value != "true")
         if untrue:
             raise CheckFailed(
-                f"{self.path} does not hold: {', '.join(untrue)}.",
-                advice="Look at the table that it names. The table that others read was not touched.",
+                f"The check {self.path} failed: {', '.join(untrue)}.",
+                advice="Check the table in this SQL file. The published table was not changed.",
             )
         return query_id
 
 
 class CrawlOperator(GlueCrawlerRunOperator):
-    """Lets a Glue crawler look at folders of Parquet files, and enter what it finds into a database.
+    """Runs a Glue crawler on folders of Parquet files. It adds the tables that it finds to a database.
 
-    It is made, or brought up to date, by the task itself.
+    The task creates or updates the crawler.
 
-    :param database: where it enters tables and partitions; also the crawler's name.
-    :param paths: the folders, one table each.
-    :param role: the name of the IAM role that it reads with.
-    :param wanted: "True" to run it; otherwise the task is skipped.
+    :param database: the Glue database for tables and partitions; also the name of the crawler.
+    :param paths: the folders, one for each table.
+    :param role: the name of the crawler's IAM role.
+    :param wanted: "True" to run the crawler; otherwise the task is skipped.
     """
 
-    advice = "The landed files stay; nothing depends on what a crawler finds. Clear this task."
+    advice = "The landed files are kept, and no task needs the result of the crawler. Clear this task."
     template_fields = (*GlueCrawlerRunOperator.template_fields, "paths", "role", "wanted")
 
     def __init__(
@@ -125,12 +125,12 @@ class CrawlOperator(GlueCrawlerRunOperator):
         self.wanted = wanted
 
     def execute(self, context: Context) -> str:
-        """Make it, start it, and wait by deferring.
+        """Create the crawler, start it, and wait in the triggerer.
 
-        :raises AirflowSkipException: it is not wanted.
+        :raises AirflowSkipException: ``wanted`` is not "True".
         """
         if str(self.wanted) != "True":
-            raise AirflowSkipException("The param 'crawl' is off.")
+            raise AirflowSkipException("Skipped because the param 'crawl' is false.")
         config = {
             "Name": self.crawler_name,
             "Role": self.role,
@@ -144,9 +144,9 @@ class CrawlOperator(GlueCrawlerRunOperator):
 
 
 class ProveInAthenaOperator(ProveOperator):
-    """A receipt whose warehouse is Athena.
+    """Writes and checks the receipt of a run whose warehouse is Athena.
 
-    :param path: a file below ``include/sql`` that gives one row of ``loaded``, ``merged`` and ``total``.
+    :param path: a file below ``include/sql`` that returns one row of ``loaded``, ``merged`` and ``total``.
     :param results: where Athena writes results.
     """
 
@@ -163,5 +163,5 @@ class ProveInAthenaOperator(ProveOperator):
         return {name: int(value or 0) for name, value in row.items()}
 
     def more(self, notes: dict[str, Figures]) -> Figures:  # type: ignore[override]
-        """Return where the run landed, what was written to DynamoDB, and how long that took from a request."""
+        """Return the folder of the landing, and what was noted about writing to DynamoDB."""
         return {"landed": f"{self.to}/{self.prefix}"} | notes.get("publish", {})

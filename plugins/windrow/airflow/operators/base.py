@@ -1,4 +1,4 @@
-"""What the operators of one harvest share."""
+"""The base class of all operators of a harvest."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from windrow.model.plan import Run
 from windrow.model.stream import Stream
 
 WATERMARK = "watermark"
-"""What a watermark is called in the state of its asset."""
+"""Name of the watermark in the state of its asset."""
 _BACKFILL = "backfill"
 _OF_THE_SCHEDULE = {"scheduled", "asset_triggered"}
 
@@ -22,9 +22,9 @@ class HarvestStep(BaseOperator):
     """A step of a harvest of one dataset.
 
     :param dataset: as declared by a source: ``<source>_<noun>``.
-    :param mongo_conn_id: where the harvest's state is.
-    :param reserved_share: share of every limit of the API, from 0 to 1, that only scheduled runs use. Set it in a DAG's
-        ``default_args``: a backfill beside it then leaves them so much.
+    :param mongo_conn_id: the Airflow connection of the MongoDB that stores the state of the harvest.
+    :param reserved_share: share of every limit of the API, from 0 to 1, that only scheduled runs may use. Set it in the
+        ``default_args`` of a DAG, so that a concurrent backfill leaves this share to scheduled runs.
     """
 
     template_fields: Sequence[str] = ("dataset", "mongo_conn_id")
@@ -43,42 +43,42 @@ class HarvestStep(BaseOperator):
         return registry.stream(self.dataset)
 
     def watermark_of(self, context: Context, asset: Asset) -> str:
-        """Return how far the runs before have come; empty if that is unknown, or does not concern this run.
+        """Return the watermark of earlier runs; empty if there is none, or if this run does not use it.
 
-        A backfill is about its own days, whatever came before or after.
+        A backfill only handles its own days and ignores the watermark.
         """
         if not self.follows_watermark(context):
             return ""
         return str(context["asset_state_store"][asset].get(WATERMARK) or "")
 
     def follows_watermark(self, context: Context) -> bool:
-        """Say whether this run begins where the last one ended, and is to move the watermark on."""
+        """Return whether this run starts at the watermark and moves it."""
         is_backfill = context["dag_run"].run_type.value == _BACKFILL
         return not is_backfill and self.stream.follows_watermark(context["params"])
 
     def reserved(self, context: Context) -> float:
-        """Return the share of every limit that this run leaves to others.
+        """Return the share of every limit that this run leaves to other runs.
 
-        :raises BadParameter: the share is not one.
+        :raises BadParameter: the share is invalid.
         """
         if self.reserved_share == 0:
             return 0.0
         if not 0 <= self.reserved_share < 1:
             raise BadParameter(
-                f"reserved_share of the task '{self.task_id}' is {self.reserved_share!r:.40}.",
-                advice="It should be a number from 0 to below 1; 0.3 keeps 30 % of every limit for scheduled runs.",
+                f"The task '{self.task_id}' has an invalid reserved_share: {self.reserved_share!r:.40}.",
+                advice="It must be a number from 0 to below 1; 0.3 keeps 30 % of every limit for scheduled runs.",
             )
         return 0.0 if context["dag_run"].run_type.value in _OF_THE_SCHEDULE else self.reserved_share
 
     def go_on(self, context: Context, event: object = None) -> Any:
-        """Go on after a pause that the API asked for."""
+        """Continue after a pause that the API asked for."""
         return self.execute(context)
 
     def deferral(self, limit: RateLimited) -> TaskDeferred:
-        """Make what to raise to give the slot back, and go on when the API lets it. It uses up no retry."""
+        """Make the deferral that frees the worker slot until the API allows calls again. It does not use a retry."""
         self.log.warning("%s", limit)
         return TaskDeferred(trigger=DateTimeTrigger(moment=limit.retry_at), method_name=self.go_on.__name__)
 
     def run_of(self, context: Context) -> Run:
-        """Identify the harvest: the dataset in this DAG run, however often its tasks are tried."""
+        """Return the identity of the harvest: the dataset and the DAG run; it is the same for all tries."""
         return Run(self.dataset, context["run_id"])

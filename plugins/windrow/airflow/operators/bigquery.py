@@ -1,4 +1,4 @@
-"""SQL files as BigQuery jobs."""
+"""Run SQL files as BigQuery jobs."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from airflow.providers.google.cloud.operators.bigquery import (
 LANDING = "windrow_landing"
 """Dataset of the landing tables."""
 _LANDING_DAYS = 7
-"""A landing table is of one run; a week is enough to look at it, and to clear a task of its run."""
+"""Each run has its own landing table; a week is enough to inspect it, and to clear a task of its run."""
 _LOCATION = "{{ conn.google_cloud_default.extra_dejson.get('location', 'US') }}"
 
 
 def prepare_datasets(dataset: str) -> list[BigQueryCreateEmptyDatasetOperator]:
-    """Make the tasks that make sure of the landing dataset and of a DAG's own, where the connection says."""
+    """Make the tasks that create the landing dataset and the dataset of a DAG, in the location of the connection."""
     expires = {"defaultTableExpirationMs": str(_LANDING_DAYS * 24 * 3600 * 1000)}
     return [
         BigQueryCreateEmptyDatasetOperator(
@@ -33,17 +33,16 @@ class SqlFileOperator(BigQueryInsertJobOperator):
 
     The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent.
 
-    The job is never taken for done because it was done before: Airflow's durable jobs keep the id of a finished
-    job when a task is cleared, and the cleared task would end green without doing anything. Files run here are
-    written so that doing them twice changes nothing.
+    The job runs again when the task is cleared. Airflow's durable jobs keep the id of a finished job, so a cleared
+    task would succeed without running it; therefore they are off. The SQL files are safe to run twice.
 
-    One run at a time: a backfill has several runs at once, and BigQuery breaks off one of two jobs that change the
-    same table.
+    Only one run at a time executes the task: a backfill has several concurrent runs, and BigQuery aborts one of two
+    jobs that change the same table.
 
     :param path: like ``bigquery/shop/orders/merge.sql``.
     """
 
-    advice = "A statement takes effect whole or not at all. Clear this task with all tasks downstream."
+    advice = "The statement is atomic: no partial change was made. Clear this task with all tasks downstream."
 
     def __init__(self, *, path: str, **kwargs: Any) -> None:
         super().__init__(

@@ -1,8 +1,8 @@
-"""A table of Athena that is built beside the old one, put in its place, and thrown away when newer ones have come.
+"""Build an Athena table in a new folder, switch the published table to it, and delete old builds.
 
-Athena deletes no file: a CTAS into a folder that is not empty fails, an INSERT adds to what is there, and DROP TABLE
-leaves the files. So whoever writes empties first, in the same task: a try that was killed may have left files, and a
-retry runs no other task again.
+Athena does not delete files: a CTAS into a folder that is not empty fails, an INSERT adds to the files, and DROP TABLE
+keeps them. So each task that writes first empties its folder: a killed try may have left files, and a retry does not
+run other tasks again.
 """
 
 from typing import Any
@@ -15,18 +15,18 @@ from windrow.airflow.operators.athena import AthenaFileOperator
 from windrow.model.errors import CheckFailed
 
 KEPT = 7
-"""Builds that stay for a while: queries may still read them, and a person may want to look back."""
+"""Number of builds to keep: queries may still read them, and a person may want to compare."""
 
 
 class RewriteOperator(AthenaFileOperator):
-    """Runs a query that writes files, CTAS or INSERT; run again, it leaves the same files.
+    """Runs a query that writes files (CTAS or INSERT). It is safe to run again.
 
-    :param folder: where it writes, like ``s3://bucket/folder/``: emptied first.
-    :param makes: the table that a CTAS makes, like ``database.table``: forgotten first.
+    :param folder: where it writes, like ``s3://bucket/folder/``; emptied first.
+    :param makes: the table that a CTAS creates, like ``database.table``; dropped first.
     """
 
     advice = (
-        "Its folder is emptied before it is written, so no row is there twice. Clear this task with all "
+        "The task empties its folder before it writes, so there are no duplicate rows. Clear this task with all "
         "tasks downstream."
     )
     template_fields = (*AthenaFileOperator.template_fields, "folder", "makes")
@@ -37,7 +37,7 @@ class RewriteOperator(AthenaFileOperator):
         self.makes = makes
 
     def execute(self, context: Context) -> str | None:
-        """Empty, then write."""
+        """Empty the folder, then write."""
         if self.makes:
             _forget(_glue(self.aws_conn_id), *self.makes.split("."))
         empty(self.aws_conn_id, self.folder)
@@ -45,12 +45,12 @@ class RewriteOperator(AthenaFileOperator):
 
 
 class SwapOperator(AthenaFileOperator):
-    """Runs a query that moves a table to a folder, if there is anything in it.
+    """Runs a query that sets the location of a table to a folder, if the folder is not empty.
 
     :param folder: like ``s3://bucket/folder/``.
     """
 
-    advice = "The table that others read was not touched. Clear this group with all tasks downstream."
+    advice = "The published table was not changed. Clear this group with all tasks downstream."
     template_fields = (*AthenaFileOperator.template_fields, "folder")
 
     def __init__(self, *, folder: str, **kwargs: Any) -> None:
@@ -58,27 +58,27 @@ class SwapOperator(AthenaFileOperator):
         self.folder = folder
 
     def execute(self, context: Context) -> str | None:
-        """Look, then move.
+        """Check the folder, then switch the table to it.
 
-        :raises CheckFailed: nothing is there, as of a build that was thrown away.
+        :raises CheckFailed: the folder is empty, for example because the build was deleted.
         """
         if not _files(S3Hook(aws_conn_id=self.aws_conn_id), self.folder):
             raise CheckFailed(
-                f"There is no build in {self.folder}, so the table stays where it is.",
+                f"The folder {self.folder} has no build, so the published table was not changed.",
                 advice="Clear the task 'build' with all tasks downstream.",
             )
         return super().execute(context)
 
 
 class ThrowAwayBuildsOperator(BaseOperator):
-    """Throws away the builds of a table, files and all, but for the newest and the one that it is.
+    """Deletes old builds of a table with their files. It keeps the newest builds and the one in use.
 
     :param table: like ``database.table``; its builds are the tables ``database.table_...``.
-    :param kept: how many of the newest stay.
-    :returns: the names of those that went.
+    :param kept: how many of the newest builds to keep.
+    :returns: the names of the deleted builds.
     """
 
-    advice = "The table is in its place. Clear this task: the next run throws away what is left."
+    advice = "The table is published. Clear this task; otherwise the next run deletes the remaining builds."
     template_fields = ("table", "aws_conn_id")
 
     def __init__(self, *, table: str, kept: int = KEPT, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
@@ -88,24 +88,24 @@ class ThrowAwayBuildsOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> list[str]:
-        """Delete the files of each, then forget it: killed between, the next run finds it again."""
+        """Delete the files of each build, then its table, so that a killed task can be repeated."""
         database, name = self.table.split(".")
         glue = _glue(self.aws_conn_id)
         in_use = _location(glue.get_table(DatabaseName=database, Name=name)["Table"])
         pages = glue.get_paginator("get_tables").paginate(DatabaseName=database)
         builds = [table for page in pages for table in page["TableList"] if table["Name"].startswith(f"{name}_")]
-        # Glue tells whole seconds: of two builds in one second the name decides
+        # Glue has whole seconds only: the name decides between two builds of one second
         builds.sort(key=lambda build: (build["CreateTime"], build["Name"]), reverse=True)
         gone = [build for build in builds[self.kept :] if _location(build) != in_use]
         for build in gone:
             empty(self.aws_conn_id, _location(build))
             _forget(glue, database, build["Name"])
-            self.log.info("Threw away %s.%s at %s.", database, build["Name"], _location(build))
+            self.log.info("Deleted the old build %s.%s at %s.", database, build["Name"], _location(build))
         return [build["Name"] for build in gone]
 
 
 def empty(aws_conn_id: str | None, folder: str) -> None:
-    """Delete all that is in a folder of S3, and nothing beside it."""
+    """Delete all objects in a folder of S3."""
     s3 = S3Hook(aws_conn_id=aws_conn_id)
     if files := _files(s3, folder):
         s3.delete_objects(S3Hook.parse_s3_url(folder)[0], files)
@@ -121,7 +121,7 @@ def _glue(aws_conn_id: str | None) -> Any:  # boto3 makes clients at run time
 
 
 def _forget(glue: Any, database: str, table: str) -> None:
-    """Drop a table, if it is there. Its files stay."""
+    """Drop a table, if it exists. Its files are kept."""
     try:
         glue.delete_table(DatabaseName=database, Name=table.lower())
     except glue.exceptions.EntityNotFoundException:

@@ -1,4 +1,4 @@
-"""A deadline for a run: data that comes late is told while it is late, whatever the reason."""
+"""A deadline for a run: an alert if data is late, for whatever reason."""
 
 import logging
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ log = logging.getLogger(__name__)
 
 
 class FirstQueuedAt(BaseDeadlineReference):
-    """The instant at which a run was queued for the first time; a run that is cleared does not get a later one.
+    """The time at which a run was first queued. It does not change when the run is cleared.
 
-    Airflow's own `DAGRUN_QUEUED_AT` would do, but in 3.3 a run with such a deadline cannot be cleared: the API
-    answers 500 (https://github.com/apache/airflow/issues/70368). `windrow_plugin` registers this one.
+    Airflow has `DAGRUN_QUEUED_AT`, but in 3.3 a run with such a deadline cannot be cleared: the API
+    answers 500 (https://github.com/apache/airflow/issues/70368). `windrow_plugin` registers this class.
     """
 
     required_kwargs = frozenset({"dag_id", "run_id"})
-    """What Airflow has to tell `_evaluate_with`."""
+    """The arguments that Airflow passes to `_evaluate_with`."""
 
     def _evaluate_with(self, *, session: "Session", dag_id: str, run_id: str) -> datetime | None:
-        """Look the instant up in Airflow's database, where only the scheduler and the API server call this."""
+        """Read the time from Airflow's database. Only the scheduler and the API server call this."""
         from airflow.models import DagRun  # noqa: PLC0415 - DAG files import this module, and need no database
         from sqlalchemy import select  # noqa: PLC0415
 
@@ -34,22 +34,22 @@ class FirstQueuedAt(BaseDeadlineReference):
 
 
 def ends_within(interval: timedelta, *, what: str) -> DeadlineAlert:
-    """Make the alert for a run that has not succeeded so long after it was queued.
+    """Make the alert for a run that has not succeeded ``interval`` after it was queued.
 
-    A run that failed and was left so is late as well: Airflow drops a deadline only when the run succeeds in time.
+    A failed run also counts as late: Airflow removes a deadline only when the run succeeds in time.
 
-    :param what: what to look at, for the log line.
+    :param what: what to do, for the log line.
     """
     callback = AsyncCallback(tell, kwargs={"what": what, "after": str(interval)})
     return DeadlineAlert(reference=FirstQueuedAt(), interval=interval, callback=callback)
 
 
 async def tell(what: str, after: str, context: Mapping[str, Any]) -> str:
-    """Log that a run is late, and return the line, which Airflow keeps with the deadline.
+    """Log that a run is late, and return the line; Airflow stores it with the deadline.
 
-    Runs in the triggerer, and is found in its log: so it does not wait behind the tasks that are late.
+    It runs in the triggerer and logs there, so it does not wait for the late tasks.
 
-    :param context: Airflow's, which holds no more than the run as its REST API shows it, and the deadline.
+    :param context: from Airflow; it only has the run, as in the REST API, and the deadline.
     """
     run = context["dag_run"]
     line = f"LATE: run '{run['dag_run_id']}' of {run['dag_id']} is {run['state']}, {after} after it was queued. {what}"

@@ -1,4 +1,4 @@
-"""What every DAG of the project has in common. A DAG may override each of these."""
+"""Defaults for every DAG of the project. A DAG may override each of them."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -21,4 +21,4 @@ TASK_DEFAULTS: dict[str, Any] = {
 """For ``default_args``."""
 
 SQL_FOLDER = str(Path(__file__).parents[4] / "include" / "sql")
-"""For ``template_searchpath``: SQL files are named from here."""
+"""For ``template_searchpath``: paths of SQL files are relative to it."""

@@ -1,4 +1,4 @@
-"""dispatch: choose who makes the calls."""
+"""dispatch: choose whether Airflow or a queue makes the calls."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +8,12 @@ from airflow.sdk import Context
 
 
 class DispatchOperator(BaseBranchOperator):
-    """Follows the branch that the run's param ``dispatch`` names.
+    """Follows the branch of the param ``dispatch``.
 
     :param branches: the first task of each branch, by the value of the param.
     """
 
-    advice = "No call was made. Clear this task with all tasks downstream once the cause is gone."
+    advice = "No call was made. Fix the cause, then clear this task with all tasks downstream."
 
     def __init__(self, *, branches: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""enqueue: hand every query that is not settled to a Cloud Tasks queue."""
+"""enqueue: add every query that is not settled to a Cloud Tasks queue."""
 
 import time
 from typing import Any
@@ -13,19 +13,20 @@ from windrow.store.staging import Figures
 
 
 class EnqueueOperator(HarvestStep):
-    """Makes or updates the queue, and one task for each query of the plan that is not settled.
+    """Creates or updates the queue, and creates one task for each query of the plan that is not settled.
 
-    Tasks have the names of their queries, so a second try adds nothing that the queue already has.
+    The name of a task comes from its query, so a second try does not create duplicates.
 
     :param target_conn_id: the Airflow connection of the function that makes the calls (`Endpoint`).
-    :param queue_id: the queue, ``location`` where it is.
-    :param rates: how the queue presses the function.
-    :param spread_s: first attempts of a chunk are spread evenly over so many seconds; 0 for as soon as may be.
-    :returns: how many tasks are ``new``, and how many the queue had already (``waiting``).
+    :param queue_id: the queue; ``location`` is its region.
+    :param rates: rate limits and retries of the queue.
+    :param spread_s: spread the first attempts of a chunk evenly over this many seconds; 0 for as soon as possible.
+    :returns: how many tasks are new (``enqueued``), and how many the queue already had (``waiting``).
     """
 
     advice = (
-        "A task has the name of its query, so enqueueing twice adds nothing. Clear this task with all tasks downstream."
+        "Enqueueing again does not create duplicates: each query has one task name. Clear this task with all tasks "
+        "downstream."
     )
     template_fields = (*HarvestStep.template_fields, "target_conn_id", "queue_id", "location", "gcp_conn_id")
 
@@ -63,13 +64,13 @@ class EnqueueOperator(HarvestStep):
                 settled = state.settled(run, number)
                 queries = [query for query in state.chunk(run, number).queries if query.key not in settled]
                 for query in queries:
-                    if query.key in quarantined:  # it is asked again, and counts as open until then
+                    if query.key in quarantined:  # it is called again, and counts as open until then
                         state.release(run, query.key)
                 calls = [Call(run, number, query) for query in queries]
                 for enqueued in queue.enqueue(calls, endpoint, spread_s=self.spread_s):
                     count[enqueued] += 1
                 self.log.info(
-                    "%s of %s chunks enqueued: %s new tasks, %s were there.",
+                    "Enqueued %s of %s chunks: %s new tasks, %s already in the queue.",
                     number + 1,
                     plan.chunks,
                     f"{count[Enqueued.NEW]:,}",
@@ -79,6 +80,8 @@ class EnqueueOperator(HarvestStep):
             state.note(run, "enqueue", figures | {"seconds": round(time.monotonic() - began, 3)})
         if queue.state() != "RUNNING":
             self.log.warning(
-                "The queue %s is %s: nothing happens until somebody resumes it.", queue.path, queue.state()
+                "The queue %s is %s and makes no calls. Resume it: gcloud tasks queues resume.",
+                queue.path,
+                queue.state(),
             )
         return figures

@@ -1,4 +1,4 @@
-"""fetch: settle the queries that come through Redis, as one of several workers."""
+"""fetch: make the calls of the queries in Redis, as one of several workers."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -22,19 +22,19 @@ _ENDED_BADLY = {"failed", "upstream_failed", "skipped", "removed"}
 
 
 class FetchOperator(HarvestOperator):
-    """One of ``workers`` tasks that drain the stream of a run, each with the tokens of owners of its own.
+    """One of ``workers`` tasks that read the Redis stream of a run, each with its own owners of tokens.
 
-    It ends when the plan is whole and every message is finished. With nothing to do before that it defers for some
-    seconds: the slot is free, also for the task that discovers. It ends with a warning if Redis is lost, or if the
-    API takes none of its tokens while other workers have theirs. What is left is asked by them, and at last by a
-    `HarvestOperator` downstream, which finds it in MongoDB and has the tokens of all.
+    It ends when the plan is complete and every message is processed. If there is nothing to do before that, it defers
+    for some seconds to free its slot, also for the task that discovers. It ends with a warning if Redis is lost, or if
+    the API refuses all of its tokens while other workers have valid ones. Other workers then make the remaining calls;
+    a `HarvestOperator` downstream makes the rest from MongoDB, with the tokens of all workers.
 
     :param worker: number of this worker, from 0.
-    :param workers: how many there are.
-    :param discover: id of the task that hands out.
-    :param idle_s: how long to look for messages before deferring, and ``pause_s`` for how long.
-    :param claim_after_s: when a message that another worker took and did not finish is taken over.
-    :returns: the figures of this harvest; None for a worker for whom there is no owner of tokens.
+    :param workers: number of workers.
+    :param discover: id of the task that fills the stream.
+    :param idle_s: how long to look for messages before the task defers for ``pause_s``.
+    :param claim_after_s: after this time it takes over a message that another worker has not finished.
+    :returns: the figures of this harvest; None if there is no owner of tokens for this worker.
     """
 
     template_fields = (*HarvestOperator.template_fields, "worker", "workers", "redis_conn_id")
@@ -61,7 +61,7 @@ class FetchOperator(HarvestOperator):
         self.claim_after_s = claim_after_s
 
     def execute(self, context: Context) -> Figures | None:
-        """Drain, or go on with it.
+        """Start or continue to process messages.
 
         :raises WindrowError: see `Harvester.run`.
         """
@@ -69,7 +69,7 @@ class FetchOperator(HarvestOperator):
         hook = ApiHook(self.conn_id)
         owners = hook.pool_size(stream)
         if 0 < owners <= worker:
-            self.log.info("There are fewer owners of tokens than workers, and none is left for this one.")
+            self.log.info("Worker %s ends: the pool has %s owners of tokens for %s workers.", worker, owners, workers)
             return None
         with staging(self.mongo_conn_id, self.dataset) as state, broker(self.redis_conn_id, run) as queue:
             client = hook.client(
@@ -90,12 +90,12 @@ class FetchOperator(HarvestOperator):
             except CredentialsRejected as rejected:
                 if min(owners, workers) < 2:
                     raise
-                self.log.warning("The other workers go on without this one: %s", rejected.what)
+                self.log.warning("This worker ends, the other workers continue: %s", rejected.what)
                 return harvester.figures("ended")
             if feed.finished():
                 return figures
         if self._discovery_failed(context, run):
-            self.log.warning("The task '%s' has failed, so nothing more will come.", self.discover)
+            self.log.warning("The task '%s' failed, so no more queries will be added.", self.discover)
             return figures
         raise TaskDeferred(
             trigger=DateTimeTrigger(moment=datetime.now(UTC) + timedelta(seconds=self.pause_s)),
@@ -103,7 +103,7 @@ class FetchOperator(HarvestOperator):
         )
 
     def _discovery_failed(self, context: Context, run: Run) -> bool:
-        """Ask Airflow whether the other side is gone for good; its retries are not over then."""
+        """Return whether the discovering task has ended without success, retries included."""
         states = context["ti"].get_task_states(
             dag_id=context["dag_run"].dag_id, task_ids=[self.discover], run_ids=[run.run_id]
         )

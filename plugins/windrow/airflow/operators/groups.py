@@ -1,4 +1,4 @@
-"""Tasks that go together in several DAGs."""
+"""Groups of tasks that several DAGs use."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from windrow.airflow.operators.plan import PlanOperator
 
 
 class Harvest(NamedTuple):
-    """The tasks of a harvest, one after the other."""
+    """The tasks of a harvest, in order."""
 
     plan: PlanOperator
     harvest: HarvestOperator
@@ -18,7 +18,7 @@ class Harvest(NamedTuple):
 
 
 def harvest(conn_id: str, landing: dict[str, str], *, given: Any = None, connections: Any = None) -> Harvest:
-    """Make the tasks that plan, harvest and land a dataset, in the present task group.
+    """Make the tasks that plan, harvest and land a dataset, in the current task group.
 
     :param landing: ``dataset``, ``to`` and ``prefix``, as `LandOperator` takes them.
     :param given: see `PlanOperator`.

@@ -1,4 +1,4 @@
-"""harvest: settle every query of the plan."""
+"""harvest: make the calls of the plan."""
 
 import asyncio
 from typing import Any
@@ -16,31 +16,30 @@ from windrow.store.staging import Figures
 
 
 class HarvestOperator(HarvestStep):
-    """Runs the engine over the plan of this run, and asks only for what is not settled.
+    """Runs the engine on the plan of this run. Only queries that are not settled are called.
 
-    When the API asks to stay away for longer than a call should wait, what is there is staged and the task
-    defers: it gives its slot back and goes on at that time by itself, without using up a retry.
+    If the API asks for a pause that is too long to wait in the task, the answers so far are staged and the task
+    defers: it frees its slot and continues at that time by itself, without using a retry.
 
     :param conn_id: the Airflow connection of the API.
-    :param connections: calls in flight at once; None for what the connection says.
+    :param connections: maximum concurrent calls; None for the value of the connection.
     :returns: the figures of this harvest.
     """
 
     advice = (
-        "All answers so far are in MongoDB. Clear this task with all tasks downstream: only what is missing "
-        "is asked again."
+        "All answers so far are in MongoDB. Clear this task with all tasks downstream: it makes only the missing calls."
     )
     template_fields = (*HarvestStep.template_fields, "conn_id", "connections")
 
     def __init__(self, *, conn_id: str, connections: int | str | None = None, **kwargs: Any) -> None:
-        # a backfill of many days has its runs at once: one at a time may press the API
+        # a backfill of many days has concurrent runs: only one at a time may call the API
         super().__init__(**{"max_active_tis_per_dag": 1, **kwargs})
         self.conn_id = conn_id
         self.connections = connections
         self._harvester: Harvester | None = None
 
     def execute(self, context: Context) -> Figures | None:
-        """Harvest, or go on with it.
+        """Start or continue the harvest.
 
         :raises WindrowError: see `Harvester.run`.
         """
@@ -58,17 +57,17 @@ class HarvestOperator(HarvestStep):
 
     @property
     def connections_or_none(self) -> int | None:
-        """The number of calls in flight, after rendering."""
+        """The maximum number of concurrent calls, after rendering."""
         return None if self.connections in {None, "", "None"} else int(str(self.connections))
 
     def on_kill(self) -> None:
-        """Let the calls under way end and be staged, when Airflow asks the task to stop."""
+        """Wait for the running calls and stage their answers, when Airflow stops the task."""
         if self._harvester is not None:
             self._harvester.stop()
 
 
 async def harvest(client: Client, harvester: Harvester) -> Figures:
-    """Run a harvester with its client, to the end."""
+    """Run a harvester to its end, inside the context of its client."""
     async with client:
         await harvester.run()
     return harvester.figures("ended")

@@ -1,4 +1,4 @@
-"""land: turn staged answers into Parquet files in a bucket."""
+"""land: write staged answers as Parquet files to a bucket."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ from windrow.model.errors import NothingToHarvest
 
 
 class LandOperator(HarvestStep):
-    """Reads the quarantine again, lands all answers of the run, and writes the manifest last.
+    """Retries the quarantine, lands all answers of the run, and writes the manifest last.
 
     :param to: the bucket, like ``gs://bucket`` or ``s3://bucket``.
-    :param prefix: the folder in it, without slashes at its ends.
-    :param gcp_conn_id: the Airflow connection of Google Cloud, for a bucket there.
-    :param aws_conn_id: that of AWS, for a bucket there.
-    :returns: XComs of these names: ``objects`` (names of the files to load), ``records``, ``manifest`` (its address).
+    :param prefix: the folder in the bucket, without leading and trailing slashes.
+    :param gcp_conn_id: the Airflow connection of Google Cloud, for a ``gs://`` bucket.
+    :param aws_conn_id: the Airflow connection of AWS, for an ``s3://`` bucket.
+    :returns: XComs with these names: ``objects`` (names of the files to load), ``records``, ``manifest`` (its URL).
     """
 
-    advice = "All answers are in MongoDB. Clear this task with all tasks downstream; no call is made again."
+    advice = "All answers are in MongoDB. Clear this task with all tasks downstream; it makes no calls."
     template_fields = (*HarvestStep.template_fields, "to", "prefix", "gcp_conn_id", "aws_conn_id")
 
     def __init__(
@@ -41,9 +41,9 @@ class LandOperator(HarvestStep):
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> dict[str, object]:
-        """Land.
+        """Land the answers.
 
-        :raises NothingToHarvest: no answer of the run holds a record, so there is nothing to load.
+        :raises NothingToHarvest: no answer of the run has a record, so there is nothing to load.
         """
         store = open_store(self.to, self.gcp_conn_id, self.aws_conn_id)
         with staging(self.mongo_conn_id, self.dataset) as state:
@@ -52,9 +52,9 @@ class LandOperator(HarvestStep):
             if not manifest.records:
                 staged = Staged.count(state, plan)
                 raise NothingToHarvest(
-                    f"Of {plan.planned:,} queries none gave a record: gaps {staged.gaps:,}, in quarantine "
-                    f"{staged.quarantined:,}. {'; '.join(staged.examples)}",
-                    advice="Check what was asked for: the params of this run, the API's list. Nothing was loaded.",
+                    f"None of {plan.planned:,} queries returned a record: {staged.gaps:,} gaps, "
+                    f"{staged.quarantined:,} in quarantine. {'; '.join(staged.examples)}",
+                    advice="Check the params of this run and the list of the API. Nothing was loaded.",
                 )
         return {
             "objects": [part.name for part in manifest.parts],

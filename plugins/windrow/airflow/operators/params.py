@@ -1,17 +1,17 @@
-"""Params that DAGs have in common: fields of the trigger form. Each call makes a new one."""
+"""Params that several DAGs use: fields of the trigger form. Each call makes a new one."""
 
 from airflow.sdk import Param
 
 
 def connections() -> Param:
-    """How many calls are in flight, for `HarvestOperator`."""
+    """Maximum concurrent calls, for `HarvestOperator`."""
     return Param(
         None,
         type=["null", "integer"],
         minimum=1,
         maximum=256,
-        title="Calls in flight",
-        description="Calls under way at once. Empty: what the Airflow connection of the API says.",
+        title="Concurrent calls",
+        description="Maximum number of concurrent calls. Empty: the value of the Airflow connection.",
     )
 
 
@@ -22,33 +22,33 @@ def max_gaps(default: int = 0) -> Param:
         type="integer",
         minimum=0,
         title="Accepted gaps",
-        description="How many queries the API may answer with 'no such thing' before the run counts as failed.",
+        description="How many queries the API may answer with 'not found' before the run fails.",
     )
 
 
 def plan_only() -> Param:
-    """Whether a run ends with its plan, for `CostOperator`."""
+    """Whether a run ends after its plan, for `CostOperator`."""
     return Param(
         False,
         type="boolean",
         title="Plan only",
-        description="Say how many calls, quota units and hours the run would take, and make none of these calls.",
+        description="Only estimate the calls, quota units and hours of the run. The planned calls are not made.",
     )
 
 
 def day(title: str, description: str) -> Param:
-    """A day, or nothing."""
+    """An optional date."""
     return Param(None, type=["null", "string"], format="date", title=title, description=description)
 
 
 def dispatch() -> Param:
-    """Who makes the calls, for `DispatchOperator`."""
+    """Whether Airflow or Cloud Tasks makes the calls, for `DispatchOperator`."""
     return Param(
         "airflow",
         enum=["airflow", "cloud_tasks"],
         type="string",
         title="Dispatch",
-        description="Who makes the calls: a task of Airflow, or a Cloud Tasks queue with a Cloud Function.",
+        description="What makes the calls: an Airflow task, or a Cloud Tasks queue with a Cloud Function.",
     )
 
 
@@ -58,5 +58,5 @@ def crawl() -> Param:
         False,
         type="boolean",
         title="Crawl",
-        description="Let a Glue crawler find tables and partitions of the landing, beside the declared ones.",
+        description="Also run a Glue crawler, which finds tables and partitions in the landed files.",
     )

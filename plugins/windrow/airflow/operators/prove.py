@@ -1,4 +1,4 @@
-"""prove: count again in every system, and fail unless it is one number."""
+"""prove: count records in every system, and fail if the counts do not agree."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +15,17 @@ from windrow.store.staging import Figures
 
 
 class ProveOperator(HarvestStep):
-    """Writes the receipt of a run, also onto the events of its outlets, and fails if it does not add up.
+    """Writes the receipt of a run, also to the events of its outlets, and fails if the counts do not agree.
 
-    :param to: the bucket of the landing, and ``prefix`` the folder in it.
-    :param sql: a query for BigQuery that gives one row: the integers ``loaded``, ``merged``, ``total``, and whatever
-        else the receipt should tell; texts are logged, each on a line of its own.
-    :param watermark: the asset whose state tells the next run where to go on: it takes the ``watermark`` of the query.
-    :param max_gaps: how many queries the API may know nothing of.
-    :returns: the receipt's figures.
+    :param to: the bucket of the landing; ``prefix`` is the folder in it.
+    :param sql: a BigQuery query that returns one row: the integers ``loaded``, ``merged``, ``total``, and further
+        columns for the receipt; strings are logged, each on its own line.
+    :param watermark: the asset that stores the watermark for the next run, from the column ``watermark`` of the query.
+    :param max_gaps: how many queries the API may answer with "not found".
+    :returns: the figures of the receipt.
     """
 
-    advice = "The tables are written. Clear this task once the cause is gone."
+    advice = "The tables are written. Fix the cause, then clear this task."
     template_fields = (*HarvestStep.template_fields, "to", "prefix", "sql", "max_gaps", "gcp_conn_id", "aws_conn_id")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow declares it so
     template_ext = (".sql",)
@@ -54,9 +54,9 @@ class ProveOperator(HarvestStep):
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> Figures:
-        """Count, write the receipt, and prove it.
+        """Count, write the receipt, and check it.
 
-        :raises CountsDisagree: it does not add up.
+        :raises CountsDisagree: the counts do not agree.
         """
         run = self.run_of(context)
         warehouse = self.warehouse()
@@ -82,17 +82,17 @@ class ProveOperator(HarvestStep):
         return figures
 
     def more(self, notes: Mapping[str, Figures]) -> Figures:
-        """Return what else belongs on the receipt, of what the run's steps noted."""
+        """Return further figures for the receipt, from the notes of the run's steps."""
         return {}
 
     def _move_watermark(self, context: Context, reached: str) -> None:
-        """Tell the next run where to go on. Never back, and only when all of this run is proved."""
+        """Set the watermark for the next run. It never moves back, and only moves after all checks have passed."""
         if self.watermark is None or not self.follows_watermark(context):
             return
         before = self.watermark_of(context, self.watermark)
         if reached > before:
             context["asset_state_store"][self.watermark].set(WATERMARK, reached)
-            self.log.info("The watermark moves from %s to %s.", before or "nowhere", reached)
+            self.log.info("Watermark moved from %s to %s.", before or "(none)", reached)
 
     def warehouse(self) -> Figures:
         """Run the counting query."""
@@ -100,7 +100,7 @@ class ProveOperator(HarvestStep):
 
 
 def count_in_warehouse(gcp_conn_id: str, sql: str) -> Figures:
-    """Run a query that gives one row. What it has no value for, such as a first example of nothing, is left out."""
+    """Run a query that returns one row. Columns with null are left out."""
     hook = BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False)
     client = hook.get_client(project_id=hook.project_id, location=hook.location)
     (row,) = client.query_and_wait(sql)

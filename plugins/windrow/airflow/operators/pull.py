@@ -1,4 +1,4 @@
-"""pull: take a batch of messages from a queue, and land it. Nothing is acknowledged yet."""
+"""pull: receive a batch of messages from a subscription, and land it. Nothing is acknowledged yet."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from windrow.landing.parts import MANIFEST
 
 
 class PullOperator(HarvestStep):
-    """Pulls up to so many messages, or for so long, and lands them. Skips when there are none.
+    """Pulls messages up to a maximum number or time, and lands them. It is skipped if there are none.
 
     :param subscription: its id, without the project.
-    :param to: the bucket, like ``gs://bucket``, and ``prefix`` the folder in it.
-    :param max_messages: the most messages of a batch, ``max_seconds`` how long they are gathered at most.
-    :returns: XComs of these names: ``objects``, ``records``, ``manifest``, as of `LandOperator`.
+    :param to: the bucket, like ``gs://bucket``; ``prefix`` is the folder in it.
+    :param max_messages: maximum messages of a batch; ``max_seconds``: maximum time to collect them.
+    :returns: XComs with these names: ``objects``, ``records``, ``manifest``, as for `LandOperator`.
     """
 
-    advice = "No message was acknowledged, so all come again. Clear this task with all tasks downstream."
+    advice = "No message was acknowledged, so all are delivered again. Clear this task with all tasks downstream."
     template_fields = (
         *HarvestStep.template_fields,
         *("subscription", "to", "prefix", "max_messages", "max_seconds", "gcp_conn_id"),
@@ -50,7 +50,7 @@ class PullOperator(HarvestStep):
     def execute(self, context: Context) -> dict[str, object]:
         """Pull and land.
 
-        :raises AirflowSkipException: there is nothing to load; what cannot be read is in the quarantine.
+        :raises AirflowSkipException: there is nothing to load; unreadable messages are in the quarantine.
         """
         run = self.run_of(context)
         queue = Subscription(self.gcp_conn_id, self.subscription)
@@ -65,7 +65,7 @@ class PullOperator(HarvestStep):
         self.log.info("%s", figures)
         if not manifest.records:
             batch.acknowledge(queue)  # they are in the quarantine, all of them
-            raise AirflowSkipException(f"Of {len(messages):,} messages none can be read; they are in the quarantine.")
+            raise AirflowSkipException(f"None of {len(messages):,} messages could be read; all are in the quarantine.")
         return {
             "objects": [part.name for part in manifest.parts],
             "records": manifest.records,

@@ -1,4 +1,4 @@
-"""Which error makes a task retry: `windrow.model.policy.TASK_POLICY` and the clouds' own errors, for Airflow."""
+"""Decides which errors Airflow retries: `windrow.model.policy.TASK_POLICY` and the errors of the cloud clients."""
 
 from typing import Any
 
@@ -10,37 +10,37 @@ from google.api_core.exceptions import BadRequest, Forbidden, NotFound
 from windrow.model.policy import TASK_POLICY, TaskRule
 
 CLOUD_POLICY = (
-    TaskRule(BadRequest, None, "the cloud says the request itself is wrong: a file, a schema, a statement"),
-    TaskRule(Forbidden, None, "the account of the connection may not do this"),
-    TaskRule(NotFound, None, "something that is named is not there"),
+    TaskRule(BadRequest, None, "Google Cloud rejected the request as invalid: check the file, schema or statement"),
+    TaskRule(Forbidden, None, "the account of the Airflow connection does not have permission"),
+    TaskRule(NotFound, None, "a resource in the request does not exist"),
 )
-"""Errors of Google's clients that asking again does not cure."""
+"""Errors of Google's clients that a retry does not fix."""
 
 FINAL_AT_AWS = {
     *("AccessDenied", "AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId"),
     *("InvalidRequestException", "InvalidInputException", "ValidationException", "EntityNotFoundException"),
     *("NoSuchBucket", "ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue"),
 }
-"""Codes of AWS for what asking again does not cure; it tells all else by the same class of error."""
+"""Error codes of AWS that a retry does not fix. AWS uses one class for all errors."""
 
 _TOO_MUCH = {"rateLimitExceeded", "quotaExceeded", "jobRateLimitExceeded"}
-"""Reasons of BigQuery for which it says 403 as it does for missing rights, and which do pass."""
+"""Reasons for which BigQuery answers 403, as for missing permissions, but which are temporary."""
 
 
 class ErrorPolicy(RetryPolicy):
-    """Retries what may get better by itself, and fails at once where a person has to act."""
+    """Retries temporary errors, and fails at once if a person must act."""
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """Find the first rule whose error this is; without one the task's own settings hold."""
+        """Apply the first rule that matches the error; without one, use the settings of the task."""
         for rule in (*TASK_POLICY, *CLOUD_POLICY):
             if isinstance(exception, rule.error) and not _is_too_much_at_once(exception):
                 if rule.delay is None:
                     return RetryDecision.fail(reason=rule.why)
                 return RetryDecision.retry(delay=rule.delay, reason=rule.why)
         if isinstance(exception, ClientError) and exception.response["Error"]["Code"] in FINAL_AT_AWS:
-            return RetryDecision.fail(reason="AWS says that the request itself is wrong, or may not be made")
+            return RetryDecision.fail(reason="AWS rejected the request as invalid or not permitted")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:

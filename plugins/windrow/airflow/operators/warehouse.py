@@ -13,16 +13,16 @@ from windrow.model.stream import Stream
 class AuditOperator(BigQueryCheckOperator):
     """Checks the landed records of a run before they are merged."""
 
-    advice = "The final table was not touched. Compare the failed check with the landing table it names."
+    advice = "The final table was not changed. Compare the failed check with its landing table."
 
 
 def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql: str) -> list[BaseOperator]:
     """Make the tasks ``prepare_table``, ``load``, ``audit`` and ``merge``, to be chained in this order.
 
-    The records of a run are loaded into a landing table of its own, checked there, and merged into the final table.
+    The records of a run are loaded into its own landing table, checked there, and merged into the final table.
 
-    :param land: the task that lands the files, and returns their names as ``objects``.
-    :param bucket: where they land, without ``gs://``.
+    :param land: the task that lands the files and returns their names as ``objects``.
+    :param bucket: the bucket of the files, without ``gs://``.
     :param sql: folder of the table's SQL files, like ``bigquery/shop/orders``.
     """
     load: dict[str, Any] = {

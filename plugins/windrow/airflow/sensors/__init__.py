@@ -1,1 +1,1 @@
-"""What waits for something outside Airflow."""
+"""Sensors."""

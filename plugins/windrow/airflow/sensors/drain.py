@@ -20,17 +20,17 @@ from windrow.store.staging import Figures
 
 
 class DrainSensor(BaseSensorOperator):
-    """Waits until the queue is done with the calls of this run, and fails if it gave some of them up.
+    """Waits until the queue has finished the calls of this run, and fails if it gave up some of them.
 
-    :param dataset: whose calls; ``mongo_conn_id`` is where the state of its harvest is.
-    :param queue_id: the queue, ``location`` where it is.
-    :param deferrable: wait in the triggerer, without a slot.
+    :param dataset: the dataset of the calls; ``mongo_conn_id`` is the connection of its state.
+    :param queue_id: the queue; ``location`` is its region.
+    :param deferrable: wait in the triggerer, without a worker slot.
     :returns: what the queue did: ``settled``, ``quarantined``, ``seconds``.
     """
 
     advice = (
-        "All answers so far are in MongoDB, and the queue goes on meanwhile. See whether it is paused, and what the "
-        "function logs. Clear this task to wait again."
+        "All answers so far are in MongoDB, and the queue continues. Check whether the queue is paused, and check the "
+        "log of the function. Clear this task to wait again."
     )
     template_fields = ("dataset", "mongo_conn_id", "queue_id", "location", "gcp_conn_id")
 
@@ -55,9 +55,9 @@ class DrainSensor(BaseSensorOperator):
         self._began = 0.0
 
     def execute(self, context: Context) -> Any:
-        """Look, and wait: in the triggerer, or here.
+        """Check, then wait in the triggerer or in this task.
 
-        :raises AirflowSensorTimeout: there was not time enough. It is not tried again.
+        :raises AirflowSensorTimeout: the timeout has passed. Airflow does not retry it.
         """
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         self._began = first.timestamp() if first else time.time()
@@ -71,18 +71,18 @@ class DrainSensor(BaseSensorOperator):
         return looked.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Check once."""
         progress, ended = self._look_out(context).look()
         return PokeReturnValue(ended, self.go_on(context, asdict(progress), self._began) if ended else None)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral, also after one that took too long."""
+        """Continue after a deferral, also after its timeout."""
         return self._wait(context, partial(super().resume_execution, next_method, next_kwargs, context))
 
     def go_on(self, context: Context, event: Any = None, began: float = 0.0) -> Figures:
-        """Look at how the queue ended.
+        """Return the figures after the queue has finished.
 
-        :raises GivenUp: it gave up calls; they are named.
+        :raises GivenUp: the queue gave up calls; the message names them.
         """
         progress = Progress(**event)
         figures = {
@@ -96,20 +96,20 @@ class DrainSensor(BaseSensorOperator):
         if progress.left:
             raise GivenUp(
                 f"The queue '{self.queue_id}' is empty and gave up {progress}",
-                advice="See in the log of the function why; then clear 'enqueue' with all tasks downstream: only "
-                "these are enqueued again.",
+                advice="Find the cause in the log of the function and fix it. Then clear 'enqueue' with all tasks "
+                "downstream: it enqueues only these calls again.",
             )
         return figures
 
     def _wait(self, context: Context, wait: Callable[[], Any]) -> Any:
-        """Look once more when the time is over, and say how many calls are missing."""
+        """Check once more after the timeout, and report how many calls are missing."""
         try:
             return wait()
         except (AirflowSensorTimeout, AirflowSkipException) as late:
             progress, ended = self._look_out(context).look()
             if ended:
                 return self.go_on(context, asdict(progress), time.time() - self.timeout)
-            raise type(late)(f"The queue '{self.queue_id}' has not made {progress}. {late}") from late
+            raise type(late)(f"The queue '{self.queue_id}' has not finished {progress}. {late}") from late
 
     def _look_out(self, context: Context) -> DrainTrigger:
         return DrainTrigger(

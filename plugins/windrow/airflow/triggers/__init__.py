@@ -1,1 +1,1 @@
-"""What waits in Airflow's triggerer."""
+"""Triggers, which run in Airflow's triggerer."""

@@ -1,4 +1,4 @@
-"""Waits in the triggerer until the calls of a run are made by a queue."""
+"""A trigger that waits until a queue has made the calls of a run."""
 
 import asyncio
 import logging
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class DrainTrigger(BaseTrigger):
-    """Fires when all queries of a run are settled or in the quarantine, or when the queue has nothing left.
+    """Fires when all queries of a run are settled or in the quarantine, or when the queue is empty.
 
-    The event holds the `Progress` as plain values.
+    The event has the fields of `Progress`.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class DrainTrigger(BaseTrigger):
         self.poll_s = poll_s
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Name the class and its arguments, for the triggerer."""
+        """Return the class path and the arguments, for the triggerer."""
         names = ("dataset", "run_id", "mongo_conn_id", "gcp_conn_id", "location", "queue", "poll_s")
         return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look every ``poll_s`` seconds; both services are asked in a thread, as their clients block."""
+        """Check every ``poll_s`` seconds, in a thread because the clients block."""
         while True:
             progress, ended = await asyncio.to_thread(self.look)
             if ended:
@@ -57,9 +57,9 @@ class DrainTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_s)
 
     def look(self) -> tuple[Progress, bool]:
-        """Count what is settled, and ask whether the queue has nothing left to do."""
+        """Count the settled queries, and return whether the queue has finished."""
         queue = TaskQueue(self.gcp_conn_id, self.location, self.queue)
-        # The queue first: a call that ends between the two looks is then seen as settled, not as lost.
+        # The queue first: a call that ends in between then counts as settled, not as lost.
         state = "EMPTY" if queue.is_empty() else queue.state()
         with staging(self.mongo_conn_id, self.dataset) as opened:
             progress = Progress.count(opened, opened.plan(Run(self.dataset, self.run_id)))
@@ -70,5 +70,7 @@ class DrainTrigger(BaseTrigger):
             state,
         )
         if progress.left and state not in {"EMPTY", "RUNNING"}:
-            log.warning("The queue '%s' is %s. Resume it: gcloud tasks queues resume", self.queue, state)
+            log.warning(
+                "The queue '%s' is %s and makes no calls. Resume it: gcloud tasks queues resume", self.queue, state
+            )
         return progress, not progress.left or state == "EMPTY"

@@ -1,4 +1,4 @@
-"""Wakes a DAG when a queue has messages. It takes none: what it looks at is given back."""
+"""Starts a DAG when a subscription has messages. It acknowledges none and releases them at once."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ from windrow.model.errors import WindrowError
 log = logging.getLogger(__name__)
 
 _LOOK_S = 3.0
-"""How long one look takes when there is nothing. The triggerer waits for it when it is stopped."""
+"""How long one check takes if there are no messages. The triggerer waits for it when it stops."""
 _PAUSE_S = 10.0
-"""Before it is looked again after an error."""
+"""Pause after an error."""
 
 
 class MessagesWaiting(BaseEventTrigger):
     """Fires when a subscription has a message, at most every ``quiet_s`` seconds. For an `AssetWatcher`.
 
-    It is a wake-up only: the provider's own trigger acknowledges messages before any task has run, or puts them
-    into Airflow's database.
+    It only starts the DAG. The trigger of the provider acknowledges messages before any task has run, or stores them
+    in Airflow's database.
     """
 
     def __init__(self, *, subscription: str, quiet_s: float = 120.0, gcp_conn_id: str = "google_cloud_default") -> None:
@@ -33,29 +33,29 @@ class MessagesWaiting(BaseEventTrigger):
         self.gcp_conn_id = gcp_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Name the class and its arguments, for the triggerer."""
+        """Return the class path and the arguments, for the triggerer."""
         names = ("subscription", "quiet_s", "gcp_conn_id")
         return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look; the service is asked in a thread, as its client blocks."""
+        """Check again and again, in a thread because the client blocks."""
         while True:
             if await self._is_waiting():
                 yield TriggerEvent({"subscription": self.subscription})  # type: ignore[no-untyped-call]
                 await asyncio.sleep(self.quiet_s)
 
     async def _is_waiting(self) -> bool:
-        """Look once. What goes wrong is logged: the DAG runs by time as well, and says it then."""
+        """Check once. Errors are only logged: the DAG also has a schedule, and its tasks report them."""
         try:
             return await asyncio.to_thread(self.look)
         except (WindrowError, OSError, RuntimeError) as error:
-            log.warning("cannot look at the subscription '%s': %s", self.subscription, error)
-        except Exception:  # the client's own errors have many roots; a trigger that dies wakes nobody any more
-            log.exception("cannot look at the subscription '%s'", self.subscription)
+            log.warning("Checking the subscription '%s' failed: %s", self.subscription, error)
+        except Exception:  # the client's errors have many base classes; a trigger that ends would start no DAG again
+            log.exception("Checking the subscription '%s' failed", self.subscription)
         await asyncio.sleep(_PAUSE_S)
         return False
 
     def look(self) -> bool:
-        """Say whether there is a message."""
+        """Return whether there is a message."""
         with contextlib.closing(Subscription(self.gcp_conn_id, self.subscription)) as subscription:
             return subscription.is_waiting(_LOOK_S)

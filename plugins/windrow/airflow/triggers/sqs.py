@@ -1,4 +1,4 @@
-"""Watches a queue of SQS for an asset."""
+"""A trigger that watches an SQS queue for an asset."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -9,17 +9,17 @@ from airflow.triggers.base import TriggerEvent
 from botocore.exceptions import BotoCoreError, ClientError
 
 PAUSE_S = 30
-"""Seconds until SQS is asked again after it could not be: it may be down, or the queue not made yet."""
+"""Pause after an error: SQS may be down, or the queue may not exist yet."""
 
 
 class QueueTrigger(SqsSensorTrigger):
-    """Fires when a queue hands out messages, and leaves them in it: who works on them deletes them.
+    """Fires when a queue has messages, and leaves them in the queue: the task that handles them deletes them.
 
-    The provider's own wants the queue's URL when the DAG is parsed, and deletes messages before any task has seen
-    them. This one takes a name, finds the URL with the connection, and keeps messages until they are recorded; one
-    that nobody deletes is handed out again, and ends in the dead-letter queue.
+    The trigger of the provider needs the URL of the queue when the DAG is parsed, and deletes messages before any task
+    has seen them. This one needs only the name, gets the URL with the connection, and deletes nothing; a message that
+    no task deletes is delivered again, and finally moves to the dead-letter queue.
 
-    :param sqs_queue: the queue's name.
+    :param sqs_queue: the name of the queue.
     """
 
     def __init__(self, sqs_queue: str, **kwargs: Any) -> None:
@@ -29,7 +29,7 @@ class QueueTrigger(SqsSensorTrigger):
         self._url = ""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch, also beyond a time in which SQS cannot be asked."""
+        """Watch the queue; after an error of SQS, pause and continue."""
         while True:
             try:
                 async for event in super().run():
@@ -37,12 +37,12 @@ class QueueTrigger(SqsSensorTrigger):
                 return
             except (BotoCoreError, ClientError) as error:
                 self.log.warning(
-                    "The queue '%s' cannot be asked, and will be again in %s s: %s", self.sqs_queue, PAUSE_S, error
+                    "Reading the SQS queue '%s' failed, next attempt in %s s: %s", self.sqs_queue, PAUSE_S, error
                 )
                 await asyncio.sleep(PAUSE_S)
 
     async def poll_sqs(self, client: Any) -> Collection[Any]:
-        """Receive messages, each with the instant when it was sent."""
+        """Receive messages, each with its sent timestamp."""
         if not self._url:
             self._url = (await client.get_queue_url(QueueName=self.sqs_queue))["QueueUrl"]
         received: Collection[Any] = await client.receive_message(

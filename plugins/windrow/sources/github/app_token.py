@@ -1,6 +1,6 @@
-"""Tokens of a GitHub App's installation: for an hour each, in exchange for a JWT that the App signs.
+"""Tokens of an installation of a GitHub App. They are valid for an hour; a JWT of the App is exchanged for each.
 
-The tokens are some 520 characters long and hold dots; nothing here looks into them.
+The tokens have about 520 characters, with dots; this module treats them as opaque.
 """
 
 import time
@@ -19,15 +19,15 @@ from windrow.model.redact import know
 from windrow.model.response import Response
 
 _JWT_LIFE_S = 540
-"""GitHub takes ten minutes at most, and counts by its own clock."""
+"""GitHub accepts at most ten minutes, by its own clock."""
 _SKEW_S = 60
 _BUSY = "busy"
 _PAUSE_S = 60.0
-"""Pause after a secondary limit that names none."""
+"""Pause after a secondary rate limit without Retry-After."""
 
 
 def _complaint(response: Response) -> Complaint:
-    """Tell a limit from an App that is turned down: GitHub says both by 403."""
+    """Distinguish a rate limit from a rejected App: GitHub answers both with 403."""
     wait_s = response.retry_after_s
     if wait_s is not None or b"rate limit" in response.body or b"abuse detection" in response.body:
         return Complaint(_BUSY, _PAUSE_S if wait_s is None else wait_s)
@@ -35,17 +35,17 @@ def _complaint(response: Response) -> Complaint:
 
 
 _POLICY = HTTP_POLICY.preceded_by(
-    on(403, Action.THROTTLE, "too many calls for now; the App is as good as before", reason=_BUSY),
+    on(403, Action.THROTTLE, "secondary rate limit; the credentials of the App are valid", reason=_BUSY),
     complaint=_complaint,
 )
 
 
 class InstallationToken(TokenForm):
-    """A token of one installation. An installation is an owner of limits of its own.
+    """A token of one installation. Each installation has its own rate limits.
 
     :param app_id: id of the App, or its client id.
     :param private_key: as PEM.
-    :raises ValueError: the private key is none.
+    :raises ValueError: the private key is invalid.
     """
 
     def __init__(self, app_id: str, private_key: str, installation_id: int, *, name: str, patience_s: float) -> None:
@@ -62,16 +62,16 @@ class InstallationToken(TokenForm):
         try:
             self._jwt()
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise ValueError(f"its private_key cannot sign ({type(error).__name__})") from None
+            raise ValueError(f"the private_key is invalid ({type(error).__name__})") from None
 
     async def request(self, post: Exchange, token_url: str) -> Response:
-        """Ask for a token, as the App."""
+        """Request a token with a JWT of the App."""
         signed = self._jwt()
         know(signed)
         return await post(token_url, headers={"Authorization": f"Bearer {signed}"})
 
     def token_in(self, response: Response, asked_at: float) -> Token | None:
-        """Read the token and when it ends."""
+        """Read the token and its expiry."""
         if response.status != 201:
             return None
         try:
@@ -83,10 +83,10 @@ class InstallationToken(TokenForm):
             return None
 
     def advice(self, response: Response) -> str:
-        """Say what to do about an App that was turned down."""
+        """Return the advice for a rejected App."""
         return (
             f"Check app_id, private_key and installation_id in the extra of the Airflow connection '{self._name}', and "
-            "that the App is still installed there."
+            "that the GitHub App is still installed."
         )
 
     def _jwt(self) -> str:
@@ -96,10 +96,10 @@ class InstallationToken(TokenForm):
 
 
 def credential(given: Mapping[str, Any], *, name: str, patience_s: float) -> Credential:
-    """Make the credential of an installation: an owner of limits of its own.
+    """Make the credential of an installation, with its own rate limits.
 
     :param given: ``app_id``, ``private_key`` and ``installation_id``.
-    :raises KeyError: a field is missing. ValueError, TypeError: one cannot be used.
+    :raises KeyError: a field is missing. ValueError, TypeError: a field is invalid.
     """
     number = int(given["installation_id"])
     auth = InstallationToken(str(given["app_id"]), str(given["private_key"]), number, name=name, patience_s=patience_s)

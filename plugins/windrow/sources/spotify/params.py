@@ -1,4 +1,4 @@
-"""Params that only the Spotify DAGs have: fields of the trigger form. Each call makes a new one."""
+"""Params of the Spotify DAGs: fields of the trigger form. Each call makes a new one."""
 
 from airflow.sdk import Param
 
@@ -10,37 +10,38 @@ def artists() -> Param:
         type=["null", "array"],
         items={"type": "string", "minLength": 1},
         title="Artists",
-        description="Only these, one a line: names, ids or addresses. Empty: all that are known.",
+        description="Names, ids or URLs of artists, one per line. Empty: all known artists.",
     )
 
 
 def spotify_client() -> Param:
-    """What the client id may ask, for `CapabilitiesOperator`."""
+    """The kind of the client id, for `CapabilitiesOperator`."""
     return Param(
         "auto",
         enum=["auto", "extended", "legacy", "new"],
         type="string",
         title="Client id",
-        description="Its kind: with extended quota, made before or since 2026-02-11. auto: three calls find out.",
+        description="Kind of the client id. extended: extended quota; legacy: created before 2026-02-11; new: created "
+        "since then; auto: detect it with three calls.",
     )
 
 
 def artist() -> Param:
-    """Who is asked for, for `FindArtistsOperator`."""
+    """The requested artist, for `FindArtistsOperator`."""
     return Param(
         None,
         type=["null", "string"],
         maxLength=300,
         title="Artist",
-        description="Name, id or address. Empty: what the queue asks for.",
+        description="Name, id or URL of an artist. Empty: the requests in the queue.",
     )
 
 
 def landed() -> Param:
-    """Which landing, for `LocateLandingOperator`."""
+    """The folder of a landing, for `LocateLandingOperator`."""
     return Param(
         None,
         type=["null", "string"],
         title="Landing",
-        description="Folder of a run in S3, as a receipt names it. Empty: that of the event that started the run.",
+        description="S3 folder of a run, from its receipt. Empty: the folder of the event that started this run.",
     )

@@ -1,6 +1,6 @@
 """Passengers of the Titanic, by name: the smallest API that shows every part of a harvest.
 
-``GET /get_user_list`` lists names, each of them twice; ``GET /get_user_by_name?name=...`` tells one passenger.
+``GET /get_user_list`` lists names, each of them twice; ``GET /get_user_by_name?name=...`` returns one passenger.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from windrow.model.stream import Asked, Conversation, Planned, Request, Stream
 
 
 class Passengers(Stream):
-    """One record a passenger."""
+    """One record for each passenger."""
 
     dataset = "titanic_passengers"
     one_record_an_answer = True
@@ -21,19 +21,19 @@ class Passengers(Stream):
         Column("passenger_id", "PassengerId", Kind.INTEGER, "Number of the passenger.", required=True),
         Column("survived", "Survived", Kind.INTEGER, "1 if the passenger survived, else 0.", required=True),
         Column("class", "Pclass", Kind.INTEGER, "Class of the ticket: 1, 2 or 3.", required=True),
-        Column("name", "Name", Kind.STRING, "Name as listed, blanks and quotes included.", required=True),
+        Column("name", "Name", Kind.STRING, "Name as listed, including spaces and quotes.", required=True),
         Column("sex", "Sex", Kind.STRING, "female or male.", required=True),
-        Column("age", "Age", Kind.FLOAT, "Years; fractions for infants; null where unknown."),
+        Column("age", "Age", Kind.FLOAT, "Age in years; fractions for infants; null if unknown."),
         Column("siblings_spouses", "SibSp", Kind.INTEGER, "Siblings and spouses aboard.", required=True),
         Column("parents_children", "Parch", Kind.INTEGER, "Parents and children aboard.", required=True),
         Column("ticket", "Ticket", Kind.STRING, "Number of the ticket, with its prefix."),
-        Column("fare", "Fare", Kind.FLOAT, "Fare in pounds of 1912."),
-        Column("cabin", "Cabin", Kind.STRING, "Cabin or cabins; null where unknown."),
+        Column("fare", "Fare", Kind.FLOAT, "Fare in pounds sterling of 1912."),
+        Column("cabin", "Cabin", Kind.STRING, "Cabin or cabins; null if unknown."),
         Column("embarked", "Embarked", Kind.STRING, "Port: C Cherbourg, Q Queenstown, S Southampton."),
     ))
 
     def plan(self, request: Request) -> Conversation:
-        """Ask for each name, exactly as it is listed; for the list only when the run names no passengers itself."""
+        """Plan one call for each name of the param ``names``; without it, for each name of the API's list."""
         names = request.params.get("names")
         if not names:
             listed: Answer = yield Asked(Query.of("/get_user_list"), _names)
@@ -42,17 +42,17 @@ class Passengers(Stream):
                 yield Unreadable(f"names should be texts that are not empty; {len(strange)} are not: {strange!r:.80}")
         elif not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise BadParameter(
-                f"names must be a list of texts, none of them empty; it begins {str(names)[:80]!r}.",
-                advice='Give it like {"names": ["Braund, Mr. Owen Harris"]}, or leave it out for all.',
+                f"The param 'names' must be a list of non-empty strings, not {str(names)[:80]!r}.",
+                advice='Set it like {"names": ["Braund, Mr. Owen Harris"]}, or leave it empty for all passengers.',
             )
         yield Planned(Query.of("/get_user_by_name", {"name": name}) for name in names)
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
-        """Read one passenger; it must be the one that was asked for."""
+        """Read one passenger; it must be the requested one."""
         record = self.contract.record(answer)
         asked = dict(query.params)["name"]
         if record["name"] != asked:
-            raise Unreadable(f"asked for {asked!r}, the answer is about {record['name']!r}")
+            raise Unreadable(f"the answer is about {record['name']!r}, but {asked!r} was requested")
         return (record,)
 
 
@@ -60,6 +60,6 @@ def _names(page: object) -> tuple[list[str], list[object]]:
     """Read the list of names, and what is none in it."""
     names = page.get("users") if isinstance(page, Mapping) else None
     if not isinstance(names, list):
-        raise Unreadable('the list of passengers should look like {"users": ["name", ...]}')
+        raise Unreadable('the list of passengers must look like {"users": ["name", ...]}')
     good = [name for name in names if isinstance(name, str) and name]
     return good, [name for name in names if not isinstance(name, str) or not name]

@@ -1,10 +1,10 @@
 """Posts of X, API v2: the lines of a filtered stream, and the pages of the recent search that fill its gaps.
 
-A post is one record; so is the notice that a post was deleted. Records travel through Pub/Sub as flat JSON objects
-with the names of the columns, so a BigQuery subscription with "use table schema" can write them without us.
+Each post is one record; so is the notice that a post was deleted. Records are sent through Pub/Sub as flat JSON objects
+with the column names, so a BigQuery subscription with "use table schema" can write them without this code.
 
-The API is renaming its fields (specification 2.167, August 2026): `tweet.*` becomes `post.*`. Either is read,
-whatever was asked for; `tweet.fields` is what is sent.
+The API is renaming its fields (specification 2.167, August 2026): `tweet.*` becomes `post.*`. Both names are read;
+requests use `tweet.fields`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,15 +26,15 @@ STREAM_PATH, RULES_PATH = "/2/tweets/search/stream", "/2/tweets/search/stream/ru
 SEARCH_PATH = "/2/tweets/search/recent"
 FIELDS = "author_id,created_at,edit_history_tweet_ids,entities,lang,public_metrics,referenced_tweets"
 USERNAMES = {"expansions": "author_id", "user.fields": "username"}
-"""Parameters that bring the names of accounts. X charges for every user that it tells."""
+"""Parameters for the names of accounts. X charges for every user that it returns."""
 SEARCH_DAYS = 7
 SEARCH_SLACK = timedelta(hours=1)
-"""A walk through all pages takes its time, and must not begin where the search no longer reaches at its end."""
+"""Margin at the oldest end of the search: reading all pages takes time, and the end moves meanwhile."""
 LONGEST_QUERY = 512
 SEARCH_LAG_S = 30.0
 """How far the search is behind the stream."""
 RULES_LAG_S = 20.0
-"""How long a new rule takes, at most, until the stream goes by it."""
+"""Maximum time until a new rule is active in the stream."""
 
 _EPOCH_MS = 1_288_834_974_657
 _KNOWN = {
@@ -45,24 +45,24 @@ _CAPPED = "usage-capped"
 
 
 def post_id_at(moment: datetime) -> int:
-    """Return the smallest id that a post made at this instant can have."""
+    """Return the smallest id of a post created at this time."""
     return max(0, int(moment.timestamp() * 1000) - _EPOCH_MS) << 22
 
 
 def made_at(post_id: str) -> datetime:
-    """Return when a post was made. Ids hold the millisecond, the API's own field is cut to the second, or missing.
+    """Return when a post was created. The id has milliseconds; the field of the API only has seconds, or is missing.
 
-    :raises Unreadable: this is no id.
+    :raises Unreadable: this is not an id.
     """
     if not (post_id.isascii() and post_id.isdecimal() and 0 < int(post_id) < 2**63):
-        raise Unreadable(f"{post_id!r:.40} is no id of a post")
+        raise Unreadable(f"{post_id!r:.40} is not the id of a post")
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=(int(post_id) >> 22) + _EPOCH_MS)
 
 
 def complaint(response: Response) -> Complaint:
-    """Read what the API complains of: `type` and `title` of a problem, and when the window of calls ends.
+    """Read the error details of an answer: its type, and when the rate limit window ends.
 
-    A used up cap is told by 429 as too many calls are, but the end of the window does not cure it.
+    A used-up cap has the same status 429 as too many calls, but waiting for the end of the window does not help.
     """
     told = response.body[:4096].decode("utf-8", "replace")
     if _CAPPED in told:
@@ -76,7 +76,7 @@ def complaint(response: Response) -> Complaint:
 
 
 POLICY = HTTP_POLICY.preceded_by(
-    on(401, Action.REFUSE, "the app's token has no end: it was revoked"),
+    on(401, Action.REFUSE, "the app's token does not expire, so it was revoked"),
     on(402, Action.REFUSE, "the account has no credits"),
     on(409, Action.REFUSE, "the stream has no rules"),
     on(429, Action.REFUSE, "the cap of the billing cycle is used up", reason="cap"),
@@ -86,39 +86,39 @@ POLICY = HTTP_POLICY.preceded_by(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one line of the stream says: a record, or why the stream is about to end. Neither: a heartbeat."""
+    """One line of the stream: a record, or an error message before the stream ends. A heartbeat has neither."""
 
     record: Mapping[str, Any] | None = None
     trouble: str = ""
 
 
 class Posts(Stream):
-    """One record a post, or a deletion."""
+    """One record for each post or deletion."""
 
     dataset = "x_posts"
     policy = POLICY
     contract = Contract((
-        Column("post_id", "id", Kind.STRING, "Id of the post; an edit is a post of its own.", required=True),
-        Column("created_at", "created_at", Kind.TIMESTAMP, "When it was made, out of the id.", required=True),
-        Column("text", "text", Kind.STRING, "The text; null where the post is deleted."),
+        Column("post_id", "id", Kind.STRING, "Id of the post; each edit is a new post.", required=True),
+        Column("created_at", "created_at", Kind.TIMESTAMP, "When it was created, from the id.", required=True),
+        Column("text", "text", Kind.STRING, "The text; null if the post is deleted."),
         Column("author_id", "author_id", Kind.STRING, "Id of the account."),
-        Column("username", "username", Kind.STRING, "Name of the account, if it was asked for."),
-        Column("lang", "lang", Kind.STRING, "Language as X sees it: a BCP 47 tag, und where it sees none."),
-        Column("hashtags", "hashtags", Kind.STRING, "Hashtags in lower case without their #, a blank between them."),
-        Column("repost_of", "repost_of", Kind.STRING, "Id of the post that this one repeats."),
+        Column("username", "username", Kind.STRING, "Name of the account, if it was requested."),
+        Column("lang", "lang", Kind.STRING, "Language detected by X: a BCP 47 tag; und if unknown."),
+        Column("hashtags", "hashtags", Kind.STRING, "Hashtags in lower case without #, separated by a space."),
+        Column("repost_of", "repost_of", Kind.STRING, "Id of the post that this one reposts."),
         Column("quote_of", "quote_of", Kind.STRING, "Id of the post that this one quotes."),
-        Column("reply_to", "reply_to", Kind.STRING, "Id of the post that this one answers."),
+        Column("reply_to", "reply_to", Kind.STRING, "Id of the post that this one replies to."),
         Column("edit_of", "edit_of", Kind.STRING, "Id of the version that this one replaces."),
-        Column("deleted_at", "deleted_at", Kind.TIMESTAMP, "When we learned that the post is deleted."),
+        Column("deleted_at", "deleted_at", Kind.TIMESTAMP, "When the notice of the deletion arrived."),
     ))
 
     def plan(self, request: Request) -> Conversation:
-        """Ask the recent search for what matches the param ``query``, from the watermark (an id) on."""
+        """Plan a recent search for the param ``query``, starting at the watermark (an id)."""
         query = request.params.get("query")
         if not isinstance(query, str) or not 0 < len(query) <= LONGEST_QUERY:
             raise BadParameter(
-                f"query must be a text of 1 to {LONGEST_QUERY} letters, not {query!r:.60}.",
-                advice="Give it as the search of X takes it, like tesla -is:retweet.",
+                f"The param 'query' must be a string of 1 to {LONGEST_QUERY} characters, not {query!r:.60}.",
+                advice="Use the query syntax of the X search, like tesla -is:retweet.",
             )
         since = int(request.watermark or 0)
         yield Planned((search(query, since, request.at - timedelta(seconds=SEARCH_LAG_S), now=request.at),))
@@ -136,37 +136,39 @@ class Posts(Stream):
         return [self.record(post, page) for page in pages for post in self.listed(page)]
 
     def listed(self, page: object) -> Sequence[object]:
-        """Return the posts of a page, unread.
+        """Return the raw posts of a page.
 
-        :raises Unreadable: it is no page.
+        :raises Unreadable: this is not a page.
         """
         _meta(page)
         posts = _mapping(page).get("data", [])
         if not isinstance(posts, list):
-            raise Unreadable("data should be a list of posts")
+            raise Unreadable("'data' must be a list of posts")
         return posts
 
     def record(self, post: object, page: object) -> dict[str, object]:
         """Read a post of a page, or of a line.
 
-        :raises Unreadable: it is none.
+        :raises Unreadable: this is not a post.
         """
         return self.contract.record(_flat(post, _mapping(page)))
 
     def vet(self, record: Mapping[str, object]) -> None:
-        """Refuse what audit.sql of x.posts would find, and a time that merge.sql would not look for its post at."""
+        """Check a record: audit.sql of x.posts must pass, and merge.sql must find the post by its time."""
         if record["text"] is None and record["deleted_at"] is None:
-            raise Unreadable("a post without a text that is not deleted")
+            raise Unreadable("the post has no text, but is not deleted")
         made, told = record["created_at"], record["_fetched_at"]
         assert isinstance(made, datetime)  # noqa: S101 - the contract says so, of both
         assert isinstance(told, datetime)  # noqa: S101
         if made != made_at(str(record["post_id"])):
-            raise Unreadable(f"created_at is {made.isoformat()}, and the id {record['post_id']} is of another time")
+            raise Unreadable(f"created_at {made.isoformat()} does not match the time in the id {record['post_id']}")
         if made >= told + timedelta(hours=1):
-            raise Unreadable(f"a post of {made:%Y-%m-%d %H:%M}, told at {told:%Y-%m-%d %H:%M} UTC")
+            raise Unreadable(
+                f"created_at {made:%Y-%m-%d %H:%M} UTC is in the future; the answer came at {told:%Y-%m-%d %H:%M} UTC"
+            )
 
     def line(self, line: bytes, now: datetime) -> Line:
-        """Read one line of the stream, without its end.
+        """Read one line of the stream, without its line end.
 
         :raises Unreadable: it is neither a post nor a notice.
         """
@@ -175,22 +177,22 @@ class Posts(Stream):
         try:
             said = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise Unreadable(f"no JSON: {error}") from None
+            raise Unreadable(f"invalid JSON: {error}") from None
         if not isinstance(said, Mapping):
-            raise Unreadable("a line should be a JSON object")
+            raise Unreadable("a line must be a JSON object")
         if "delete" in said:
             return Line(self.contract.record(_deletion(said["delete"], now)))
         if isinstance(said.get("data"), Mapping):  # it may have `errors` beside it: of what it refers to
             return Line(self.record(said["data"], said))
         if isinstance(said.get("errors"), list):
             return Line(trouble=_trouble(said["errors"]))
-        raise Unreadable(f"a line should have data, errors or delete, and has {sorted(said)}")
+        raise Unreadable(f"a line must have 'data', 'errors' or 'delete', but has {sorted(said)}")
 
 
 def search(query: str, since_id: int, until: datetime, *, now: datetime, usernames: bool = False) -> Query:
-    """Make the query for the first page of the recent search: after an id, and before an instant.
+    """Make the query for the first page of the recent search: after an id, and before a time.
 
-    An id that is older than the search reaches is moved to where that begins.
+    An id that is too old for the search is replaced by the oldest possible one.
     """
     oldest = post_id_at(now - timedelta(days=SEARCH_DAYS) + SEARCH_SLACK)
     params = {
@@ -214,16 +216,16 @@ def stream(*, usernames: bool = False) -> Query:
 def _meta(page: object) -> Mapping[str, Any]:
     meta = page.get("meta") if isinstance(page, Mapping) else None
     if not isinstance(meta, Mapping):
-        raise Unreadable('a page should look like {"data": [...], "meta": {...}}')
+        raise Unreadable('a page must look like {"data": [...], "meta": {...}}')
     return meta
 
 
 def _flat(post: object, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring a post into one level, with the fields that the contract names, and all others as they are."""
+    """Flatten a post: the fields of the contract, and all others unchanged."""
     if not isinstance(post, Mapping):
-        raise Unreadable("a post should be an object")
+        raise Unreadable("a post must be a JSON object")
     if not isinstance(post.get("text"), str):
-        raise Unreadable("field 'text' is missing" if "text" not in post else "field 'text' is no text")
+        raise Unreadable("field 'text' is missing" if "text" not in post else "field 'text' must be a string")
     post_id = _id(post)
     entities = _mapping(post.get("entities"))
     referred = {
@@ -255,7 +257,7 @@ def _flat(post: object, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _deletion(notice: object, now: datetime) -> dict[str, Any]:
-    """Read a notice of a deletion: the compliance endpoints have `post` or `tweet`, the old stream `status`."""
+    """Read the notice of a deletion: the compliance endpoints have `post` or `tweet`, the old stream has `status`."""
     told = _mapping(notice)
     post_id = _id(next((told[name] for name in ("post", "tweet", "status") if name in told), None))
     return {"id": post_id, "created_at": made_at(post_id).isoformat(), "deleted_at": now.isoformat()}
@@ -269,12 +271,12 @@ def _id(post: object) -> str:
 
 
 def _trouble(errors: Sequence[object]) -> str:
-    """Say in a few words what the errors of a line are."""
+    """Summarize the errors of a line."""
     words = []
     for error in _mappings(errors):
         kind = error.get("disconnect_type") or error.get("connection_issue") or error.get("title")
         words.append(f"{kind or 'error'}: {str(error.get('detail') or error.get('message') or '')[:200]}".rstrip(": "))
-    return "; ".join(words) or "errors without a word"
+    return "; ".join(words) or "errors without details"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -59,7 +59,7 @@ function enter(name, { kind = "", heading = "", lines = [], again = false } = {}
   const time = state.found && clock(state.found.asked_at, "second");
   const behind = time && now() - Date.parse(state.found.asked_at) > LATE * 1000 * state.board.refresh_s;
   const fresh = time ? `Updated ${time}, every ${state.board.refresh_s} s. Times: ${zone()}.` : "Loading …";
-  const old = time ? `Not up to date: as of ${time}, ${zone()}.` : "Not loaded.";
+  const old = time ? `Not up to date: data of ${time}, ${zone()}.` : "Not loaded.";
   const late = name === "failed" || behind;
   byId("status").textContent = late ? old : fresh;
   byId("status").classList.toggle("alarm", late);
@@ -109,8 +109,8 @@ async function showRows() {
 function showFailure(error) {
   const drawn = state.charts.some((chart) => chart.view);
   showCards(drawn);
-  const what = drawn ? "The board cannot be updated" : "The board cannot be loaded";
-  const next = `${drawn ? "Below is what was there before. " : ""}It tries again by itself.`;
+  const what = drawn ? "Updating the board failed" : "Loading the board failed";
+  const next = `${drawn ? "The charts below show older data. " : ""}The page retries automatically.`;
   enter("failed", { kind: "alarm", heading: what, lines: [error.message, error.remedy, next], again: true });
 }
 
@@ -125,11 +125,11 @@ async function ask(path) {
   try {
     answer = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(ASK_MS) });
   } catch {
-    throw failure("The API server of Airflow does not answer.", "Look whether it runs, and whether you are online.");
+    throw failure("The Airflow API server does not answer.", "Check that it is running, and check your network.");
   }
-  if (answer.status === 401) throw failure("You are not signed in any more.", "Load Airflow again, and sign in.");
-  if (answer.status === 403) throw failure("You may not see this page.", "It is for who may see plugins in Airflow.");
-  if (!answer.ok) throw failure(`The API server of Airflow answers ${answer.status}.`, "Its log tells more.");
+  if (answer.status === 401) throw failure("You are signed out.", "Reload Airflow and sign in.");
+  if (answer.status === 403) throw failure("You have no permission for this page.", "It needs access to Airflow plugins.");
+  if (!answer.ok) throw failure(`The Airflow API server answered ${answer.status}.`, "See its log for details.");
   return answer.json();
 }
 

@@ -16,12 +16,12 @@ export async function dagSays(id) {
     const [dag, { dag_runs: [last] }] = await Promise.all([
       ask(`dags/${name}`), ask(`dags/${name}/dagRuns?limit=1&order_by=-run_after`),
     ]);
-    const on = dag.is_paused ? `The DAG ${id} is paused: switch it on.` : `The DAG ${id} is switched on.`;
+    const on = dag.is_paused ? `The DAG ${id} is paused: unpause it.` : `The DAG ${id} is not paused.`;
     if (!last) return `${on} It has not run yet.`;
     const when = clock(last.run_after, "day");
-    if (last.state === "failed") return `${on} Its last run, of ${when}, has failed: its log says why.`;
-    if (last.state === "success") return `${on} Its last run, of ${when}, went well.`;
-    return `${on} A run is ${last.state} since ${when}.`;
+    if (last.state === "failed") return `${on} Its last run, ${when}, failed. See its log.`;
+    if (last.state === "success") return `${on} Its last run, ${when}, succeeded.`;
+    return `${on} A run has been ${last.state} since ${when}.`;
   } catch {
     return "";
   }

@@ -87,11 +87,11 @@ def test_a_refusal_names_what_to_check_and_no_secret(status: int) -> None:
 
 @pytest.mark.parametrize("answer", [Response(201, b"{}"), Response(201, b"no"), issued(expires_at="soon")])
 def test_an_answer_without_a_token_is_none(answer: Response) -> None:
-    with pytest.raises(ApiUnreachable, match="gave no token in 3 attempts"):
+    with pytest.raises(ApiUnreachable, match="returned no token in 3 attempts"):
         granted(Endpoint(*[answer] * 3))
 
 
 @pytest.mark.parametrize("key", ["", "-----BEGIN PRIVATE KEY-----\nno\n-----END PRIVATE KEY-----\n"])
 def test_a_key_that_is_none_is_told_at_once(key: str) -> None:
-    with pytest.raises(ValueError, match="cannot sign"):
+    with pytest.raises(ValueError, match="private_key is invalid"):
         InstallationToken("1", key, 7001, name="github", patience_s=5)

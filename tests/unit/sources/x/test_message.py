@@ -28,7 +28,7 @@ def test_a_message_has_the_columns_of_the_table_and_no_others():
 @pytest.mark.parametrize(
     ("message", "why"),
     [
-        (b"\xff", "no JSON"),
+        (b"\xff", "invalid JSON"),
         (b"[]", "JSON object"),
         (b"{}", "'post_id' is missing"),
         (b'{"post_id": "1", "surprise": 1}', "surprise"),

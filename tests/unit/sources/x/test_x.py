@@ -100,16 +100,16 @@ def test_errors_beside_a_post_are_about_what_it_refers_to():
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b'{"data": {"id"', "no JSON"),
+        (b'{"data": {"id"', "invalid JSON"),
         (b"[]", "JSON object"),
-        (b'{"meta": {}}', "data, errors or delete"),
+        (b'{"meta": {}}', "'data', 'errors' or 'delete'"),
         (b'{"data": {"id": "5"}}', "'text' is missing"),
-        (b'{"data": {"id": "5", "text": 7}}', "'text' is no text"),
+        (b'{"data": {"id": "5", "text": 7}}', "'text' must be a string"),
         (b'{"data": {"text": "t"}}', "'id' is missing"),
-        (b'{"data": {"id": "abc", "text": "t"}}', "no id of a post"),
-        (b'{"data": {"id": "-1", "text": "t"}}', "no id of a post"),
-        (b'{"data": {"id": "99999999999999999999", "text": "t"}}', "no id of a post"),
-        (b'{"data": {"id": "5", "text": "t", "author_id": 7}}', "'author_id' should be STRING"),
+        (b'{"data": {"id": "abc", "text": "t"}}', "not the id of a post"),
+        (b'{"data": {"id": "-1", "text": "t"}}', "not the id of a post"),
+        (b'{"data": {"id": "99999999999999999999", "text": "t"}}', "not the id of a post"),
+        (b'{"data": {"id": "5", "text": "t", "author_id": 7}}', "'author_id' must be STRING"),
         (b'{"delete": {}}', "'id' is missing"),
     ],
 )
@@ -186,10 +186,10 @@ def test_what_passes_the_audit_is_let_in(record: dict):
 @pytest.mark.parametrize(
     ("record", "why"),
     [
-        (told(text=None), "without a text"),
-        (told(_fetched_at=NOON - timedelta(hours=1)), "a post of 2026-11-20 12:00"),
-        (told(created_at=NOON + timedelta(milliseconds=1)), "of another time"),
-        (told(post_id="no id"), "no id of a post"),
+        (told(text=None), "has no text"),
+        (told(_fetched_at=NOON - timedelta(hours=1)), "created_at 2026-11-20 12:00 UTC is in the future"),
+        (told(created_at=NOON + timedelta(milliseconds=1)), "does not match the time in the id"),
+        (told(post_id="no id"), "not the id of a post"),
     ],
 )
 def test_what_would_not_pass_the_audit_is_refused(record: dict, why: str):
@@ -226,7 +226,7 @@ def test_a_watermark_that_the_search_does_not_reach_is_moved_to_where_it_begins(
 
 @pytest.mark.parametrize("query", [None, "", 7, "x" * 513])
 def test_a_plan_needs_a_query(query: object):
-    with pytest.raises(BadParameter, match="query must be"):
+    with pytest.raises(BadParameter, match="'query' must be"):
         lead(POSTS, Request({"query": query}, NOON))
 
 

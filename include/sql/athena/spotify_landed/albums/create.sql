@@ -8,8 +8,8 @@ CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.albums (
   `album_group` string COMMENT 'How it belongs to the artist; missing for newer client ids.',
   `released_on` string COMMENT 'Day, month or year of the release, as known.',
   `tracks` bigint COMMENT 'Number of tracks.',
-  `_extra` string COMMENT 'Fields of the answer that the contract does not know, as JSON.',
-  `_key` string COMMENT 'Key of the query whose answer this record came from.',
+  `_extra` string COMMENT 'Fields of the answer that are not in the contract, as JSON.',
+  `_key` string COMMENT 'Key of the query that returned this record.',
   `_fetched_at` timestamp COMMENT 'When the answer arrived.',
   `_run_id` string COMMENT 'Airflow run that fetched it.'
 )

@@ -14,8 +14,8 @@ CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.audio_features (
   `key` bigint COMMENT '0 for C, 1 for C sharp, ...; -1 where none was found.',
   `mode` bigint COMMENT '1 for major, 0 for minor.',
   `time_signature` bigint COMMENT 'Beats in a bar.',
-  `_extra` string COMMENT 'Fields of the answer that the contract does not know, as JSON.',
-  `_key` string COMMENT 'Key of the query whose answer this record came from.',
+  `_extra` string COMMENT 'Fields of the answer that are not in the contract, as JSON.',
+  `_key` string COMMENT 'Key of the query that returned this record.',
   `_fetched_at` timestamp COMMENT 'When the answer arrived.',
   `_run_id` string COMMENT 'Airflow run that fetched it.'
 )

@@ -13,8 +13,8 @@ CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.top_tracks (
   `duration_ms` bigint COMMENT 'Length in milliseconds.',
   `explicit` boolean COMMENT 'Whether its words are marked as explicit.',
   `popularity` bigint COMMENT '0 to 100; not told to newer client ids.',
-  `_extra` string COMMENT 'Fields of the answer that the contract does not know, as JSON.',
-  `_key` string COMMENT 'Key of the query whose answer this record came from.',
+  `_extra` string COMMENT 'Fields of the answer that are not in the contract, as JSON.',
+  `_key` string COMMENT 'Key of the query that returned this record.',
   `_fetched_at` timestamp COMMENT 'When the answer arrived.',
   `_run_id` string COMMENT 'Airflow run that fetched it.'
 )

@@ -9,8 +9,8 @@ CREATE TABLE IF NOT EXISTS github.memberships (
   login STRING OPTIONS (description = 'Login as the list has it, which may lag behind a rename.'),
   contributions INT64 OPTIONS (description = 'Commits, in contributors.'),
   since TIMESTAMP OPTIONS (description = 'When starred or forked; null in contributors.'),
-  _extra STRING OPTIONS (description = 'Fields of the answer that the contract does not know, as JSON.'),
-  _key STRING NOT NULL OPTIONS (description = 'Key of the query whose answer this record came from.'),
+  _extra STRING OPTIONS (description = 'Fields of the answer that are not in the contract, as JSON.'),
+  _key STRING NOT NULL OPTIONS (description = 'Key of the query that returned this record.'),
   _fetched_at TIMESTAMP NOT NULL OPTIONS (description = 'When the answer arrived.'),
   _run_id STRING NOT NULL OPTIONS (description = 'Airflow run that fetched it.')
 )

@@ -19,8 +19,8 @@ CREATE TABLE IF NOT EXISTS github.users (
   following INT64 OPTIONS (description = 'Followed accounts; null from GraphQL.'),
   created_at TIMESTAMP NOT NULL OPTIONS (description = 'When the account was made.'),
   updated_at TIMESTAMP NOT NULL OPTIONS (description = 'When the profile was last changed.'),
-  _extra STRING OPTIONS (description = 'Fields of the answer that the contract does not know, as JSON.'),
-  _key STRING NOT NULL OPTIONS (description = 'Key of the query whose answer this record came from.'),
+  _extra STRING OPTIONS (description = 'Fields of the answer that are not in the contract, as JSON.'),
+  _key STRING NOT NULL OPTIONS (description = 'Key of the query that returned this record.'),
   _fetched_at TIMESTAMP NOT NULL OPTIONS (description = 'When the answer arrived.'),
   _run_id STRING NOT NULL OPTIONS (description = 'Airflow run that fetched it.')
 )

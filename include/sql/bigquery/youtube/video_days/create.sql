@@ -12,8 +12,8 @@ CREATE TABLE IF NOT EXISTS youtube.video_days (
   shares INT64 NOT NULL OPTIONS (description = 'Shares.'),
   subscribers_gained INT64 NOT NULL OPTIONS (description = 'Subscribers won.'),
   subscribers_lost INT64 NOT NULL OPTIONS (description = 'Subscribers lost.'),
-  _extra STRING OPTIONS (description = 'Fields of the answer that the contract does not know, as JSON.'),
-  _key STRING NOT NULL OPTIONS (description = 'Key of the query whose answer this record came from.'),
+  _extra STRING OPTIONS (description = 'Fields of the answer that are not in the contract, as JSON.'),
+  _key STRING NOT NULL OPTIONS (description = 'Key of the query that returned this record.'),
   _fetched_at TIMESTAMP NOT NULL OPTIONS (description = 'When the answer arrived.'),
   _run_id STRING NOT NULL OPTIONS (description = 'Airflow run that fetched it.')
 )

@@ -10,8 +10,8 @@ CREATE TABLE IF NOT EXISTS youtube.videos (
   view_count INT64 OPTIONS (description = 'Views so far; null where hidden.'),
   like_count INT64 OPTIONS (description = 'Likes so far; null where hidden.'),
   comment_count INT64 OPTIONS (description = 'Comments so far; null where hidden.'),
-  _extra STRING OPTIONS (description = 'Fields of the answer that the contract does not know, as JSON.'),
-  _key STRING NOT NULL OPTIONS (description = 'Key of the query whose answer this record came from.'),
+  _extra STRING OPTIONS (description = 'Fields of the answer that are not in the contract, as JSON.'),
+  _key STRING NOT NULL OPTIONS (description = 'Key of the query that returned this record.'),
   _fetched_at TIMESTAMP NOT NULL OPTIONS (description = 'When the answer arrived.'),
   _run_id STRING NOT NULL OPTIONS (description = 'Airflow run that fetched it.')
 )

@@ -1,7 +1,7 @@
 """Run the publisher: `python -m windrow.sources.x.publisher`. Its settings are environment variables: .env.example.
 
-It ends with code 0 on SIGTERM or SIGINT, with 2 when a person has to change something, and with 1 when starting it
-again may help: everything is published once more then, from the watermark on.
+It ends with code 0 on SIGTERM or SIGINT, with 2 if a person must change something, and with 1 if a restart may help.
+After a restart it continues from the watermark; some posts may be published twice.
 """
 
 import argparse
@@ -31,8 +31,8 @@ AGAIN, FINAL = 1, 2
 async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
     """Publish until SIGTERM or SIGINT.
 
-    :param beat: touched while the stream tells something and the state is written down, for whoever watches that this
-        process works: one that is connected to nothing, or to what says nothing, does not.
+    :param beat: a file to touch while the stream sends data and the state is saved, for a health check. A process
+        without a working stream does not touch it.
     """
     outlet = Outlet(settings.project, settings.topic)
     if settings.subscription:
@@ -59,7 +59,7 @@ async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await running
     finally:
-        with contextlib.suppress(TimeoutError):  # its client looks for the server once more
+        with contextlib.suppress(TimeoutError):  # closing may look for the server once more
             async with asyncio.timeout(PARTING_S):
                 await in_background(mongo.close)
 
@@ -70,21 +70,21 @@ def main() -> int:
         prog="python -m windrow.sources.x.publisher", description="Publish the posts of X to Pub/Sub."
     )
     parser.add_argument(
-        "--beat", type=Path, metavar="FILE", help="touch this file every few seconds, while all is well"
+        "--beat", type=Path, metavar="FILE", help="touch this file every few seconds while the stream works"
     )
     parser.add_argument(
         "--search-lag",
         type=float,
         metavar="SECONDS",
         default=Tempo.search_lag,
-        help="how long after the stream began again its gap is filled (%(default)s)",
+        help="how long after a reconnect its gap is filled (%(default)s)",
     )
     parser.add_argument(
         "--rules-lag",
         type=float,
         metavar="SECONDS",
         default=Tempo.rules_lag,
-        help="how long the stream does not go by new rules yet; that is a gap, too (%(default)s)",
+        help="how long new rules may be inactive in the stream; this also is a gap (%(default)s)",
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -1,4 +1,4 @@
-"""Calls that block, in threads that nobody waits for: the process can end while MongoDB is looked for."""
+"""Run blocking calls in daemon threads, so that the process can end while a call waits for MongoDB."""
 
 import asyncio
 import threading
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 async def in_background(call: Callable[[], T]) -> T:
-    """Return what a call returns, or raise what it raises. Cancelled, it goes on alone, and may not come to its end.
+    """Run a call in a thread and return its result or raise its error. If cancelled, the call continues in its thread.
 
-    `asyncio.to_thread` would hold up the end of the program until the call is through.
+    With `asyncio.to_thread` the program could not end before the call has ended.
     """
     done: Future[T] = Future()
-    done.set_running_or_notify_cancel()  # from now on it cannot be cancelled, only left alone
+    done.set_running_or_notify_cancel()  # from now on it cannot be cancelled
 
     def work() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Fill a gap of the stream by the recent search, and say what that cannot bring back."""
+"""Fill a gap of the stream with the recent search, and log what the search cannot return."""
 
 import asyncio
 import logging
@@ -19,14 +19,14 @@ from windrow.sources.x.streams import SEARCH_DAYS, Posts, post_id_at, search
 log = logging.getLogger(__name__)
 
 MOST_PAGES = 20_000
-"""Pages of the search for one gap and rule: ten million posts."""
+"""Maximum pages of the search for one gap and rule: ten million posts."""
 
 _POSTS = Posts()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A post as the search tells it, and the key of the call that brought it."""
+    """A post of the search, and the key of the call that returned it."""
 
     key: str
     record: dict[str, object]
@@ -34,7 +34,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Spoiled:
-    """A post that cannot be read, as JSON, and why."""
+    """An unreadable post, as JSON, and the reason."""
 
     post: bytes
     reason: str
@@ -50,18 +50,17 @@ async def fill(
     pause_s: float,
     usernames: bool = False,
 ) -> AsyncIterator[Found | Spoiled]:
-    """Yield the posts that the search knows of a time, for each rule.
+    """Yield the posts of the search for a time range, for each rule.
 
-    Reposts are not among them, the search has none; nor are deletions. A page that X does not give is asked for
-    until it comes: to begin anew would cost all pages before it once more, and never end where X allows fewer calls
-    in a window than there are pages.
+    The search returns no reposts and no deletions. A page that fails is retried until it succeeds: a restart would
+    call all earlier pages again, and never end if X allows fewer calls in a window than there are pages.
 
-    :param now: of X; the search reaches back from it.
-    :param pause_s: before a page is asked for again, if X does not say.
-    :raises Misconfigured: X refuses the search, or its pages do not end.
+    :param now: the current time of X; the search goes back from it.
+    :param pause_s: the pause before a page is retried, if X does not set one.
+    :raises Misconfigured: X rejects the search, or there are too many pages.
     """
     if now - since > timedelta(days=SEARCH_DAYS):
-        log.warning("the search reaches back %d days: what was posted before is lost", SEARCH_DAYS)
+        log.warning("Posts older than %d days are lost: the recent search of X does not return them", SEARCH_DAYS)
     for rule in rules:
         query: Query | None = search(rule, post_id_at(since), until, now=now, usernames=usernames)
         trail = Trail(MOST_PAGES)
@@ -70,8 +69,9 @@ async def fill(
                 trail.to(query)
             except Unreadable as endless:
                 raise Misconfigured(
-                    f"A gap cannot be filled. Of the search for {rule!r:.80}: {endless.reason}.",
-                    advice="Split the rule. The watermark stays before the gap, so a later start tries it again.",
+                    f"Filling a gap failed, at the search for the rule {rule!r:.80}: {endless.reason}.",
+                    advice="Split the rule in X_RULES and start the publisher again. It retries the gap, because the "
+                    "watermark is before it.",
                 ) from None
             answer = await _page(client, query, pause_s)
             for post in _POSTS.listed(answer.parsed):
@@ -87,18 +87,19 @@ def _read(post: object, answer: Answer) -> Found | Spoiled:
 
 
 async def _page(client: Client, query: Query, pause_s: float) -> Answer:
-    """Ask for a page until it comes."""
+    """Request a page until it succeeds."""
     while True:
         wait_s = pause_s
         try:
             answer = await client.ask(query, lambda _query, parsed: _POSTS.listed(parsed))
             if isinstance(answer, Answer) and answer.outcome is Outcome.ANSWERED:
                 return answer
-            why = answer.reason if isinstance(answer, Rejected) else "X knows no such path"
+            why = answer.reason if isinstance(answer, Rejected) else "X answered that the path does not exist"
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise Misconfigured(
-                    f"A gap cannot be filled: {why}",
-                    advice="See what X says. The watermark stays before the gap, so a later start tries it again.",
+                    f"Filling a gap failed: {why}",
+                    advice="Fix the cause in the answer of X and start the publisher again. It retries the gap, "
+                    "because the watermark is before it.",
                 )
         except Misconfigured:
             raise
@@ -107,5 +108,5 @@ async def _page(client: Client, query: Query, pause_s: float) -> Answer:
             wait_s = max(pause_s, (limited.retry_at - datetime.now(UTC)).total_seconds())
         except WindrowError as error:
             why = error.what
-        log.warning("the search goes on in %.0f s: %s", wait_s, why)
+        log.warning("The search continues in %.0f s: %s", wait_s, why)
         await asyncio.sleep(wait_s)

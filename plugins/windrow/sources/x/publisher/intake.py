@@ -1,4 +1,4 @@
-"""What becomes of what X told: a record is published once, and what cannot be read goes into the quarantine."""
+"""Process data from X: publish each record once, and put unreadable data into the quarantine."""
 
 import hashlib
 import logging
@@ -18,14 +18,14 @@ from windrow.store.staging import Staging
 log = logging.getLogger(__name__)
 
 RUN = Run(Posts.dataset, "stream")
-"""What state and quarantine of the publisher belong to."""
+"""The run that state and quarantine of the publisher belong to."""
 _REMEMBERED = 100_000
-"""Ids of posts by which repeated ones are known."""
+"""Number of post ids to remember, to detect repeated posts."""
 _SOURCE = "publisher"
 
 
 class Intake:
-    """Takes records and what cannot be read, and counts them in ``count``."""
+    """Processes records and unreadable data, and counts them in ``count``."""
 
     def __init__(self, outlet: Outlet, staging: Staging) -> None:
         self.count: Counter[str] = Counter()
@@ -34,10 +34,10 @@ class Intake:
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     async def publish(self, record: dict[str, Any], key: str, at: float) -> bool:
-        """Publish a record, unless it was just published; say whether it was new.
+        """Publish a record, unless it was published recently; return whether it was new.
 
-        :param key: of the call that brought it.
-        :param at: when that was, in seconds since 1970.
+        :param key: the key of the call that returned it.
+        :param at: when it arrived, a Unix timestamp.
         """
         post_id, is_deletion = str(record["post_id"]), record["deleted_at"] is not None
         kind = "deletion" if is_deletion else "post"
@@ -49,7 +49,7 @@ class Intake:
         self._seen[mark] = None
         try:
             await self._outlet.publish(to_message(record | lineage), at, post_id=post_id, kind=kind)
-        except BaseException:  # cancelled while it waited for room, too: it is not published, so it may come again
+        except BaseException:  # also when cancelled in the full buffer: it is not published, so it may come again
             self._seen.pop(mark, None)
             raise
         if len(self._seen) > _REMEMBERED:
@@ -58,9 +58,9 @@ class Intake:
         return True
 
     async def set_aside(self, told: bytes, reason: str) -> None:
-        """Keep a line, or a post of the search, that cannot be read."""
+        """Put an unreadable line, or post of the search, into the quarantine."""
         self.count["unreadable"] += 1
-        log.warning("what X told goes into the quarantine: %s", reason)
+        log.warning("Put unreadable data from X into the quarantine: %s", reason)
         query = Query.of(STREAM_PATH, {"line": hashlib.sha256(told).hexdigest()[:32]})
         rejected = Rejected(query, 200, kept(told.decode("utf-8", "backslashreplace")), reason, datetime.now(UTC))
         await in_background(lambda: self._staging.reject(RUN, [(0, rejected)]))

@@ -1,4 +1,4 @@
-"""Pub/Sub, with a bounded buffer before it: who publishes waits while too much is not yet acknowledged."""
+"""Publish to Pub/Sub with a bounded buffer: `publish` waits while too many messages are not acknowledged."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from windrow.model.errors import Misconfigured, Unanswered, WindrowError
 log = logging.getLogger(__name__)
 
 ROOM = 5_000
-"""Messages that may be on their way at once."""
+"""Maximum messages that are sent but not acknowledged."""
 _ACK_DEADLINE_S = 600
 _RETENTION_S = 7 * 24 * 3600
 
@@ -24,8 +24,8 @@ _RETENTION_S = 7 * 24 * 3600
 class Outlet:
     """Publishes to one topic. Used in one event loop.
 
-    A message is on its way from `publish` until Pub/Sub has acknowledged it. One that Pub/Sub refuses for good
-    makes the next call raise: the process has to end then, and to fill the gap when it starts again.
+    A message is in flight from `publish` until Pub/Sub has acknowledged it. After Pub/Sub has finally rejected one, the
+    next call raises: then the process must end, and fill the gap when it starts again.
     """
 
     def __init__(self, project: str, topic: str, *, room: int = ROOM) -> None:
@@ -42,9 +42,9 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
 
     def prepare(self, subscription: str) -> None:
-        """Make the topic and a subscription when they are not there. Blocks; call it before the first publish.
+        """Create the topic and a subscription if they do not exist. It blocks; call it before the first `publish`.
 
-        :raises Misconfigured: Pub/Sub refuses it, or the subscription is of another topic.
+        :raises Misconfigured: Pub/Sub rejects it, or the subscription belongs to another topic.
         """
         with SubscriberClient() as subscriber:
             requests: tuple[tuple[Any, dict[str, Any]], ...] = (
@@ -63,48 +63,50 @@ class Outlet:
             for create, request in requests:
                 try:
                     create(request=request)
-                    log.info("made %s", request["name"])
+                    log.info("Created %s", request["name"])
                 except AlreadyExists:
                     pass
                 except PermissionDenied:
-                    log.warning("may not make %s: it must be there already", request["name"])
+                    log.warning("No permission to create %s; it must already exist", request["name"])
                 except GoogleAPICallError as error:
                     raise Misconfigured(
-                        f"{request['name']} cannot be made: {error}", advice="Check X_PROJECT, X_TOPIC, X_SUBSCRIPTION."
+                        f"Creating {request['name']} failed: {error}",
+                        advice="Check X_PROJECT, X_TOPIC and X_SUBSCRIPTION.",
                     ) from error
             self._check_topic(subscriber, subscriber.subscription_path(self._project, subscription))
 
     def _check_topic(self, subscriber: SubscriberClient, name: str) -> None:
-        """Return if the subscription gets what is published: one whose topic was made anew does not.
+        """Check that the subscription belongs to the topic. If the topic was created again, it does not.
 
-        :raises Misconfigured: it does not.
+        :raises Misconfigured: it belongs to another topic.
         """
         try:
             topic = subscriber.get_subscription(subscription=name).topic
         except GoogleAPICallError as error:
-            log.warning("cannot see what topic %s is of: %s", name, error)
+            log.warning("Could not check the topic of the subscription %s: %s", name, error)
             return
         if topic != self._topic:
             raise Misconfigured(
-                f"{name} is a subscription of {topic}, not of {self._topic}: it would get none of the posts.",
-                advice="Let the DAG take what it holds, delete it, and start again; or set X_TOPIC, X_SUBSCRIPTION.",
+                f"The subscription {name} belongs to {topic}, not to {self._topic}, so it would receive no posts.",
+                advice="Run the DAG to consume its messages, delete the subscription, and start the publisher again. "
+                "Or set other values for X_TOPIC and X_SUBSCRIPTION.",
             )
 
     @property
     def waiting(self) -> int:
-        """How many messages are on their way."""
+        """Number of messages in flight."""
         return len(self._on_the_way)
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest message on its way was handed over (as `publish` was told); None when there is none."""
+        """Arrival time (argument of `publish`) of the oldest message in flight; None if there is none."""
         return next(iter(self._on_the_way.values()), None)
 
     async def publish(self, data: bytes, at: float, **attributes: str) -> None:
-        """Hand a message over; wait while there is no room. It is not acknowledged on return.
+        """Send a message; wait while the buffer is full. On return it is not yet acknowledged.
 
-        :param at: when it arrived here, in seconds since 1970; never earlier than that of the message before.
-        :raises WindrowError: what `check` raises.
+        :param at: its arrival time, a Unix timestamp; never earlier than that of the message before.
+        :raises WindrowError: see `check`.
         """
         await self._room.acquire()
         self.check()
@@ -114,17 +116,17 @@ class Outlet:
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._settle, number, done))
 
     def check(self) -> None:
-        """Return if no message has failed.
+        """Raise if a message has failed.
 
-        :raises Misconfigured: Pub/Sub refuses what it is sent.
-        :raises Unanswered: it took a message at no try; the client tries for ten minutes.
+        :raises Misconfigured: Pub/Sub rejected a message.
+        :raises Unanswered: Pub/Sub accepted a message in no attempt; the client retries for ten minutes.
         """
         if self._failure is not None:
             raise _failed(self._topic, self._failure) from self._failure
 
     def _settle(self, number: int, done: "Future[str]") -> None:
         error = done.exception()
-        if error is not None:  # it stays among those on their way: the watermark must not pass it
+        if error is not None:  # it stays in flight: the watermark must not pass it
             self._failure = self._failure or error
         else:
             del self._on_the_way[number]
@@ -133,9 +135,9 @@ class Outlet:
         self._room.release()
 
     async def flushed(self) -> None:
-        """Wait until all that was handed over before this call is acknowledged.
+        """Wait until all messages sent before this call are acknowledged.
 
-        :raises WindrowError: what `check` raises.
+        :raises WindrowError: see `check`.
         """
         last = self._sent
         while next(iter(self._on_the_way), last + 1) <= last:
@@ -144,15 +146,17 @@ class Outlet:
             await self._settled.wait()
 
     async def close(self, patience_s: float) -> None:
-        """Send what waits to be sent, and wait until everything is acknowledged or refused, at most for so long."""
-        self._client.stop()  # it says itself that it waits for nothing
+        """Send all buffered messages, and wait up to ``patience_s`` seconds for acknowledgements."""
+        self._client.stop()  # it does not wait
         with contextlib.suppress(TimeoutError, WindrowError):
             async with asyncio.timeout(patience_s):
                 await self.flushed()
 
 
 def _failed(topic: str, error: BaseException) -> WindrowError:
-    what = f"{topic} does not take a post: {type(error).__name__}: {error}"[:400]
+    what = f"Publishing a post to {topic} failed: {type(error).__name__}: {error}"[:400]
     if isinstance(error, ClientError):
-        return Misconfigured(what, advice="Check X_PROJECT, X_TOPIC, and what the account may publish to.")
-    return Unanswered(what, advice="Start the publisher again: what Pub/Sub has not acknowledged is searched for.")
+        return Misconfigured(what, advice="Check X_PROJECT, X_TOPIC, and the Pub/Sub permissions of the account.")
+    return Unanswered(
+        what, advice="Start the publisher again: it searches for the posts that Pub/Sub has not acknowledged."
+    )

@@ -1,4 +1,4 @@
-"""The loops of the publisher: read the stream and open it again, fill its gaps, write the state down."""
+"""The loops of the publisher: read the stream and reconnect, fill gaps, save the state."""
 
 import asyncio
 import contextlib
@@ -26,35 +26,35 @@ from windrow.store.staging import Staging
 log = logging.getLogger(__name__)
 
 STEP = "publisher"
-"""What the state is called among the figures of the run."""
+"""Name of the state in the figures of the run."""
 PARTING_S = 2.0
-"""How long MongoDB may take at the end, for the last note and to say goodbye: it may be gone."""
+"""Maximum time at the end to save the state in MongoDB and to disconnect: MongoDB may be down."""
 _OVERLAP = timedelta(seconds=5)
-"""So much longer than its gap is what the search is asked for: X's clock is told to the second."""
+"""The search covers this much more than the gap, because the time of X only has seconds."""
 
 
 @dataclass(frozen=True)
 class Tempo:
-    """Times, in seconds. Tests make them short."""
+    """Times, in seconds. Tests use shorter ones."""
 
     silence: float = 40.0
-    """Without a line for so long, the stream is dead: X sends a heartbeat every 20 s."""
+    """Without a line for this time the stream counts as broken: X sends a heartbeat every 20 s."""
     note: float = 5.0
-    """How often the state is written down."""
+    """Interval for saving the state."""
     search_lag: float = SEARCH_LAG_S + 5
-    """How long after its end a gap is filled: the search is behind."""
+    """How long after its end a gap is filled: the search is behind the stream."""
     rules_lag: float = RULES_LAG_S
-    """How long new rules may not hold yet: a gap, too."""
+    """How long new rules may be inactive; this also is a gap."""
     closing: float = 15.0
-    """How long Pub/Sub is waited for at the end."""
+    """Maximum time to wait for Pub/Sub at the end."""
     pauses: Pauses = field(default_factory=Pauses)
 
 
 class Publisher:
     """Publishes the posts that match the rules. Make one for each process.
 
-    :param client: of the X API, entered by the caller; it has one connection more than the stream needs.
-    :param noted: called after each time the state was written down, if the stream has told something since.
+    :param client: client of the X API, entered by the caller; it needs one connection besides that of the stream.
+    :param noted: called each time after the state was saved, if the stream sent something since the last time.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class Publisher:
         self._to_note = asyncio.Event()
 
     async def run(self) -> None:
-        """Publish until the task is cancelled. Then what was read is published, and the state written down.
+        """Publish until the task is cancelled. Then publish all posts that were read, and save the state.
 
-        :raises WindrowError: what only a person can mend, or a new start; the message says how.
+        :raises WindrowError: an error that needs a person or a restart; the message says what to do.
         """
         await in_background(self._find_watermark)
         await self._set_rules()
@@ -104,7 +104,7 @@ class Publisher:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
             await self._outlet.close(self._tempo.closing)
-            with contextlib.suppress(TimeoutError):  # what is noted is older, and safe
+            with contextlib.suppress(TimeoutError):  # the saved state is older, so it is safe
                 async with asyncio.timeout(PARTING_S):
                     await self._note()
 
@@ -119,10 +119,10 @@ class Publisher:
             try:
                 await self._read()
                 pause_s = self._reconnect.after_break()
-                log.warning("the stream ended; it is opened again in %.1f s", pause_s)
+                log.warning("The stream ended; reconnecting in %.1f s", pause_s)
             except StreamRefused as refused:
                 pause_s = self._reconnect.after_refusal(refused)
-                log.warning("%s; again in %.1f s", refused.what, pause_s)
+                log.warning("%s; reconnecting in %.1f s", refused.what, pause_s)
                 if refused.status == 409:
                     await self._set_rules()
             except LineTooLong as error:
@@ -130,7 +130,7 @@ class Publisher:
                 pause_s = self._reconnect.after_break()
             except ApiUnreachable as error:
                 pause_s = self._reconnect.after_break()
-                log.warning("%s; again in %.1f s", error.what, pause_s)
+                log.warning("%s; reconnecting in %.1f s", error.what, pause_s)
             self._count["reconnects"] += 1
             self._watermark.lost()
             await asyncio.sleep(pause_s)
@@ -144,15 +144,15 @@ class Publisher:
             self._heard = now
 
     async def _take(self, line: bytes, now: float) -> None:
-        """Do with a line what it says."""
+        """Process one line."""
         try:
             said = self._posts.line(line, datetime.fromtimestamp(now, UTC))
         except Unreadable as error:
             await self._intake.set_aside(line, error.reason)
             return
-        if said.trouble:  # a stream that tells nothing else does not work
+        if said.trouble:  # a stream that only sends errors does not count as working
             self._count["troubles"] += 1
-            log.warning("X says: %s", said.trouble)
+            log.warning("X sent an error in the stream: %s", said.trouble)
             return
         self._reconnect.arrived()
         self._told = True
@@ -162,20 +162,20 @@ class Publisher:
             await self._intake.publish(dict(said.record), "stream", now)
 
     def _opened(self, headers: Mapping[str, str]) -> None:
-        """Note the gap that ends now."""
+        """Record the gap that ends now."""
         self._clock.set_by(headers)
         self._heard = self._clock.now()
         deaf_s = max(0.0, self._rules_hold_from - time.monotonic())
         gap = self._watermark.opened(self._heard, self._heard + deaf_s)
-        log.info("the stream is open")
+        log.info("The stream is open")
         if gap is not None:
             self._gaps.put_nowait(gap)
-        self._to_note.set()  # of the first time at all nothing else is known after a kill
+        self._to_note.set()  # save at once: after a kill nothing else shows when the first stream was opened
 
     # --- the gaps ------------------------------------------------------------------------------
 
     async def _fill_for_ever(self) -> None:
-        """Fill one gap after the other; the stream may break again meanwhile."""
+        """Fill one gap after another; the stream may break again in the meantime."""
         while True:
             gap = await self._gaps.get()
             await asyncio.sleep(max(0.0, gap.until + self._tempo.search_lag - self._clock.now()))
@@ -184,7 +184,7 @@ class Publisher:
             self._watermark.filled(gap)
 
     async def _fill(self, gap: Gap) -> None:
-        """Publish what the search knows of a gap."""
+        """Publish the posts that the search finds for a gap."""
         since, until = (datetime.fromtimestamp(moment, UTC) for moment in (gap.since, gap.until))
         found = 0
         async for told in fill(
@@ -202,7 +202,7 @@ class Publisher:
                 found += await self._intake.publish(told.record, told.key, self._clock.now())
         self._count["filled"] += found
         log.info(
-            "filled the gap from %s to %s UTC by the search: %d posts. It knows no reposts and no deletions.",
+            "Filled the gap from %s to %s UTC with the search: %d posts. It returns no reposts and no deletions.",
             f"{since:%Y-%m-%d %H:%M:%S}",
             f"{until:%Y-%m-%d %H:%M:%S}",
             found,
@@ -211,14 +211,14 @@ class Publisher:
     # --- state ---------------------------------------------------------------------------------
 
     def _find_watermark(self) -> None:
-        """Find where an earlier process was. Runs in a thread."""
+        """Load the watermark of an earlier process. Runs in a thread."""
         self._staging.prepare(RUN.dataset)
         through = self._staging.notes(RUN).get(STEP, {}).get("through")
         if through is None:
-            log.info("no earlier state: publishing from now on")
+            log.info("No saved state: publishing new posts from now on")
             return
         self._watermark.reached = float(through)
-        log.info("everything before %s UTC is published", f"{datetime.fromtimestamp(through, UTC):%F %T}")
+        log.info("All posts before %s UTC are published", f"{datetime.fromtimestamp(through, UTC):%F %T}")
 
     async def _note_often(self) -> None:
         while True:
@@ -230,13 +230,13 @@ class Publisher:
             self._to_note.clear()
 
     async def _note(self) -> None:
-        """Write the state down. Without MongoDB the stream is read on: what is known there is older, so safe."""
+        """Save the state. If MongoDB is down, reading continues: the saved state is older, so it is safe."""
         self._watermark.move(self._heard, self._outlet.oldest)
         try:
             state = self._state()
             await in_background(lambda: self._staging.note(RUN, STEP, state))
         except StagingUnavailable as error:
-            log.warning("the state cannot be written down: %s", error.what)
+            log.warning("Saving the state failed: %s", error.what)
         else:
             if self._told:
                 self._told = False

@@ -1,4 +1,4 @@
-"""How long to wait before the stream is opened again, as X wants it: by what ended it, and how often in a row."""
+"""How long to wait before a reconnect, by the rules of X: depends on the error and how often it occurred in a row."""
 
 from dataclasses import dataclass
 
@@ -15,36 +15,36 @@ class Pauses:
 
     broken_step: float = 0.25
     broken_most: float = 16.0
-    """A broken connection: each time a step longer."""
+    """After a broken connection: longer by one step each time."""
     refused_first: float = 5.0
     refused_most: float = 320.0
-    """An HTTP error: doubling."""
+    """After an HTTP error: doubles each time."""
     throttled_first: float = 60.0
     throttled_most: float = 960.0
-    """Too many connects, or one that is still open: doubling. Or until the window ends, if X says when."""
+    """After too many connects, or if one is still open: doubles each time, or until the rate limit is reset."""
 
 
 class Reconnect:
-    """Counts what went wrong in a row. A line that arrives ends the row."""
+    """Counts consecutive errors. A line from the stream resets the counts."""
 
     def __init__(self, pauses: Pauses) -> None:
         self._pauses = pauses
         self._broken = self._refused = self._throttled = 0
 
     def arrived(self) -> None:
-        """Learn that the stream works."""
+        """Reset the counts, because the stream works."""
         self._broken = self._refused = self._throttled = 0
 
     def after_break(self) -> float:
-        """Return the pause after a connection that broke, or that X ended."""
+        """Return the pause after a broken or closed connection."""
         pause_s = min(self._pauses.broken_most, self._pauses.broken_step * self._broken)
         self._broken += 1
         return pause_s
 
     def after_refusal(self, refused: StreamRefused) -> float:
-        """Return the pause after a call that X refused.
+        """Return the pause after a call that X rejected.
 
-        :raises Misconfigured: asking again cannot help: no credits, a cap, a token that was revoked.
+        :raises Misconfigured: a retry does not help: no credits, a used-up cap, or a revoked token.
         """
         pauses = self._pauses
         match refused.verdict.action:
@@ -62,14 +62,18 @@ class Reconnect:
 
 
 def _final(refused: StreamRefused) -> Misconfigured:
-    """Say what a person has to do."""
+    """Make the error with the advice for a person."""
     if refused.status == 401:
         return CredentialsRejected(
             refused.what,
-            advice="The app's token was revoked: make a new one in the developer console, set X_BEARER_TOKEN.",
+            advice="The token of the app was revoked. Create a new one in the developer console of X, set it as "
+            "X_BEARER_TOKEN, and start the publisher again.",
         )
     if refused.status in _OF_THE_ACCOUNT:
-        advice = "Buy credits, raise the cap, or give the app access, in the developer console of X; then start again."
+        advice = (
+            "In the developer console of X, buy credits, raise the cap, or give the app access. Then start the "
+            "publisher again."
+        )
     else:
-        advice = "Do what X says; then start the publisher again."
-    return Misconfigured(refused.what, advice=f"{advice} The gap is filled by the search.")
+        advice = "Fix the cause in the answer of X, then start the publisher again."
+    return Misconfigured(refused.what, advice=f"{advice} It fills the gap with the search.")

@@ -1,4 +1,4 @@
-"""The rules of the stream, kept in step with the settings: those that are not ours are deleted."""
+"""Synchronize the rules of the stream with the settings: other rules are deleted."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 async def keep_in_step(client: Client, wanted: Mapping[str, str]) -> bool:
-    """Let the stream have exactly these rules, given by their tags; say whether one was missing.
+    """Set exactly these rules, by tag, on the stream; return whether a rule was missing.
 
-    A tag cannot be edited: the rule is made anew.
+    A rule cannot be edited: a changed one is created again.
 
-    :raises Misconfigured: X refuses a rule, or the call.
-    :raises WindrowError: what `Client.ask` raises.
+    :raises Misconfigured: X rejects a rule, or the call.
+    :raises WindrowError: see `Client.ask`.
     """
     found = _mappings((await _ask(client, Query.of(RULES_PATH))).get("data"))
     there = {(str(rule.get("tag", "")), str(rule["value"])) for rule in found}
@@ -29,13 +29,13 @@ async def keep_in_step(client: Client, wanted: Mapping[str, str]) -> bool:
         str(rule["id"]) for rule in found if (str(rule.get("tag", "")), str(rule["value"])) not in wanted.items()
     ]
     missing = [{"value": value, "tag": tag} for tag, value in wanted.items() if (tag, value) not in there]
-    # The new ones first: the stream is never without a rule.
+    # Add before delete, so that the stream always has a rule.
     if missing:
         _check(await _ask(client, _post({"add": missing})))
     if surplus:
         await _ask(client, _post({"delete": {"ids": surplus}}))
     if missing or surplus:
-        log.info("rules of the stream: %d added, %d deleted", len(missing), len(surplus))
+        log.info("Updated the rules of the stream: %d added, %d deleted", len(missing), len(surplus))
     return bool(missing)
 
 
@@ -48,18 +48,18 @@ async def _ask(client: Client, query: Query) -> Mapping[str, Any]:
     parsed = answer.parsed if isinstance(answer, Answer) else None
     if not isinstance(parsed, Mapping):
         raise Misconfigured(
-            f"X does not take the rules of the stream: {getattr(answer, 'reason', 'no such path')}",
-            advice="Mend X_RULES, X_BEARER_TOKEN or the account, as it says.",
+            f"X rejected the call for the rules of the stream: {getattr(answer, 'reason', 'the path does not exist')}",
+            advice="Fix X_RULES, X_BEARER_TOKEN or the account, as the answer of X says.",
         )
     return parsed
 
 
 def _check(told: Mapping[str, Any]) -> None:
-    """Return if all rules were taken. One that is there already is told as an error in a good answer."""
+    """Raise if X rejected a rule. X also reports an error for a rule that already exists; that one is ignored."""
     bad = [error for error in _mappings(told.get("errors")) if error.get("title") != "DuplicateRule"]
     if bad:
         reasons = "; ".join(f"{error.get('value')!r}: {error.get('details') or error.get('title')}" for error in bad)
-        raise Misconfigured(f"X refuses rules of the stream: {reasons}", advice="Mend X_RULES.")
+        raise Misconfigured(f"X rejected rules of the stream: {reasons}", advice="Fix X_RULES.")
 
 
 def _mappings(value: object) -> Sequence[Mapping[str, Any]]:

@@ -1,14 +1,14 @@
-"""Up to where everything is published: an instant that a restart can begin at, without losing a post."""
+"""The watermark of the publisher: everything before it is published, so a restart can begin there."""
 
 from dataclasses import dataclass, field
 
 MARGIN_S = 60.0
-"""The stream is not in order: a post may come so much later than one that was made after it."""
+"""The stream is not in order: a post may arrive this much later than a newer post."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gap:
-    """A time of which the stream may have told nothing (seconds since 1970)."""
+    """A time range in which the stream may have missed posts (Unix timestamps)."""
 
     since: float
     until: float
@@ -16,25 +16,25 @@ class Gap:
 
 @dataclass(slots=True)
 class Watermark:
-    """What the stream told is published up to ``reached`` (seconds since 1970), but for the gaps.
+    """Everything up to ``reached`` (a Unix timestamp) is published, except in the gaps.
 
-    It stands still while the stream is broken. None: the stream was never open, so nothing was missed.
+    It does not move while the stream is broken. None: the stream was never open, so nothing was missed.
     """
 
     reached: float | None = None
     gaps: list[Gap] = field(default_factory=list)
-    """Not filled yet, in the order of their times."""
+    """Gaps that are not filled yet, in order of time."""
     broken: bool = True
 
     @property
     def through(self) -> float | None:
-        """All posts made before this that the stream, or the search in its place, told are published."""
+        """All posts created before this, from the stream or the search, are published."""
         return self.gaps[0].since if self.gaps else self.reached
 
     def opened(self, now: float, whole_from: float) -> Gap | None:
-        """Learn that the stream is there again, and return the gap that this leaves.
+        """Handle a (re)opened stream, and return the gap before it, if any.
 
-        :param whole_from: from when on it tells all that it should; not before all rules hold.
+        :param whole_from: when the stream is complete; not before all rules are active.
         """
         self.broken = False
         since = now if self.reached is None else self.reached
@@ -46,18 +46,18 @@ class Watermark:
         return gap
 
     def lost(self) -> None:
-        """Learn that the stream is not there any more."""
+        """Handle the loss of the stream."""
         self.broken = True
 
     def filled(self, gap: Gap) -> None:
-        """Learn that a gap is filled, and all of it acknowledged."""
+        """Handle a gap that is filled, with all messages acknowledged."""
         self.gaps.remove(gap)
 
     def move(self, heard: float, oldest: float | None) -> None:
-        """Move as far as may be.
+        """Move the watermark as far as possible.
 
-        :param heard: when the last line came, a heartbeat too: up to then nothing was missed.
-        :param oldest: when the oldest message came that is not acknowledged.
+        :param heard: when the last line, or heartbeat, arrived: nothing was missed before it.
+        :param oldest: when the oldest unacknowledged message arrived.
         """
         if not self.broken and self.reached is not None:
             safe = min(heard, oldest) if oldest is not None else heard

@@ -70,7 +70,7 @@ def test_one_post_that_cannot_be_read_is_told_and_the_others_are_there(scripted:
 
     assert found(told) == [IDS[0], IDS[2]]
     spoiled = [one for one in told if isinstance(one, Spoiled)]
-    assert [one.reason for one in spoiled] == ["field 'text' is missing", "a post should be an object"]
+    assert [one.reason for one in spoiled] == ["field 'text' is missing", "a post must be a JSON object"]
     assert IDS[1].encode() in spoiled[0].post
 
 
@@ -78,7 +78,7 @@ def test_one_post_that_cannot_be_read_is_told_and_the_others_are_there(scripted:
 def test_a_refusal_says_that_the_watermark_waits(scripted: ScriptedApi, status: int):
     scripted.answers(Reply({"detail": "bad query"}, status))
 
-    with pytest.raises(Misconfigured, match="a later start tries it again"):
+    with pytest.raises(Misconfigured, match="It retries the gap"):
         filled(scripted)
     assert len(scripted.asked) == 1
 
@@ -92,7 +92,7 @@ def test_a_gap_that_the_search_does_not_reach_is_filled_from_where_it_begins(
 
     begin = made_at(dict(scripted.asked[0].params)["since_id"])
     assert abs(begin - (NOON - timedelta(days=SEARCH_DAYS) + SEARCH_SLACK)) < timedelta(seconds=1)
-    assert "what was posted before is lost" in caplog.text
+    assert "Posts older than 7 days are lost" in caplog.text
 
 
 def test_a_gap_within_reach_is_not_called_lost(scripted: ScriptedApi, caplog: pytest.LogCaptureFixture):
@@ -108,7 +108,7 @@ def test_pages_without_an_end_stop_it_before_the_gap_counts_as_filled(
     monkeypatch.setattr("windrow.sources.x.publisher.gap.MOST_PAGES", 3)
     numbers = itertools.count()
     scripted.script = lambda asked: page(post(0), following=f"next {next(numbers)}")
-    with pytest.raises(Misconfigured, match=r"the search for 'tesla': there are more than 3 pages.*Split the rule"):
+    with pytest.raises(Misconfigured, match=r"the search for the rule 'tesla': there are more than 3 pages.*Split the rule"):
         filled(scripted)
     assert len(scripted.asked) == 3
 

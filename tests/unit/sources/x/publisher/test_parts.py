@@ -120,7 +120,7 @@ def test_rules_that_are_missing_are_no_end():
         (402, '{"title": "CreditsDepleted"}', Misconfigured, "credits"),
         (403, '{"detail": "spend cap"}', Misconfigured, "cap"),
         (429, '{"type": "https://api.x.com/2/problems/usage-capped"}', Misconfigured, "cap"),
-        (400, '{"detail": "tweet.fields"}', Misconfigured, "Do what X says"),
+        (400, '{"detail": "tweet.fields"}', Misconfigured, "Fix the cause in the answer of X"),
     ],
 )
 def test_what_only_a_person_can_mend_ends_it(status: int, body: str, kind: type[Misconfigured], advice: str):
