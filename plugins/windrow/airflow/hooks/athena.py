@@ -13,6 +13,8 @@ POLL_S = 1
 """Seconds between two looks at a query that a task waits for in place."""
 SHORT_S = 3.0
 """Seconds in which most DDL, and a query of few rows, has ended."""
+LONGEST_S = 3600
+"""Seconds that a query may take. Athena itself ends one that reads after half an hour, unless told otherwise."""
 LOOK_S = 0.25
 """Seconds between two looks at a query in its first `SHORT_S`."""
 
@@ -35,7 +37,9 @@ class Athena:
         :raises StatementFailed: it failed, with Athena's reason.
         """
         query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": self._output})
-        state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(query_id, sleep_time=POLL_S)
+        state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(
+            query_id, max_polling_attempts=LONGEST_S // POLL_S, sleep_time=POLL_S
+        )
         if state != "SUCCEEDED":
             raise failed(self._hook, query_id)
         return rows(self._hook, query_id)
@@ -58,7 +62,10 @@ def failed(hook: Any, query_id: str, path: str = "") -> Exception:
     """
     status = hook.get_query_info(query_id)["QueryExecution"]["Status"]
     reason = status.get("StateChangeReason", "Athena gives no reason.")
-    what = f"The query {query_id}{f' of {path}' if path else ''} ended as {status['State']}: {reason}"
+    query = f"The query {query_id}{f' of {path}' if path else ''}"
+    if status["State"] in AthenaHook.INTERMEDIATE_STATES:
+        return AirflowException(f"{query} is not waited for any longer: Athena still says {status['State']}.")
+    what = f"{query} ended as {status['State']}: {reason}"
     if status.get("AthenaError", {}).get("Retryable"):
         return AirflowException(what)
     return StatementFailed(what, advice="Mend the SQL file, or the table that it names; then clear this task.")
