@@ -13,11 +13,10 @@ metric in Athena and in BigQuery. They have to agree. It runs after each daily r
 | `agree` | computes the metric in both, and compares row by row | yes |
 """
 
-from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
 from airflow.providers.google.cloud.transfers.s3_to_gcs import S3ToGCSOperator
 from airflow.sdk import Asset, chain, dag
 
-from windrow.airflow.operators.bigquery import LANDING, prepare_datasets
+from windrow.airflow.operators.bigquery import LANDING, LoadOperator, prepare_datasets
 from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.model.plan import slug
 from windrow.sources.spotify import params as spotify_params
@@ -49,7 +48,7 @@ def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
         replace=True,
         return_gcs_uris=True,
     )
-    load = GCSToBigQueryOperator(
+    load = LoadOperator(
         task_id="load",
         bucket=BUCKET,
         source_objects=[f"{COPIED}/*.parquet"],

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import orjson
+from botocore.config import Config
 
 from windrow.http.client import Client, Limits
 from windrow.http.flow import Driver
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0
 """The longest pause that the function waits for; if the API asks for a longer one it fails, and SQS retries."""
+LIMITS = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
+"""For DynamoDB. By default the client tries ten times for a minute each, longer than the function may run."""
 
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -66,7 +69,7 @@ async def _answer(request: object) -> dict[str, Any]:
     """
     text = requested(request)
     asked_at = datetime.now(UTC)
-    dynamodb = boto3.resource("dynamodb")
+    dynamodb = boto3.resource("dynamodb", config=LIMITS)
     settled: dict[str, Any] = {REQUEST: key_of(text), "text": text, "asked_at": instant(asked_at)}
     try:
         item = await _fetched(text, asked_at)

@@ -108,7 +108,9 @@ def test_pages_without_an_end_stop_it_before_the_gap_counts_as_filled(
     monkeypatch.setattr("windrow.sources.x.publisher.gap.MOST_PAGES", 3)
     numbers = itertools.count()
     scripted.script = lambda asked: page(post(0), following=f"next {next(numbers)}")
-    with pytest.raises(Misconfigured, match=r"the search for the rule 'tesla': there are more than 3 pages.*Split the rule"):
+    with pytest.raises(
+        Misconfigured, match=r"the search for the rule 'tesla': there are more than 3 pages.*Split the rule"
+    ):
         filled(scripted)
     assert len(scripted.asked) == 3
 
