@@ -32,7 +32,7 @@ from windrow.model.errors import (
 )
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
-from windrow.model.stream import Asked, Conversation, Planned, Request, Stream
+from windrow.model.stream import Asked, PlanFlow, Planned, Request, Stream
 from windrow.sources.titanic.streams import Passengers
 from windrow.store.staging import LIST, Staging
 
@@ -40,14 +40,14 @@ RUN = Run("shop_items", "scheduled__2026-01-01T00:00:00+00:00")
 NOBODY: Request = Request()
 
 
-class Items(Stream):
+class DynamoTable(Stream):
     """Shelves, then the pages of each shelf, then one call an item."""
 
     dataset = "shop_items"
     contract = Contract((Column("id", "id", Kind.INTEGER, "Number of the item.", required=True),))
     closed: ClassVar[list[str]] = []
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         self.closed.clear()
         try:
             shelves = yield Query.of("/shelves")
@@ -70,7 +70,7 @@ class Items(Stream):
         return [self.contract.record(answer)]
 
 
-class Prices(Items):
+class Prices(DynamoTable):
     """Another dataset of the same API that lists the same things."""
 
     dataset = "shop_prices"
@@ -123,7 +123,7 @@ def discover(
     async def plan() -> tuple[Plan, int]:
         limits = Limits(backoff=QUICK, patience_s=0.2)
         async with Client(url, NoAuth(), name="shop", limits=limits) as client:
-            discovery = Discovery(client, staging, run, stream or Items(), announce=announce)
+            discovery = Discovery(client, staging, run, stream or DynamoTable(), announce=announce)
             return await discovery.plan(request, standing), discovery.asked
 
     return asyncio.run(plan())
@@ -160,12 +160,12 @@ def test_all_steps_are_led_in_their_order(shop: ScriptedApi, staging: Staging):
     assert shop.paths == list(SHOP)
     assert asked == 5
     assert keys(staging) == ALL
-    assert Items.closed == ["closed"]
+    assert DynamoTable.closed == ["closed"]
 
 
 def test_a_conversation_without_a_word_makes_an_empty_plan(shop: ScriptedApi, staging: Staging):
-    class Silent(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Silent(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             yield from ()
 
     assert discover(shop.url, staging, Silent()) == (Plan(RUN, 0, 0, 0), 0)
@@ -174,8 +174,8 @@ def test_a_conversation_without_a_word_makes_an_empty_plan(shop: ScriptedApi, st
 
 
 def test_a_conversation_may_end_with_a_question(shop: ScriptedApi, staging: Staging):
-    class Asking(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Asking(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             yield Planned([Query.of("/item", {"id": "1"})])
             yield Query.of("/shelves")
 
@@ -184,8 +184,8 @@ def test_a_conversation_may_end_with_a_question(shop: ScriptedApi, staging: Stag
 
 
 def test_lists_that_never_end_make_no_plan(shop: ScriptedApi, staging: Staging, monkeypatch: pytest.MonkeyPatch):
-    class Endless(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Endless(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             for page in itertools.count():
                 yield Query.of("/shelves", {"page": str(page)})
 
@@ -213,7 +213,7 @@ def test_after_a_rate_limit_only_the_rest_is_asked(shop: ScriptedApi, staging: S
         discover(shop.url, staging)
     with pytest.raises(PlanMissing):
         staging.plan(RUN)
-    assert Items.closed == ["closed"], "the conversation is ended, not left to the garbage collector"
+    assert DynamoTable.closed == ["closed"], "the conversation is ended, not left to the garbage collector"
     shop.asked.clear()
     shop.script = serving({})
 
@@ -318,8 +318,8 @@ def test_without_the_list_that_all_follows_from_there_is_no_plan(
 
 
 def test_a_list_that_the_source_cannot_read_is_asked_anew_by_the_next_try(shop: ScriptedApi, staging: Staging):
-    class Trusting(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Trusting(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             shelves = yield Query.of("/shelves")
             yield Planned(Query.of("/shelf", {"name": name}) for name in _texts(shelves.parsed, "shelves"))
 
@@ -342,7 +342,7 @@ def test_one_list_that_cannot_be_read_leaves_the_others_in_the_plan(shop: Script
     assert keys(staging) == ["item?id=9"]
     [(number, kept)] = staging.quarantined(RUN)
     assert (number, kept.query.key, kept.body) == (LIST, "shelf?name=a", bad.text)
-    assert replay(staging, RUN, Items()) == 0
+    assert replay(staging, RUN, DynamoTable()) == 0
     told = Staged.count(staging, staging.plan(RUN))
     assert (told.quarantined, told.left_out) == (1, 1)
 
@@ -424,17 +424,17 @@ def test_trouble_with_the_api_is_not_told_to_the_source(staging: Staging, shop: 
 
 
 def test_errors_of_the_source_pass_through(shop: ScriptedApi, staging: Staging):
-    class Broken(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Broken(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             yield Planned(Query.of("/item", {"id": text}) for text in ("1", "\ud800"))
 
-    class Picky(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Picky(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             raise BadParameter("No such shelf.", advice="Name another.")
             yield
 
-    class Buggy(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Buggy(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             answer = yield Query.of("/shelves")
             yield Planned([Query.of("/item", {"id": answer.parsed["shelfs"][0]})])
 
@@ -446,8 +446,8 @@ def test_errors_of_the_source_pass_through(shop: ScriptedApi, staging: Staging):
 
 
 def test_the_source_is_told_what_the_run_is_asked_for(shop: ScriptedApi, staging: Staging):
-    class Told(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Told(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             yield Planned([
                 Query.of("/item", {"id": str(request.params["id"]), "at": str(request.at), "mark": request.watermark})
             ])
@@ -463,8 +463,8 @@ def test_chunks_are_written_while_the_conversation_goes_on(
     monkeypatch.setattr("windrow.store.staging.CHUNK", 2)
     seen: list[int] = []
 
-    class Watched(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Watched(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             for step in range(5):
                 yield Planned([Query.of("/item", {"id": str(step)})])
                 seen.append(_chunks(staging))
@@ -483,14 +483,14 @@ def _chunks(staging: Staging) -> int:
         number += 1
 
 
-class Years(Items):
+class Years(DynamoTable):
     """So many calls follow from one answer that they must not be held all at once."""
 
     dataset = "shop_years"
     calls = 12 * CHUNK
     held: ClassVar[list[int]] = []
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         yield Query.of("/shelves")
         yield Planned(self.days())
 

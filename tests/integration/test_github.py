@@ -87,7 +87,7 @@ def assert_complete(job: Job, world: World, names: list[str], lists: tuple[str, 
     for user_id, user in found.items():
         for column in Users.contract.columns[:16]:
             assert user[column.name] == expected[user_id][column.field], (user_id, column.name)
-    assert [answer.status for answer in job.answers() if answer.outcome is Outcome.GAP] == [404] * (
+    assert [answer.status for answer in job.answers() if answer.outcome is Outcome.MISSING] == [404] * (
         len(ids) - len(expected)
     )
     assert len(job.answers()) == job.plan().planned == len(ids)
@@ -635,7 +635,7 @@ def test_lists_that_github_does_not_give_are_gaps(connect, api, world):
     job = Job(repositories=["acme/monolith", "acme/windmill"], lists=["contributors", "stargazers"])
     job.execute(DiscoverOperator)
     job.execute(PlanOperator, MEMBERSHIPS)
-    gaps = {answer.query.key: answer.status for answer in job.answers(MEMBERSHIPS) if answer.outcome is Outcome.GAP}
+    gaps = {answer.query.key: answer.status for answer in job.answers(MEMBERSHIPS) if answer.outcome is Outcome.MISSING}
     assert sorted(gaps.values()) == [403, 422]
     keys = {status: key for key, status in gaps.items()}
     assert keys[403].startswith("repos/acme/monolith/contributors?")

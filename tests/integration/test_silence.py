@@ -38,7 +38,7 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpc
 from windrow.airflow.hooks import bigquery, broker, cloud_tasks, pubsub, stores
 from windrow.airflow.hooks.athena import Athena, failed
 from windrow.airflow.hooks.cloud_tasks import Endpoint, Rates, TaskQueue
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.pubsub import Subscription
 from windrow.airflow.hooks.sqs import Queue
 from windrow.airflow.hooks.stores import open_store
@@ -251,8 +251,8 @@ CALLS: dict[str, tuple[bytes, Callable[[], Any]]] = {
             CrawlOperator(task_id="c", database="d", paths=["s3://b/"], wanted="True", role="r", aws_conn_id="aws")
         ),
     ),
-    "dynamodb get": (HTTP, lambda: Items("aws", "t", key="k").get("a")),
-    "dynamodb put": (HTTP, lambda: Items("aws", "t", key="k").put([{"k": "a", "fetched_at": "2026"}])),
+    "dynamodb get": (HTTP, lambda: DynamoTable("aws", "t", key="k").get("a")),
+    "dynamodb put": (HTTP, lambda: DynamoTable("aws", "t", key="k").put([{"k": "a", "fetched_at": "2026"}])),
     "sqs": (HTTP, lambda: Queue("aws", "q")),
     "sqs, triggerer": (HTTP, lambda: asyncio.run(receive())),
     "bigquery, count": (HTTP, lambda: count_in_warehouse(CONN, "SELECT 1")),

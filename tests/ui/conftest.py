@@ -19,7 +19,7 @@ from local_cloud.settings import PROJECT_ID, Settings
 from tests.local_cloud.conftest import eventually
 from tests.x_table import MARTS, merge, run
 from windrow.sources.x.streams import post_id_at
-from windrow.ui.cache import Kept
+from windrow.ui.cache import RefreshedCache
 
 SANDBOX = "allow-scripts allow-same-origin allow-forms allow-downloads"
 """What Airflow lets a page in its frame do."""
@@ -98,7 +98,7 @@ def around(_around: Around, monkeypatch: pytest.MonkeyPatch, request: pytest.Fix
 
     patience_s = app.LOOK_S if "silent" in request.fixturenames else 30.0
     monkeypatch.setattr(app, "_good", {})
-    monkeypatch.setattr(app, "answers", Kept(app._answer, seconds=0.0, patience_s=patience_s))
+    monkeypatch.setattr(app, "answers", RefreshedCache(app._answer, seconds=0.0, patience_s=patience_s))
     _around.dag, _around.runs = None, []
     return _around
 

@@ -230,7 +230,9 @@ def test_staged_queries_are_counted_by_outcome(staging: Staging):
     queries = [Query.of("/a", {"n": str(number)}) for number in range(2_500)]
     plan = staging.save_plan(RUN, queries)
     settled = [(place // 1_000, answer(query)) for place, query in enumerate(queries) if place % 100]
-    gaps = [(place // 1_000, answer(query, Outcome.GAP)) for place, query in enumerate(queries) if place % 500 == 100]
+    gaps = [
+        (place // 1_000, answer(query, Outcome.MISSING)) for place, query in enumerate(queries) if place % 500 == 100
+    ]
     rejected = [(0, Rejected(queries[0], 200, "<", "invalid JSON", NOW))]
     staging.stage(RUN, settled)
     staging.stage(RUN, gaps)
@@ -243,7 +245,7 @@ def test_staged_queries_are_counted_by_outcome(staging: Staging):
 
 def test_what_is_no_longer_planned_does_not_count(staging: Staging):
     kept, dropped = Query.of("/kept"), Query.of("/dropped")
-    staging.stage(RUN, [(0, answer(kept)), (0, answer(dropped)), (0, answer(Query.of("/gone"), Outcome.GAP))])
+    staging.stage(RUN, [(0, answer(kept)), (0, answer(dropped)), (0, answer(Query.of("/gone"), Outcome.MISSING))])
     counted = Staged.count(staging, staging.save_plan(RUN, [kept]))
     assert (counted.answered, counted.gaps) == (1, 0)
 

@@ -17,7 +17,7 @@ from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Unreadable
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
-from windrow.model.stream import Asked, Planned, Request, Stream, Way
+from windrow.model.stream import Asked, Estimate, Planned, Request, Stream
 from windrow.store.staging import LIST, PlanWriter, Staging
 
 Announce = Callable[[Sequence[Item]], None]
@@ -69,7 +69,7 @@ class Discovery(RunDriver):
             await asyncio.to_thread(self._staging.release, self._run, key, aside=True)
         return plan
 
-    async def estimate(self, request: Request) -> Sequence[Way]:
+    async def estimate(self, request: Request) -> Sequence[Estimate]:
         """Ask what the stream needs to know to say what a plan would take. What is asked is kept for the plan.
 
         :raises WindrowError: as `plan`.
@@ -119,6 +119,6 @@ class Discovery(RunDriver):
     def _kept(self, query: Query) -> Answer | None:
         """Return what the API told before in this run: by a list, or by the dataset that this one follows."""
         kept = self._staging.listing(self._run, self._client.name, query)
-        if kept is None and self._stream.follows:
-            kept = self._staging.answer(Run(self._stream.follows, self._run.run_id), query)
+        if kept is None and self._stream.planned_from:
+            kept = self._staging.answer(Run(self._stream.planned_from, self._run.run_id), query)
         return kept

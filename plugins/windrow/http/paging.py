@@ -46,7 +46,7 @@ async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextP
     :raises WindrowError: what `Client.ask` raises; no page counts then.
     """
     first = await client.ask(query, read)
-    if not isinstance(first, Answer) or first.outcome is Outcome.GAP:
+    if not isinstance(first, Answer) or first.outcome is Outcome.MISSING:
         return first
     pages, trail, size = [first], Trail(MOST_PAGES), 1 + _size(first)
     trail.to(query)
@@ -61,7 +61,7 @@ async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextP
         page = await client.ask(following, read)
         if isinstance(page, Rejected):
             return _rejected([*pages, page], page.reason)
-        if page.outcome is Outcome.GAP:
+        if page.outcome is Outcome.MISSING:
             return _rejected([*pages, page], "the API knows no such page")
         pages.append(page)
         size += _size(page)

@@ -142,7 +142,7 @@ class Landing:
             yield pa.Table.from_pylist(records, schema)
 
     def _records(self, run: Run, number: int, answer: Answer, count: "Count") -> list[dict[str, object]]:
-        if answer.outcome is Outcome.GAP:
+        if answer.outcome is Outcome.MISSING:
             count.gaps += 1
             return []
         try:

@@ -38,7 +38,7 @@ class Staged:
             planned = {query.key for query in staging.chunk(plan.run, number).queries}
             for key, outcome in staging.settled(plan.run, number).items():
                 answered += key in planned and outcome is Outcome.ANSWERED
-                if key in planned and outcome is Outcome.GAP:
+                if key in planned and outcome is Outcome.MISSING:
                     gaps += 1
                     if gaps <= _EXAMPLES:
                         examples.append(f"{key!r}: the API knows no such thing")

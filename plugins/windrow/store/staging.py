@@ -32,7 +32,7 @@ from pymongo import MongoClient, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
-from windrow.http.conditional import Kept
+from windrow.http.conditional import CachedAnswer
 from windrow.http.ledger import Page
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import PlanMissing, StagingUnavailable
@@ -238,13 +238,13 @@ class Staging:
 
     # --- answers that may still hold -----------------------------------------------------------
 
-    def kept(self, api: str, key: str) -> Kept | None:
+    def kept(self, api: str, key: str) -> CachedAnswer | None:
         """Return the last answer of an API to the query of this key, of whichever run."""
         for document in self._find(_KEPT, {"_id": f"{api}|{key}"}):
-            return Kept(**{field: document[field] for field in Kept.__slots__})
+            return CachedAnswer(**{field: document[field] for field in CachedAnswer.__slots__})
         return None
 
-    def keep(self, api: str, key: str, kept: Kept) -> None:
+    def keep(self, api: str, key: str, kept: CachedAnswer) -> None:
         """Keep an answer, in place of the one before."""
         self._replace(_KEPT, [{"_id": f"{api}|{key}", **asdict(kept)}])
 

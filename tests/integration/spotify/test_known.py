@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.apis.testing import FakeApi
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.model.errors import BadParameter, Unusable
 from windrow.model.plan import Run
@@ -33,7 +33,7 @@ def require_all(unmet: dict[str, str]) -> None:
 def test_those_of_the_variable_and_those_that_were_asked_for(context, spotify: FakeApi, monkeypatch):
     wren, queue = BY_NAME["Wren"], BY_NAME["Queue"]
     monkeypatch.setenv("AIRFLOW_VAR_ARTISTS", json.dumps(["Wren", f"spotify:artist:{queue}", "wren"]))
-    Items("aws_default", "top_tracks", key="artist_id").put([{"artist_id": "0" * 22, "fetched_at": "2026"}])
+    DynamoTable("aws_default", "top_tracks", key="artist_id").put([{"artist_id": "0" * 22, "fetched_at": "2026"}])
 
     assert known(context) == {"artists": [wren, queue, "0" * 22], "unmet": {}}
     assert spotify.counters()["routes"]["GET /spotify/v1/search"]["requests"] == 2

@@ -10,7 +10,7 @@ from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.plan_only import PlanOnlyMixin
 from windrow.model.errors import RateLimited
-from windrow.model.stream import Way
+from windrow.model.stream import Estimate
 
 
 class EstimateOperator(PlanOperator, PlanOnlyMixin):
@@ -51,6 +51,6 @@ class EstimateOperator(PlanOperator, PlanOnlyMixin):
         return self.told(context, found)
 
 
-def _hours(way: Way, owners: int) -> float:
+def _hours(way: Estimate, owners: int) -> float:
     """Return for how many hours the units last when each owner's are used up in turn."""
     return max((units / (way.hourly * owners) for units in way.units.values()), default=0.0)

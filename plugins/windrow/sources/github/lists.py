@@ -10,7 +10,7 @@ import orjson
 from windrow.model.answer import Answer
 from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
-from windrow.model.stream import Asked, Conversation, Flow, Way
+from windrow.model.stream import Asked, Estimate, Flow, PlanFlow
 
 CONTRIBUTORS, STARGAZERS, FORKS = LISTS = ("contributors", "stargazers", "forks")
 _STAR_JSON = {"Accept": "application/vnd.github.star+json"}
@@ -95,8 +95,8 @@ def located(choice: Choice) -> Flow[list[Repository]]:
 
 
 def walked(
-    repository: Repository, listing: str, plan: Callable[[Query, Answer | None], Conversation], *, graphql: bool
-) -> Conversation:
+    repository: Repository, listing: str, plan: Callable[[Query, Answer | None], PlanFlow], *, graphql: bool
+) -> PlanFlow:
     """Ask for the pages of a list, one after the other, and plan what follows from each.
 
     Where GitHub refuses a page, by a rule of its organization perhaps, or where it cannot be read or leads in a circle,
@@ -233,7 +233,7 @@ def _pages(count: int) -> int:
     return max(1, -(-count // _PAGE))
 
 
-def ways(repositories: Sequence[Repository], choice: Choice) -> Sequence[Way]:
+def ways(repositories: Sequence[Repository], choice: Choice) -> Sequence[Estimate]:
     """Count what both ways take at most: a user in several lists is counted in each, contributors are not known yet."""
     stars = [each.stars for each in repositories if STARGAZERS in choice.lists]
     forks = [each.forks for each in repositories if FORKS in choice.lists]
@@ -243,6 +243,6 @@ def ways(repositories: Sequence[Repository], choice: Choice) -> Sequence[Way]:
     rest = len(repositories) + pages + sum(stars) + sum(forks)
     remark = "contributors come on top, some hundred a repository" if CONTRIBUTORS in choice.lists else ""
     return (
-        Way("rest", rest, {"core": rest}, _HOURLY, remark),
-        Way("graphql", others + points, {"core": others, "graphql": points}, _HOURLY, remark),
+        Estimate("rest", rest, {"core": rest}, _HOURLY, remark),
+        Estimate("graphql", others + points, {"core": others, "graphql": points}, _HOURLY, remark),
     )

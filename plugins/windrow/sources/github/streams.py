@@ -17,7 +17,7 @@ from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, CredentialKind, Flow, Planned, Request, Stream, Way
+from windrow.model.stream import CredentialKind, Estimate, Flow, PlanFlow, Planned, Request, Stream
 from windrow.sources.github.lists import (
     CONTRIBUTORS,
     FORKS,
@@ -39,7 +39,7 @@ class GithubStream(Stream):
     policy = POLICY
     rate_limits = LIMITS
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}  # noqa: RUF012 - as declared
-    revisits = True
+    conditional_requests = True
     credentials = {  # noqa: RUF012 - as declared
         "apps": CredentialKind(
             "windrow.sources.github.app_token:credential", ("app_id", "private_key (PEM)", "installation_id")
@@ -62,7 +62,7 @@ class Memberships(GithubStream):
         Column("since", "since", Kind.TIMESTAMP, "When starred or forked; null in contributors."),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """List every page, and plan it: that it was asked for already is for the one who settles it to see."""
         choice = Choice.of(request.params)
         repositories = yield from located(choice)
@@ -77,7 +77,7 @@ class Memberships(GithubStream):
         return [self.contract.record({**about, **each}) for each in members]
 
 
-def _page(query: Query, _: Answer | None) -> Conversation:
+def _page(query: Query, _: Answer | None) -> PlanFlow:
     yield Planned([query])
 
 
@@ -162,13 +162,13 @@ class Users(GithubStream):
         Column("updated_at", "updated_at", Kind.TIMESTAMP, "When the profile was last changed.", required=True),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Plan a call a user, as the pages arrive; a page of GraphQL brings its users with it."""
         choice = Choice.of(request.params)
         repositories = yield from located(choice)
         told: set[int] = set()
 
-        def plan(query: Query, answer: Answer | None) -> Conversation:
+        def plan(query: Query, answer: Answer | None) -> PlanFlow:
             if answer is None:
                 return  # a gap of the members
             if query.body:
@@ -189,7 +189,7 @@ class Users(GithubStream):
             for repository in repositories:
                 yield from walked(repository, listing, plan, graphql=choice.graphql)
 
-    def estimate(self, request: Request) -> Flow[Sequence[Way]]:
+    def estimate(self, request: Request) -> Flow[Sequence[Estimate]]:
         """Say what both ways take, by GitHub's own counts: a call a repository."""
         choice = Choice.of(request.params)
         repositories = yield from located(choice)

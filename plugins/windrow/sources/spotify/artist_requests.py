@@ -13,7 +13,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from windrow.airflow.hooks.api import ApiHook
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.sqs import Message, Queue
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
@@ -81,7 +81,7 @@ class FindArtistsOperator(HarvestStep):
         :raises Unusable: nobody is, and of somebody the API gives nothing that can be read.
         """
         refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
-        requests = Items(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
+        requests = DynamoTable(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
         self._record(context, requests)
         waiting = [item for item in requests.all() if item["outcome"] == Outcome.TAKEN]
         found = self._find(self.run_of(context), waiting, requests)
@@ -94,7 +94,7 @@ class FindArtistsOperator(HarvestStep):
             "asked_at": min(item["asked_at"] for _, items_ in found.values() for item in items_),
         }
 
-    def _record(self, context: Context, requests: Items) -> None:
+    def _record(self, context: Context, requests: DynamoTable) -> None:
         """Make what is asked for durable, then take the messages off the queue."""
         if named := context["params"].get("artist"):
             self._take(requested({"artist": named}), context["dag_run"].run_after, requests)
@@ -112,7 +112,7 @@ class FindArtistsOperator(HarvestStep):
             self._take(text, _sent_at(message), requests)
             queue.delete(message)
 
-    def _take(self, text: str, asked_at: datetime, requests: Items) -> None:
+    def _take(self, text: str, asked_at: datetime, requests: DynamoTable) -> None:
         """Record a request, unless the same is being worked on, or was settled a short time ago."""
         key = key_of(text)
         before = requests.get(key)
@@ -124,7 +124,7 @@ class FindArtistsOperator(HarvestStep):
         taken = {REQUEST: key, "text": text, "asked_at": instant(asked_at), "outcome": Outcome.TAKEN.value}
         requests.put([taken])
 
-    def _find(self, run: Run, waiting: Sequence[Mapping[str, Any]], requests: Items) -> _Found:
+    def _find(self, run: Run, waiting: Sequence[Mapping[str, Any]], requests: DynamoTable) -> _Found:
         """Return the artists to fetch, each with its requests; settle the requests that need no fetching."""
         found: _Found = {}
         trouble: WindrowError | None = None
@@ -173,7 +173,7 @@ class PublishNewOperator(HarvestStep):
     def execute(self, context: Context) -> Figures:
         """Write them, then settle the requests."""
         run = self.run_of(context)
-        requests = Items(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
+        requests = DynamoTable(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
         top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
         with staging(self.mongo_conn_id, self.dataset) as state:
             made = list(items(self._rows(state, run)))
@@ -206,7 +206,7 @@ class PublishNewOperator(HarvestStep):
         return [record | lineage for record in self.stream.records(answer.query, orjson.loads(answer.body))]
 
 
-def _no_stand_in_for_better(made: Sequence[dict[str, Any]], top_tracks: Items) -> list[dict[str, Any]]:
+def _no_stand_in_for_better(made: Sequence[dict[str, Any]], top_tracks: DynamoTable) -> list[dict[str, Any]]:
     """Leave out newest albums of artists whose top tracks are known; the daily run has newer ones of these."""
     return [
         item

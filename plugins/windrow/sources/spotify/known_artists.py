@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context, Variable
 
 from windrow.airflow.hooks.api import ApiHook
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.airflow.operators.plan import refuse_unknown
@@ -72,7 +72,7 @@ class KnownArtistsOperator(HarvestStep):
                 f"The Airflow variable {self.variable!r} is no list of names or ids.",
                 advice='It should look like ["Halden Pike", "4Z8W4fKeB5YxbusRsdQVPb"].',
             )
-        asked_for = sorted(item[ARTIST_ID] for item in Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).all())
+        asked_for = sorted(item[ARTIST_ID] for item in DynamoTable(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).all())
         return [*listed, *asked_for]
 
     def _meant(self, context: Context, listed: Sequence[str]) -> dict[str, str | WindrowError]:

@@ -8,7 +8,7 @@ from airflow.sdk import Context
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.athena import rows as rows_of
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.harvest.flow import RunDriver
@@ -67,7 +67,7 @@ class PublishOperator(HarvestStep):
         """Write them."""
         hook = AthenaHook(aws_conn_id=self.aws_conn_id, log_query=False)
         made = list(items(rows_of(hook, self.query_id)))
-        written = Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).put(made)
+        written = DynamoTable(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).put(made)
         figures = {"dynamodb_artists": len(made), "dynamodb_written": written}
         with staging(self.mongo_conn_id, self.dataset) as state:
             state.note(self.run_of(context), PUBLISH, figures)

@@ -17,7 +17,7 @@ from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable, Unusable
 from windrow.model.query import Query
-from windrow.model.stream import Asked, Conversation, Flow, Planned, Request, Stream
+from windrow.model.stream import Asked, Flow, PlanFlow, Planned, Request, Stream
 from windrow.sources.spotify.access import CLIENTS, POLICY, QUOTAS, Capabilities
 from windrow.sources.spotify.artists import is_artist_id
 
@@ -36,7 +36,7 @@ class SpotifyStream(Stream):
     policy = POLICY
     quotas = QUOTAS
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Ask for each artist, once."""
         ids = request.params.get("artists")
         if not isinstance(ids, list) or not all(isinstance(one, str) and is_artist_id(one) for one in ids):
@@ -48,7 +48,7 @@ class SpotifyStream(Stream):
         yield from self.plan_for(list(dict.fromkeys(ids)), may)
 
     @abstractmethod
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Name the calls for these artists."""
 
 
@@ -65,7 +65,7 @@ class Artists(SpotifyStream):
         Column("followers", "followers", Kind.INTEGER, "Followers; not told to newer client ids."),
     ))
 
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Ask for 50 at once, or for each."""
         if may.batches:
             yield Planned(Query.of("/artists", {"ids": ",".join(part)}) for part in parts(ids, ARTISTS_A_CALL))
@@ -113,7 +113,7 @@ class Albums(SpotifyStream):
         Column("tracks", "total_tracks", Kind.INTEGER, "Number of tracks."),
     ))
 
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Ask for the albums of each artist, in pages as large as they may be."""
         yield Planned(albums_of(artist_id, may) for artist_id in ids)
 
@@ -166,7 +166,7 @@ class TopTracks(SpotifyStream):
         Column("popularity", "popularity", Kind.INTEGER, "0 to 100; not told to newer client ids."),
     ))
 
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Ask for the top tracks of each, or else for the newest album of each."""
         if may.top_tracks:
             yield Planned(top_tracks_of(artist_id) for artist_id in ids)
@@ -222,7 +222,7 @@ class AudioFeatures(SpotifyStream):
     """One record a top track that has audio features."""
 
     dataset = "spotify_audio_features"
-    follows = TopTracks.dataset
+    planned_from = TopTracks.dataset
     contract = Contract((
         Column("track_id", "id", Kind.STRING, "Id of the track.", required=True),
         Column("tempo", "tempo", Kind.FLOAT, "Beats a minute."),
@@ -239,7 +239,7 @@ class AudioFeatures(SpotifyStream):
         Column("time_signature", "time_signature", Kind.INTEGER, "Beats in a bar."),
     ))
 
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Ask for the features of all tracks that the run has found, 100 at once."""
         tracks: dict[str, None] = {}
         for artist_id in ids:

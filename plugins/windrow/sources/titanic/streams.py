@@ -9,7 +9,7 @@ from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import Asked, Conversation, Planned, Request, Stream
+from windrow.model.stream import Asked, PlanFlow, Planned, Request, Stream
 
 
 class Passengers(Stream):
@@ -32,7 +32,7 @@ class Passengers(Stream):
         Column("embarked", "Embarked", Kind.STRING, "Port: C Cherbourg, Q Queenstown, S Southampton."),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Plan one call for each name of the param ``names``; without it, for each name of the API's list."""
         names = request.params.get("names")
         if not names:

@@ -17,7 +17,7 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
-from windrow.model.stream import Asked, Conversation, Flow, Planned, Request, Stream
+from windrow.model.stream import Asked, Flow, PlanFlow, Planned, Request, Stream
 from windrow.sources.youtube.policy import GOOGLE_POLICY, items
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
@@ -58,7 +58,7 @@ class Videos(Stream):
         Column("comment_count", "commentCount", Kind.INTEGER, "Comments so far; null where hidden."),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Ask for the details of 50 videos at a time."""
         _span(request)  # a range that cannot be meant is told before the first call
         uploads = yield from _uploads(request)
@@ -101,7 +101,7 @@ class VideoDays(Stream):
         Column("subscribers_lost", "subscribersLost", Kind.INTEGER, "Subscribers lost.", required=True),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Ask for one report a video over the whole range; with granularity ``day`` for one a video and day."""
         span = _span(request)
         channel = request.params.get("channel") or "MINE"

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import Scripted, lead, led
+from tests.unit.flow import Scripted, lead, led
 from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable
 from windrow.model.policy import Action
 from windrow.model.query import Query
 from windrow.model.response import Response
 from windrow.model.stream import Request
 from windrow.sources.github.lists import LISTS
-from windrow.sources.github.policy import POLICY, complaint
+from windrow.sources.github.policy import POLICY, error_detail
 from windrow.sources.github.streams import GithubStream, Memberships, Users
 
 REPOSITORY = {"id": 7, "full_name": "acme/mill", "stargazers_count": 250, "forks_count": 3}
@@ -83,13 +83,13 @@ def reset_in(seconds: int) -> dict[str, str]:
         (403, {}, ABUSE, Action.QUOTA_EXHAUSTED, 60),
         (403, {}, b'{"message":"Must have admin rights"}', Action.FORBID, None),
         (403, {}, b'{"message":"Resource not accessible by integration"}', Action.FORBID, None),
-        (403, {}, b'{"message":"The history is too large to list contributors"}', Action.GAP, None),
-        (422, {}, b'{"message":"In order to keep the API fast, pagination is limited"}', Action.GAP, None),
+        (403, {}, b'{"message":"The history is too large to list contributors"}', Action.MISSING, None),
+        (422, {}, b'{"message":"In order to keep the API fast, pagination is limited"}', Action.MISSING, None),
         (422, {}, b'{"message":"Validation failed"}', Action.REFUSE, None),
         (429, {}, b"", Action.THROTTLE, None),
         (401, {}, b"", Action.REFRESH, None),
-        (404, {}, b"", Action.GAP, None),
-        (451, {}, b"", Action.GAP, None),
+        (404, {}, b"", Action.MISSING, None),
+        (451, {}, b"", Action.MISSING, None),
         (502, {}, b"", Action.RETRY, None),
         (200, reset_in(900), b'{"errors":[{"type":"RATE_LIMITED","message":"m"}]}', Action.QUOTA_EXHAUSTED, 901),
         (
@@ -113,7 +113,7 @@ def reset_in(seconds: int) -> dict[str, str]:
         (200, {}, b'{"data":null,"errors":[{"message":"Something went wrong"}]}', Action.RETRY, None),
         (200, {}, b'{"data":{"repository":{"stargazers":{}}},"errors":[{"type":["x"]}]}', Action.RETRY, None),
         (200, {}, b'{"data":{"repository":{"stargazers":{}}},"errors":[{"type":"NOT_FOUND"}]}', Action.RETRY, None),
-        (200, {}, b'{"data":{"repository":null},"errors":[{"type":"NOT_FOUND"}]}', Action.GAP, None),
+        (200, {}, b'{"data":{"repository":null},"errors":[{"type":"NOT_FOUND"}]}', Action.MISSING, None),
         (200, {}, b'{"errors":[{"type":"INSUFFICIENT_SCOPES","message":"m"}]}', Action.FORBID, None),
         (200, {}, b'{"data":null,"errors":[{"message":"lacks the required scopes"}]}', Action.FORBID, None),
         (200, {}, b'{"data":{"repository":null},"errors":[{"type":"FORBIDDEN"}]}', Action.FORBID, None),
@@ -126,15 +126,15 @@ def test_one_status_means_several_things(
 ) -> None:
     reset = headers.get("X-RateLimit-Reset", "").removeprefix("in ")
     instant = {"X-RateLimit-Reset": str(int(time.time()) + int(reset))} if reset else {}
-    verdict = POLICY.judge(Response(status, body, headers | instant))
-    assert verdict.action is action
-    assert verdict.wait_s == (wait_s if wait_s is None else pytest.approx(wait_s, abs=2))
+    decision = POLICY.judge(Response(status, body, headers | instant))
+    assert decision.action is action
+    assert decision.wait_s == (wait_s if wait_s is None else pytest.approx(wait_s, abs=2))
 
 
 @given(st.sampled_from([200, 403, 422, 429]), st.binary(max_size=200))
 def test_no_body_can_break_the_reading_of_a_complaint(status: int, body: bytes) -> None:
-    complaint(Response(status, body))
-    complaint(Response(status, b'{"data"' + body))
+    error_detail(Response(status, body))
+    error_detail(Response(status, b'{"data"' + body))
 
 
 # --- the conversation --------------------------------------------------------------------------

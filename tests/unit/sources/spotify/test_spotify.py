@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import Scripted, lead, led
+from tests.unit.flow import Scripted, lead, led
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import Ambiguous, BadParameter, NotGiven, NothingFound, QueryRefused, RateLimited, Unreadable
 from windrow.model.policy import Action
@@ -30,10 +30,10 @@ def refused(status: int) -> QueryRefused:
     return (NotGiven if status == 404 else QueryRefused)("refused", advice="none", status=status)
 
 
-def outcome(conversation: Any, *replies: Any) -> tuple[list[str], Any]:
+def outcome(flow: Any, *replies: Any) -> tuple[list[str], Any]:
     """Lead a conversation that is no plan; return the keys that were asked, and what it came to."""
     driver = Scripted(replies)
-    result = asyncio.run(driver.lead(conversation))
+    result = asyncio.run(driver.lead(flow))
     assert not driver.replies
     return [query.key for query in driver.queries], result
 
@@ -206,7 +206,7 @@ def test_audio_features_are_asked_for_the_tracks_that_were_found() -> None:
     asked, planned = plan(AudioFeatures(), "extended", {"tracks": [track(1), track(2)]}, refused(404))
     assert planned == [f"audio-features?ids={1:022},{2:022}"]
     assert asked == [f"artists/{one}/top-tracks?market=US" for one in (ONE, TWO)]
-    assert AudioFeatures.follows == TopTracks.dataset
+    assert AudioFeatures.planned_from == TopTracks.dataset
 
 
 @pytest.mark.parametrize("bad", [refused(403), refused(400), {"items": "x"}, {"tracks": [1]}, []])
@@ -322,12 +322,12 @@ EXCEEDED = b'{"error":{"status":429,"message":"Too many requests","reason":"QUOT
         (Response(429, EXCEEDED, {"Retry-After": "86000"}), Action.QUOTA_EXHAUSTED, 86_000),
         (Response(429, b"{}", {"Retry-After": "7200"}), Action.QUOTA_EXHAUSTED, 7_200),
         (Response(429, b"{}", {"Retry-After": "3"}), Action.THROTTLE, 3),
-        (Response(404, b"{}"), Action.GAP, None),
+        (Response(404, b"{}"), Action.MISSING, None),
     ],
 )
 def test_refusals_are_told_apart(response: Response, action: Action, wait_s: float | None) -> None:
-    verdict = POLICY.judge(response)
-    assert (verdict.action, verdict.wait_s) == (action, wait_s)
+    decision = POLICY.judge(response)
+    assert (decision.action, decision.wait_s) == (action, wait_s)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import lead, led
+from tests.unit.flow import lead, led
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.query import Query
 from windrow.model.stream import Request

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import lead, led
+from tests.unit.flow import lead, led
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable
 from windrow.model.query import Query

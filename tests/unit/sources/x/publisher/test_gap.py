@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.scripted_api import Reply, ScriptedApi
-from tests.unit.conversation import NOON
+from tests.unit.flow import NOON
 from windrow.http.auth import StaticToken
 from windrow.http.client import Client, Limits
 from windrow.model.errors import Misconfigured

@@ -34,7 +34,7 @@ class Scripted(Driver):
         assert self.replies, f"{asked.query.key} was asked beyond the replies"
         reply = self.replies.pop(0)
         if isinstance(reply, NotGiven):
-            return Answer(asked.query, Outcome.GAP, 404, "", NOON)
+            return Answer(asked.query, Outcome.MISSING, 404, "", NOON)
         if isinstance(reply, QueryRefused):
             return Rejected(asked.query, reply.status or 400, "", reply.what, NOON)
         if isinstance(reply, Exception):
