@@ -11,8 +11,8 @@ for.
 
 | task | does | safe to clear |
 |---|---|---|
-| `find` | records the requests, deletes their messages, finds out who is meant; skips the rest if nobody is | yes |
-| `may` | finds out what this client id may ask now; a closed quota is done without | yes |
+| `find_artists` | records requests, deletes their messages, resolves artists; skips the rest without any | yes |
+| `probe_capabilities` | finds out what this client id may ask now; a closed quota is done without | yes |
 | `plan`, `harvest` | one call an artist, durable in MongoDB before it counts | yes; asks only for what is missing |
 | `publish` | top tracks to DynamoDB, then the outcomes; says how long it took since the message | yes |
 | `land` | the answers to Parquet in S3 | yes |
@@ -60,9 +60,11 @@ REQUESTED = Asset(
     user_defined_filters={"slug": slug},
 )
 def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
-    find = FindArtistsOperator(task_id="find", dataset=DATASET, conn_id="spotify", queue_name=QUEUE)
-    may = CapabilitiesOperator(task_id="may", dataset=DATASET, conn_id="spotify", can_wait=False)
-    given = {"artists": find.output["artists"], "capabilities": may.output["capabilities"]}
+    find = FindArtistsOperator(task_id="find_artists", dataset=DATASET, conn_id="spotify", queue_name=QUEUE)
+    capabilities = CapabilitiesOperator(
+        task_id="probe_capabilities", dataset=DATASET, conn_id="spotify", can_wait=False
+    )
+    given = {"artists": find.output["artists"], "capabilities": capabilities.output["capabilities"]}
     fetch = harvest("spotify", LANDED, given=given)
     publish = PublishNewOperator(task_id="publish", dataset=DATASET, found=find.output)
     prove = ProveInAthenaOperator(
@@ -71,7 +73,7 @@ def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
         outlets=[Asset(DATASET)],
         **LANDED,
     )
-    chain([find, may], fetch.plan)
+    chain([find, capabilities], fetch.plan)
     chain(fetch.harvest, publish, fetch.land)
     chain(
         fetch.land,

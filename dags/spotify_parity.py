@@ -7,10 +7,10 @@ metric in Athena and in BigQuery. They have to agree. It runs after each daily r
 
 | task | does | safe to clear |
 |---|---|---|
-| `locate` | says which landing it is about | yes |
+| `locate_landing` | says which landing it is about | yes |
 | `copy` | the files, from S3 to Cloud Storage | yes |
 | `prepare_*`, `load` | a landing table of this run alone in BigQuery | yes |
-| `agree` | computes the metric in both, and compares row by row | yes |
+| `compare_metrics` | computes the metric in both, and compares row by row | yes |
 """
 
 from airflow.providers.google.cloud.transfers.s3_to_gcs import S3ToGCSOperator
@@ -39,7 +39,7 @@ COPIED = "spotify/parity/{{ run_id | slug }}"
     user_defined_filters={"slug": slug},
 )
 def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
-    locate = LocateLandingOperator(task_id="locate")
+    locate = LocateLandingOperator(task_id="locate_landing")
     copy = S3ToGCSOperator(
         task_id="copy",
         bucket=locate.output["bucket"],
@@ -59,7 +59,7 @@ def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
         write_disposition="WRITE_TRUNCATE",
     )
     agree = MetricsAgreeOperator(
-        task_id="agree",
+        task_id="compare_metrics",
         athena="athena/spotify_landed/artists/metric.sql",
         bigquery="bigquery/spotify/artists/metric.sql",
     )

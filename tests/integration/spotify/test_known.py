@@ -22,12 +22,12 @@ BY_NAME = {artist.name: artist.id for artist in make_music().artists.values()}
 
 def known(context: dict[str, Any], *artists: str) -> dict[str, Any]:
     with DAG("known", schedule=None, params={"artists": None}):
-        step = KnownArtistsOperator(task_id="known", dataset="spotify_artists", conn_id="spotify", variable="artists")
+        step = KnownArtistsOperator(task_id="resolve_artists", dataset="spotify_artists", conn_id="spotify", variable="artists")
     return dict(step.execute(context | {"params": {"artists": list(artists)}}))
 
 
 def require_all(unmet: dict[str, str]) -> None:
-    RequireAllNamesOperator(task_id="all_names", unmet=unmet).execute({})
+    RequireAllNamesOperator(task_id="require_all_names", unmet=unmet).execute({})
 
 
 def test_those_of_the_variable_and_those_that_were_asked_for(context, spotify: FakeApi, monkeypatch):
