@@ -102,7 +102,7 @@ def _dynamodb(system: System) -> Iterator[str]:
     client = aws_resources.client(system.settings, "dynamodb")
     for table in client.list_tables()["TableNames"]:
         for page in client.get_paginator("scan").paginate(TableName=table):
-            yield from (text for item in page["DynamoTable"] for text in _texts(item))
+            yield from (text for item in page["Items"] for text in _texts(item))
 
 
 def _texts(value: Any) -> Iterator[str]:

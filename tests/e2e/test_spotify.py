@@ -75,12 +75,12 @@ class Spotify(System):
         """The ids of the tracks that the chatbot is told, by artist."""
         return {
             item["artist_id"]["S"]: [track["M"]["id"]["S"] for track in item["tracks"]["L"]]
-            for item in self.aws("dynamodb").scan(TableName="top_tracks")["DynamoTable"]
+            for item in self.aws("dynamodb").scan(TableName="top_tracks")["Items"]
         }
 
     def items(self) -> list[dict[str, Any]]:
         """What the chatbot is told, whole."""
-        found = self.aws("dynamodb").scan(TableName="top_tracks")["DynamoTable"]
+        found = self.aws("dynamodb").scan(TableName="top_tracks")["Items"]
         return sorted(found, key=lambda item: str(item["artist_id"]["S"]))
 
     def table(self, name: str) -> list[dict[str, str | None]]:
@@ -95,7 +95,7 @@ class Spotify(System):
         self.airflow.call("POST", f"/dags/{dag_id}/clearTaskInstances", body | {"dry_run": False})
 
     def outcomes(self) -> dict[str, str]:
-        found = self.aws("dynamodb").scan(TableName="artist_requests")["DynamoTable"]
+        found = self.aws("dynamodb").scan(TableName="artist_requests")["Items"]
         return {item["request"]["S"]: item["outcome"]["S"] for item in found}
 
 

@@ -65,7 +65,7 @@ def connections(monkeypatch: pytest.MonkeyPatch, lake: Settings, dynamodb: Any, 
         if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")):
             monkeypatch.setenv(name, value)
     for table, key in aws_resources.TABLES.items():
-        for item in dynamodb.scan(TableName=table)["DynamoTable"]:
+        for item in dynamodb.scan(TableName=table)["Items"]:
             dynamodb.delete_item(TableName=table, Key={key: item[key]})
 
 

@@ -46,7 +46,7 @@ class DynamoTable:
     def all(self) -> Iterator[dict[str, Any]]:
         """Return all items."""
         for page in self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True):
-            yield from page["DynamoTable"]
+            yield from page["Items"]
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return one item, or None if it does not exist."""
