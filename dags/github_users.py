@@ -1,20 +1,20 @@
-"""### GitHub: who contributes to, stars and forks chosen repositories
+"""### GitHub: contributors, stargazers and forks of chosen repositories
 
-Lists contributors, stargazers and forks, asks for each user once, and keeps `github` in BigQuery up to date.
+Lists contributors, stargazers and forks, fetches each user once, and updates the dataset `github` in BigQuery.
 
 | task | does | safe to clear |
 |---|---|---|
-| `estimate` | finds the repositories, says calls and hours by both APIs; with `plan_only` that is all | yes |
-| `discover` | lists page by page; writes the plan to MongoDB, and hands it out through Redis meanwhile | yes |
-| `workers`, `fetch` | tasks with tokens of their own ask for the users that Redis brings | yes |
-| `sweep` | asks for what is in the plan and not settled: nothing, unless Redis was lost | yes; asks for no user twice |
-| `list_members` | the plan of the members: the same pages, none of them asked for again | yes |
-| `users.*`, `members.*` | Parquet in the bucket; a landing table of this run, checked, merged, counted again | yes |
-| `check`, marts | no user or member twice; companies and places, overlap, growth of stars | yes |
+| `estimate` | finds the repositories, estimates calls and hours for both APIs; with `plan_only` the run ends | yes |
+| `discover` | lists page by page; writes the plan to MongoDB, and passes it to the workers through Redis | yes |
+| `workers`, `fetch` | parallel tasks, each with its own tokens, fetch the users from Redis | yes |
+| `sweep` | makes the calls that are missing, usually none | yes; it fetches no user twice |
+| `list_members` | makes the plan of the members from the same pages, without new calls | yes |
+| `users.*`, `members.*` | write Parquet; load, check and merge a landing table of this run; count again | yes |
+| `check`, marts | check for duplicates; companies and places, overlap, growth of stars | yes |
 
-When the hour of all tokens is used up a task *defers*, and goes on by itself. Deleted users are gaps, up to
-`max_gaps`; so are pages that GitHub does not give, up to `max_missing_pages`. Clear a task *with all tasks
-downstream*. When a task is red, the last line of its log says what to do.
+If the hourly limit of all tokens is used up, a task *defers* and continues automatically. Deleted users are gaps, up
+to `max_gaps`; so are pages that GitHub does not return, up to `max_missing_pages`. Clear a task *with all tasks
+downstream*. If a task failed, the last line of its log says what to do.
 """
 
 from datetime import timedelta
@@ -55,18 +55,18 @@ ASKING = {"conn_id": "github", "connections": "{{ params.connections }}", "execu
     default_args=TASK_DEFAULTS,
     params={
         "repositories": Param(None, type=["null", "array"], items={"type": "string"}, title="Repositories",
-                              description="owner/name, one a line. Empty: those of windrow_github_repositories."),
+                              description="owner/name, one per line. Empty: the variable windrow_github_repositories."),
         "lists": Param(list(LISTS), type="array", items={"enum": list(LISTS)}, title="Lists",
-                       description="Whose members are asked for."),
-        "api": Param("rest", type="string", enum=["rest", "graphql"], title="Stargazers by",
-                     description="graphql: with their details, a point for a hundred; without their counts."),
+                       description="Which lists of each repository to read."),
+        "api": Param("rest", type="string", enum=["rest", "graphql"], title="API for stargazers",
+                     description="graphql: 100 users with details per point, but without their counts."),
         "workers": Param(2, type="integer", minimum=1, maximum=32, title="Workers",
-                         description="Tasks that ask for users; no more of them work than there are tokens."),
+                         description="Parallel tasks that fetch users. Use at most one per owner of tokens."),
         "plan_only": params.plan_only(),
         "connections": params.connections(),
         "max_gaps": params.max_gaps(100),
         "max_missing_pages": Param(0, type="integer", minimum=0, title="Accepted missing pages",
-                                   description="Pages of lists, too deep or too large, that GitHub may not give."),
+                                   description="How many list pages (too deep or too large) GitHub may not return."),
     },
     template_searchpath=SQL_FOLDER,
     user_defined_filters={"slug": slug},
@@ -104,7 +104,7 @@ def _numbers(params: dict[str, int]) -> list[int]:
 
 
 def _into_bigquery(group: str, stream: type[GithubStream], *, accepted: str) -> TaskGroup:
-    """Land what was harvested, load, check and merge it, and prove the counts but for the accepted gaps."""
+    """Land the harvest, load, check and merge it, and compare the counts, except for accepted gaps."""
     table = f"{SQL}/{stream.dataset.removeprefix('github_')}"
     landed = {"dataset": stream.dataset, "to": f"gs://{BUCKET}", "prefix": f"github/{group}/{RUN}"}
     with TaskGroup(group) as tasks:

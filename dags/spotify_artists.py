@@ -1,21 +1,21 @@
 """### Spotify: known artists, every day
 
-Harvests the artists of the variable `windrow_spotify_artists` and those that the chatbot was asked for, their albums,
-top tracks and audio features. Keeps `spotify` in Athena and the chatbot's table in DynamoDB up to date.
+Harvests the artists of the variable `windrow_spotify_artists` and those requested from the chatbot: their albums,
+top tracks and audio features. Updates the database `spotify` in Athena and the chatbot's table in DynamoDB.
 
 | task | does | safe to clear |
 |---|---|---|
-| `resolve_artists`, `probe_capabilities`, `choose_streams` | who, and what this client id may ask (choice) | yes |
-| `require_all_names` | red where a name means nobody, or several; the others go on | yes, `resolve_artists` with it |
-| `<stream>.plan`, `.harvest`, `.land` | a harvest a stream, in parallel; a closed quota defers (wait) | yes |
-| `prepare.*`, `<stream>.register` | tables; this run's partition of the landed files | yes |
-| `crawl` | with the param `crawl`: a Glue crawler finds the same by itself | yes |
-| `features_or_not`, `top_tracks_table.*` | with features or not (catch): built, checked, put in its place | yes |
-| `artist_days` | the day's popularity and followers of each artist | yes |
-| `export`, `publish` | top tracks to DynamoDB, newer ones only | yes |
+| `resolve_artists`, `probe_capabilities`, `choose_streams` | find artists and streams to call; skip the others | yes |
+| `require_all_names` | fails if a name is unknown or ambiguous; the other artists continue | yes, with `resolve_artists` |
+| `<stream>.plan`, `.harvest`, `.land` | one harvest per stream, in parallel; waits (deferred) for a quota | yes |
+| `prepare.*`, `<stream>.register` | create tables; add the landed files of this run as a partition | yes |
+| `crawl` | only with the param `crawl`: runs a Glue crawler on the same files | yes |
+| `features_or_not`, `top_tracks_table.*` | build, check and publish the table, with or without features | yes |
+| `artist_days` | popularity and followers of each artist for this day | yes |
+| `export`, `publish` | write top tracks to DynamoDB; never replace newer ones | yes |
 | `prove_<stream>` | counts again: planned = staged = exported = loaded = merged | yes |
 
-A stream that fails or waits for its quota holds up only what is made of it. Clear a task *with all tasks downstream*.
+A stream that fails or waits only delays the tasks that need it. Clear a task *with all tasks downstream*.
 """
 
 from datetime import timedelta
@@ -39,7 +39,7 @@ MARTS = f"s3://{BUCKET}/marts/spotify"
 
 
 def landing(name: str) -> dict[str, str]:
-    """Say where a stream lands."""
+    """Return the landing of a stream."""
     return {"dataset": f"spotify_{name}", "to": f"s3://{BUCKET}", "prefix": f"spotify/{name}/{DAY}/run={SLUG}"}
 
 

@@ -1,24 +1,24 @@
-"""### Spotify: the artist nobody knew, at once
+"""### Spotify: a new artist, immediately
 
-A chat message asks for an artist. The queue `windrow-artists` of SQS says so with `{"artist": "..."}`, a person with
+A user of the chatbot requests an artist. The chatbot sends `{"artist": "..."}` to the SQS queue `windrow-artists`. You
+can also start a run by hand, with a name, an id or a URL:
 
 `airflow dags trigger spotify_new_artist --conf '{"artist": "Halden Pike"}'`
 
-by name, id or address. DynamoDB comes first, as the chatbot waits; then S3 and Athena. What became of a request is
-in the table `artist_requests`: found, no_tracks, unknown, ambiguous or refused. Its key there is a name in lower case,
-or an id or an address as it is. What could not be answered is taken up by the next run, once an hour if none is asked
-for.
+The run first writes to DynamoDB, because the chatbot waits for it; then to S3 and Athena. The table `artist_requests`
+has the outcome of each request: found, no_tracks, unknown, ambiguous or refused. Its key is the name in lower case, or
+the id or URL. Open requests are handled by the next run, at least once an hour.
 
 | task | does | safe to clear |
 |---|---|---|
-| `find_artists` | records requests, deletes their messages, resolves artists; skips the rest without any | yes |
-| `probe_capabilities` | finds out what this client id may ask now; a closed quota is done without | yes |
-| `plan`, `harvest` | one call an artist, durable in MongoDB before it counts | yes; asks only for what is missing |
-| `publish` | top tracks to DynamoDB, then the outcomes; says how long it took since the message | yes |
-| `land` | the answers to Parquet in S3 | yes |
-| `prepare_*`, `register`, `prove` | the landed files in Athena; then counts again | yes |
+| `find_artists` | stores requests, deletes their messages, finds artists; skips the rest without any | yes |
+| `probe_capabilities` | finds the endpoints this client id may call now; skips a used-up quota | yes |
+| `plan`, `harvest` | one call per artist; stores each answer in MongoDB | yes; makes only missing calls |
+| `publish` | writes top tracks and outcomes to DynamoDB; reports the time since the message | yes |
+| `land` | writes the answers as Parquet to S3 | yes |
+| `prepare_*`, `register`, `prove` | add the landed files to Athena; then count again | yes |
 
-Two requests for one artist at once are one call. A message that is no request goes to the dead-letter queue.
+Several requests for one artist at the same time make one call. Invalid messages go to the dead-letter queue.
 """
 
 from datetime import timedelta

@@ -1,16 +1,16 @@
-"""### Spotify: one metric, two warehouses
+"""### Spotify: compare one metric in two warehouses
 
-Takes the artists that a run of `spotify_artists` landed in S3, loads the same files into BigQuery, and computes one
-metric in Athena and in BigQuery. They have to agree. It runs after each daily run, or by hand for a landing:
+Loads the artists that a run of `spotify_artists` landed in S3 into BigQuery, computes one metric in Athena and in
+BigQuery, and fails if the results differ. It runs after each daily run, or by hand for a landing:
 
 `airflow dags trigger spotify_parity --conf '{"landed": "s3://my-bucket/spotify/artists/dt=2026-01-02/run=..."}'`
 
 | task | does | safe to clear |
 |---|---|---|
-| `locate_landing` | says which landing it is about | yes |
-| `copy` | the files, from S3 to Cloud Storage | yes |
-| `prepare_*`, `load` | a landing table of this run alone in BigQuery | yes |
-| `compare_metrics` | computes the metric in both, and compares row by row | yes |
+| `locate_landing` | finds the landing | yes |
+| `copy` | copies the files from S3 to Cloud Storage | yes |
+| `prepare_*`, `load` | load a landing table of this run in BigQuery | yes |
+| `compare_metrics` | computes the metric in both warehouses, and compares row by row | yes |
 """
 
 from airflow.providers.google.cloud.transfers.s3_to_gcs import S3ToGCSOperator

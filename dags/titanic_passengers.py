@@ -1,18 +1,18 @@
 """### Titanic passengers, by name
 
-Lists the passengers of an API, makes one call a name, and keeps `titanic` in BigQuery up to date.
+Lists the passengers of an API, makes one call per name, and updates the dataset `titanic` in BigQuery.
 
 | task | does | safe to clear |
 |---|---|---|
-| `plan` | asks for the list, writes the plan to MongoDB, each name once | yes; the plan of a run stands |
-| `harvest` | one call a name, each answer durable in MongoDB before it counts | yes; asks only for what is missing |
+| `plan` | gets the list, writes the plan to MongoDB, each name once | yes; an existing plan is kept |
+| `harvest` | makes one call per name; stores each answer in MongoDB | yes; makes only missing calls |
 | `enqueue`, `drain` | instead of `harvest`, with `dispatch` = `cloud_tasks`: a queue makes the calls | yes; the same |
-| `land` | answers to Parquet in the bucket, the manifest last | yes |
-| `prepare_*`, `load`, `audit` | a landing table of this run alone, checked before anything is merged | yes |
-| `merge`, `check`, `marts` | into the final table, newer answers only; then the mart | yes |
+| `land` | writes the answers as Parquet to the bucket, then the manifest | yes |
+| `prepare_*`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
+| `merge`, `check`, `marts` | update the final table with newer answers; check it; build the mart | yes |
 | `prove` | counts again in every system: planned = staged = exported = loaded = merged | yes |
 
-Clear a task *with all tasks downstream*. When a task is red, the last line of its log says what to do.
+Clear a task *with all tasks downstream*. If a task failed, the last line of its log says what to do.
 """
 
 from datetime import timedelta
@@ -56,7 +56,7 @@ SQL = "bigquery/titanic"
             type=["null", "array"],
             items={"type": "string", "minLength": 1},
             title="Names",
-            description="Ask only for these passengers, one name a line. Empty: for all that the API lists.",
+            description="Names of passengers, one per line. Empty: all passengers in the list of the API.",
         ),
         "dispatch": params.dispatch(),
         "connections": params.connections(),

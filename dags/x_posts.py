@@ -1,18 +1,18 @@
-"""### Posts of X with a keyword, out of Pub/Sub
+"""### Posts of X with a keyword, from Pub/Sub
 
-A process of its own, the publisher, reads the stream and publishes each post. This DAG takes what has come since, in
-batches, and keeps `x` in BigQuery up to date. It is woken when messages wait, and looks every ten minutes anyway.
+A separate process, the publisher, reads the stream of X and publishes each post to Pub/Sub. This DAG pulls the posts in
+batches, and updates the dataset `x` in BigQuery. It runs when there are messages, and at least every ten minutes.
 
 | task | does | safe to clear |
 |---|---|---|
-| `pull` | up to so many messages, or for so long, to Parquet in the bucket; skips when there are none | yes |
-| `prepare_*`, `load`, `audit` | a landing table of this run alone, checked before anything is merged | yes |
-| `merge` | one row a post: the last version, and a deletion for ever | yes |
-| `acknowledge` | counts landed = loaded, distinct = merged; only then lets the messages go | yes |
-| `mart_*` | posts by minute and hour, hashtags, accounts: what the page Posts under Browse shows | yes |
+| `pull` | writes messages, up to a maximum number or time, as Parquet to the bucket; skipped if there are none | yes |
+| `prepare_*`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
+| `merge` | keeps one row per post: its last version; a deleted post stays deleted | yes |
+| `acknowledge` | checks landed = loaded and distinct = merged, then acknowledges the messages | yes |
+| `mart_*` | posts by minute and hour, hashtags, accounts: the data of the page Posts under Browse | yes |
 
-A message that is not acknowledged comes again after ten minutes, so a crash at any point loses nothing; what comes
-twice is merged by its id. Runs on a real cloud cost money, so this DAG waits to be switched on.
+A message that is not acknowledged is delivered again after ten minutes, so a crash loses no data; duplicates are merged
+by id. Runs on a real cloud cost money, so this DAG is paused at first.
 """
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain, dag
@@ -48,11 +48,11 @@ WAITING = Asset(
     params={
         "max_messages": Param(
             50_000, type="integer", minimum=1, maximum=500_000, title="Messages",
-            description="The most messages of this batch.",
+            description="Maximum number of messages in this batch.",
         ),
         "max_seconds": Param(
             45, type="integer", minimum=1, maximum=300, title="Seconds",
-            description="How long messages are gathered at most. They come again ten minutes after they were pulled.",
+            description="Maximum time to collect messages. Pub/Sub delivers them again ten minutes after the pull.",
         ),
     },
     template_searchpath=SQL_FOLDER,

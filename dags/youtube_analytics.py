@@ -1,21 +1,21 @@
-"""### YouTube: videos of a channel, watched day by day
+"""### YouTube: daily figures of the videos of a channel
 
-Reads what each video of a channel was watched a day. A scheduled run reads the week up to the last day that came
-before once more, as figures fill in, and all days since.
+Reads the daily figures of each video of a channel. A scheduled run reads all days since the last run, and the week
+before them again, because YouTube still updates their figures.
 
 | task | does | safe to clear |
 |---|---|---|
-| `plan_videos`, `plan_days` | five calls list 200 videos; writes both plans to MongoDB | yes; a run's plan stands |
-| `cost` | says calls, quota units and hours; with `plan_only` the run ends here | yes |
-| `videos.*` | titles and counts of the videos, 50 a call | yes |
-| `days.harvest` | a report a video; with granularity `day`, one a video and day | yes; asks only for what is missing |
-| `days.land` | Parquet in the bucket, a folder a day, the manifest last | yes |
-| `days.load` to `days.merge` | a landing table of this run, checked, merged by video and day | yes |
-| `check`, `coverage`, marts | no day twice, none late; expected and returned days of each video; the marts | yes |
-| `prove` | planned = staged = exported = loaded = merged; then the watermark moves | yes |
+| `plan_videos`, `plan_days` | list the videos (five calls for 200); write both plans to MongoDB | yes; plans are kept |
+| `cost` | estimates calls, quota units and hours; the run ends here with `plan_only` | yes |
+| `videos.*` | titles and counts of the videos, 50 per call | yes |
+| `days.harvest` | one report per video; with granularity `day`, one per video and day | yes; makes only missing calls |
+| `days.land` | writes Parquet to the bucket, one folder per day, then the manifest | yes |
+| `days.load` to `days.merge` | load a landing table of this run, check it, merge it by video and day | yes |
+| `check`, `coverage`, marts | no duplicate or late days; expected and returned days of each video; the marts | yes |
+| `prove` | checks planned = staged = exported = loaded = merged; then moves the watermark | yes |
 
-A quota that is used up makes a task *defer* until midnight in California; it goes on by itself. Clear a task *with
-all tasks downstream*. When a task is red, the last line of its log says what to do.
+If a quota is used up, a task *defers* until midnight in California and continues automatically. Clear a task *with all
+tasks downstream*. If a task failed, the last line of its log says what to do.
 """
 
 from datetime import timedelta
@@ -56,9 +56,9 @@ DAYS = Asset(VideoDays.dataset)
         "start_date": params.day("First day", "Empty: a week before the last day that came, so that it is read again."),
         "end_date": params.day("Last day", "Empty: yesterday in California."),
         "channel": Param(None, type=["null", "string"], pattern="^UC[A-Za-z0-9_-]{22}$", title="Channel",
-                         description="Id of a channel. Empty: that of the account that consented."),
+                         description="Channel id. Empty: the channel of the account that gave consent."),
         "granularity": Param("range", enum=["range", "day"], type="string", title="Granularity",
-                             description="One report a video over all days, or one a video and day: same rows."),
+                             description="range: one report per video; day: one per video and day. Same rows."),
         "plan_only": params.plan_only(),
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),

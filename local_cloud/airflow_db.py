@@ -33,7 +33,7 @@ def migrate(settings: Settings, environ: Mapping[str, str]) -> None:
     log.write_text(done.stdout)
     if done.returncode != 0:
         tail = "\n  ".join(done.stdout.splitlines()[-15:])
-        raise ServiceFailed(f"Airflow's database could not be made. The log is {log}; the end of it:\n  {tail}")
+        raise ServiceFailed(f"Creating Airflow's database failed. Log: {log}. Last lines:\n  {tail}")
     _stamp(settings).write_text(importlib.metadata.version("apache-airflow"))
 
 

@@ -18,7 +18,7 @@ def claim(var: Path) -> None:
         return
     if var.exists() and (not var.is_dir() or any(var.iterdir())):
         raise FolderError(
-            f"{var} exists and was not made by the local cloud. Set WINDROW_VAR to an empty or a new folder."
+            f"{var} exists and was not created by the local cloud. Set WINDROW_VAR to an empty or a new folder."
         )
     var.mkdir(mode=0o700, parents=True, exist_ok=True)
     marker.write_text("Data of Windrow's local cloud; `make clean` deletes this folder.\n")
@@ -30,7 +30,7 @@ def delete(var: Path) -> bool:
         return False
     if not (var / MARKER).is_file():
         raise FolderError(
-            f"{var} does not hold the file {MARKER}, so the local cloud did not make it and will not delete it. "
+            f"{var} does not contain the file {MARKER}, so the local cloud did not create it and will not delete it. "
             "Check WINDROW_VAR, or delete the folder yourself."
         )
     shutil.rmtree(var)

@@ -62,7 +62,7 @@ def _claim() -> range:
                 continue
         _claims.append(claim)
         return range(first, first + BLOCK)
-    raise LocalCloudError(f"The ports from {BLOCKS.start} to {BLOCKS.stop} are all claimed: end other test runs.")
+    raise LocalCloudError(f"The ports from {BLOCKS.start} to {BLOCKS.stop} are all in use. Stop other test runs.")
 
 
 def _is_free(port: int) -> bool:

@@ -20,7 +20,7 @@ def deploy(settings: Settings, archive: Path) -> Any:  # a client of Lambda, whi
     Raises LocalCloudError when there is no package.
     """
     if not archive.is_file():
-        raise LocalCloudError(f"There is no {archive}. Make it: `make lambda`.")
+        raise LocalCloudError(f"The file {archive} does not exist. Create it: `make lambda`.")
     api = aws_resources.client(settings, "lambda")
     variables = {
         "API_URL": f"{settings.api_url}/spotify/v1",

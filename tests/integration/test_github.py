@@ -292,7 +292,7 @@ def test_bad_tokens_leave_the_pool_with_a_warning(connect, api, world, caplog):
     connect(tokens=[BAD_TOKEN, {"token": POOL[0], "owner": "octo-ada"}, {"token": worse, "owner": "octo-bad"}])
     job = Job().run_through()
     assert_complete(job, world, TINY)
-    warnings = [record.getMessage() for record in caplog.records if "when no other is left" in record.getMessage()]
+    warnings = [record.getMessage() for record in caplog.records if "if all others are used up" in record.getMessage()]
     assert len(warnings) == 4, "two of them, in discover and in fetch"
     assert any("token 1 of 3 of 'github'" in warning for warning in warnings)
     assert any("token 3 of 3 (octo-bad)" in warning for warning in warnings)
@@ -359,7 +359,7 @@ def test_tokens_that_all_go_bad_end_the_run_at_last(connect, api, world, workers
 @pytest.mark.parametrize(
     ("tokens", "error", "said"),
     [
-        ([BAD_TOKEN, BAD_TOKEN], CredentialsRejected, "every token of the pool"),
+        ([BAD_TOKEN, BAD_TOKEN], CredentialsRejected, "has no valid token"),
         ([NO_SCOPE_TOKEN], QueryRefused, "Resource not accessible by personal access token"),
     ],
 )

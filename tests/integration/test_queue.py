@@ -205,7 +205,7 @@ def test_a_queue_that_is_paused_by_hand_is_told_and_waited_for(services, names, 
     pause(services, queue_id, context)
     caplog.set_level("INFO")
     began = time.monotonic()
-    with pytest.raises(raised, match=rf"'{queue_id}' has not made 8 of 8 calls: '.*{names[0][:5]}") as late:
+    with pytest.raises(raised, match=rf"'{queue_id}' has not finished 8 of 8 calls: '.*{names[0][:5]}") as late:
         drain(context, queue_id, timeout=2, deferrable=deferrable, soft_fail=soft_fail)
     assert 2 <= time.monotonic() - began < 20
     assert "gcloud tasks queues resume" in caplog.text
@@ -279,7 +279,7 @@ def test_a_connection_of_the_function_that_lacks_a_field_is_told(services, names
     connection = json.loads(os.environ["AIRFLOW_CONN_FETCH_PASSENGER"])
     del connection["extra"][lacking]
     monkeypatch.setenv("AIRFLOW_CONN_FETCH_PASSENGER", json.dumps(connection))
-    with pytest.raises(ConnectionUnusable, match="'fetch_passenger' lacks"):
+    with pytest.raises(ConnectionUnusable, match="'fetch_passenger' must have"):
         enqueue(planned(names[:1]))
 
 

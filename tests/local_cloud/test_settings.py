@@ -36,12 +36,14 @@ def test_an_absolute_folder_stays_where_it_is(tmp_path: Path) -> None:
 def test_a_bad_port_names_variable_value_and_origin(tmp_path: Path, variable: str, value: str) -> None:
     (tmp_path / ".env").write_text(f"{variable}={value}\n", encoding="utf-8")
 
-    with pytest.raises(SettingsError, match=rf"^{variable} is '{value}' \(from \.env\): .* 1 to 65535"):
+    with pytest.raises(
+        SettingsError, match=rf"^{variable} must be a port from 1 to 65535, not '{value}' \(from \.env\)"
+    ):
         Settings.load(tmp_path, {})
 
 
 def test_a_bad_port_of_the_environment_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"WINDROW_API_PORT is 'x' \(from the environment\)"):
+    with pytest.raises(SettingsError, match=r"WINDROW_API_PORT must be .*'x' \(from the environment\)"):
         Settings.load(tmp_path, {"WINDROW_API_PORT": "x"})
 
 
@@ -56,7 +58,7 @@ def test_two_services_on_one_port_are_named_both(tmp_path: Path) -> None:
 
 
 def test_passengers_that_are_not_there_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"WINDROW_PASSENGERS_CSV is 'no\.csv'.*no such file"):
+    with pytest.raises(SettingsError, match=r"WINDROW_PASSENGERS_CSV is 'no\.csv'.*does not exist"):
         Settings.load(tmp_path, {"WINDROW_PASSENGERS_CSV": "no.csv"})
 
 

@@ -181,7 +181,7 @@ def test_commands_on_a_cloud_that_is_down(tmp_path: Path) -> None:
     assert "mongo                 stopped    mongodb://127.0.0.1:" in status.stdout
 
     assert cli("down", var).stdout == "Nothing was running.\n"
-    assert "There are no logs in" in cli("logs", var).stderr
+    assert "has no logs yet" in cli("logs", var).stderr
     assert cli("clean", var).stdout == f"Deleted {var}.\n"
     assert not var.exists()
     assert cli("clean", var).stdout == "There was nothing to delete.\n"

@@ -186,7 +186,7 @@ def test_an_app_whose_new_tokens_are_turned_down_too_leaves(caplog: pytest.LogCa
         assert await sign(auth, limits) == ["b"]
 
     asyncio.run(check())
-    assert "the app of 'github' was removed from the pool, 1 are left" in caplog.text
+    assert "the app of 'github' was removed from the pool (1 left)" in caplog.text
     assert "HTTP 403 Resource not accessible" in caplog.text
 
 

@@ -176,7 +176,7 @@ def test_a_credential_that_is_refused_everything_leaves_and_no_query_is_lost(
     settled = harvest(scripted, lambda token, asked: SUSPENDED if token == "a" else Reply(), many, tokens="abc")
     assert answered(settled) == 66
     assert calls(scripted)["a"] <= 3 + 4
-    assert "token a of 'api' was removed from the pool, 2 are left" in caplog.text
+    assert "token a of 'api' was removed from the pool (2 left)" in caplog.text
     assert "Your account was suspended" in caplog.text
 
 

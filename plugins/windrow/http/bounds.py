@@ -15,7 +15,8 @@ class LineTooLong(ApiUnreachable):
     def __init__(self, name: str, beginning: bytes) -> None:
         super().__init__(
             f"The stream of '{name}' was closed because it sent a line of more than {LARGEST_ASIDE:,} bytes.",
-            advice="Nothing: the stream is opened again. If this happens again, inspect the line in the quarantine.",
+            advice="No action needed: the stream is opened again. If this happens often, inspect the line in the "
+            "quarantine.",
         )
         self.beginning = beginning
 

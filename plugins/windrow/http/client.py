@@ -231,7 +231,8 @@ class Client:
             self.events["no_answer"] += 1
             raise ApiUnreachable(
                 f"The stream of '{self.name}' at {self.base_url} failed: {_describe(error)}",
-                advice="Nothing: the stream is opened again. If this happens again, check that the service is running.",
+                advice="No action needed: the stream is opened again. If this happens often, check that the service "
+                "is running.",
             ) from error
 
     async def _attempt(self, query: Query, kept: CachedAnswer | None, *, first: bool) -> Response:

@@ -342,7 +342,7 @@ class TokenPool(Auth):
         if not member.out:
             member.out = why
             left = sum(not each.out and not each.stands_by for each in self._members)
-            log.warning("%s of '%s' was removed from the pool, %s are left: %s", member.label, self._name, left, why)
+            log.warning("%s of '%s' was removed from the pool (%s left): %s", member.label, self._name, left, why)
         self._news.set()
 
     def _release(self, member: Member) -> None:

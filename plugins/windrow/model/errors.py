@@ -171,7 +171,7 @@ class RateLimited(ApiError):
         at = f" at {key!r}" if key else ""
         return cls(
             f"{why}{at}: {pause_s:,.0f} s, until {retry_at:%Y-%m-%d %H:%M:%S} UTC.",
-            advice="Nothing: all answers are staged, and the task continues automatically at that time.",
+            advice="No action needed: all answers are staged, and the task continues automatically at that time.",
             retry_at=retry_at,
             key=key,
         )

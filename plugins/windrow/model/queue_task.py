@@ -48,7 +48,7 @@ class Call:
             run = Run(fields["dataset"], fields["run_id"])
             call = cls(run, fields["chunk"], Query.from_row(fields["query"]))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"no call: {type(error).__name__}: {error}") from None
+            raise ValueError(f"the task is not a call: {type(error).__name__}: {error}") from None
         if not (isinstance(run.dataset, str) and isinstance(run.run_id, str) and isinstance(call.chunk, int)):
-            raise ValueError("no call: a field has a wrong type")
+            raise ValueError("the task is not a call: a field has a wrong type")
         return call

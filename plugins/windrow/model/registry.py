@@ -30,8 +30,8 @@ def stream(dataset: str) -> Stream:
     """
     if dataset not in streams():
         raise BadParameter(
-            f"No source declares the dataset {dataset!r}.",
-            advice=f"Known are {', '.join(sorted(streams()))}; a source names its own in its __init__.py.",
+            f"Unknown dataset {dataset!r}.",
+            advice=f"Known datasets: {', '.join(sorted(streams()))}. A source declares them in its __init__.py.",
         )
     module, name = streams()[dataset].split(":")
     made = getattr(import_module(module), name)()

@@ -22,7 +22,9 @@ BY_NAME = {artist.name: artist.id for artist in make_music().artists.values()}
 
 def known(context: dict[str, Any], *artists: str) -> dict[str, Any]:
     with DAG("known", schedule=None, params={"artists": None}):
-        step = KnownArtistsOperator(task_id="resolve_artists", dataset="spotify_artists", conn_id="spotify", variable="artists")
+        step = KnownArtistsOperator(
+            task_id="resolve_artists", dataset="spotify_artists", conn_id="spotify", variable="artists"
+        )
     return dict(step.execute(context | {"params": {"artists": list(artists)}}))
 
 

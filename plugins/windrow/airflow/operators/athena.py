@@ -83,7 +83,8 @@ class AthenaCheckOperator(AthenaFileOperator):
     """Runs a query that returns one row, in which every column must be true."""
 
     advice = (
-        "The check does not change data. Check the table in its SQL, then clear this group with all tasks downstream."
+        "The check does not change data. Inspect the table that it reads, then clear this group with all tasks "
+        "downstream."
     )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
@@ -97,7 +98,7 @@ class AthenaCheckOperator(AthenaFileOperator):
         if untrue:
             raise CheckFailed(
                 f"The check {self.path} failed: {', '.join(untrue)}.",
-                advice="Check the table in this SQL file. The published table was not changed.",
+                advice="Inspect the table that this SQL file reads. The published table was not changed.",
             )
         return query_id
 
