@@ -6,7 +6,7 @@ top tracks and audio features. Updates the database `spotify` in Athena and the 
 | task | does | safe to clear |
 |---|---|---|
 | `resolve_artists`, `probe_capabilities`, `choose_streams` | find artists and streams to call; skip the others | yes |
-| `require_all_names` | fails if a name is unknown or ambiguous; the other artists continue | yes, with `resolve_artists` |
+| `require_all_names` | fails if a name is unknown or ambiguous; the others continue | yes, with `resolve_artists` |
 | `<stream>.plan`, `.harvest`, `.land` | one harvest per stream, in parallel; waits (deferred) for a quota | yes |
 | `prepare.*`, `<stream>.register` | create tables; add the landed files of this run as a partition | yes |
 | `crawl` | only with the param `crawl`: runs a Glue crawler on the same files | yes |

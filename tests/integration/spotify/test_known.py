@@ -88,7 +88,7 @@ def test_while_the_search_is_closed_the_task_waits_without_a_slot(context, spoti
         known(context, "Wren")
 
 
-@pytest.mark.parametrize(("fault", "said"), [(403, "HTTP 403"), ("malformed", "cannot be read: no JSON")])
+@pytest.mark.parametrize(("fault", "said"), [(403, "HTTP 403"), ("malformed", "cannot be read: invalid JSON")])
 def test_a_name_that_the_api_does_not_answer_for_holds_up_nobody_else(context, spotify: FakeApi, fault, said):
     spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': fault}}))
     found = known(context, "Wren", "Queue")

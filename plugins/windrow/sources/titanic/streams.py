@@ -39,7 +39,7 @@ class Passengers(Stream):
             listed: Answer = yield Asked(Query.of("/get_user_list"), _names)
             names, strange = _names(listed.parsed)
             if strange:
-                yield Unreadable(f"names should be texts that are not empty; {len(strange)} are not: {strange!r:.80}")
+                yield Unreadable(f"the names must be non-empty strings; {len(strange)} are not: {strange!r:.80}")
         elif not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise BadParameter(
                 f"The param 'names' must be a list of non-empty strings, not {str(names)[:80]!r}.",
