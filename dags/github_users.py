@@ -42,7 +42,7 @@ RUN = "dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"
 SQL = "bigquery/github"
 DEFAULTS = {"repositories": "{{ var.value.get('windrow_github_repositories', '[]') }}"}
 LISTING = {"conn_id": "github", "defaults": DEFAULTS}
-ASKING = {"conn_id": "github", "connections": "{{ params.connections }}"}
+ASKING = {"conn_id": "github", "connections": "{{ params.connections }}", "execution_timeout": None}  # TASK_DEFAULTS
 
 
 @dag(

@@ -5,8 +5,8 @@ top tracks and audio features. Updates the database `spotify` in Athena and the 
 
 | task | does | safe to clear |
 |---|---|---|
-| `known`, `may`, `choose` | find the artists, and which streams this client id may call; skip the others | yes |
-| `all_names` | fails if a name is unknown or ambiguous; the other artists continue | yes, together with `known` |
+| `resolve_artists`, `probe_capabilities`, `choose_streams` | find artists and streams to call; skip the others | yes |
+| `require_all_names` | fails if a name is unknown or ambiguous; the others continue | yes, with `resolve_artists` |
 | `<stream>.plan`, `.harvest`, `.land` | one harvest per stream, in parallel; waits (deferred) for a quota | yes |
 | `prepare.*`, `<stream>.register` | create tables; add the landed files of this run as a partition | yes |
 | `crawl` | only with the param `crawl`: runs a Glue crawler on the same files | yes |
@@ -63,17 +63,17 @@ def landing(name: str) -> dict[str, str]:
 )
 def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     of = {"dataset": "spotify_artists", "conn_id": "spotify"}
-    known = KnownArtistsOperator(task_id="known", variable="windrow_spotify_artists", **of)
-    RequireAllNamesOperator(task_id="all_names", unmet=known.output["unmet"])
-    may = CapabilitiesOperator(task_id="may", **of)
-    given = {"artists": known.output["artists"], "capabilities": may.output["capabilities"]}
+    artists = KnownArtistsOperator(task_id="resolve_artists", variable="windrow_spotify_artists", **of)
+    RequireAllNamesOperator(task_id="require_all_names", unmet=artists.output["unmet"])
+    capabilities = CapabilitiesOperator(task_id="probe_capabilities", **of)
+    given = {"artists": artists.output["artists"], "capabilities": capabilities.output["capabilities"]}
     with TaskGroup("prepare") as prepare:
         tables = [sql(f"spotify_landed/{name}/create", f"landed_{name}") for name in STREAMS]
         tables += [sql(f"spotify/{name}/create", name) for name in ("top_tracks", "artist_days")]
         chain(sql("spotify_landed/database", "spotify_landed"), sql("spotify/database", "spotify"), tables)
 
     @task.branch
-    def choose(datasets: list[str]) -> list[str]:  # only the last: what also follows from a chosen task is not skipped
+    def choose_streams(datasets: list[str]) -> list[str]:  # only the last: a chosen task's other followers run too
         return ["audio_features.plan"] if "spotify_audio_features" in datasets else []
 
     harvests, registered = {}, {}
@@ -82,7 +82,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
             harvests[name] = harvest("spotify", landing(name), given=given, connections="{{ params.connections }}")
             registered[name] = sql(f"spotify_landed/{name}/register")
             [harvests[name].land, prepare] >> registered[name]
-    chain([harvests["top_tracks"].harvest, choose(may.output["datasets"])], harvests["audio_features"].plan)
+    [harvests["top_tracks"].harvest, choose_streams(capabilities.output["datasets"])] >> harvests["audio_features"].plan
     list(registered.values()) >> CrawlOperator(
         task_id="crawl",
         database="spotify_crawled",

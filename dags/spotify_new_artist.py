@@ -11,8 +11,8 @@ the id or URL. Open requests are handled by the next run, at least once an hour.
 
 | task | does | safe to clear |
 |---|---|---|
-| `find` | stores the requests, deletes their messages, finds the artists; skips the rest if there are none | yes |
-| `may` | finds out which endpoints this client id may call now; endpoints with a used-up quota are skipped | yes |
+| `find_artists` | stores requests, deletes their messages, finds artists; skips the rest without any | yes |
+| `probe_capabilities` | finds the endpoints this client id may call now; skips a used-up quota | yes |
 | `plan`, `harvest` | one call per artist; stores each answer in MongoDB | yes; makes only missing calls |
 | `publish` | writes top tracks and outcomes to DynamoDB; reports the time since the message | yes |
 | `land` | writes the answers as Parquet to S3 | yes |
@@ -60,9 +60,11 @@ REQUESTED = Asset(
     user_defined_filters={"slug": slug},
 )
 def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
-    find = FindArtistsOperator(task_id="find", dataset=DATASET, conn_id="spotify", queue_name=QUEUE)
-    may = CapabilitiesOperator(task_id="may", dataset=DATASET, conn_id="spotify", can_wait=False)
-    given = {"artists": find.output["artists"], "capabilities": may.output["capabilities"]}
+    find = FindArtistsOperator(task_id="find_artists", dataset=DATASET, conn_id="spotify", queue_name=QUEUE)
+    capabilities = CapabilitiesOperator(
+        task_id="probe_capabilities", dataset=DATASET, conn_id="spotify", can_wait=False
+    )
+    given = {"artists": find.output["artists"], "capabilities": capabilities.output["capabilities"]}
     fetch = harvest("spotify", LANDED, given=given)
     publish = PublishNewOperator(task_id="publish", dataset=DATASET, found=find.output)
     prove = ProveInAthenaOperator(
@@ -71,7 +73,7 @@ def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
         outlets=[Asset(DATASET)],
         **LANDED,
     )
-    chain([find, may], fetch.plan)
+    chain([find, capabilities], fetch.plan)
     chain(fetch.harvest, publish, fetch.land)
     chain(
         fetch.land,

@@ -7,17 +7,16 @@ BigQuery, and fails if the results differ. It runs after each daily run, or by h
 
 | task | does | safe to clear |
 |---|---|---|
-| `locate` | finds the landing | yes |
+| `locate_landing` | finds the landing | yes |
 | `copy` | copies the files from S3 to Cloud Storage | yes |
 | `prepare_*`, `load` | load a landing table of this run in BigQuery | yes |
-| `agree` | computes the metric in both warehouses, and compares row by row | yes |
+| `compare_metrics` | computes the metric in both warehouses, and compares row by row | yes |
 """
 
-from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
 from airflow.providers.google.cloud.transfers.s3_to_gcs import S3ToGCSOperator
 from airflow.sdk import Asset, chain, dag
 
-from windrow.airflow.operators.bigquery import LANDING, prepare_datasets
+from windrow.airflow.operators.bigquery import LANDING, LoadOperator, prepare_datasets
 from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
 from windrow.model.plan import slug
 from windrow.sources.spotify import params as spotify_params
@@ -40,7 +39,7 @@ COPIED = "spotify/parity/{{ run_id | slug }}"
     user_defined_filters={"slug": slug},
 )
 def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
-    locate = LocateLandingOperator(task_id="locate")
+    locate = LocateLandingOperator(task_id="locate_landing")
     copy = S3ToGCSOperator(
         task_id="copy",
         bucket=locate.output["bucket"],
@@ -49,7 +48,7 @@ def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
         replace=True,
         return_gcs_uris=True,
     )
-    load = GCSToBigQueryOperator(
+    load = LoadOperator(
         task_id="load",
         bucket=BUCKET,
         source_objects=[f"{COPIED}/*.parquet"],
@@ -60,7 +59,7 @@ def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
         write_disposition="WRITE_TRUNCATE",
     )
     agree = MetricsAgreeOperator(
-        task_id="agree",
+        task_id="compare_metrics",
         athena="athena/spotify_landed/artists/metric.sql",
         bigquery="bigquery/spotify/artists/metric.sql",
     )

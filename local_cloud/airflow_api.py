@@ -89,4 +89,4 @@ class AirflowApi:
         answer = self._session.request(method, f"{self._url}/api/v2{path}", json=body, timeout=_TIMEOUT_S)
         if not answer.ok:
             raise requests.HTTPError(f"{method} {path}: HTTP {answer.status_code} {answer.text[:500]}", response=answer)
-        return dict(answer.json()) if answer.content else {}
+        return dict(answer.json() or {}) if answer.content else {}

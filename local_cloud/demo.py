@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_cloud import airflow_env, cli, tether
+from local_cloud import airflow_env, cli, run_service
 from local_cloud.airflow_api import AirflowApi
 from local_cloud.settings import LAKE, Settings
 
@@ -188,5 +188,5 @@ def _athena_rows(sql: str) -> str:
 
 
 if __name__ == "__main__":
-    tether.die_with_parent(os.getppid())
+    run_service.die_with_parent(os.getppid())
     harvest_and_show(Settings.load(cli.ROOT, os.environ), sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Start, watch and stop the local cloud: a warden runs supervisord, and supervisord runs the services."""
+"""Start, watch and stop the local cloud: a reaper runs supervisord, and supervisord runs the services."""
 
 import contextlib
 import datetime
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from local_cloud import airflow_db, airflow_env, aws_resources, folder, ports, processes, ready, supervisord, warden
+from local_cloud import airflow_db, airflow_env, aws_resources, folder, ports, processes, ready, reaper, supervisord
 from local_cloud.errors import LocalCloudError, ServiceFailed
 from local_cloud.services import CLOUD, DATABASE, STAGES, Service, select, table
 from local_cloud.settings import Settings
@@ -49,7 +49,7 @@ class LocalCloud:
         self._environ = environ
         self._names = names
         self._extensible = extensible
-        self._warden: subprocess.Popen[bytes] | None = None
+        self._reaper: subprocess.Popen[bytes] | None = None
         self._log_starts: dict[str, int] = {}
 
     @property
@@ -141,10 +141,10 @@ class LocalCloud:
         options = [] if self._owner is None else ["--while-alive", self._owner]
         private = supervisord.socket_folder(settings)
         options += [] if private is None else ["--remove", str(private)]
-        output = settings.log / "warden.log"
+        output = settings.log / "reaper.log"
         with output.open("ab") as log:
-            self._warden = subprocess.Popen(
-                [python, "-m", "local_cloud.warden", *options, python, *daemon],
+            self._reaper = subprocess.Popen(
+                [python, "-m", "local_cloud.reaper", *options, python, *daemon],
                 cwd=settings.root,
                 env={**self._environ, processes.MARK: str(settings.var)},
                 stdin=subprocess.DEVNULL,
@@ -154,7 +154,7 @@ class LocalCloud:
             )
         deadline = time.monotonic() + SUPERVISORD_SECONDS
         while not self.is_running():
-            if self._warden.poll() is not None or time.monotonic() > deadline:
+            if self._reaper.poll() is not None or time.monotonic() > deadline:
                 raise ServiceFailed(_failure("supervisord", "did not start", output, 0))
             time.sleep(POLL)
 
@@ -239,11 +239,11 @@ class LocalCloud:
             deadline = time.monotonic() + len(STAGES) * (slowest + 5)
             while self.is_running() and time.monotonic() < deadline:
                 time.sleep(POLL)
-            processes.wait_gone(self._settings.var, warden.GRACE + 2)  # the warden ends what supervisord left
+            processes.wait_gone(self._settings.var, reaper.GRACE + 2)  # the reaper ends what supervisord left
         swept = processes.sweep(self._settings.var)
-        if self._warden is not None:
-            self._warden.wait()
-            self._warden = None
+        if self._reaper is not None:
+            self._reaper.wait()
+            self._reaper = None
         supervisord.remove_socket_folder(self._settings)
         left = processes.marked(self._settings.var)
         if left:

@@ -123,9 +123,9 @@ def _server(settings: Settings) -> dict[str, str]:
 
 
 def _program(settings: Settings, service: Service) -> dict[str, str]:
-    tether = (str(settings.cloud_python), "-m", "local_cloud.tether", str(_spec(settings, service)))
+    run_service = (str(settings.cloud_python), "-m", "local_cloud.run_service", str(_spec(settings, service)))
     return {
-        "command": shlex.join(tether),
+        "command": shlex.join(run_service),
         "autostart": "false",
         "autorestart": "true",
         "startsecs": str(START_SECONDS),

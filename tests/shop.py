@@ -6,7 +6,7 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import Unreadable
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
-from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.model.stream import PlanFlow, Planned, Request, Stream
 
 
 class Orders(Stream):
@@ -23,7 +23,7 @@ class Orders(Stream):
         Quota("shop.data", Period.PACIFIC_DAY, 10_000, ("/",)),
     )
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         yield Planned(Query.of("/order", {"number": number}) for number in request.params["numbers"])
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:

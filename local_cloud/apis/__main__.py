@@ -18,12 +18,12 @@ from aiohttp import web
 
 from local_cloud.apis.app import make_app
 from local_cloud.apis.faults import BadFault, Faults, parse_changes
+from local_cloud.apis.made_up_passengers import make_passengers
 from local_cloud.apis.passengers import BadPassengers, read_passengers
 from local_cloud.apis.tokens import DEMO_CLIENT, Client
-from local_cloud.apis.voyage import make_passengers
 from local_cloud.emulators import guard
+from local_cloud.run_service import die_with_parent
 from local_cloud.settings import LOOPBACK, PORT_DEFAULTS
-from local_cloud.tether import die_with_parent
 
 BAD_INPUT = 2
 PORT_IN_USE = 98  # the number of EADDRINUSE on Linux

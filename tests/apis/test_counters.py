@@ -151,10 +151,10 @@ def test_every_request_ends_as_one_thing(api: FakeApi, token: str, names: list[s
             return "cut"
 
     with ThreadPoolExecutor(16) as threads:
-        seen = list(threads.map(ask, names))
+        seen = list(threads.map(ask, names[:300]))
     totals = api.counters()["totals"]
-    assert totals["cut"] == seen.count("cut") > 100
+    assert totals["cut"] == seen.count("cut") > 20
     assert totals["by_status"] == {status: seen.count(status) for status in sorted(set(seen) - {"cut"})}
-    assert totals["requests"] == 891 == sum(totals["by_status"].values()) + totals["cut"]
+    assert totals["requests"] == 300 == sum(totals["by_status"].values()) + totals["cut"]
     assert totals["ok"] + totals["malformed"] + totals["missing_field"] == totals["by_status"]["200"]
     assert totals["max_in_flight"] <= 16

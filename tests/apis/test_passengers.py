@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from local_cloud.apis.made_up_passengers import make_passengers
 from local_cloud.apis.passengers import COLUMNS, BadPassengers, Passenger, read_passengers
 from local_cloud.apis.testing import running
-from local_cloud.apis.voyage import make_passengers
 
 HEADER = ",".join(COLUMNS)
 GOOD = '7,1,3,"Ångström, Miss. Åsa ""Kitty"" (Åse O\'Neil) ",female,26,1,0,"A/5, 21",7.25,,S'

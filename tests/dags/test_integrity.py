@@ -80,6 +80,15 @@ def test_dags_have_owner_tags_docs_and_a_bound_on_runs(dagbag):
             assert "type" in declared.schema, f"{dag.dag_id}: param {name} takes anything"
 
 
+def test_a_task_has_a_time_limit_unless_it_limits_each_wait_itself(dagbag):
+    from windrow.airflow.operators.base import HarvestStep
+
+    for dag in dags(dagbag):
+        for task in dag.tasks:
+            limits_each_wait = issubclass(getattr(task, "operator_class", type(task)), HarvestStep)
+            assert (task.execution_timeout is None) == limits_each_wait, task
+
+
 def test_tasks_have_owner_retries_and_a_word_for_failure(dagbag):
     from windrow.airflow.operators.failure import explain_failure, explain_retry
     from windrow.airflow.operators.retry import ErrorPolicy

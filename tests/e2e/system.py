@@ -100,6 +100,11 @@ class System:
         """What a route of the API was asked since the last `reset`."""
         return dict(self.admin("GET", f"counters?api={self.api}")["routes"].get(route) or {"requests": 0})
 
+    def calls(self) -> int:
+        """How many calls the API had since the last `reset`, but for tokens and for what is left of a limit."""
+        routes = self.admin("GET", f"counters?api={self.api}")["routes"]
+        return sum(one["requests"] for name, one in routes.items() if not name.endswith(("token", "rate_limit")))
+
     def admin(self, method: str, path: str, body: Any = None) -> Any:
         """Call an admin route of the fake APIs."""
         answer = requests.request(method, f"{self.settings.api_url}/_admin/{path}", json=body, timeout=10)

@@ -139,7 +139,7 @@ def test_both_warehouses_agree_on_what_landed(spotify: Spotify):
     (run,) = spotify.runs("spotify_parity")
     assert spotify.airflow.wait("spotify_parity", run["dag_run_id"], limit_s=LIMIT_S) == "success"
 
-    (row,) = spotify.returned("spotify_parity", run["dag_run_id"], "agree")
+    (row,) = spotify.returned("spotify_parity", run["dag_run_id"], "compare_metrics")
     assert row["artists"] == str(len(KNOWN))
     assert row["followers"] == str(sum(artist.followers for artist in KNOWN))
 
@@ -178,7 +178,9 @@ def test_messages_are_answered_each_in_its_way(spotify: Spotify):
     }  # fmt: skip
     assert spotify.told() == tracks_of(*(artist.name for artist in KNOWN), "Wren", SILENT)
     until(lambda: spotify.waiting(ARTIST_QUEUE) == 0, "the queue is empty")
-    assert spotify.bodies(f"{ARTIST_QUEUE}-dead") == {"no json"}  # at least once: a `find` that is retried repeats it
+    assert spotify.bodies(f"{ARTIST_QUEUE}-dead") == {
+        "no json"
+    }  # at least once: a `find_artists` that is retried repeats it
     until(lambda: all(run["state"] == "success" for run in spotify.runs("spotify_new_artist")), "all runs end green")
     runs = [run["dag_run_id"] for run in spotify.runs("spotify_new_artist")]
     proved = [one for one in runs if spotify.airflow.tasks("spotify_new_artist", one)["prove"]["state"] == "success"]
@@ -192,8 +194,11 @@ def test_a_closed_quota_defers_its_stream_alone_and_a_name_of_nobody_holds_up_no
     run_id, state = spotify.run("spotify_artists", artists=["Wren", "Nobody At All", "Queue"], client="legacy")
 
     tasks = spotify.airflow.tasks("spotify_artists", run_id)
-    assert (state, [name for name, task in tasks.items() if task["state"] == "failed"]) == ("failed", ["all_names"])
-    assert tasks["all_names"]["try_number"] == 1
+    assert (state, [name for name, task in tasks.items() if task["state"] == "failed"]) == (
+        "failed",
+        ["require_all_names"],
+    )
+    assert tasks["require_all_names"]["try_number"] == 1
     assert tasks["albums.harvest"]["try_number"] == 1
     assert tasks["publish"]["end_date"] < tasks["albums.harvest"]["end_date"], "the chatbot waited for the albums"
     assert tasks["audio_features.plan"]["state"] == "skipped"

@@ -121,7 +121,7 @@ def test_a_harvest_through_faults_loses_nothing(system, titanic, first):
     assert titanic.passengers() == before
     receipt = titanic.receipt(run_id)
     assert receipt["agrees"]
-    assert receipt["sent"] == asked["requests"], "every call on the wire is counted"
+    assert receipt["sent"] == titanic.system.calls() > asked["requests"], "every call on the wire is counted"
 
 
 def test_a_killed_harvest_goes_on_where_it_stopped(system, titanic, first):
@@ -186,20 +186,24 @@ def test_an_unknown_param_fails_before_the_first_call(system, titanic, first):
     assert titanic.asked()["requests"] == 0
 
 
-def test_a_name_the_api_does_not_know_is_told_and_the_rest_is_loaded(system, titanic, first):
-    name = titanic.passengers()[0]["name"]
+@pytest.fixture(scope="module")
+def gapped(system, titanic, first) -> tuple[str, str, list[str]]:
+    """Two runs for a name and one that nobody has: the first allows no gap, the second allows one."""
+    names = [titanic.passengers()[0]["name"], "Nobody, Mr. X"]
     system.reset()
-    run_id, state = titanic.run(names=[name, "Nobody, Mr. X"])
-    assert (state, titanic.failed(run_id)) == ("failed", ["prove"])
-    assert "Nobody, Mr. X" in titanic.said(run_id, "prove")
-    assert titanic.run(names=[name, "Nobody, Mr. X"], max_gaps=1)[1] == "success"
+    return titanic.trigger(names=names), titanic.trigger(names=names, max_gaps=1), names
 
 
-def test_a_refused_load_is_told_and_mended_by_clearing_land(system, titanic, first):
-    name = titanic.passengers()[0]["name"]
-    system.reset()
-    run_id, state = titanic.run(names=[name])
-    assert state == "success"
+def test_a_name_the_api_does_not_know_is_told_and_the_rest_is_loaded(titanic, gapped):
+    strict, lenient, (_, nobody) = gapped
+    assert (titanic.wait(strict), titanic.failed(strict)) == ("failed", ["prove"])
+    assert nobody in titanic.said(strict, "prove")
+    assert titanic.wait(lenient) == "success"
+
+
+def test_a_refused_load_is_told_and_mended_by_clearing_land(system, titanic, gapped):
+    _, run_id, _ = gapped
+    assert titanic.wait(run_id) == "success"
     (part,) = [blob for blob in newest_landing(system) if blob.name.endswith(".parquet")]
     part.upload_from_string(b"this is no Parquet")
     system.airflow.clear(DAG_ID, run_id, "load")

@@ -19,7 +19,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
 import windrow
-from local_cloud.tether import die_with_parent
+from local_cloud.run_service import die_with_parent
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.discover import DiscoverOperator
 from windrow.airflow.operators.fetch import FetchOperator

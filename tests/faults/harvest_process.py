@@ -26,7 +26,7 @@ from pymongo import MongoClient
 
 import windrow
 from local_cloud.apis.testing import FakeApi
-from local_cloud.tether import die_with_parent
+from local_cloud.run_service import die_with_parent
 from windrow.harvest.engine import Harvester, Tally
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.client import Client, Limits, Reader

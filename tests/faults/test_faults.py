@@ -175,12 +175,12 @@ def test_what_the_api_does_not_have_is_a_gap_that_is_not_asked_again(
 
     assert (done.error, done.tally.gaps, done.tally.answered) == (None, 6, 294)
     assert totals(api)["requests"] == PLANNED
-    gaps = [one for one in answers(staging, plan) if one.outcome is Outcome.GAP]
+    gaps = [one for one in answers(staging, plan) if one.outcome is Outcome.MISSING]
     assert [one.query for one in gaps] == asking(gone)
     assert {one.status for one in gaps} == {status}
 
     api.heal()
-    assert harvest(api.url, staging, plan).tally.settled_before == PLANNED
+    assert harvest(api.url, staging, plan).tally.done_before == PLANNED
     assert totals(api)["requests"] == PLANNED
 
 
@@ -223,7 +223,7 @@ def test_what_is_no_json_goes_to_the_quarantine_and_leaves_it_once_the_api_is_we
     again = harvest(api.url, staging, plan)
 
     assert_complete(again, staging, plan, passengers)
-    assert (again.tally.settled_before, again.tally.answered) == (295, 5)
+    assert (again.tally.done_before, again.tally.answered) == (295, 5)
     assert totals(api)["requests"] == 5
 
 
@@ -348,7 +348,7 @@ def test_where_nothing_listens_the_harvest_ends_soon(
     assert time.monotonic() - began < 5
     assert type(done.error) is ApiUnreachable
     assert f"127.0.0.1:{port}" in str(done.error)
-    assert len(answers(staging, plan)) == done.tally.settled_before >= 100
+    assert len(answers(staging, plan)) == done.tally.done_before >= 100
     assert_complete(harvest(api.url, staging, plan), staging, plan, passengers)
     assert totals(api)["repeated"] == 0
 
@@ -808,7 +808,7 @@ def test_whatever_happens_in_whatever_order_all_is_settled_once_and_the_counts_a
 
     assert last.error is None
     assert answered + last.tally.answered == last.tally.settled == 40
-    assert last.tally.settled_before == answered
+    assert last.tally.done_before == answered
     assert bodies(staging, plan).keys() == set(names)
     assert len(answers(staging, plan)) == 40
     assert staging.quarantined(plan.run) == []

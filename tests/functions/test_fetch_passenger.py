@@ -75,7 +75,7 @@ def test_what_the_api_does_not_know_is_a_gap_and_not_asked_again(
     replies = [function.deliver(call), function.deliver(call)]
 
     assert [(reply.status, reply.outcome) for reply in replies] == [(200, "gap"), (200, "already settled")]
-    assert settled(staging, call) == {call.query.key: Outcome.GAP}
+    assert settled(staging, call) == {call.query.key: Outcome.MISSING}
     assert asked(api) == 1
 
 

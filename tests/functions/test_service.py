@@ -38,5 +38,5 @@ def test_the_queue_of_the_local_cloud_gets_its_tasks_done(shared: SharedCloud) -
         settled = Staging(mongo, "windrow").settled(call.run, call.chunk)
     said = (settings.log / "fetch-passenger.log").read_text(encoding="utf-8")
 
-    assert settled == {call.query.key: Outcome.GAP}, said
+    assert settled == {call.query.key: Outcome.MISSING}, said
     assert '"retry":"0"' in said

@@ -10,32 +10,44 @@ from typing import Any, ClassVar
 import pytest
 
 from local_cloud.apis.testing import FakeApi
+from tests import scripted_api
 from tests.faults.harvest_process import QUICK, asking, connect, served, totals
-from tests.scripted_api import Asked, Reply, ScriptedApi
+from tests.scripted_api import Reply, ScriptedApi
 from windrow.harvest.discovery import Announce, Discovery
 from windrow.harvest.feeds import Item
+from windrow.harvest.replay import replay
 from windrow.http.auth import NoAuth
 from windrow.http.client import Client, Limits
+from windrow.landing.receipt import Staged
+from windrow.model.answer import Answer, Outcome
 from windrow.model.contract import Column, Contract, Kind
-from windrow.model.errors import ApiUnreachable, BadParameter, PlanMissing, QueryRefused, RateLimited, Unreadable
+from windrow.model.errors import (
+    ApiUnreachable,
+    BadParameter,
+    PlanMissing,
+    QueryRefused,
+    RateLimited,
+    Unreadable,
+    Unusable,
+)
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.model.stream import Asked, PlanFlow, Planned, Request, Stream
 from windrow.sources.titanic.streams import Passengers
-from windrow.store.staging import Staging
+from windrow.store.staging import LIST, Staging
 
 RUN = Run("shop_items", "scheduled__2026-01-01T00:00:00+00:00")
 NOBODY: Request = Request()
 
 
-class Items(Stream):
+class DynamoTable(Stream):
     """Shelves, then the pages of each shelf, then one call an item."""
 
     dataset = "shop_items"
     contract = Contract((Column("id", "id", Kind.INTEGER, "Number of the item.", required=True),))
     closed: ClassVar[list[str]] = []
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         self.closed.clear()
         try:
             shelves = yield Query.of("/shelves")
@@ -43,7 +55,9 @@ class Items(Stream):
                 page: Query | None = Query.of("/shelf", {"name": shelf})
                 while page is not None:
                     try:
-                        answer = yield page
+                        answer = yield Asked(page, lambda parsed: _texts(parsed, "items"))
+                    except Unreadable:
+                        break
                     except QueryRefused as refused:
                         yield Planned([Query.of("/vanished", {"shelf": shelf, "status": str(refused.status)})])
                         break
@@ -56,7 +70,7 @@ class Items(Stream):
         return [self.contract.record(answer)]
 
 
-class Prices(Items):
+class Prices(DynamoTable):
     """Another dataset of the same API that lists the same things."""
 
     dataset = "shop_prices"
@@ -84,11 +98,11 @@ def shop(scripted: ScriptedApi) -> ScriptedApi:
     return scripted
 
 
-def serving(instead: dict[str, Reply]) -> Callable[[Asked], Reply]:
+def serving(instead: dict[str, Reply]) -> Callable[[scripted_api.Asked], Reply]:
     """Serve the shop, with other replies for some paths."""
     replies = SHOP | instead
 
-    def script(asked: Asked) -> Reply:
+    def script(asked: scripted_api.Asked) -> Reply:
         params = "&".join("=".join(pair) for pair in asked.params)
         return replies[f"{asked.path}?{params}" if params else asked.path]
 
@@ -102,14 +116,15 @@ def discover(
     run: Run = RUN,
     request: Request = NOBODY,
     announce: Announce | None = None,
+    standing: Plan | None = None,
 ) -> tuple[Plan, int]:
     """Make a plan; return it with the number of queries that were asked."""
 
     async def plan() -> tuple[Plan, int]:
         limits = Limits(backoff=QUICK, patience_s=0.2)
         async with Client(url, NoAuth(), name="shop", limits=limits) as client:
-            discovery = Discovery(client, staging, run, stream or Items(), announce=announce)
-            return await discovery.plan(request), discovery.asked
+            discovery = Discovery(client, staging, run, stream or DynamoTable(), announce=announce)
+            return await discovery.plan(request, standing), discovery.asked
 
     return asyncio.run(plan())
 
@@ -145,12 +160,12 @@ def test_all_steps_are_led_in_their_order(shop: ScriptedApi, staging: Staging):
     assert shop.paths == list(SHOP)
     assert asked == 5
     assert keys(staging) == ALL
-    assert Items.closed == ["closed"]
+    assert DynamoTable.closed == ["closed"]
 
 
 def test_a_conversation_without_a_word_makes_an_empty_plan(shop: ScriptedApi, staging: Staging):
-    class Silent(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Silent(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             yield from ()
 
     assert discover(shop.url, staging, Silent()) == (Plan(RUN, 0, 0, 0), 0)
@@ -159,8 +174,8 @@ def test_a_conversation_without_a_word_makes_an_empty_plan(shop: ScriptedApi, st
 
 
 def test_a_conversation_may_end_with_a_question(shop: ScriptedApi, staging: Staging):
-    class Asking(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Asking(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             yield Planned([Query.of("/item", {"id": "1"})])
             yield Query.of("/shelves")
 
@@ -169,14 +184,14 @@ def test_a_conversation_may_end_with_a_question(shop: ScriptedApi, staging: Stag
 
 
 def test_lists_that_never_end_make_no_plan(shop: ScriptedApi, staging: Staging, monkeypatch: pytest.MonkeyPatch):
-    class Endless(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Endless(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             for page in itertools.count():
                 yield Query.of("/shelves", {"page": str(page)})
 
     shop.answers(Reply([]))
-    monkeypatch.setattr("windrow.harvest.discovery.MOST_LISTS", 3)
-    with pytest.raises(QueryRefused, match=r"'shelves\?page=3'.*it comes after 3 others"):
+    monkeypatch.setattr("windrow.http.flow.MOST_ASKED", 3)
+    with pytest.raises(Unreadable, match=r"'shelves\?page=2'.*more than 3 pages"):
         discover(shop.url, staging, Endless())
     assert len(shop.asked) == 3
     with pytest.raises(PlanMissing):
@@ -198,7 +213,7 @@ def test_after_a_rate_limit_only_the_rest_is_asked(shop: ScriptedApi, staging: S
         discover(shop.url, staging)
     with pytest.raises(PlanMissing):
         staging.plan(RUN)
-    assert Items.closed == ["closed"], "the conversation is ended, not left to the garbage collector"
+    assert DynamoTable.closed == ["closed"], "the conversation is ended, not left to the garbage collector"
     shop.asked.clear()
     shop.script = serving({})
 
@@ -280,33 +295,124 @@ def test_a_source_may_go_on_without_what_it_cannot_have(
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply({}, 404), r"'shelves', cannot be had: the API says there is no such thing \(HTTP 404\)"),
+        (Reply({}, 404), r"'shelves' cannot be had: the API says there is no such thing \(HTTP 404\)"),
         (Reply({"error": "who are you"}, 403), r"the API rejected the query.*who are you.*\(HTTP 403\)"),
-        (Reply("<html>"), r"invalid JSON.*\(HTTP 200\)"),
+        (Reply("<html>"), r"'shelves' cannot be read: invalid JSON.*Received: '<html>'"),
     ],
 )
 def test_without_the_list_that_all_follows_from_there_is_no_plan(
     shop: ScriptedApi, staging: Staging, reply: Reply, said: str
 ):
     shop.script = serving({"/shelves": reply})
-    with pytest.raises(QueryRefused, match=said) as refused:
+    with pytest.raises(Unusable, match=said) as refused:
         discover(shop.url, staging)
     assert (refused.value.key, refused.value.status) == ("shelves", reply.status)
-    assert "params of the run" in refused.value.advice
     with pytest.raises(PlanMissing):
         staging.plan(RUN)
+    [(number, kept)] = staging.quarantined(RUN)
+    assert (number, kept.query.key, kept.status, kept.body) == (LIST, "shelves", reply.status, reply.text)
 
     shop.script = serving({})  # it is asked anew
     assert discover(shop.url, staging)[0].planned == 4
+    assert staging.quarantined(RUN) == []
 
 
 def test_a_list_that_the_source_cannot_read_is_asked_anew_by_the_next_try(shop: ScriptedApi, staging: Staging):
-    shop.script = serving({"/shelf?name=b": Reply({"itmes": []})})
-    with pytest.raises(Unreadable, match="a list of items"):
-        discover(shop.url, staging)
+    class Trusting(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
+            shelves = yield Query.of("/shelves")
+            yield Planned(Query.of("/shelf", {"name": name}) for name in _texts(shelves.parsed, "shelves"))
+
+    shop.script = serving({"/shelves": Reply({"shevles": []})})
+    with pytest.raises(Unreadable, match=r"'shelves' cannot be read: a list of shelves.*Received: .*shevles"):
+        discover(shop.url, staging, Trusting())
+    assert [one.body for _, one in staging.quarantined(RUN)] == ['{"shevles": []}']
     shop.script = serving({})
+    assert discover(shop.url, staging, Trusting())[1] == 1
+    assert staging.quarantined(RUN) == []
+
+
+BAD = [Reply({"itmes": []}), Reply("<html>"), Reply("", 204), Reply({"items": 1}, headers={"Link": '</x>; rel="next"'})]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_one_list_that_cannot_be_read_leaves_the_others_in_the_plan(shop: ScriptedApi, staging: Staging, bad: Reply):
+    shop.script = serving({"/shelf?name=a": bad})
+    assert discover(shop.url, staging)[0].planned == 1
+    assert keys(staging) == ["item?id=9"]
+    [(number, kept)] = staging.quarantined(RUN)
+    assert (number, kept.query.key, kept.body) == (LIST, "shelf?name=a", bad.text)
+    assert replay(staging, RUN, DynamoTable()) == 0
+    told = Staged.count(staging, staging.plan(RUN))
+    assert (told.quarantined, told.left_out) == (1, 1)
+
+
+def test_a_plan_that_lacks_a_list_is_added_to_once_that_can_be_read(shop: ScriptedApi, staging: Staging):
+    shop.script = serving({"/shelf?name=a": Reply({"itmes": []})})
+    first, _ = discover(shop.url, staging)
+    staging.stage(RUN, [(0, answer("/item", id="9"))])
+    announced: list[Sequence[Item]] = []
+    shop.asked.clear()
+
+    again, _ = discover(shop.url, staging, standing=first)
+    assert (again, shop.paths) == (first, ["/shelf?name=a"] * QUICK.attempts), "it is still in the quarantine"
+    shop.script = serving({})
+    mended, asked = discover(shop.url, staging, standing=first, announce=announced.append)
+
+    assert (mended, asked) == (Plan(RUN, 5, 4, 2), 2)
+    assert sorted(keys(staging)) == ALL
+    assert [item.query.key for items in announced for item in items] == ALL[:3]
+    assert staging.quarantined(RUN) == []
+    assert [answer.query.key for answer in staging.answers(staging.chunk(RUN, 0))] == ["item?id=9"], "it still counts"
+
+
+def test_killed_while_a_plan_is_added_to_it_lacks_nothing_in_the_end(shop: ScriptedApi, staging: Staging):
+    class Dying(Staging):
+        def save_size(self, plan: Plan) -> None:
+            raise Killed
+
+    shop.script = serving({"/shelf?name=a": Reply({"itmes": []})})
+    plan, _ = discover(shop.url, staging)
+    shop.script = serving({})
+    with pytest.raises(Killed):
+        discover(shop.url, Dying(staging._client, staging._database.name), standing=plan)
+    assert Staged.count(staging, plan).left_out == 1, "the receipt still fails, and a clear asks again"
+    assert discover(shop.url, staging, standing=staging.plan(RUN))[0].planned == 4
+    assert staging.quarantined(RUN) == []
+
+
+def test_pages_in_a_circle_end_their_list_and_are_asked_anew(shop: ScriptedApi, staging: Staging):
+    back = Reply({"items": [3]}, headers={"Link": '</shelf?name=a>; rel="next"'})
+    shop.script = serving({"/shelf?name=a&page=2": back})
+    plan, asked = discover(shop.url, staging)
+    assert (asked, keys(staging)) == (5, ALL)
+    [(_, kept)] = staging.quarantined(RUN)
+    assert (kept.query.key, kept.reason) == (
+        "shelf?name=a&page=2",
+        "its next page is 'shelf?name=a', which was there before",
+    )
+    shop.script = serving({})
+    assert discover(shop.url, staging, standing=plan)[1] == 1
+    assert staging.quarantined(RUN) == []
+
+
+def test_a_list_that_a_version_before_kept_is_asked_anew_where_it_cannot_be_read(shop: ScriptedApi, staging: Staging):
+    for query in (Query.of("/shelves"), Query.of("/shelf", {"name": "a"})):
+        staging.keep_listing(RUN, "shop", answer(query.path, '{"shelves": ["a"]}', **dict(query.params)))
     assert discover(shop.url, staging)[1] == 2
-    assert keys(staging) == ALL
+    assert keys(staging) == ALL[:3]
+
+
+def test_where_no_list_can_be_read_there_is_no_plan(shop: ScriptedApi, staging: Staging):
+    shop.script = serving({f"/shelf?name={name}": Reply("<html>") for name in "abc"})
+    with pytest.raises(Unreadable, match=r"'shelf\?name=a' cannot be read: no JSON"):
+        discover(shop.url, staging)
+    with pytest.raises(PlanMissing):
+        staging.plan(RUN)
+
+
+def answer(path: str, body: str = "{}", **params: str) -> Answer:
+    return Answer(Query.of(path, params), Outcome.ANSWERED, 200, body, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_trouble_with_the_api_is_not_told_to_the_source(staging: Staging, shop: ScriptedApi):
@@ -318,17 +424,17 @@ def test_trouble_with_the_api_is_not_told_to_the_source(staging: Staging, shop: 
 
 
 def test_errors_of_the_source_pass_through(shop: ScriptedApi, staging: Staging):
-    class Broken(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Broken(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             yield Planned(Query.of("/item", {"id": text}) for text in ("1", "\ud800"))
 
-    class Picky(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Picky(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             raise BadParameter("No such shelf.", advice="Name another.")
             yield
 
-    class Buggy(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Buggy(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             answer = yield Query.of("/shelves")
             yield Planned([Query.of("/item", {"id": answer.parsed["shelfs"][0]})])
 
@@ -340,8 +446,8 @@ def test_errors_of_the_source_pass_through(shop: ScriptedApi, staging: Staging):
 
 
 def test_the_source_is_told_what_the_run_is_asked_for(shop: ScriptedApi, staging: Staging):
-    class Told(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Told(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             yield Planned([
                 Query.of("/item", {"id": str(request.params["id"]), "at": str(request.at), "mark": request.watermark})
             ])
@@ -357,8 +463,8 @@ def test_chunks_are_written_while_the_conversation_goes_on(
     monkeypatch.setattr("windrow.store.staging.CHUNK", 2)
     seen: list[int] = []
 
-    class Watched(Items):
-        def plan(self, request: Request) -> Conversation:
+    class Watched(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
             for step in range(5):
                 yield Planned([Query.of("/item", {"id": str(step)})])
                 seen.append(_chunks(staging))
@@ -377,14 +483,14 @@ def _chunks(staging: Staging) -> int:
         number += 1
 
 
-class Years(Items):
+class Years(DynamoTable):
     """So many calls follow from one answer that they must not be held all at once."""
 
     dataset = "shop_years"
     calls = 12 * CHUNK
     held: ClassVar[list[int]] = []
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         yield Query.of("/shelves")
         yield Planned(self.days())
 

@@ -80,7 +80,7 @@ def test_every_query_is_asked_once_and_staged_as_served(
     assert bodies(staging, plan) == everybody
     tally = done.tally
     assert (tally.answered, tally.settled, tally.planned) == (891, 891, 891)
-    assert (tally.settled_before, tally.gaps, tally.rejected, tally.unanswered) == (0, 0, 0, 0)
+    assert (tally.done_before, tally.gaps, tally.rejected, tally.unanswered) == (0, 0, 0, 0)
     counts = totals(api)
     assert (counts["requests"], counts["unique"], counts["ok"]) == (891, 891, 891)
     assert done.events == {"sent": 891, "http_200": 891}
@@ -106,7 +106,7 @@ def test_a_second_harvest_asks_nothing(api: FakeApi, staging: Staging, plan: Pla
     again = harvest(api.url, staging, plan)
 
     assert again.error is None
-    assert (again.tally.settled_before, again.tally.answered, again.tally.settled) == (PLANNED, 0, PLANNED)
+    assert (again.tally.done_before, again.tally.answered, again.tally.settled) == (PLANNED, 0, PLANNED)
     assert totals(api)["requests"] == 0
     assert api.counters()["tokens_issued"] == 0
 
@@ -138,10 +138,10 @@ def test_a_name_that_the_api_does_not_know_is_a_gap_and_not_asked_again(
 
     assert first.error is second.error is None
     assert (first.tally.answered, first.tally.gaps, first.tally.settled) == (5, 1, 6)
-    assert second.tally.settled_before == 6
+    assert second.tally.done_before == 6
     assert totals(api)["requests"] == 6
     gap = answers(staging, plan)[-1]
-    assert (name_of(gap.query), gap.outcome, gap.status) == (NOBODY, Outcome.GAP, 404)
+    assert (name_of(gap.query), gap.outcome, gap.status) == (NOBODY, Outcome.MISSING, 404)
     assert NOBODY in gap.body  # what the API said about it
 
 
@@ -214,7 +214,7 @@ def test_a_harvest_goes_on_from_chunks_that_are_settled_in_part(
 
     done = harvest(api.url, staging, plan)
 
-    assert (done.tally.settled_before, done.tally.answered) == (61, 239)
+    assert (done.tally.done_before, done.tally.answered) == (61, 239)
     assert bodies(staging, plan) == passengers
     assert totals(api)["requests"] == 239
     asked = api.counters(detail=True)["routes"]["GET /get_user_by_name"]["asked"]

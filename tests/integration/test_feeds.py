@@ -59,22 +59,22 @@ def test_queries_come_in_the_order_of_the_plan_with_their_chunks(staging: Stagin
     feed = PlanFeed(staging, plan)
     assert (feed.run, feed.planned) == (RUN, 10)
     assert all_of(feed) == ORDER
-    assert feed.settled_before == 0
+    assert feed.done_before == 0
 
 
 def test_what_is_settled_is_left_out_and_counted(staging: Staging, plan: Plan):
     settle(staging, 0, 7)
-    settle(staging, 3, 4, 5, outcome=Outcome.GAP)  # a whole chunk
+    settle(staging, 3, 4, 5, outcome=Outcome.MISSING)  # a whole chunk
     feed = PlanFeed(staging, plan)
     assert all_of(feed) == [ORDER[place] for place in (1, 2, 6, 8, 9)]
-    assert feed.settled_before == 5
+    assert feed.done_before == 5
 
 
 def test_of_a_plan_that_is_settled_nothing_is_left(staging: Staging, plan: Plan):
     settle(staging, *range(10))
     feed = PlanFeed(staging, plan)
     assert all_of(feed) == []
-    assert feed.settled_before == 10
+    assert feed.done_before == 10
 
 
 def test_an_empty_plan_ends_at_once(staging: Staging):

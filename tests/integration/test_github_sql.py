@@ -160,8 +160,8 @@ def test_proof_sees_a_record_that_was_not_merged(final, stream, row):
 )
 def test_the_audits_find_what_should_not_be_merged(final, stream, rows, failed):
     land(final, stream, *rows)
-    (verdict,) = run(final, f"{stream.dataset.removeprefix('github_')}/audit.sql")
-    assert {name for name, holds in verdict.items() if not holds} == failed
+    (decision,) = run(final, f"{stream.dataset.removeprefix('github_')}/audit.sql")
+    assert {name for name, holds in decision.items() if not holds} == failed
 
 
 def test_the_check_sees_double_rows(final):

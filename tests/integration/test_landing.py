@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery
 
-from local_cloud.apis.voyage import make_passengers
+from local_cloud.apis.made_up_passengers import make_passengers
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from tests.integration.warehouse import Warehouse, columns, declared
 from windrow.airflow.hooks.stores import GcsStore
@@ -105,7 +105,7 @@ def test_all_records_are_landed_in_the_order_of_the_plan(
 
 
 def test_the_manifest_vouches_for_the_files(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
-    stage(staging, 7, '{"message": "unknown"}', Outcome.GAP)
+    stage(staging, 7, '{"message": "unknown"}', Outcome.MISSING)
 
     manifest = Landing(staging, STREAM, store, prefix).land(plan)
 

@@ -14,6 +14,7 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube.catalog import CHANNELS
 from local_cloud.settings import Settings
 from tests.integration.conftest import youtube_connection
+from tests.scripted_api import Reply
 from windrow.airflow.hooks import staging as staging_hook
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.plan import PlanOperator
@@ -229,3 +230,15 @@ def test_no_secret_in_what_airflow_shows_or_mongodb_keeps(connect, context, api,
     assert SECRET not in everything
     assert "Bearer " not in everything
     assert "access_token" not in everything
+
+
+def test_a_plan_that_lacks_something_asks_for_that_again_when_it_is_cleared(connect, context, scripted):
+    users: list[object] = ["a", 5, "b"]
+    token = {"access_token": "t", "token_type": "bearer", "expires_in": 3600}
+    scripted.script = lambda asked: Reply(token if "token" in asked.path else {"users": users})
+    connect(port=int(scripted.url.rpartition(":")[2]))
+    assert in_dag(PlanOperator).execute(context) == {"listed": 2, "planned": 2, "chunks": 1}
+    users[1] = "c"
+    assert in_dag(PlanOperator).execute(context) == {"listed": 3, "planned": 3, "chunks": 2}
+    assert in_dag(PlanOperator).execute(context) == {"listed": 3, "planned": 3, "chunks": 2}
+    assert scripted.paths.count("/get_user_list") == 2

@@ -21,7 +21,7 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import RateLimited, Unreadable
 from windrow.model.plan import Run
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, Request, Stream
+from windrow.model.stream import PlanFlow, Request, Stream
 from windrow.store.staging import Staging
 
 RUN = Run("shop_items", "daily")
@@ -34,7 +34,7 @@ class Shelf(Stream):
     dataset = "shop_items"
     contract = Contract((Column("id", "id", Kind.INTEGER, "Number of the item.", required=True),))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         yield from ()
 
     def next_page(self, query: Query, answer: Answer) -> Query | None:
@@ -118,7 +118,7 @@ def test_a_page_without_content_is_null_among_the_others(scripted: ScriptedApi):
 
 def test_a_gap_has_no_pages(scripted: ScriptedApi):
     scripted.answers(Reply({"next": 2}, 404))
-    assert asked(scripted).outcome is Outcome.GAP
+    assert asked(scripted).outcome is Outcome.MISSING
     assert len(scripted.asked) == 1
 
 

@@ -26,12 +26,14 @@ from local_cloud.settings import BUCKET, Settings
 from tests.integration.conftest import youtube_connection
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import GcsStore
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.land import LandOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.landing.parts import Landing
 from windrow.model import registry
 from windrow.model.answer import Answer, Outcome
-from windrow.model.errors import CountsDisagree
+from windrow.model.errors import CountsDisagree, QueryRefused
 from windrow.model.plan import Run
 from windrow.model.query import Query
 
@@ -264,3 +266,37 @@ def test_a_plan_that_stands_keeps_its_days_though_the_watermark_has_moved(state,
     state.mark = "2026-11-18"
     assert task.execute(context) == made
     assert (made["first"], made["last"]) == ("2026-11-06", "2026-11-19")
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+def test_the_receipt_tells_every_call_that_the_api_has_counted(store, state, api, run_id, monkeypatch):
+    """Also those of the plan, of tries that failed, and of what a clear asked for again."""
+    monkeypatch.setenv("AIRFLOW_CONN_YOUTUBE", youtube_connection(api))
+    dataset, run = "youtube_videos", f"called {run_id}"
+    with DAG("calls", schedule=None):
+        plan = PlanOperator(task_id="plan", dataset=dataset, conn_id="youtube")
+        harvest = HarvestOperator(task_id="harvest", dataset=dataset, conn_id="youtube")
+        land = LandOperator(task_id="land", dataset=dataset, to=f"gs://{BUCKET}", prefix=run)
+    context = context_of(run, plan)
+    api.reset()
+    api.faults(error_share=1.0, error_status=501)
+    with pytest.raises(QueryRefused):
+        plan.execute(context)
+    api.faults(error_share=0.3, error_status=503)
+    plan.execute(context)
+    harvest.execute(context)
+    api.heal()
+    for task in (plan, harvest):
+        task.execute(context)
+    records = land.execute(context)["records"]
+    sql = f"SELECT {records} AS loaded, {records} AS merged, {records} AS total"
+    with DAG("prove", schedule=None):
+        proof = ProveOperator(task_id="prove", dataset=dataset, to=f"gs://{BUCKET}", prefix=run, sql=sql)
+
+    receipt = proof.execute(context_of(run, proof))
+
+    counted = sum(route["requests"] for name, route in api.counters()["routes"].items() if "token" not in name)
+    assert receipt["sent"] == counted > 10
+    assert proof.execute(context_of(run, proof))["sent"] == counted, "proved again it is the same"

@@ -217,9 +217,9 @@ def test_a_message_that_no_load_or_audit_would_pass_does_not_stop_the_others(ben
 
     assert task.pull()["records"] == 1
     merged(warehouse, task, 92)
-    (verdict,) = run(warehouse, "posts/audit.sql", task.run_id)
+    (decision,) = run(warehouse, "posts/audit.sql", task.run_id)
 
-    assert all(verdict.values())
+    assert all(decision.values())
     assert task.acknowledge()["acknowledged"] == 2
     assert len(task.quarantine()) == 1
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from local_cloud.apis.made_up_passengers import make_passengers
 from local_cloud.apis.testing import FakeApi
-from local_cloud.apis.voyage import make_passengers
 from tests.faults.harvest_process import DATASET, STREAM, answers, asking, bodies, harvest, served, totals
 from windrow.harvest.replay import replay
 from windrow.model.answer import Answer, Outcome, Rejected

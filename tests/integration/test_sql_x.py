@@ -110,8 +110,8 @@ def test_proof_sees_a_post_that_was_not_merged(final):
 )
 def test_the_audit_finds_what_should_not_be_merged(final, rows, failed):
     land(final, *rows)
-    (verdict,) = run(final, "posts/audit.sql")
-    assert {name for name, holds in verdict.items() if not holds} == failed
+    (decision,) = run(final, "posts/audit.sql")
+    assert {name for name, holds in decision.items() if not holds} == failed
 
 
 def test_marts_count_what_is_there_now(final):

@@ -222,7 +222,7 @@ def test_a_list_comes_back_as_it_was_told(staging: Staging, name: str) -> None:
 @pytest.mark.parametrize(
     "told",
     [
-        Answer(ship("a"), Outcome.GAP, 404, "", MOMENT),
+        Answer(ship("a"), Outcome.MISSING, 404, "", MOMENT),
         Answer(ship("a"), Outcome.ANSWERED, 204, "", MOMENT),
         Answer(ship("a"), Outcome.ANSWERED, 200, "x" * 1_000_000, MOMENT),
     ],
@@ -312,11 +312,11 @@ def test_staging_twice_changes_nothing_and_a_newer_answer_takes_the_place(stagin
 
 
 def test_settled_tells_the_outcome_of_each_query_of_one_chunk(staging: Staging) -> None:
-    gap = answer(ship("b"), "", Outcome.GAP)
+    gap = answer(ship("b"), "", Outcome.MISSING)
 
     staging.stage(RUN, [(0, answer(ship("a"))), (0, gap), (1, answer(ship("c")))])
 
-    assert staging.settled(RUN, 0) == {ship("a").key: Outcome.ANSWERED, ship("b").key: Outcome.GAP}
+    assert staging.settled(RUN, 0) == {ship("a").key: Outcome.ANSWERED, ship("b").key: Outcome.MISSING}
     assert staging.settled(RUN, 1) == {ship("c").key: Outcome.ANSWERED}
     assert staging.settled(RUN, 2) == {}
 

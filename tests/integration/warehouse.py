@@ -92,7 +92,7 @@ def undescribed(text: str, contract: Contract) -> list[str]:
     return [field["name"] for field in fields if f"'{field['description']}'" not in text]
 
 
-def broken(verdict: list[Row]) -> set[str]:
+def broken(decision: list[Row]) -> set[str]:
     """Name the columns of an audit or check that are not true."""
-    (row,) = verdict
+    (row,) = decision
     return {name for name, holds in row.items() if not holds}

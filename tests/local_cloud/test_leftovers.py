@@ -87,7 +87,7 @@ def test_services_end_with_whoever_runs_them(way: str, tmp_path: Path, place: Pa
     script = Ended(way, place, sys.executable, "-c", SCRIPT, str(var), str(up))
     script.until(up)
     pids = processes.marked(var)
-    assert len(pids) == 3, "the warden, supervisord, Redis"
+    assert len(pids) == 3, "the reaper, supervisord, Redis"
 
     script.end()
 
@@ -224,7 +224,7 @@ def up_environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize(
     ("way", "moment"),
     [
-        *((way, "local_cloud.warden") for way in EVERY_WAY),
+        *((way, "local_cloud.reaper") for way in EVERY_WAY),
         *((way, "airflow db migrate") for way in ("SIGTERM", "SIGKILL")),
     ],
 )

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from local_cloud.airflow_env import SMALL_MACHINE
 from local_cloud.errors import SettingsError
 from local_cloud.settings import PORT_DEFAULTS, Settings
 
@@ -76,3 +77,8 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
 
     assert settings.admin_password == "hush"
     assert "hush" not in repr(settings)
+
+
+def test_a_dag_that_is_switched_on_gets_its_trigger_within_a_minute() -> None:
+    """Only when its file is parsed: the end-to-end tests ask for that, a user has to wait for it."""
+    assert int(SMALL_MACHINE["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"]) <= 60

@@ -26,7 +26,7 @@ def test_writes_survive_down_and_up_and_down_leaves_no_process(tmp_path: Path) -
             redis.set("a", "1")
         gcs_bucket(settings).blob("dt=2026-01-02/a.txt").upload_from_string("one")
         pids = list(processes.marked(var))
-        # the warden, supervisord and the four: all carry the mark, none is missed below
+        # the reaper, supervisord and the four: all carry the mark, none is missed below
         assert len(pids) == 2 + len(EMULATORS)
 
     assert not processes.marked(var)
@@ -65,12 +65,12 @@ def test_a_killed_supervisord_leaves_no_process(tmp_path: Path) -> None:
         eventually(lambda: not any(map(is_alive, pids)), "all processes are gone")
 
 
-def test_a_killed_warden_leaves_no_process(tmp_path: Path) -> None:
+def test_a_killed_reaper_leaves_no_process(tmp_path: Path) -> None:
     var = tmp_path / "var"
     with running({"mongo", "redis", "gcs"}, var):
         pids = list(processes.marked(var))
 
-        os.kill(pid_of(var, "local_cloud.warden"), signal.SIGKILL)
+        os.kill(pid_of(var, "local_cloud.reaper"), signal.SIGKILL)
 
         eventually(lambda: not any(map(is_alive, pids)), "all processes are gone")
 

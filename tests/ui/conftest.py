@@ -19,7 +19,7 @@ from local_cloud.settings import PROJECT_ID, Settings
 from tests.local_cloud.conftest import eventually
 from tests.x_table import MARTS, merge, run
 from windrow.sources.x.streams import post_id_at
-from windrow.ui.cache import Kept
+from windrow.ui.cache import RefreshedCache
 
 SANDBOX = "allow-scripts allow-same-origin allow-forms allow-downloads"
 """What Airflow lets a page in its frame do."""
@@ -89,12 +89,16 @@ def _around(cloud: Settings) -> Iterator[Around]:
 
 
 @pytest.fixture
-def around(_around: Around, monkeypatch: pytest.MonkeyPatch) -> Around:
-    """The web app on a server of its own, whoever looks, whose rows are asked for anew."""
+def around(_around: Around, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Around:
+    """The web app on a server of its own, whoever looks, whose rows are asked for anew.
+
+    It waits for BigQuery as long as that takes on a busy machine, unless a test wants to see it wait.
+    """
     from windrow.ui import app
 
+    patience_s = app.LOOK_S if "silent" in request.fixturenames else 30.0
     monkeypatch.setattr(app, "_good", {})
-    monkeypatch.setattr(app, "answers", Kept(app._answer, seconds=0.0, patience_s=app.LOOK_S))
+    monkeypatch.setattr(app, "answers", RefreshedCache(app._answer, seconds=0.0, patience_s=patience_s))
     _around.dag, _around.runs = None, []
     return _around
 
@@ -146,8 +150,8 @@ def filled(warehouse: bigquery.Client, _filled: Filled) -> Fill:
 
     def fill(count: int = 0, ages: list[float] | None = None) -> None:
         ages = [25 * number % 7000 + (number % 5) * 7200 for number in range(count)] if ages is None else ages
-        if ages == _filled.ages and time.monotonic() < _filled.at + HARDLY_S:
-            return
+        if ages == _filled.ages and (not ages or time.monotonic() < _filled.at + HARDLY_S):
+            return  # what is empty does not age
         _filled.ages = None
         warehouse.delete_dataset("x", delete_contents=True, not_found_ok=True)
         warehouse.create_dataset("x")

@@ -15,7 +15,7 @@ from tests.local_cloud.conftest import eventually
 from tests.ui.conftest import Around, Fill
 from windrow.ui import boards as declarations
 from windrow.ui.boards import SQL, boards, declared
-from windrow.ui.cache import Kept
+from windrow.ui.cache import RefreshedCache
 
 BOARD = "/windrow/boards/x_posts"
 STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"
@@ -124,7 +124,7 @@ def test_a_board_that_is_not_there_is_named(server: str) -> None:
 @pytest.mark.parametrize(("seconds", "asked"), [(60.0, 1), (0.0, 3)])
 def test_an_answer_is_given_again_while_it_is_new(seconds: float, asked: int) -> None:
     calls: list[str] = []
-    kept = Kept(lambda name: calls.append(name) or {"state": "failed"}, seconds=seconds, patience_s=10)
+    kept = RefreshedCache(lambda name: calls.append(name) or {"state": "failed"}, seconds=seconds, patience_s=10)
 
     assert [asyncio.run(kept.answer("x")) for _ in range(3)] == [{"state": "failed"}] * 3
     assert len(calls) == asked
@@ -142,7 +142,7 @@ def test_of_many_who_look_at_once_one_asks_and_none_waits_for_long() -> None:
     async def look(number: int) -> list[dict[str, Any] | None]:
         return list(await asyncio.gather(*(kept.answer("x") for _ in range(number))))
 
-    kept = Kept(ask, seconds=0.0, patience_s=0.2)
+    kept = RefreshedCache(ask, seconds=0.0, patience_s=0.2)
     assert asyncio.run(look(45)) == [None] * 45, "there is none yet"
     assert calls == ["x"]
     go_on.set()
@@ -164,7 +164,7 @@ def test_many_who_wait_for_bigquery_hold_up_no_other_request(around: Around, mon
         go_on.wait(60)
         return {"state": "empty", "rows": {}, "asked_at": "now"}
 
-    monkeypatch.setattr(app, "answers", Kept(ask, seconds=60.0, patience_s=60.0))
+    monkeypatch.setattr(app, "answers", RefreshedCache(ask, seconds=60.0, patience_s=60.0))
     monkeypatch.setitem(app.app.dependency_overrides, app.see, here.release)
     with ThreadPoolExecutor(45) as pool:
         looks = [pool.submit(requests.get, f"{around.url}{BOARD}/data", timeout=60) for _ in range(45)]

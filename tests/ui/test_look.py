@@ -217,6 +217,32 @@ def test_what_people_write_stays_text(server: str, filled: Fill, tmp_path: Path)
     assert found["hit"] is None, "and if markup got in, its scripts would not run"
 
 
+def test_a_failure_keeps_what_was_there_and_one_can_try_at_once(
+    server: str, filled: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(60)
+
+    async def do(opened: Page) -> dict[str, Any]:
+        await looked(opened)
+        with monkeypatch.context() as patch:
+            patch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
+            await look_again(opened)
+            failed = await measured(opened)
+            await keep(opened, tmp_path / "failed-later.png")
+        await opened.press("Tab")
+        await opened.press("Enter")
+        await looked(opened, 3)
+        return failed | {"after": await measured(opened)}
+
+    found = visit(f"{server}{BOARD}", 1280, "dark", do)
+
+    assert found["notice"][0] == "Updating the board failed"
+    assert found["notice"][3] == "The charts below show older data. The page retries automatically."
+    assert found["status"].startswith("Not up to date: as of ")
+    assert found["charts"] == len(HEADINGS)
+    assert (found["after"]["state"], found["after"]["notice"]) == ("ready", [])
+
+
 def test_new_rows_come_without_a_jump(server: str, filled: Fill) -> None:
     filled(60)
 
@@ -282,6 +308,39 @@ def test_without_posts_it_says_what_to_do(
     assert_fits(found, scheme)
 
 
+# --- in Airflow's frame ------------------------------------------------------------------------
+
+
+def test_the_frame_of_the_tests_is_airflow_s() -> None:
+    assets = Path(airflow.__file__).parent / "ui/dist/assets"
+
+    assert any(SANDBOX in path.read_text(errors="ignore") for path in assets.glob("index-*.js"))
+
+
+@pytest.mark.parametrize(("system", "chosen"), [("light", "dark"), ("dark", "light")])
+def test_in_a_frame_it_is_as_light_as_airflow_and_its_link_leads_out(
+    around: Around, filled: Fill, system: str, chosen: str
+) -> None:
+    filled(0)
+    inner = "document.querySelector('iframe').contentDocument"
+
+    async def do(opened: Page) -> dict[str, Any]:
+        await opened.until(f"{inner}.documentElement.dataset.state === 'empty'")
+        ground = await opened.value(f"getComputedStyle({inner}.body).backgroundColor")
+        await opened.value(f"document.documentElement.className = '{system}'")
+        await opened.until(f"{inner}.documentElement.dataset.scheme === '{system}'")
+        await opened.value(f"{inner}.querySelector('.notice a').click()")
+        await opened.until("location.pathname === '/dags/x_posts'")
+        return {"ground": ground}
+
+    found = visit(f"{around.url}/plugin/{chosen}", 1280, system, do)
+
+    assert found["ground"] == GROUNDS[chosen]
+
+
+# --- not all is well ------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("state", "says"),
     [("success", "succeeded"), ("failed", "failed. See its log"), ("running", "A run has been running since")],
@@ -339,59 +398,3 @@ def test_while_it_loads_the_cards_are_there(
     assert (found["state"], found["status"], found["headings"]) == ("loading", "Loading …", HEADINGS)
     assert_fits(found, scheme)
     assert found["then"]["notice"][1] == "The BigQuery query is still running."
-
-
-def test_a_failure_keeps_what_was_there_and_one_can_try_at_once(
-    server: str, filled: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled(60)
-
-    async def do(opened: Page) -> dict[str, Any]:
-        await looked(opened)
-        with monkeypatch.context() as patch:
-            patch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
-            await look_again(opened)
-            failed = await measured(opened)
-            await keep(opened, tmp_path / "failed-later.png")
-        await opened.press("Tab")
-        await opened.press("Enter")
-        await looked(opened, 3)
-        return failed | {"after": await measured(opened)}
-
-    found = visit(f"{server}{BOARD}", 1280, "dark", do)
-
-    assert found["notice"][0] == "Updating the board failed"
-    assert found["notice"][3] == "The charts below show older data. The page retries automatically."
-    assert found["status"].startswith("Not up to date: as of ")
-    assert found["charts"] == len(HEADINGS)
-    assert (found["after"]["state"], found["after"]["notice"]) == ("ready", [])
-
-
-# --- in Airflow's frame ------------------------------------------------------------------------
-
-
-def test_the_frame_of_the_tests_is_airflow_s() -> None:
-    assets = Path(airflow.__file__).parent / "ui/dist/assets"
-
-    assert any(SANDBOX in path.read_text(errors="ignore") for path in assets.glob("index-*.js"))
-
-
-@pytest.mark.parametrize(("system", "chosen"), [("light", "dark"), ("dark", "light")])
-def test_in_a_frame_it_is_as_light_as_airflow_and_its_link_leads_out(
-    around: Around, filled: Fill, system: str, chosen: str
-) -> None:
-    filled(0)
-    inner = "document.querySelector('iframe').contentDocument"
-
-    async def do(opened: Page) -> dict[str, Any]:
-        await opened.until(f"{inner}.documentElement.dataset.state === 'empty'")
-        ground = await opened.value(f"getComputedStyle({inner}.body).backgroundColor")
-        await opened.value(f"document.documentElement.className = '{system}'")
-        await opened.until(f"{inner}.documentElement.dataset.scheme === '{system}'")
-        await opened.value(f"{inner}.querySelector('.notice a').click()")
-        await opened.until("location.pathname === '/dags/x_posts'")
-        return {"ground": ground}
-
-    found = visit(f"{around.url}/plugin/{chosen}", 1280, system, do)
-
-    assert found["ground"] == GROUNDS[chosen]

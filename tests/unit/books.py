@@ -7,7 +7,7 @@ from windrow.http.ledger import Page
 
 
 class MemoryBook:
-    """Keeps to `windrow.http.ledger.Book`."""
+    """Keeps to `windrow.http.ledger.QuotaStore`."""
 
     def __init__(self) -> None:
         self.windows: dict[str, list[int]] = defaultdict(list)

@@ -13,7 +13,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 def test_outcomes_are_stored_under_these_words():
     # Documents in MongoDB hold them: another word would make staged answers unreadable.
-    assert {outcome.name: outcome.value for outcome in Outcome} == {"ANSWERED": "answered", "GAP": "gap"}
+    assert {outcome.name: outcome.value for outcome in Outcome} == {"ANSWERED": "answered", "MISSING": "gap"}
     assert [Outcome(outcome.value) for outcome in Outcome] == list(Outcome)
 
 
@@ -23,7 +23,8 @@ def test_a_body_is_kept_as_it_came(body: str):
 
 
 @pytest.mark.parametrize(
-    "one", [Answer(Query.of("/a"), Outcome.GAP, 404, "", NOW), Rejected(Query.of("/a"), 200, "<", "invalid JSON", NOW)]
+    "one",
+    [Answer(Query.of("/a"), Outcome.MISSING, 404, "", NOW), Rejected(Query.of("/a"), 200, "<", "invalid JSON", NOW)],
 )
 def test_what_was_answered_cannot_be_changed(one: Answer | Rejected):
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -18,7 +18,7 @@ from windrow.http.client import Client, Limits, Reader
 from windrow.http.ledger import Ledger
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.model.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
-from windrow.model.policy import HTTP_POLICY, Action, Backoff, Complaint, on
+from windrow.model.policy import HTTP_POLICY, Action, Backoff, ErrorDetail, on
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
 from windrow.model.response import Response
@@ -375,13 +375,13 @@ def test_a_page_that_cannot_be_read_is_marked_as_a_part(api: ScriptedApi):
 # --- a spent quota, as the API says it ---------------------------------------------------------
 
 
-def complaint(response: Response) -> Complaint:
+def error_detail(response: Response) -> ErrorDetail:
     reason = "spent" if b"quota" in response.body else ""
-    return Complaint(reason, response.retry_after_s)
+    return ErrorDetail(reason, response.retry_after_s)
 
 
 POLICY = HTTP_POLICY.preceded_by(
-    on(403, Action.QUOTA_EXHAUSTED, "the day is over", reason="spent"), complaint=complaint
+    on(403, Action.QUOTA_EXHAUSTED, "the day is over", reason="spent"), error_detail=error_detail
 )
 OVER = Reply({"error": "quota"}, 403)
 DAILY = Quota("items", Period.PACIFIC_DAY, 1_000, ("/items",))

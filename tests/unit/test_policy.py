@@ -13,10 +13,10 @@ from windrow.model.policy import (
     TASK_POLICY,
     Action,
     Backoff,
-    Complaint,
+    Decision,
+    ErrorDetail,
     ResponsePolicy,
     ResponseRule,
-    Verdict,
     on,
 )
 from windrow.model.response import Response
@@ -24,7 +24,7 @@ from windrow.model.response import Response
 ACTIONS = {
     Action.ACCEPT: [200, 201, 204, 299],
     Action.REFRESH: [401],
-    Action.GAP: [404, 410],
+    Action.MISSING: [404, 410],
     Action.RETRY: [408, 425, 500, 502, 503, 504, 520, 522, 529, 599],
     Action.THROTTLE: [429],
     Action.FORBID: [403],
@@ -45,12 +45,12 @@ def test_every_status_has_its_action(status: int, action: Action):
 
 
 def test_an_answer_that_never_came_is_asked_for_again():
-    assert HTTP_POLICY.judge(Response(trouble="TimeoutError")) == Verdict(Action.RETRY)
+    assert HTTP_POLICY.judge(Response(trouble="TimeoutError")) == Decision(Action.RETRY)
 
 
 def test_by_default_the_wait_is_that_of_retry_after():
-    assert HTTP_POLICY.judge(Response(503, headers={"Retry-After": "7"})) == Verdict(Action.RETRY, 7.0)
-    assert HTTP_POLICY.judge(Response(503)) == Verdict(Action.RETRY, None)
+    assert HTTP_POLICY.judge(Response(503, headers={"Retry-After": "7"})) == Decision(Action.RETRY, 7.0)
+    assert HTTP_POLICY.judge(Response(503)) == Decision(Action.RETRY, None)
 
 
 @given(st.integers())
@@ -67,41 +67,41 @@ def test_no_rule_is_hidden_by_one_before_it():
 
 
 def test_the_first_rule_that_holds_the_status_decides():
-    policy = ResponsePolicy((on(418, Action.GAP, "x"), ResponseRule(400, 499, Action.RETRY, "y")))
+    policy = ResponsePolicy((on(418, Action.MISSING, "x"), ResponseRule(400, 499, Action.RETRY, "y")))
     assert [judged(policy, status) for status in (399, 400, 418, 499, 500)] == [
-        Action.REFUSE, Action.RETRY, Action.GAP, Action.RETRY, Action.REFUSE
+        Action.REFUSE, Action.RETRY, Action.MISSING, Action.RETRY, Action.REFUSE
     ]  # fmt: skip
 
 
 def test_a_source_puts_its_own_rules_in_front_and_leaves_the_others():
     own = HTTP_POLICY.preceded_by(on(403, Action.THROTTLE, "too many, in this API's words"), on(404, Action.RETRY, "y"))
     assert (judged(own, 403), judged(own, 404)) == (Action.THROTTLE, Action.RETRY)
-    assert (judged(HTTP_POLICY, 403), judged(HTTP_POLICY, 404)) == (Action.FORBID, Action.GAP)
+    assert (judged(HTTP_POLICY, 403), judged(HTTP_POLICY, 404)) == (Action.FORBID, Action.MISSING)
     others = set(range(100, 600)) - {403, 404}
     assert all(judged(own, status) is judged(HTTP_POLICY, status) for status in others)
 
 
-def word(response: Response) -> Complaint:
+def word(response: Response) -> ErrorDetail:
     """Read a complaint that is the body's only word."""
-    return Complaint(response.body.decode(), 60.0 if response.body == b"spent" else None)
+    return ErrorDetail(response.body.decode(), 60.0 if response.body == b"spent" else None)
 
 
 def test_a_reason_tells_answers_of_one_status_apart():
     own = HTTP_POLICY.preceded_by(
         on(403, Action.QUOTA_EXHAUSTED, "the day's quota", reason="spent"),
         on(403, Action.THROTTLE, "too fast", reason="fast"),
-        complaint=word,
+        error_detail=word,
     )
-    assert own.judge(Response(403, b"spent")) == Verdict(Action.QUOTA_EXHAUSTED, 60.0)
-    assert own.judge(Response(403, b"fast")) == Verdict(Action.THROTTLE)
-    assert own.judge(Response(403, b"forbidden")) == Verdict(Action.FORBID)
-    assert own.judge(Response(403)) == Verdict(Action.FORBID)
-    assert own.judge(Response(500, b"spent")) == Verdict(Action.RETRY, 60.0)
+    assert own.judge(Response(403, b"spent")) == Decision(Action.QUOTA_EXHAUSTED, 60.0)
+    assert own.judge(Response(403, b"fast")) == Decision(Action.THROTTLE)
+    assert own.judge(Response(403, b"forbidden")) == Decision(Action.FORBID)
+    assert own.judge(Response(403)) == Decision(Action.FORBID)
+    assert own.judge(Response(500, b"spent")) == Decision(Action.RETRY, 60.0)
 
 
 def test_rules_put_in_front_keep_the_reading_of_those_before():
-    own = HTTP_POLICY.preceded_by(on(403, Action.QUOTA_EXHAUSTED, "x", reason="spent"), complaint=word)
-    assert own.preceded_by(on(400, Action.GAP, "y")).judge(Response(403, b"spent")) == Verdict(
+    own = HTTP_POLICY.preceded_by(on(403, Action.QUOTA_EXHAUSTED, "x", reason="spent"), error_detail=word)
+    assert own.preceded_by(on(400, Action.MISSING, "y")).judge(Response(403, b"spent")) == Decision(
         Action.QUOTA_EXHAUSTED, 60.0
     )
 

@@ -1,6 +1,7 @@
 """The receipt: it agrees exactly when every count is the same, and else names the count and the task to clear."""
 
 import dataclasses
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -183,6 +184,16 @@ def test_all_tries_of_the_harvest_are_added_up():
     assert figures | added == figures
 
 
+def test_calls_of_flows_are_added_and_an_answer_left_out_of_the_plan_is_told():
+    counts = {"sent": 12, "retried": 1, "throttled": 0, "unchanged": 2, "tokens": 1}
+    figures = receipt().figures({"flow 2026-01-01": counts, "scope": {"first": "x"}})
+    assert figures | counts | {"harvest_seconds": 0} == figures
+    whole = receipt(quarantined=2)
+    assert replace(whole, staged=replace(whole.staged, looked_up=2)).disagreements() == whole.disagreements()
+    (told,) = set(replace(whole, staged=replace(whole.staged, left_out=2)).disagreements()) - set(whole.disagreements())
+    assert "2 answers that the plan was to be made from" in told
+
+
 def test_calls_that_a_queue_made_are_told_as_its_own():
     notes = {
         "enqueue": {"enqueued": 10, "waiting": 1, "seconds": 1.5},
@@ -219,7 +230,9 @@ def test_staged_queries_are_counted_by_outcome(staging: Staging):
     queries = [Query.of("/a", {"n": str(number)}) for number in range(2_500)]
     plan = staging.save_plan(RUN, queries)
     settled = [(place // 1_000, answer(query)) for place, query in enumerate(queries) if place % 100]
-    gaps = [(place // 1_000, answer(query, Outcome.GAP)) for place, query in enumerate(queries) if place % 500 == 100]
+    gaps = [
+        (place // 1_000, answer(query, Outcome.MISSING)) for place, query in enumerate(queries) if place % 500 == 100
+    ]
     rejected = [(0, Rejected(queries[0], 200, "<", "invalid JSON", NOW))]
     staging.stage(RUN, settled)
     staging.stage(RUN, gaps)
@@ -232,7 +245,7 @@ def test_staged_queries_are_counted_by_outcome(staging: Staging):
 
 def test_what_is_no_longer_planned_does_not_count(staging: Staging):
     kept, dropped = Query.of("/kept"), Query.of("/dropped")
-    staging.stage(RUN, [(0, answer(kept)), (0, answer(dropped)), (0, answer(Query.of("/gone"), Outcome.GAP))])
+    staging.stage(RUN, [(0, answer(kept)), (0, answer(dropped)), (0, answer(Query.of("/gone"), Outcome.MISSING))])
     counted = Staged.count(staging, staging.save_plan(RUN, [kept]))
     assert (counted.answered, counted.gaps) == (1, 0)
 

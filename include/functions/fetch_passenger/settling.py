@@ -89,7 +89,7 @@ class Settler:
         settled = await self._ask(call.run, call.query)
         if isinstance(settled, Answer):
             await self._outbox.stage(call.run, call.chunk, settled)
-            return Reply(200, "gap" if settled.outcome is Outcome.GAP else "answered")
+            return Reply(200, "gap" if settled.outcome is Outcome.MISSING else "answered")
         # An unreadable 2xx may be temporary; a rejection is final.
         if 200 <= settled.status <= 299 and not delivery.is_last_try:
             return Reply(503, "unreadable", settled.reason, logging.WARNING)

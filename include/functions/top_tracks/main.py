@@ -13,9 +13,10 @@ from typing import Any
 
 import boto3
 import orjson
+from botocore.config import Config
 
 from windrow.http.client import Client, Limits
-from windrow.http.flow import converse
+from windrow.http.flow import Driver
 from windrow.http.oauth import BasicClientCredentials
 from windrow.model.errors import BadParameter, WindrowError
 from windrow.sources.spotify.access import POLICY
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0
 """The longest pause that the function waits for; if the API asks for a longer one it fails, and SQS retries."""
+LIMITS = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
+"""For DynamoDB. By default the client tries ten times for a minute each, longer than the function may run."""
 
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -66,7 +69,7 @@ async def _answer(request: object) -> dict[str, Any]:
     """
     text = requested(request)
     asked_at = datetime.now(UTC)
-    dynamodb = boto3.resource("dynamodb")
+    dynamodb = boto3.resource("dynamodb", config=LIMITS)
     settled: dict[str, Any] = {REQUEST: key_of(text), "text": text, "asked_at": instant(asked_at)}
     try:
         item = await _fetched(text, asked_at)
@@ -84,8 +87,9 @@ async def _answer(request: object) -> dict[str, Any]:
 async def _fetched(text: str, asked_at: datetime) -> dict[str, Any]:
     """Find the artist and make the item."""
     async with _client() as client:
-        artist = await converse(client, look_up(text))
-        answer = await converse(client, fetch(artist.id))
+        driver = Driver(client)
+        artist = await driver.lead(look_up(text))
+        answer = await driver.lead(fetch(artist.id))
     lineage = {"_fetched_at": answer.fetched_at, "_run_id": f"lambda {instant(asked_at)}"}
     records = TopTracks().records(answer.query, orjson.loads(answer.body))
     (item,) = items(rows(artist.name, [record | lineage for record in records]))

@@ -140,7 +140,7 @@ class BrokerFeed:
     ) -> None:
         self.run = run
         self.planned = 0
-        self.settled_before = 0
+        self.done_before = 0
         self.lost: BrokerUnavailable | None = None
         """Why Redis is no use any more; None while it is."""
         self._broker = broker
@@ -206,7 +206,7 @@ class BrokerFeed:
         except BrokerUnavailable as error:
             self._lose(error)
             return False
-        self.settled_before += len(settled)
+        self.done_before += len(settled)
         asked = [item for item in items if item not in settled]
         self._open.update(item.ticket for item in asked)
         self._pending.extend(asked)

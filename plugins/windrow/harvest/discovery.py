@@ -2,38 +2,37 @@
 
 The answers are kept with the run. A query that was asked on the way and is planned too is settled by what was told:
 it is staged, and not asked again. A plan that breaks off, because a quota is spent or the task is killed, goes on
-with what it was told before; and a second dataset of the same run that lists the same things makes no call.
+with what it was told before; and a second dataset of the same run that lists the same things makes no call. What could
+not be read is in the quarantine: a plan that is made again asks for that anew, and adds what follows from it.
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, TypeVar, cast
 
 from windrow.harvest.feeds import Item
+from windrow.harvest.flow import RunDriver
 from windrow.http.client import Client
 from windrow.model.answer import Answer, Outcome, Rejected
-from windrow.model.errors import NotGiven, QueryRefused
+from windrow.model.errors import Unreadable
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
-from windrow.model.stream import Planned, Request, Stream, Way
-from windrow.store.staging import PlanWriter, Staging
+from windrow.model.stream import Asked, Estimate, Planned, Request, Stream
+from windrow.store.staging import LIST, PlanWriter, Staging
 
-MOST_LISTS = 100_000
-"""Calls that a plan may be made from: where each names a next one for ever, it ends here."""
-T = TypeVar("T")
 Announce = Callable[[Sequence[Item]], None]
 
 
-class Discovery:
+class Discovery(RunDriver):
     """Makes the plan of a run.
 
     :param client: entered by the caller.
     :param announce: is told of planned queries that have to be asked, as they come. Runs in a thread. When a plan
         goes on after a break it is not told again of what followed from answers that are kept, but for the last.
     """
+
+    place = LIST
+    keeps_refusals = True
 
     def __init__(
         self,
@@ -44,51 +43,42 @@ class Discovery:
         *,
         announce: Announce | None = None,
     ) -> None:
-        self.asked = 0
-        """Queries that were asked of the API, and not found kept."""
-        self._client = client
-        self._staging = staging
-        self._run = run
+        super().__init__(client, staging, run)
         self._stream = stream
         self._announce = announce
+        self._writer: PlanWriter | None = None
         self._told: set[str] = set()
         self._before: list[Item] = []
         """What followed from the last of the kept answers."""
 
-    async def plan(self, request: Request) -> Plan:
+    async def plan(self, request: Request, standing: Plan | None = None) -> Plan:
         """Lead the conversation to its end.
 
-        :raises QueryRefused: something that all else follows from cannot be had.
+        :param standing: the plan that the run has, and that lacks what could not be read.
+        :raises Unusable: something that all else follows from cannot be had.
         :raises WindrowError: what `Client.ask` and `Stream.plan` raise.
         """
-        writer = self._staging.plan_writer(self._run)
-        await self._lead(self._stream.plan(request), writer)
+        writer = self._writer = await asyncio.to_thread(self._staging.plan_writer, self._run, standing)
+        await self.lead(self._stream.plan(request))
+        if self.left_out and not writer.planned:
+            raise self.left_out[0]
         if self._announce:
             await asyncio.to_thread(self._announce, self._before)
-        return await asyncio.to_thread(writer.close)
+        plan = await asyncio.to_thread(writer.close)
+        for key in self._aside - {error.key for error in self.left_out}:  # only now: a kill would have lost them
+            await asyncio.to_thread(self._staging.release, self._run, key, aside=True)
+        return plan
 
-    async def estimate(self, request: Request) -> Sequence[Way]:
+    async def estimate(self, request: Request) -> Sequence[Estimate]:
         """Ask what the stream needs to know to say what a plan would take. What is asked is kept for the plan.
 
         :raises WindrowError: as `plan`.
         """
-        return await self._lead(self._stream.estimate(request), None) or ()
+        return await self.lead(self._stream.estimate(request))
 
-    async def _lead(self, conversation: Generator[Query | Planned, Any, T], writer: PlanWriter | None) -> T:
-        """Lead a conversation to its end, and return what it returns."""
-        with closing(conversation):
-            step, lists = _next(conversation.send, None), 0
-            while not isinstance(step, _End):
-                if isinstance(step, Query):
-                    lists += 1
-                    if lists > MOST_LISTS:
-                        raise _unlisted(QueryRefused, step, f"it comes after {MOST_LISTS:,} others", 0)
-                    step = await self._reply(conversation, step)
-                else:
-                    if writer is not None:
-                        await asyncio.to_thread(self._write, writer, step)
-                    step = _next(conversation.send, None)
-        return cast("T", step.value)
+    async def _planned(self, planned: Planned) -> None:
+        if self._writer is not None:
+            await asyncio.to_thread(self._write, self._writer, planned)
 
     def _write(self, writer: PlanWriter, planned: Planned) -> None:
         """Write a part of the plan, however long, and settle what was told on the way. Runs in a thread."""
@@ -108,66 +98,27 @@ class Discovery:
                 before += items
         self._before = before or self._before
 
-    async def _reply(self, conversation: Generator[Query | Planned, Any, Any], query: Query) -> "_Step":
-        """Tell the source the answer to a query, asking only when it is not kept, and return what it says next.
+    async def _settled(self, asked: Asked) -> Answer | Rejected:
+        """Return what was told before in this run, and ask only for the rest."""
+        if asked.query.key not in self._aside and (kept := await asyncio.to_thread(self._kept, asked.query)):
+            try:
+                if kept.outcome is Outcome.ANSWERED:
+                    asked.read(kept.parsed)
+                self._told.add(asked.query.key)
+                return kept
+            except Unreadable:  # an older reader took it
+                pass
+        return await super()._settled(asked)
 
-        An answer is kept once the source has taken it: what it cannot read is asked anew by the next try.
-        """
-        listing = await asyncio.to_thread(self._kept, query)
-        if listing is not None:
-            self._told.add(query.key)
-            return _tell(conversation, listing)
-        if self._stream.follows:
-            followed = Run(self._stream.follows, self._run.run_id)
-            if told := await asyncio.to_thread(self._staging.answer, followed, query):
-                return _tell(conversation, told)
-        self.asked += 1
-        answer = await self._client.ask(query, lambda query, answer: None)
-        step = _tell(conversation, answer)
-        if isinstance(answer, Answer):
+    async def _taken(self, answer: Answer) -> None:
+        """Keep an answer, once the source has taken it: what it cannot read is asked anew by the next try."""
+        if answer.query.key not in self._told:
+            self._told.add(answer.query.key)
             await asyncio.to_thread(self._staging.keep_listing, self._run, self._client.name, answer)
-            self._told.add(query.key)
-        return step
 
     def _kept(self, query: Query) -> Answer | None:
         """Return what the API told before in this run: by a list, or by the dataset that this one follows."""
         kept = self._staging.listing(self._run, self._client.name, query)
-        if kept is None and self._stream.follows:
-            kept = self._staging.answer(Run(self._stream.follows, self._run.run_id), query)
+        if kept is None and self._stream.planned_from:
+            kept = self._staging.answer(Run(self._stream.planned_from, self._run.run_id), query)
         return kept
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """A source has said all, and this is what it returns."""
-
-    value: object
-
-
-_Step = Query | Planned | _End
-
-
-def _tell(conversation: Generator[Query | Planned, Any, Any], answer: Answer | Rejected) -> _Step:
-    """Send an answer into the conversation, or throw the refusal that it is."""
-    if isinstance(answer, Rejected):
-        return _next(conversation.throw, _unlisted(QueryRefused, answer.query, answer.reason, answer.status))
-    if answer.outcome is Outcome.GAP:
-        reason = "the API says there is no such thing"
-        return _next(conversation.throw, _unlisted(NotGiven, answer.query, reason, answer.status))
-    return _next(conversation.send, answer)
-
-
-def _next(go_on: Callable[[Any], Query | Planned], said: object) -> _Step:
-    try:
-        return go_on(said)
-    except StopIteration as end:
-        return _End(end.value)
-
-
-def _unlisted(kind: type[QueryRefused], query: Query, reason: str, status: int) -> QueryRefused:
-    return kind(
-        f"The list that all else follows from, {query.key!r}, cannot be had: {reason} (HTTP {status})",
-        advice="Check the params of the run, and the path of the API in host and port of its Airflow connection.",
-        key=query.key,
-        status=status,
-    )

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from windrow.harvest.feeds import Feed, Item
+from windrow.harvest.flow import calls_of
 from windrow.http.client import Client, Reader
 from windrow.http.paging import NextPage, ask_whole
 from windrow.model.answer import Answer, Outcome, Rejected
@@ -39,7 +40,7 @@ class Tally:
     """What one harvest did. ``planned`` and ``settled_before`` are the feed's."""
 
     planned: int = 0
-    settled_before: int = 0
+    done_before: int = 0
     answered: int = 0
     gaps: int = 0
     rejected: int = 0
@@ -49,7 +50,7 @@ class Tally:
     @property
     def settled(self) -> int:
         """Queries that need no call any more."""
-        return self.settled_before + self.answered + self.gaps
+        return self.done_before + self.answered + self.gaps
 
 
 class Harvester:
@@ -194,7 +195,7 @@ class Harvester:
         for _, one in batch:
             if isinstance(one, Rejected):
                 self.tally.rejected += 1
-            elif one.outcome is Outcome.GAP:
+            elif one.outcome is Outcome.MISSING:
                 self.tally.gaps += 1
             else:
                 self.tally.answered += 1
@@ -203,7 +204,7 @@ class Harvester:
 
     async def _tell(self, *, last: bool = False) -> None:
         """Keep the figures of this harvest up to date: in MongoDB every second, in the log every ten."""
-        self.tally.planned, self.tally.settled_before = self._feed.planned, self._feed.settled_before
+        self.tally.planned, self.tally.done_before = self._feed.planned, self._feed.done_before
         now = time.monotonic()
         if last or now - self._noted >= _NOTE_EVERY_S:
             self._noted = now
@@ -220,21 +221,17 @@ class Harvester:
 
     def figures(self, state: str) -> Figures:
         """Return what this harvest did so far."""
-        tally, events, seconds = self.tally, self._client.events, time.monotonic() - self._began
+        tally, seconds = self.tally, time.monotonic() - self._began
         return {
             "state": state,
             "started_at": tally.started_at.isoformat(),
             "planned": tally.planned,
-            "settled_before": tally.settled_before,
+            "settled_before": tally.done_before,
             "answered": tally.answered,
             "gaps": tally.gaps,
             "rejected": tally.rejected,
             "unanswered": tally.unanswered,
-            "sent": events["sent"],
-            "retried": events["retried"],
-            "throttled": events["throttled"],
-            "unchanged": events["http_304"],
-            "tokens": self._client.refreshes,
+            **calls_of(self._client),
             "seconds": round(seconds, 3),
             "stopped_by": type(self._stopped_by).__name__ if self._stopped_by else None,
         }

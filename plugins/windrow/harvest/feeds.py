@@ -26,7 +26,7 @@ class Feed(Protocol):
     run: Run
     planned: int
     """Queries of the run's plan; 0 while it is not known."""
-    settled_before: int
+    done_before: int
     """Queries of the plan that were found settled, so far."""
 
     def start(self) -> None:
@@ -48,7 +48,7 @@ class PlanFeed:
     def __init__(self, staging: Staging, plan: Plan) -> None:
         self.run = plan.run
         self.planned = plan.planned
-        self.settled_before = 0
+        self.done_before = 0
         self._staging = staging
         self._chunks = plan.chunks
         self._next_chunk = 0
@@ -97,5 +97,5 @@ class PlanFeed:
         for key in self._quarantined & settled.keys():  # killed between staging and release
             self._staging.release(self.run, key)
         pending = [Item(query, number) for query in chunk.queries if query.key not in settled]
-        self.settled_before += len(chunk.queries) - len(pending)
+        self.done_before += len(chunk.queries) - len(pending)
         return pending

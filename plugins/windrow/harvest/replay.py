@@ -17,6 +17,8 @@ def replay(staging: Staging, run: Run, stream: Stream) -> int:
     """
     replayed = 0
     for number, rejected in staging.quarantined(run):
+        if number < 0:  # it is no part of the plan
+            continue
         if staging.is_settled(run, rejected.query.key):
             staging.release(run, rejected.query.key)
             continue

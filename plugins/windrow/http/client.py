@@ -23,7 +23,7 @@ from yarl import URL
 from windrow.http import bounds
 from windrow.http.auth import Auth
 from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
-from windrow.http.conditional import Kept, Revisits
+from windrow.http.conditional import CachedAnswer, ConditionalRequests
 from windrow.http.ledger import Ledger
 from windrow.http.pacing import Pace
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
@@ -36,7 +36,7 @@ from windrow.model.errors import (
     Unanswered,
     Unreadable,
 )
-from windrow.model.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy, Verdict
+from windrow.model.policy import HTTP_POLICY, Action, Backoff, Decision, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.redact import blot, blot_body, blot_sent, without
 from windrow.model.response import Response
@@ -80,7 +80,7 @@ class Client:
     :param origins: origins besides that of ``base_url`` that redirects and next pages may lead to, like
         ``https://api2.example.com``. No other origin is called or gets a signature.
     :param owner_only: fields that the API shows only to the owner of a token: they are removed from every answer.
-    :param revisits: the cache of earlier answers, for conditional requests.
+    :param conditional_requests: the cache of earlier answers, for conditional requests.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         origins: Collection[str] = (),
         owner_only: Collection[str] = (),
-        revisits: Revisits | None = None,
+        conditional_requests: ConditionalRequests | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -104,7 +104,7 @@ class Client:
         self._auth = auth
         self._policy = policy
         self._ledger = ledger
-        self._revisits = revisits
+        self._conditional_requests = conditional_requests
         self._base = URL(f"{base_url}/")
         self._origins = {self._base.origin(), *(URL(origin).origin() for origin in origins)}
         self._owner_only = frozenset(owner_only)
@@ -153,12 +153,12 @@ class Client:
         backoff = self.limits.backoff
         throttled = _Throttled(self.limits.patience_s)
         failures = switches = 0
-        kept = await self._revisits.find(query) if self._revisits else None
+        kept = await self._conditional_requests.find(query) if self._conditional_requests else None
         while True:
             response = await self._attempt(query, kept, first=failures + throttled.times + switches == 0)
-            verdict = self._policy.judge(response)
-            action, unreadable = verdict.action, ""
-            if self._other_signs(query, response, verdict):
+            decision = self._policy.judge(response)
+            action, unreadable = decision.action, ""
+            if self._other_signs(query, response, decision):
                 switches += 1
                 continue
             try:
@@ -175,7 +175,7 @@ class Client:
                 if self._auth.refused >= backoff.attempts:  # counted over all calls; each call alone would take long
                     raise self._given_up(query, action, response)
 
-            asked_s = await self._asked_s(query, verdict)
+            asked_s = await self._asked_s(query, decision)
             pause_s = max(backoff.pause_s(failures + throttled.times + 1), asked_s)
             held = action in {Action.THROTTLE, Action.QUOTA_EXHAUSTED}
             if asked_s > self.limits.patience_s or (held and throttled.out_of_patience(pause_s)):
@@ -235,7 +235,7 @@ class Client:
                 "is running.",
             ) from error
 
-    async def _attempt(self, query: Query, kept: Kept | None, *, first: bool) -> Response:
+    async def _attempt(self, query: Query, kept: CachedAnswer | None, *, first: bool) -> Response:
         """Send the query once, and follow redirects."""
         if not first:
             self.events["retried"] += 1
@@ -249,7 +249,7 @@ class Client:
             except ValueError as error:
                 return replace(response, trouble=str(error))
 
-    async def _hop(self, query: Query, url: URL, kept: Kept | None) -> Response:
+    async def _hop(self, query: Query, url: URL, kept: CachedAnswer | None) -> Response:
         """Send the query to one URL, with a new signature. It counts against quota and rate like any call."""
         await self._take_units(query)
         await self._pace.turn()
@@ -316,8 +316,8 @@ class Client:
 
     async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
         """Keep an answer that has a validator for conditional requests."""
-        if self._revisits and isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
-            await self._revisits.keep(settled, response, self._auth.identity(response.signature))
+        if self._conditional_requests and isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
+            await self._conditional_requests.keep(settled, response, self._auth.identity(response.signature))
 
     async def _take_units(self, query: Query) -> None:
         """Return when the quota allows one more call.
@@ -382,22 +382,22 @@ class Client:
         trouble = f"body of more than {LARGEST_ASIDE:,} bytes; the connection was closed" if cut else ""
         return Response(got.status, b"" if cut else body, got.headers, trouble=trouble, cut=cut)
 
-    def _other_signs(self, query: Query, response: Response, verdict: Verdict) -> bool:
+    def _other_signs(self, query: Query, response: Response, decision: Decision) -> bool:
         """Report the result of the call to its credential; return whether to retry at once with another one."""
-        match verdict.action:
+        match decision.action:
             case Action.ACCEPT:
                 self._auth.answered(response.signature, query)
             case Action.THROTTLE | Action.QUOTA_EXHAUSTED:
-                return self._auth.throttled(response.signature, verdict.wait_s, query)
+                return self._auth.throttled(response.signature, decision.wait_s, query)
             case Action.FORBID if self._auth.forbidden(response.signature, query, response):
                 self.events["other_credential"] += 1
                 return True
         return False
 
-    async def _asked_s(self, query: Query, verdict: Verdict) -> float:
+    async def _asked_s(self, query: Query, decision: Decision) -> float:
         """Return the seconds that the API asks to wait. A used-up quota is reported to all runs."""
-        asked_s = verdict.wait_s or 0.0
-        if verdict.action is Action.QUOTA_EXHAUSTED and self._ledger is not None:
+        asked_s = decision.wait_s or 0.0
+        if decision.action is Action.QUOTA_EXHAUSTED and self._ledger is not None:
             return max(asked_s, await self._ledger.exhaust(query, asked_s))
         return asked_s
 
@@ -410,8 +410,8 @@ class Client:
             return self._rejected(query, response, f"body of more than {LARGEST:,} bytes; the connection was closed")
         if action is Action.ACCEPT:
             return self._read(query, response, read)
-        if action is Action.GAP:
-            return _settled(query, Outcome.GAP, response)
+        if action is Action.MISSING:
+            return _settled(query, Outcome.MISSING, response)
         if action in {Action.REFUSE, Action.FORBID}:
             return self._rejected(query, response, f"the API rejected the query: {response.summary}")
         return None
@@ -498,13 +498,13 @@ class Client:
 class StreamRefused(ApiError):
     """The API did not open the stream. ``verdict`` is the decision of the policy."""
 
-    def __init__(self, name: str, response: Response, verdict: Verdict) -> None:
+    def __init__(self, name: str, response: Response, decision: Decision) -> None:
         super().__init__(
             f"The API '{name}' did not open the stream: {response.summary}",
             advice="Fix the cause in the answer of the API.",
             status=response.status,
         )
-        self.verdict = verdict
+        self.decision = decision
 
 
 class _Throttled:

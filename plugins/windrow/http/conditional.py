@@ -17,7 +17,7 @@ from windrow.model.response import Response
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedAnswer:
     """An answer, and how to ask whether it still holds. ``signed_by`` is the identity of a credential."""
 
     body: str
@@ -38,34 +38,34 @@ class Kept:
         return replace(response, status=200, body=self.body.encode(), headers=headers, revisited=True)
 
 
-class Cupboard(Protocol):
+class HttpCache(Protocol):
     """Where answers are kept, for all runs."""
 
-    def kept(self, api: str, key: str) -> Kept | None:
+    def kept(self, api: str, key: str) -> CachedAnswer | None:
         """Return the last answer of an API to the query of this key."""
 
-    def keep(self, api: str, key: str, kept: Kept) -> None:
+    def keep(self, api: str, key: str, kept: CachedAnswer) -> None:
         """Keep an answer, in place of the one before."""
 
 
-class Revisits:
+class ConditionalRequests:
     """The kept answers of one API.
 
     :param api: its address.
     """
 
-    def __init__(self, cupboard: Cupboard, api: str) -> None:
+    def __init__(self, cupboard: HttpCache, api: str) -> None:
         self._cupboard = cupboard
         self._api = api
 
-    async def find(self, query: Query) -> Kept | None:
+    async def find(self, query: Query) -> CachedAnswer | None:
         """Return what was answered before. A POST is never asked conditionally."""
         return None if query.body else await asyncio.to_thread(self._cupboard.kept, self._api, query.key)
 
     async def keep(self, answer: Answer, response: Response, identity: str) -> None:
         """Keep an answer if it is new, and can be asked for conditionally."""
         headers = response.headers
-        kept = Kept(
+        kept = CachedAnswer(
             answer.body,
             headers.get("ETag", ""),
             headers.get("Last-Modified", ""),

@@ -44,7 +44,7 @@ class Page:
     """Set when the API has said that the window is used up."""
 
 
-class Book(Protocol):
+class QuotaStore(Protocol):
     """Stores claims for all runs."""
 
     def quota_page(self, window: str) -> Page:
@@ -62,7 +62,7 @@ class Book(Protocol):
 
 
 @dataclass(slots=True)
-class _Account:
+class _QuotaState:
     """The units of one client from one quota in the current window. Times are in UTC."""
 
     quota: Quota
@@ -98,7 +98,7 @@ class Ledger:
 
     def __init__(
         self,
-        book: Book,
+        book: QuotaStore,
         quotas: Sequence[Quota],
         *,
         account: str,
@@ -109,7 +109,7 @@ class Ledger:
         self._account = account
         self._reserved = reserved
         self._clock = clock
-        self._accounts = [_Account(quota) for quota in quotas]
+        self._accounts = [_QuotaState(quota) for quota in quotas]
         self._process = f"{socket.gethostname()}|{os.getpid()}"
 
     async def take(self, query: Query) -> float:
@@ -170,17 +170,17 @@ class Ledger:
                 if account.reserved > account.used and account.quota.units is not None:
                     await self._give_back(account)
 
-    def _closing(self, account: _Account) -> str:
+    def _closing(self, account: _QuotaState) -> str:
         """Return the entry of the book that says until when the API has closed a quota of unknown size."""
         return f"{self._account}|{account.quota.name}|closed"
 
-    def _of(self, query: Query) -> _Account | None:
+    def _of(self, query: Query) -> _QuotaState | None:
         return next((account for account in self._accounts if account.quota.counts(query.path)), None)
 
     def _seconds_until(self, instant: datetime) -> float:
         return max((instant - self._clock()).total_seconds(), 0.001)
 
-    async def _fill(self, account: _Account, query: Query) -> None:
+    async def _fill(self, account: _QuotaState, query: Query) -> None:
         """Start a new window if necessary, and reserve the cost of a query. Only one call at a time runs this."""
         now, quota = self._clock(), account.quota
         if now >= account.ends_at:
@@ -202,7 +202,7 @@ class Ledger:
         if not account.covers(query.cost):
             account.refusals, account.refused_cost = account.refusals + 1, query.cost
 
-    def _claim(self, account: _Account, cost: int) -> int | None:
+    def _claim(self, account: _QuotaState, cost: int) -> int | None:
         """Claim a block if there are enough units. Runs in a thread.
 
         If another client claims the number first, this reads the book again; each time one client succeeds, so it ends.
@@ -224,11 +224,11 @@ class Ledger:
             if self._write(account, page.number, block):
                 return account.reserved + block
 
-    def _write(self, account: _Account, number: int, units: int) -> bool:
+    def _write(self, account: _QuotaState, number: int, units: int) -> bool:
         by = f"{self._process}|{uuid.uuid4().hex[:8]}"
         return self._book.claim_block(account.window, number, units, by=by, ends_at=account.ends_at)
 
-    async def _give_back(self, account: _Account) -> None:
+    async def _give_back(self, account: _QuotaState) -> None:
         """Return unused units. If this cannot be stored, at most one block stays unused."""
         unused, account.reserved = account.reserved - account.used, account.used
 

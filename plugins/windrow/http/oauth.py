@@ -61,8 +61,8 @@ class TokenForm(RefreshingToken):
             if token is not None:
                 return token
             failures += 1
-            verdict = self._policy.judge(response)
-            if verdict.action in {Action.REFUSE, Action.FORBID, Action.REFRESH, Action.GAP}:
+            decision = self._policy.judge(response)
+            if decision.action in {Action.REFUSE, Action.FORBID, Action.REFRESH, Action.MISSING}:
                 raise CredentialsRejected(
                     f"The token endpoint of '{self._name}' ({self._token_url}) rejected the credentials: "
                     f"{self._told(response)}",
@@ -75,7 +75,7 @@ class TokenForm(RefreshingToken):
                     advice="Check that the service is running, and that host, port and token_path (in the extra) of "
                     f"the Airflow connection '{self._name}' are correct.",
                 )
-            asked_s = verdict.wait_s or 0.0
+            asked_s = decision.wait_s or 0.0
             if asked_s > self._patience_s:
                 raise RateLimited.for_s(asked_s, f"The token endpoint of '{self._name}' asks to wait")
             await asyncio.sleep(max(self._backoff.pause_s(failures), asked_s))

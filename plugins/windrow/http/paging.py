@@ -14,6 +14,29 @@ NextPage = Callable[[Query, Answer], Query | None]
 """See `Stream.next_page`; it is given the query of the page before, and its answer."""
 
 
+class Trail:
+    """Where pages lead: to a new one each time, and at some point to no more.
+
+    :param most: of them, in a row.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._keys: set[str] = set()
+
+    def to(self, query: Query) -> None:
+        """Go to a page.
+
+        :raises Unreadable: it was there before, or there are too many.
+        """
+        if query.key in self._keys:
+            raise Unreadable(f"its next page is {query.key!r}, which was there before")
+        if len(self._keys) >= self._most:
+            self._keys.clear()
+            raise Unreadable(f"there are more than {self._most:,} pages")
+        self._keys.add(query.key)
+
+
 async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextPage) -> Answer | Rejected:
     """Ask for all pages of a query, and return one answer: a JSON array of the pages where there are several.
 
@@ -23,27 +46,24 @@ async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextP
     :raises WindrowError: what `Client.ask` raises; no page counts then.
     """
     first = await client.ask(query, read)
-    if not isinstance(first, Answer) or first.outcome is Outcome.GAP:
+    if not isinstance(first, Answer) or first.outcome is Outcome.MISSING:
         return first
-    pages, keys, size = [first], {query.key}, 1 + _size(first)
+    pages, trail, size = [first], Trail(MOST_PAGES), 1 + _size(first)
+    trail.to(query)
     while True:
         try:
             following = next_page(pages[-1].query, pages[-1])
+            if following is None:
+                return first if len(pages) == 1 else _whole(pages, read)
+            trail.to(following)
         except Unreadable as error:
             return _rejected(pages, error.reason)
-        if following is None:
-            return first if len(pages) == 1 else _whole(pages, read)
-        if len(pages) == MOST_PAGES:
-            return _rejected(pages, f"there are more than {MOST_PAGES:,} pages")
-        if following.key in keys:
-            return _rejected(pages, f"its next page is {following.key!r}, which was there before")
         page = await client.ask(following, read)
         if isinstance(page, Rejected):
             return _rejected([*pages, page], page.reason)
-        if page.outcome is Outcome.GAP:
+        if page.outcome is Outcome.MISSING:
             return _rejected([*pages, page], "the API knows no such page")
         pages.append(page)
-        keys.add(following.key)
         size += _size(page)
         if size > LARGEST:
             return _rejected(pages, f"so far there are {size:,} bytes, more than MongoDB keeps in a document")

@@ -8,14 +8,14 @@ is merged by its key.
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 import orjson
 import pyarrow as pa
 
-from windrow.landing.parts import MANIFEST, PART_RECORDS, Manifest, ObjectStore, write_part
+from windrow.landing.parts import PART_RECORDS, Count, Manifest, ObjectStore, write_all
 from windrow.model.answer import Rejected, kept
 from windrow.model.errors import ManifestMissing, Unreadable
 from windrow.model.message import from_message
@@ -90,9 +90,6 @@ class Batch:
         A message that cannot be read goes to the quarantine, and is acknowledged with the others. One that was
         delivered twice within the batch counts once, with both of its ids.
         """
-        before = set(self._store.names(f"{self._prefix}/"))
-        if f"{self._prefix}/{MANIFEST}" in before:  # nothing vouches for the files until the new one stands
-            self._store.delete(f"{self._prefix}/{MANIFEST}")
         distinct = {message.message_id: message for message in messages}
         records: list[dict[str, object]] = []
         rejected: list[tuple[int, Rejected]] = []
@@ -102,25 +99,10 @@ class Batch:
             except Unreadable as error:
                 rejected.append((0, _rejected(message, error.reason)))
         staging.reject(self._run, rejected)
-        parts = [
-            write_part(self._store, f"{self._prefix}/part-{number:05d}.parquet", table)
-            for number, table in enumerate(self._tables(records))
-        ]
+        files = ((f"part-{number:05d}.parquet", table) for number, table in enumerate(self._tables(records)))
+        count = Count(answers=len(records), unreadable=len(rejected))
         acks = orjson.dumps([message.ack_id for message in messages])
-        self._store.put(f"{self._prefix}/{ACKS}", acks)
-        for name in before - {f"{self._prefix}/{MANIFEST}", f"{self._prefix}/{ACKS}"} - {part.name for part in parts}:
-            self._store.delete(name)
-        manifest = Manifest(
-            dataset=self._run.dataset,
-            run_id=self._run.run_id,
-            answers=len(distinct) - len(rejected),
-            gaps=0,
-            unreadable=len(rejected),
-            records=len(records),
-            parts=tuple(parts),
-        )
-        self._store.put(f"{self._prefix}/{MANIFEST}", orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
-        return manifest
+        return write_all(self._store, self._prefix, self._run, files, count, beside={ACKS: acks})
 
     def _record(self, data: bytes) -> dict[str, object]:
         """Read a message.

@@ -8,8 +8,8 @@ parts hold the plan's order, and files that an earlier landing left over are del
 import hashlib
 import io
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Protocol
 
@@ -98,7 +98,6 @@ class Landing:
         self._stream = stream
         self._store = store
         self._prefix = prefix
-        self._manifest = f"{prefix}/{MANIFEST}"
         self._part_records = part_records
 
     def land(self, plan: Plan) -> Manifest:
@@ -109,27 +108,10 @@ class Landing:
         replayed = replay(self._staging, plan.run, self._stream)
         if replayed:
             log.info("%s answers of the quarantine can be read now", f"{replayed:,}")
-        # Until the new manifest stands, nothing vouches for the files: a crash must not leave the old one.
-        before = set(self._store.names(f"{self._prefix}/"))
-        if self._manifest in before:
-            self._store.delete(self._manifest)
-        count = _Count(quarantined=self._staging.quarantined_keys(plan.run))
-        parts = [write_part(self._store, f"{self._prefix}/{name}", table) for name, table in self._files(plan, count)]
-        manifest = Manifest(
-            dataset=plan.run.dataset,
-            run_id=plan.run.run_id,
-            answers=count.answers,
-            gaps=count.gaps,
-            unreadable=count.unreadable,
-            records=sum(part.records for part in parts),
-            parts=tuple(parts),
-        )
-        for name in before - {self._manifest} - {part.name for part in parts}:
-            self._store.delete(name)
-        self._store.put(self._manifest, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
-        return manifest
+        count = Count(quarantined=self._staging.quarantined_keys(plan.run))
+        return write_all(self._store, self._prefix, plan.run, self._files(plan, count), count)
 
-    def _files(self, plan: Plan, count: "_Count") -> Iterator[tuple[str, pa.Table]]:
+    def _files(self, plan: Plan, count: "Count") -> Iterator[tuple[str, pa.Table]]:
         """Name the files of a landing below its prefix, each with its records."""
         tables = self._tables(plan, count)
         column = self._stream.partition
@@ -143,7 +125,7 @@ class Landing:
                 yield f"dt={day}/part-{number:05d}.parquet", table.filter(pc.equal(table[column], pa.scalar(day)))
             number += 1
 
-    def _tables(self, plan: Plan, count: "_Count") -> Iterator[pa.Table]:
+    def _tables(self, plan: Plan, count: "Count") -> Iterator[pa.Table]:
         """Read the answers chunk by chunk, and gather their records into tables of a part's size.
 
         A chunk of reports about two years is half a million records, so its end cannot be waited for.
@@ -159,8 +141,8 @@ class Landing:
         if records:
             yield pa.Table.from_pylist(records, schema)
 
-    def _records(self, run: Run, number: int, answer: Answer, count: "_Count") -> list[dict[str, object]]:
-        if answer.outcome is Outcome.GAP:
+    def _records(self, run: Run, number: int, answer: Answer, count: "Count") -> list[dict[str, object]]:
+        if answer.outcome is Outcome.MISSING:
             count.gaps += 1
             return []
         try:
@@ -178,7 +160,46 @@ class Landing:
         return [record | lineage for record in records]
 
 
-def write_part(store: ObjectStore, name: str, table: pa.Table) -> Part:
+@dataclass(slots=True)
+class Count:
+    """What the files of a landing are made of, so far."""
+
+    quarantined: set[str] = field(default_factory=set)
+    answers: int = 0
+    gaps: int = 0
+    unreadable: int = 0
+
+
+def write_all(
+    store: ObjectStore,
+    prefix: str,
+    run: Run,
+    files: Iterable[tuple[str, pa.Table]],
+    count: Count,
+    beside: Mapping[str, bytes] | None = None,
+) -> Manifest:
+    """Write the files of a landing, delete what an earlier one left over, and write the manifest last.
+
+    :param files: names and records; ``count`` is whole once they are taken.
+    :param beside: other objects.
+    """
+    # Until the new manifest stands, nothing vouches for the files: a crash must not leave the old one.
+    before, vouching = set(store.names(f"{prefix}/")), f"{prefix}/{MANIFEST}"
+    if vouching in before:
+        store.delete(vouching)
+    parts = tuple(_write_part(store, f"{prefix}/{name}", table) for name, table in files)
+    others = {f"{prefix}/{name}": data for name, data in (beside or {}).items()}
+    for name, data in others.items():
+        store.put(name, data)
+    records = sum(part.records for part in parts)
+    manifest = Manifest(run.dataset, run.run_id, count.answers, count.gaps, count.unreadable, records, parts)
+    for name in before - {vouching, *others, *(part.name for part in parts)}:
+        store.delete(name)
+    store.put(vouching, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
+    return manifest
+
+
+def _write_part(store: ObjectStore, name: str, table: pa.Table) -> Part:
     """Write records as a Parquet file."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="snappy")
@@ -187,11 +208,3 @@ def write_part(store: ObjectStore, name: str, table: pa.Table) -> Part:
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     log.info("landed %s: %s records, %s bytes", name, f"{table.num_rows:,}", f"{len(data):,}")
     return Part(name, table.num_rows, len(data), digest)
-
-
-@dataclass(slots=True)
-class _Count:
-    quarantined: set[str]
-    answers: int = 0
-    gaps: int = 0
-    unreadable: int = 0

@@ -1,13 +1,15 @@
 """The receipt of a run: what was planned, staged, exported, loaded and merged, and whether it is one number."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from windrow.harvest.flow import STEP
 from windrow.landing.parts import Manifest
 from windrow.model.answer import Outcome
 from windrow.model.errors import CountsDisagree
 from windrow.model.plan import Plan
-from windrow.store.staging import Figures, Staging
+from windrow.store.staging import LIST, LOOK_UP, Figures, Staging
 
 _EXAMPLES = 5
 
@@ -19,8 +21,13 @@ class Staged:
     answered: int
     gaps: int
     quarantined: int
+    """All answers there, also to queries of no plan."""
     examples: tuple[str, ...] = ()
     """Some of the queries behind ``gaps`` and ``quarantined``, each with what is wrong, for messages."""
+    left_out: int = 0
+    """Of ``quarantined`` those that the plan was to be made from."""
+    looked_up: int = 0
+    """Of ``quarantined`` those that were only looked up."""
 
     @classmethod
     def count(cls, staging: Staging, plan: Plan) -> "Staged":
@@ -31,13 +38,14 @@ class Staged:
             planned = {query.key for query in staging.chunk(plan.run, number).queries}
             for key, outcome in staging.settled(plan.run, number).items():
                 answered += key in planned and outcome is Outcome.ANSWERED
-                if key in planned and outcome is Outcome.GAP:
+                if key in planned and outcome is Outcome.MISSING:
                     gaps += 1
                     if gaps <= _EXAMPLES:
                         examples.append(f"{key!r}: the API knows no such thing")
         quarantined = staging.quarantined(plan.run)
         examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined[:_EXAMPLES]]
-        return cls(answered, gaps, len(quarantined), tuple(examples[:_EXAMPLES]))
+        beside = Counter(number for number, _ in quarantined)
+        return cls(answered, gaps, len(quarantined), tuple(examples[:_EXAMPLES]), beside[LIST], beside[LOOK_UP])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +73,14 @@ class Receipt:
         if missing:
             found.append(
                 f"{missing:,} of {plan.planned:,} planned queries are not staged, "
-                f"{min(missing, staged.quarantined):,} of them are "
+                f"{min(missing, staged.quarantined - staged.left_out - staged.looked_up):,} of them are "
                 "in the quarantine: clear 'harvest' with all tasks downstream to ask the API again, or mend the "
                 "source's reader and clear 'land' with all tasks downstream to read the kept answers again"
+            )
+        if staged.left_out:
+            found.append(
+                f"{staged.left_out:,} answers that the plan was to be made from are in the quarantine, and what "
+                "follows from them is missing: clear the task that plans with all tasks downstream to ask again"
             )
         if staged.gaps > self.max_gaps:
             found.append(
@@ -104,15 +117,16 @@ class Receipt:
     def figures(self, notes: Mapping[str, Figures] | None = None) -> Figures:
         """Return the receipt as plain numbers, with what the run's steps did to get the answers.
 
-        :param notes: the figures of the run's steps. Harvests are summed, all tries together.
+        :param notes: the figures of the run's steps. Harvests and flows are summed, all tries together.
         """
         notes = notes or {}
         total = {"sent": 0, "retried": 0, "throttled": 0, "unchanged": 0, "tokens": 0}
         seconds = 0.0
-        for harvest in (note for step, note in notes.items() if step.startswith("harvest ")):
-            seconds += harvest["seconds"]
-            for name in total:
-                total[name] += harvest[name]
+        for step, note in notes.items():
+            if step.startswith(("harvest ", STEP)):
+                seconds += note.get("seconds", 0.0)
+                for name in total:
+                    total[name] += note[name]
         if "drain" in notes:  # the calls were made by a queue, which counts neither attempts nor tokens
             total = {"enqueued": notes["enqueue"]["enqueued"], "given_up": notes["drain"]["given_up"]}
             seconds = notes["enqueue"]["seconds"] + notes["drain"]["seconds"]

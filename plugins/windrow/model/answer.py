@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     """How a query was settled. A settled query is not asked again in its run."""
 
     ANSWERED = "answered"
-    GAP = "gap"
+    MISSING = "gap"
     """The API answered that there is no such thing."""
 
 

@@ -14,12 +14,13 @@
     ├── CountsDisagree            planned, staged, exported, loaded and merged counts do not agree
     ├── ApiError                  one call, or the API as a whole
     │   ├── ApiUnreachable            no answer at all: retried
-    │   ├── QueryRefused              the API says that the call is invalid: never retried
-    │   │   └── NotGiven                  the API does not have it, or gives it to nobody: a gap
+    │   ├── Unusable                  one query has no usable answer; the other queries are not affected
+    │   │   ├── QueryRefused              the API says that the call is invalid: never retried
+    │   │   │   └── NotGiven                  the API does not have it, or gives it to nobody: counted as missing
+    │   │   └── Unreadable                an answer cannot be read: it is in the quarantine before this is raised
     │   ├── RateLimited               the API asks for a long pause: the task defers until then
     │   ├── GivenUp                   a queue stopped trying some calls: never retried, waiting does not help
-    │   ├── Unanswered                calls have no answer after all attempts: retried
-    │   └── Unreadable                an answer cannot be read: quarantined, never raised out of a harvest
+    │   └── Unanswered                calls have no answer after all attempts: retried
     ├── BrokerUnavailable         Redis cannot be reached, or lost a stream: the run continues from MongoDB
     ├── StatementFailed           the warehouse cannot run an SQL file: never retried
     ├── Unwritten                 a database did not write all items: retried, writing again is safe
@@ -144,7 +145,11 @@ class ApiUnreachable(ApiError):
     """The API gave no answer in any attempt: connection refused, host not found, timeout, or connection lost."""
 
 
-class QueryRefused(ApiError):
+class Unusable(ApiError):
+    """One query has no usable answer. The other queries are not affected."""
+
+
+class QueryRefused(Unusable):
     """The API says that the call is invalid. Sending it again does not help."""
 
 
@@ -180,11 +185,15 @@ class GivenUp(ApiError):
     """A queue has stopped trying some calls. All other answers are staged."""
 
 
-class Unreadable(ApiError):
-    """An answer arrived completely but cannot be read. ``reason`` goes into the quarantine record."""
+class Unreadable(Unusable):
+    """An answer arrived but cannot be read. ``reason`` says what was expected, and goes into the quarantine record."""
 
-    def __init__(self, reason: str, *, key: str | None = None) -> None:
+    def __init__(self, reason: str, *, key: str | None = None, received: str = "") -> None:
+        named, begins = f" to {key!r}" if key else "", f". Received: {received[:80]!r}" if received else ""
         super().__init__(
-            f"The answer cannot be read: {reason}", advice="Inspect it in the quarantine.", key=key, status=200
+            f"The answer{named} cannot be read: {reason}{begins}",
+            advice="Inspect it in the quarantine (docs/operations.md). The next try asks for it again.",
+            key=key,
+            status=200,
         )
         self.reason = blot(reason)

@@ -31,7 +31,7 @@ class Action(StrEnum):
     """The API did not accept the token: get a new one and retry."""
     DENY = "deny"
     """The account is not allowed to call the API. Stop the harvest at once; all answers so far are staged."""
-    GAP = "gap"
+    MISSING = "gap"
     """The API answers that it does not exist. This is recorded as a gap, and not called again in this run."""
     FORBID = "forbid"
     """The credential has no permission. One other credential is tried, if there is one; otherwise as REFUSE."""
@@ -40,15 +40,15 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class ErrorDetail:
     """The error details of an API's answer: the API's name for the reason, and the seconds to wait."""
 
     reason: str = ""
     wait_s: float | None = None
 
 
-def _by_retry_after(response: Response) -> Complaint:
-    return Complaint(wait_s=response.retry_after_s)
+def _by_retry_after(response: Response) -> ErrorDetail:
+    return ErrorDetail(wait_s=response.retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def on(status: int, action: Action, why: str, *, reason: str = "") -> ResponseRu
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """The action for a response, and the seconds that the API asks to wait, if any."""
 
     action: Action
@@ -85,31 +85,31 @@ class ResponsePolicy:
     """
 
     rules: tuple[ResponseRule, ...]
-    complaint: Callable[[Response], Complaint] = _by_retry_after
+    error_detail: Callable[[Response], ErrorDetail] = _by_retry_after
 
-    def judge(self, response: Response) -> Verdict:
+    def judge(self, response: Response) -> Decision:
         """Return what to do with a response. A call without a response is retried."""
         if response.status is None:
-            return Verdict(Action.RETRY)
-        complaint = self.complaint(response)
+            return Decision(Action.RETRY)
+        error_detail = self.error_detail(response)
         for rule in self.rules:
-            if rule.first <= response.status <= rule.last and rule.reason in {"", complaint.reason}:
-                return Verdict(rule.action, complaint.wait_s)
-        return Verdict(Action.REFUSE, complaint.wait_s)
+            if rule.first <= response.status <= rule.last and rule.reason in {"", error_detail.reason}:
+                return Decision(rule.action, error_detail.wait_s)
+        return Decision(Action.REFUSE, error_detail.wait_s)
 
     def preceded_by(
-        self, *rules: ResponseRule, complaint: Callable[[Response], Complaint] | None = None
+        self, *rules: ResponseRule, error_detail: Callable[[Response], ErrorDetail] | None = None
     ) -> "ResponsePolicy":
         """Return this policy with rules of a source before its own, and with the source's ``complaint``."""
-        return ResponsePolicy(rules + self.rules, complaint or self.complaint)
+        return ResponsePolicy(rules + self.rules, error_detail or self.error_detail)
 
 
 HTTP_POLICY = ResponsePolicy((
     ResponseRule(200, 299, Action.ACCEPT, "success"),
     on(401, Action.REFRESH, "the token is invalid or has expired; a new one usually helps"),
     on(403, Action.FORBID, "this credential has no permission; another one may have it"),
-    on(404, Action.GAP, "not found"),
-    on(410, Action.GAP, "gone: it no longer exists"),
+    on(404, Action.MISSING, "not found"),
+    on(410, Action.MISSING, "gone: it no longer exists"),
     on(408, Action.RETRY, "request timeout"),
     on(425, Action.RETRY, "too early"),
     on(429, Action.THROTTLE, "too many calls; the limit applies to all calls, so all calls pause"),

@@ -5,10 +5,11 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from windrow.model.answer import Answer
 from windrow.model.contract import Contract
+from windrow.model.errors import Unreadable
 from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
@@ -37,14 +38,30 @@ class Planned:
     queries: Iterable[Query]
 
 
-Conversation = Generator[Query | Planned, Any, None]
-"""How a plan comes about. A `Query` that is yielded is asked at once, and its `Answer` is sent back into the
-generator; `QueryRefused` is thrown into it where the API refuses, and of that `NotGiven` where it has no such thing.
-What is `Planned` is written down, and None is sent back."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query whose answer has to be what was promised.
+
+    :param read: takes the parsed answer, or raises `Unreadable`; its result is dropped.
+    """
+
+    query: Query
+    read: Callable[[object], object]
+
+
+T = TypeVar("T")
+Flow = Generator[Query | Asked | Planned | Unreadable, Any, T]
+"""How something is found out by asking. A `Query` that is yielded, or `Asked`, is asked at once, and its `Answer` is
+sent back into the generator. Where there is none to go on with, an `Unusable` is thrown into it: `NotGiven` where the
+API has no such thing, `QueryRefused` where it refuses, `Unreadable` where the answer is not what was promised or leads
+in a circle. What can be left out, the source catches, and goes on with the others: the answer is in the quarantine.
+An `Unreadable` that is yielded puts the last answer there for a part of it that is left out."""
+PlanFlow = Flow[None]
+"""How a plan comes about: what is `Planned` is written down, and None is sent back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Estimate:
     """One way to harvest, and what it takes at most: units an hour are by the resource they are taken from."""
 
     name: str
@@ -97,22 +114,22 @@ class Stream(ABC):
     """Sent with every call."""
     owner_only: ClassVar[frozenset[str]] = frozenset()
     """Fields that the API tells only to the owner of the token, about themselves: no answer keeps them."""
-    revisits: ClassVar[bool] = False
+    conditional_requests: ClassVar[bool] = False
     """True where the API tells cheaply that an answer still holds, see `windrow.http.conditional`."""
-    follows: ClassVar[str] = ""
+    planned_from: ClassVar[str] = ""
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
     partition: ClassVar[str] = ""
     """Column of kind DATE by which files are landed apart; empty for none."""
 
     @abstractmethod
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Find out what to ask for, by asking, and name it.
 
-        :raises Unreadable: an answer is not what the API promises.
+        :raises Unusable: what all else follows from cannot be had.
         :raises BadParameter: a parameter cannot be meant. Raised before the first query.
         """
 
-    def estimate(self, request: Request) -> Generator[Query, Any, Sequence[Way]]:
+    def estimate(self, request: Request) -> Flow[Sequence[Estimate]]:
         """Find out what a plan would take, where that can be told before all is listed; a conversation as `plan`.
 
         :raises BadParameter: as `plan`.

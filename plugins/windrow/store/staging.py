@@ -32,7 +32,7 @@ from pymongo import MongoClient, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
-from windrow.http.conditional import Kept
+from windrow.http.conditional import CachedAnswer
 from windrow.http.ledger import Page
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import PlanMissing, StagingUnavailable
@@ -46,6 +46,11 @@ Figures = dict[str, Any]
 
 _KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
+_ASIDE = "|"
+"""Before the key of a query that is in no plan: one that is may have the same key, and a fate of its own."""
+LIST, LOOK_UP = -1, -2
+"""In place of the number of a chunk, where the quarantine holds what is in no plan: what one was to be made from, which
+a receipt does not let pass, or what was only looked up."""
 _KEEP_QUOTAS_S = 7 * 24 * 3600
 """For how long after its end a window can be looked at. Then MongoDB deletes it."""
 _SELECTION_MS = 10_000
@@ -87,9 +92,9 @@ class Staging:
         """Keep the answer to a query that a plan follows from."""
         self._replace(_LISTINGS, [{"_id": f"{run.run_id}|{api}|{answer.query.key}", **_told(answer)}])
 
-    def plan_writer(self, run: Run) -> "PlanWriter":
-        """Begin to write the plan of a run."""
-        return PlanWriter(self, run)
+    def plan_writer(self, run: Run, standing: Plan | None = None) -> "PlanWriter":
+        """Begin to write the plan of a run. One that stands may be added to: staged answers belong to its chunks."""
+        return PlanWriter(self, run, standing)
 
     def save_plan(self, run: Run, queries: Iterable[Query]) -> Plan:
         """Write a plan whose queries need no asking."""
@@ -175,7 +180,7 @@ class Staging:
             _QUARANTINE,
             [
                 {
-                    "_id": f"{run}|{one.query.key}",
+                    "_id": f"{run}|{_ASIDE if number < 0 else ''}{one.query.key}",
                     "run": str(run),
                     "chunk": number,
                     "query": orjson.dumps(one.query.row).decode(),
@@ -209,9 +214,15 @@ class Staging:
         found = self._find(_QUARANTINE, {"run": str(run)}, fields=("run",))
         return {document["_id"].removeprefix(f"{run}|") for document in found}
 
-    def release(self, run: Run, key: str) -> None:
-        """Take a query out of the quarantine, once its answer is staged."""
-        self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": f"{run}|{key}"}))
+    def aside(self, run: Run, place: int) -> set[str]:
+        """Return the keys of queries of no plan whose answers are in the quarantine of a run: LIST, or LOOK_UP."""
+        found = self._find(_QUARANTINE, {"run": str(run)}, fields=("chunk",))
+        return {one["_id"].removeprefix(f"{run}|{_ASIDE}") for one in found if one["chunk"] == place}
+
+    def release(self, run: Run, key: str, *, aside: bool = False) -> None:
+        """Take a query out of the quarantine, once its answer is staged; with ``aside`` one that is in no plan."""
+        place = f"{run}|{_ASIDE if aside else ''}{key}"
+        self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": place}))
 
     # --- figures -------------------------------------------------------------------------------
 
@@ -227,13 +238,13 @@ class Staging:
 
     # --- answers that may still hold -----------------------------------------------------------
 
-    def kept(self, api: str, key: str) -> Kept | None:
+    def kept(self, api: str, key: str) -> CachedAnswer | None:
         """Return the last answer of an API to the query of this key, of whichever run."""
         for document in self._find(_KEPT, {"_id": f"{api}|{key}"}):
-            return Kept(**{field: document[field] for field in Kept.__slots__})
+            return CachedAnswer(**{field: document[field] for field in CachedAnswer.__slots__})
         return None
 
-    def keep(self, api: str, key: str, kept: Kept) -> None:
+    def keep(self, api: str, key: str, kept: CachedAnswer) -> None:
         """Keep an answer, in place of the one before."""
         self._replace(_KEPT, [{"_id": f"{api}|{key}", **asdict(kept)}])
 
@@ -317,13 +328,13 @@ def opened(url: str, database: str) -> Iterator[Staging]:
 class PlanWriter:
     """Writes a plan as it comes about, each query once, and last its size. Made by `Staging.plan_writer`."""
 
-    def __init__(self, staging: Staging, run: Run) -> None:
+    def __init__(self, staging: Staging, run: Run, standing: Plan | None = None) -> None:
         self._staging = staging
         self._run = run
-        self._seen: set[str] = set()
+        self._chunks = standing.chunks if standing else 0
+        self._seen = {query.key for number in range(self._chunks) for query in staging.chunk(run, number).queries}
         self._rest: list[Query] = []
         self._listed = 0
-        self._chunks = 0
 
     def add(self, queries: Iterable[Query]) -> list[tuple[int, Query]]:
         """Add queries, and return those that are new, each with the number of its chunk. Whole chunks are written."""
@@ -345,6 +356,11 @@ class PlanWriter:
         plan = Plan(self._run, self._listed, len(self._seen), self._chunks)
         self._staging.save_size(plan)
         return plan
+
+    @property
+    def planned(self) -> int:
+        """Queries so far."""
+        return len(self._seen)
 
     def _cut(self) -> None:
         self._staging.save_chunk(Chunk(self._run, self._chunks, tuple(self._rest)))

@@ -20,7 +20,7 @@ from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound
 from google.auth.exceptions import GoogleAuthError
 
 from windrow.ui import boards
-from windrow.ui.cache import Answer, Kept
+from windrow.ui.cache import Answer, RefreshedCache
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _answer(name: str) -> Answer:
 
 _good: dict[str, Answer] = {}
 """The last rows from BigQuery, for each board."""
-answers = Kept(_answer, seconds=FRESH_S, patience_s=LOOK_S)
+answers = RefreshedCache(_answer, seconds=FRESH_S, patience_s=LOOK_S)
 
 
 def _why(error: Exception) -> tuple[str, str]:

@@ -23,7 +23,7 @@ class _Name:
     refresh: "Future[Answer] | None" = None
 
 
-class Kept:
+class RefreshedCache:
     """Answers by name. Failures are also cached, so that a source that is down does not get more requests.
 
     :param ask: returns the answer for a name; it may be slow, and runs in a separate thread.

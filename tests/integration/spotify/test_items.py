@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local_cloud.settings import Settings
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.model.errors import Unwritten
 from windrow.model.policy import Backoff
 
@@ -71,8 +71,8 @@ def stingy(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stingy]:
         server.shutdown()
 
 
-def table() -> Items:
-    return Items("aws_default", "top_tracks", key="artist_id", backoff=QUICK)
+def table() -> DynamoTable:
+    return DynamoTable("aws_default", "top_tracks", key="artist_id", backoff=QUICK)
 
 
 def item(name: str, at: str = "2026-01-02T00:00:00.000Z", **more: object) -> dict[str, object]:

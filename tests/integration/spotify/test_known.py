@@ -10,27 +10,32 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.apis.testing import FakeApi
-from windrow.airflow.hooks.dynamodb import Items
-from windrow.model.errors import BadParameter
+from windrow.airflow.hooks.dynamodb import DynamoTable
+from windrow.airflow.hooks.staging import staging
+from windrow.model.errors import BadParameter, Unusable
+from windrow.model.plan import Run
 from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
+from windrow.store.staging import LOOK_UP
 
 BY_NAME = {artist.name: artist.id for artist in make_music().artists.values()}
 
 
 def known(context: dict[str, Any], *artists: str) -> dict[str, Any]:
     with DAG("known", schedule=None, params={"artists": None}):
-        step = KnownArtistsOperator(task_id="known", dataset="spotify_artists", conn_id="spotify", variable="artists")
+        step = KnownArtistsOperator(
+            task_id="resolve_artists", dataset="spotify_artists", conn_id="spotify", variable="artists"
+        )
     return dict(step.execute(context | {"params": {"artists": list(artists)}}))
 
 
 def require_all(unmet: dict[str, str]) -> None:
-    RequireAllNamesOperator(task_id="all_names", unmet=unmet).execute({})
+    RequireAllNamesOperator(task_id="require_all_names", unmet=unmet).execute({})
 
 
 def test_those_of_the_variable_and_those_that_were_asked_for(context, spotify: FakeApi, monkeypatch):
     wren, queue = BY_NAME["Wren"], BY_NAME["Queue"]
     monkeypatch.setenv("AIRFLOW_VAR_ARTISTS", json.dumps(["Wren", f"spotify:artist:{queue}", "wren"]))
-    Items("aws_default", "top_tracks", key="artist_id").put([{"artist_id": "0" * 22, "fetched_at": "2026"}])
+    DynamoTable("aws_default", "top_tracks", key="artist_id").put([{"artist_id": "0" * 22, "fetched_at": "2026"}])
 
     assert known(context) == {"artists": [wren, queue, "0" * 22], "unmet": {}}
     assert spotify.counters()["routes"]["GET /spotify/v1/search"]["requests"] == 2
@@ -80,4 +85,19 @@ def test_a_param_that_nobody_knows_is_refused_before_any_call(context, spotify: 
 def test_while_the_search_is_closed_the_task_waits_without_a_slot(context, spotify: FakeApi):
     spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"search": 0}, "retry_after_s": 600}))
     with pytest.raises(TaskDeferred):
+        known(context, "Wren")
+
+
+@pytest.mark.parametrize(("fault", "said"), [(403, "HTTP 403"), ("malformed", "cannot be read: invalid JSON")])
+def test_a_name_that_the_api_does_not_answer_for_holds_up_nobody_else(context, spotify: FakeApi, fault, said):
+    spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': fault}}))
+    found = known(context, "Wren", "Queue")
+    assert (found["artists"], list(found["unmet"])) == ([BY_NAME["Queue"]], ["Wren"])
+    run = Run("spotify_artists", context["run_id"])
+    with staging("mongo_default", run.dataset) as state:
+        [(number, kept)] = state.quarantined(run)
+    assert (number, kept.query.path) == (LOOK_UP, "/search")
+    with pytest.raises(BadParameter, match=said):
+        require_all(found["unmet"])
+    with pytest.raises(Unusable, match=said):
         known(context, "Wren")

@@ -15,7 +15,7 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.errors import LocalCloudError
 from local_cloud.settings import Settings
 from tests.integration.spotify.conftest import ports_of
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "include" / "functions"))
@@ -55,7 +55,7 @@ def test_the_same_sources_give_the_same_package(archive: Path, tmp_path: Path):
 
 
 def test_a_package_that_is_not_installed_as_wanted_is_refused():
-    with pytest.raises(package_lambda.CannotPackage, match=r"aiohttp .* is installed, but aiohttp==0\.1"):
+    with pytest.raises(package_lambda.CannotPackage, match=r"aiohttp .* is installed, but aiohttp==0\.1 is required"):
         package_lambda.vendored(["aiohttp==0.1"])
     with pytest.raises(package_lambda.CannotPackage, match="nothing-of-the-kind is not installed"):
         package_lambda.vendored(["nothing-of-the-kind"])
@@ -64,9 +64,9 @@ def test_a_package_that_is_not_installed_as_wanted_is_refused():
 def test_a_request_becomes_an_item(ask: Callable[[object], Any]):
     answer = ask({"artist": "wren"})
     assert (answer["outcome"], answer["artist_id"]) == ("found", WREN.id)
-    item = Items("aws_default", "top_tracks", key="artist_id").get(WREN.id) or {}
+    item = DynamoTable("aws_default", "top_tracks", key="artist_id").get(WREN.id) or {}
     assert [track["id"] for track in item["tracks"]] == [track.id for track in WREN.top_tracks]
-    kept = Items("aws_default", "artist_requests", key="request").get("wren") or {}
+    kept = DynamoTable("aws_default", "artist_requests", key="request").get("wren") or {}
     assert kept["outcome"] == "found"
 
 
@@ -81,7 +81,7 @@ def test_a_request_that_gives_no_tracks_says_why(ask: Callable[[object], Any], t
 def test_a_new_client_id_is_told_the_newest_album(ask: Callable[[object], Any], spotify: FakeApi):
     spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
     assert ask({"artist": "Wren"})["outcome"] == "found"
-    item = Items("aws_default", "top_tracks", key="artist_id").get(WREN.id) or {}
+    item = DynamoTable("aws_default", "top_tracks", key="artist_id").get(WREN.id) or {}
     assert item["ranked_by"] == "newest_album"
 
 
@@ -89,7 +89,7 @@ def test_a_new_client_id_is_told_of_an_artist_without_albums(ask: Callable[[obje
     spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
     answer = ask({"artist": NEWCOMER})
     assert answer["outcome"] == "no_tracks"
-    item = Items("aws_default", "top_tracks", key="artist_id").get(answer["artist_id"]) or {}
+    item = DynamoTable("aws_default", "top_tracks", key="artist_id").get(answer["artist_id"]) or {}
     assert (item["tracks"], item["ranked_by"]) == ([], "newest_album")
 
 

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, make_music
 from local_cloud.apis.testing import FakeApi
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.model.errors import BadParameter, QueryRefused
@@ -53,7 +53,7 @@ def left(sqs: Any, queue: str) -> list[dict[str, Any]]:
 
 
 def outcomes() -> dict[str, str]:
-    table = Items("aws_default", "artist_requests", key="request", version="asked_at")
+    table = DynamoTable("aws_default", "artist_requests", key="request", version="asked_at")
     return {item["request"]: item["outcome"] for item in table.all()}
 
 
@@ -67,7 +67,7 @@ def publish(context: dict[str, Any], found: dict[str, Any], client: str = "exten
 
 
 def told(name: str) -> dict[str, Any] | None:
-    return Items("aws_default", "top_tracks", key="artist_id").get(BY_NAME[name].id)
+    return DynamoTable("aws_default", "top_tracks", key="artist_id").get(BY_NAME[name].id)
 
 
 def test_a_message_becomes_an_item_and_is_gone(context, sqs):
@@ -221,7 +221,7 @@ def test_a_closed_search_stops_no_request_by_id_and_is_taken_up_again(context, s
     assert find(context)["artists"] == [queue]
     assert outcomes() == {"wren": "taken", "half tide": "taken", queue: "taken"}
     assert left(sqs, "windrow-artists") == []
-    table = Items("aws_default", "artist_requests", key="request", version="asked_at")
+    table = DynamoTable("aws_default", "artist_requests", key="request", version="asked_at")
     assert "The API lets us ask again at" in (table.get("wren") or {})["told"]
     assert spotify.counters()["routes"]["GET /spotify/v1/search"]["requests"] == 1
 
@@ -244,7 +244,7 @@ def test_a_request_in_trouble_stops_no_other_and_is_told_when_it_is_alone(contex
 
     with pytest.raises(QueryRefused, match="Wren"):
         find(context | {"triggering_asset_events": {}})
-    table = Items("aws_default", "artist_requests", key="request", version="asked_at")
+    table = DynamoTable("aws_default", "artist_requests", key="request", version="asked_at")
     assert "HTTP 403" in (table.get("wren") or {})["told"]
 
 

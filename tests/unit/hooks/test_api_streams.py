@@ -20,7 +20,7 @@ from windrow.model.errors import ConnectionUnusable, RateLimited
 from windrow.model.policy import HTTP_POLICY, Action, on
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
-from windrow.model.stream import Conversation, Request, Stream
+from windrow.model.stream import PlanFlow, Request, Stream
 
 SECRET, CONSENT = "s3cr3t-of-the-client", "c0ns3nt-of-the-owner"
 TOKENS = {"token_path": "/token"}
@@ -28,23 +28,23 @@ ITEMS = Quota("items", Period.PACIFIC_DAY, 3, ("/items",))
 REPORTS = Quota("reports", Period.MINUTE, 720, ("/reports",))
 
 
-class Items(Stream):
+class DynamoTable(Stream):
     """A stream with all that one can have."""
 
     dataset = "shop_items"
     contract = Contract((Column("id", "id", Kind.INTEGER, "Number of the item.", required=True),))
-    policy = HTTP_POLICY.preceded_by(on(418, Action.GAP, "a teapot has no items"))
+    policy = HTTP_POLICY.preceded_by(on(418, Action.MISSING, "a teapot has no items"))
     quotas = (ITEMS, REPORTS)
     headers: ClassVar[dict[str, str]] = {"X-Version": "2026-01-01"}
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         yield from ()
 
     def records(self, query: Query, answer: object) -> list[dict[str, object]]:
         return []
 
 
-class Plain(Items):
+class Plain(DynamoTable):
     """One that knows of no quota."""
 
     quotas = ()
@@ -67,7 +67,7 @@ def asked(hook: ApiHook, *queries: Query, stream: Stream | None = None, book: Me
 
     async def ask() -> list[Any]:
         outcomes: list[Answer | Rejected | Exception] = []
-        async with hook.client(stream or Items(), book or MemoryBook()) as client:
+        async with hook.client(stream or DynamoTable(), book or MemoryBook()) as client:
             for query in queries:
                 try:
                     outcomes.append(await client.ask(query, lambda query, answer: None))
@@ -150,14 +150,14 @@ def test_two_connections_of_one_client_id_share_its_quota(
 def test_a_quota_that_cannot_be_meant_is_refused(connect: Any, quota: object, said: str):
     hook = connect({"quota": quota})
     with pytest.raises(ConnectionUnusable, match=f"'shop'.*{said}"):
-        hook.client(Items(), MemoryBook())
+        hook.client(DynamoTable(), MemoryBook())
     with pytest.raises(ConnectionUnusable, match=f"'shop'.*{said}"):
-        hook.cost(Items())
+        hook.cost(DynamoTable())
 
 
 def test_what_bounds_a_harvest_is_told_without_a_client(connect: Any, scripted: ScriptedApi):
     hook = connect({"quota": {"items": {"units": None, "per": "hour"}}, "rate_per_s": 2, "connections": 4, **TOKENS})
-    assert hook.cost(Items()) == (Limits(4, 2.0), [Quota("items", Period.HOUR, None, ("/items",)), REPORTS])
+    assert hook.cost(DynamoTable()) == (Limits(4, 2.0), [Quota("items", Period.HOUR, None, ("/items",)), REPORTS])
     assert connect().cost(Plain()) == (Limits(), [])
     assert scripted.asked == []
 
@@ -179,13 +179,13 @@ def test_with_a_consent_the_client_signs_for_its_owner(connect: Any, scripted: S
 
 
 def test_without_one_it_signs_for_itself(connect: Any):
-    auth = connect(TOKENS, **OWNER).client(Items(), MemoryBook())._auth
+    auth = connect(TOKENS, **OWNER).client(DynamoTable(), MemoryBook())._auth
     assert isinstance(auth, ClientCredentials)
 
 
 def test_the_consent_flow_has_the_patience_of_the_connection(connect: Any):
     extra = TOKENS | {"refresh_token": CONSENT, "patience_s": 7}
-    auth = connect(extra, **OWNER).client(Items(), MemoryBook())._auth
+    auth = connect(extra, **OWNER).client(DynamoTable(), MemoryBook())._auth
     assert isinstance(auth, RefreshToken)
     assert auth._patience_s == 7
 
@@ -193,12 +193,12 @@ def test_the_consent_flow_has_the_patience_of_the_connection(connect: Any):
 @pytest.mark.parametrize("bad", ["", 5, True, ["token"], {"a": "b"}])
 def test_a_consent_is_a_text(connect: Any, bad: object):
     with pytest.raises(ConnectionUnusable, match=r"'shop'.*invalid 'refresh_token'.*must be a string"):
-        connect(TOKENS | {"refresh_token": bad}, **OWNER).client(Items(), MemoryBook())
+        connect(TOKENS | {"refresh_token": bad}, **OWNER).client(DynamoTable(), MemoryBook())
 
 
 def test_a_consent_needs_the_address_where_it_is_good(connect: Any):
     with pytest.raises(ConnectionUnusable, match=r"'shop'.*no 'token_path'") as unusable:
-        connect({"refresh_token": CONSENT}, **OWNER).client(Items(), MemoryBook())
+        connect({"refresh_token": CONSENT}, **OWNER).client(DynamoTable(), MemoryBook())
     assert "https://oauth2.googleapis.com/token" in unusable.value.advice
 
 
@@ -216,7 +216,7 @@ def test_a_consent_needs_the_address_where_it_is_good(connect: Any):
 )
 def test_errors_do_not_show_secrets(connect: Any, extra: Any, fields: dict[str, str], caplog: pytest.LogCaptureFixture):
     with pytest.raises(ConnectionUnusable) as unusable:
-        connect(extra, **fields).client(Items(), MemoryBook())
+        connect(extra, **fields).client(DynamoTable(), MemoryBook())
     shown = "".join(traceback.format_exception(unusable.value)) + str(vars(unusable.value)) + caplog.text
     assert CONSENT not in shown
     assert SECRET not in shown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conversation import NOON
+from tests.unit.flow import NOON
 from windrow.model.answer import Answer, Outcome
 from windrow.model.contract import LINEAGE, Contract
 from windrow.model.errors import BadParameter

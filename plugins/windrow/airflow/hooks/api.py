@@ -38,8 +38,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from windrow.airflow.hooks import no_connection
 from windrow.http.auth import Auth, NoAuth, StaticToken, can_be_sent
 from windrow.http.client import Client, Limits
-from windrow.http.conditional import Cupboard, Revisits
-from windrow.http.ledger import Book, Ledger
+from windrow.http.conditional import ConditionalRequests, HttpCache
+from windrow.http.ledger import Ledger, QuotaStore
 from windrow.http.oauth import BasicClientCredentials, ClientCredentials, RefreshToken
 from windrow.http.pool import Credential, TokenPool, by_owner
 from windrow.model.errors import ConnectionUnusable
@@ -56,7 +56,7 @@ _GRANTS: dict[str, type[ClientCredentials | BasicClientCredentials]] = {
 }
 
 
-class State(Book, Cupboard, Protocol):
+class State(QuotaStore, HttpCache, Protocol):
     """State that the clients of all runs share."""
 
 
@@ -103,7 +103,7 @@ class ApiHook(BaseHook):
             headers=stream.headers,
             origins=self._origins(extra),
             owner_only=stream.owner_only,
-            revisits=Revisits(state, base_url) if stream.revisits else None,
+            conditional_requests=ConditionalRequests(state, base_url) if stream.conditional_requests else None,
         )
 
     def pool_size(self, stream: Stream) -> int:

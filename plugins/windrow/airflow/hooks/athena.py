@@ -13,6 +13,8 @@ POLL_S = 1
 """Seconds between two status checks of a query while a task waits for it."""
 SHORT_S = 3.0
 """Seconds within which most DDL statements and small queries end."""
+LONGEST_S = 3600
+"""Seconds that a query may take. Athena itself ends one that reads after half an hour, unless told otherwise."""
 LOOK_S = 0.25
 """Seconds between two status checks of a query during its first `SHORT_S`."""
 
@@ -35,7 +37,9 @@ class Athena:
         :raises StatementFailed: the query failed; the message has Athena's reason.
         """
         query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": self._output})
-        state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(query_id, sleep_time=POLL_S)
+        state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(
+            query_id, max_polling_attempts=LONGEST_S // POLL_S, sleep_time=POLL_S
+        )
         if state != "SUCCEEDED":
             raise failed(self._hook, query_id)
         return rows(self._hook, query_id)
@@ -58,7 +62,10 @@ def failed(hook: Any, query_id: str, path: str = "") -> Exception:
     """
     status = hook.get_query_info(query_id)["QueryExecution"]["Status"]
     reason = status.get("StateChangeReason", "Athena gives no reason.")
-    what = f"The Athena query {query_id}{f' of {path}' if path else ''} ended with state {status['State']}: {reason}"
+    query = f"The Athena query {query_id}{f' of {path}' if path else ''}"
+    if status["State"] in AthenaHook.INTERMEDIATE_STATES:
+        return AirflowException(f"{query} did not end in time: its state is still {status['State']}.")
+    what = f"{query} ended with state {status['State']}: {reason}"
     if status.get("AthenaError", {}).get("Retryable"):
         return AirflowException(what)
     return StatementFailed(what, advice="Fix the SQL file or the table that it uses, then clear this task.")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import redis
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from windrow.airflow.hooks import no_connection
 from windrow.harvest.broker import Broker
@@ -17,6 +19,8 @@ from windrow.model.plan import Run
 from windrow.model.redact import know
 
 _TIMEOUT_S = 5.0
+"""The longest silence of Redis. A command is sent twice at most, as a connection may have died unseen: the client's own
+way is eleven times, and the event loop of a worker would stand still for a minute."""
 
 
 @contextmanager
@@ -46,6 +50,7 @@ def broker(conn_id: str, run: Run) -> Iterator[Broker]:
         protocol=2,
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
     )
     with client:
         yield Broker(client, run)

@@ -11,6 +11,7 @@ from airflow.providers.google.cloud.hooks.tasks import CloudTasksHook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from google.api_core.exceptions import AlreadyExists, NotFound
+from google.api_core.retry import Retry
 from google.cloud.tasks_v2 import CloudTasksClient, HttpMethod, HttpRequest, ListTasksRequest, OidcToken, Queue, Task
 from google.protobuf.duration_pb2 import Duration
 
@@ -20,6 +21,8 @@ from windrow.model.queue_task import Call
 
 _THREADS = 16
 """Tasks that are created concurrently: the API has no batch call, and one call takes some milliseconds."""
+CALL_S = 20.0
+"""The longest that a call to Cloud Tasks may take."""
 _GENERATIONS = 9
 """Task names that one call may use: a queue refuses a name for hours after its task has ended."""
 
@@ -76,9 +79,9 @@ class TaskQueue:
             },
         )
         try:
-            self._client.create_queue(parent=self._parent, queue=queue)
+            self._client.create_queue(parent=self._parent, queue=queue, **_once())
         except AlreadyExists:
-            self._client.update_queue(queue=queue)
+            self._client.update_queue(queue=queue, **_once())
 
     def enqueue(self, calls: Sequence[Call], endpoint: "Endpoint", *, spread_s: float = 0.0) -> list[Enqueued]:
         """Create a task for each call, unless the queue has one; return which are new.
@@ -94,18 +97,18 @@ class TaskQueue:
 
     def state(self) -> str:
         """Return RUNNING, PAUSED or DISABLED."""
-        return str(Queue.State(self._client.get_queue(name=self.path).state).name)
+        return str(Queue.State(self._client.get_queue(name=self.path, **_again()).state).name)
 
     def is_empty(self) -> bool:
         """Return whether the queue has no task, neither waiting nor running."""
         request = ListTasksRequest(parent=self.path, page_size=1)
-        return not self._client.list_tasks(request=request).tasks
+        return not self._client.list_tasks(request=request, **_again()).tasks
 
     def _enqueue(self, call: Call, endpoint: "Endpoint", at: datetime | None) -> Enqueued:
         for generation in range(1, _GENERATIONS + 1):
             name = f"{self.path}/tasks/{call.task_id(generation)}"
             try:
-                self._client.create_task(parent=self.path, task=endpoint.task(name, call, at))
+                self._client.create_task(parent=self.path, task=endpoint.task(name, call, at), **_once())
             except AlreadyExists:
                 if self._has(name):
                     return Enqueued.WAITING
@@ -120,10 +123,19 @@ class TaskQueue:
 
     def _has(self, name: str) -> bool:
         try:
-            self._client.get_task(name=name)
+            self._client.get_task(name=name, **_again())
         except NotFound:
             return False
         return True
+
+
+def _once() -> dict[str, Any]:
+    return {"timeout": CALL_S, "retry": None}
+
+
+def _again() -> dict[str, Any]:
+    """Say that a call may be tried again while the service is not there."""
+    return {"timeout": CALL_S, "retry": Retry(timeout=CALL_S)}
 
 
 @dataclass(frozen=True, slots=True)

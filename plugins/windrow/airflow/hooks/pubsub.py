@@ -1,6 +1,7 @@
 """A Pub/Sub subscription, with an Airflow connection of type ``google_cloud_platform``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from airflow.providers.google.cloud.hooks.pubsub import PubSubHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -13,8 +14,8 @@ from windrow.model.errors import ConnectionUnusable
 
 LEASE_S = 600
 """Ack deadline of a message in seconds; Pub/Sub allows no more."""
-_PATIENCE = Retry(timeout=60.0)
-"""How long to retry a call while the service is unavailable."""
+CALL_S = 60.0
+"""The longest that a call to Pub/Sub may take, with further attempts while the service is not there."""
 
 
 class Subscription:
@@ -56,7 +57,7 @@ class Subscription:
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """Acknowledge messages, so that they are not delivered again."""
-        self._client.acknowledge(subscription=self.path, ack_ids=list(ack_ids), retry=_PATIENCE)
+        self._client.acknowledge(subscription=self.path, ack_ids=list(ack_ids), **_again())
 
     def is_waiting(self, wait_s: float) -> bool:
         """Return whether there is a message; wait up to ``wait_s`` seconds. The message is released at once."""
@@ -69,9 +70,13 @@ class Subscription:
         """Set the ack deadline of messages; 0 releases them."""
         ack_ids = [message.ack_id for message in received]
         self._client.modify_ack_deadline(
-            subscription=self.path, ack_ids=ack_ids, ack_deadline_seconds=seconds, retry=_PATIENCE
+            subscription=self.path, ack_ids=ack_ids, ack_deadline_seconds=seconds, **_again()
         )
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+
+def _again() -> dict[str, Any]:
+    return {"timeout": CALL_S, "retry": Retry(timeout=CALL_S)}

@@ -1,14 +1,23 @@
 """Object stores of Google Cloud and AWS, with the operations that landing needs."""
 
+import contextlib
+from typing import Any
+
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.exceptions import ClientError
 from google.cloud.exceptions import NotFound
+from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
 from windrow.airflow.hooks import no_connection
 from windrow.landing.parts import ObjectStore
 from windrow.model.errors import BadParameter, ConnectionUnusable
+
+GCS_CALL_S = 60.0
+"""The longest silence of Google Cloud Storage within one attempt at a call."""
+GCS_TRIED_S = 120.0
+"""For so long no further attempt is put off."""
 
 
 class GcsStore:
@@ -24,14 +33,14 @@ class GcsStore:
         :raises ConnectionUnusable: the bucket does not exist.
         """
         try:
-            self._hook.upload(self._bucket, name, data=data)
+            self._blob(name).upload_from_string(data, content_type="application/octet-stream", **_gcs_limits())
         except NotFound:
             raise self._no_bucket() from None
 
     def get(self, name: str) -> bytes | None:
         """Return the content of an object, or None if it does not exist."""
         try:
-            return self._hook.download_as_byte_array(self._bucket, name)
+            return bytes(self._blob(name).download_as_bytes(**_gcs_limits()))
         except NotFound:
             return None
 
@@ -41,16 +50,25 @@ class GcsStore:
         :raises ConnectionUnusable: the bucket does not exist.
         """
         try:
-            return list(self._hook.list(self._bucket, prefix=prefix) or ())
+            found = self._hook.get_conn().list_blobs(self._bucket, prefix=prefix, **_gcs_limits())
+            return [blob.name for blob in found]
         except NotFound:
             raise self._no_bucket() from None
 
     def delete(self, name: str) -> None:
         """Delete an object; it may already be deleted."""
-        self._hook.delete(self._bucket, name, ignore_error=True)
+        with contextlib.suppress(NotFound):
+            self._blob(name).delete(**_gcs_limits())
+
+    def _blob(self, name: str) -> Any:
+        return self._hook.get_conn().bucket(self._bucket).blob(name)
 
     def _no_bucket(self) -> ConnectionUnusable:
         return _no_bucket(self._bucket)
+
+
+def _gcs_limits() -> dict[str, Any]:
+    return {"timeout": GCS_CALL_S, "retry": DEFAULT_RETRY.with_timeout(GCS_TRIED_S)}
 
 
 class S3Store:

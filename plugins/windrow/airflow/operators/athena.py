@@ -8,7 +8,7 @@ from airflow.providers.amazon.aws.operators.glue_crawler import GlueCrawlerRunOp
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from windrow.airflow.hooks.athena import Athena, end_of_short, failed, rows
+from windrow.airflow.hooks.athena import LONGEST_S, Athena, end_of_short, failed, rows
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.model.errors import CheckFailed
 from windrow.store.staging import Figures
@@ -37,6 +37,7 @@ class AthenaFileOperator(AthenaOperator):
             query=f"{{% include '{path}' %}}",
             output_location=RESULTS,
             sleep_time=sleep_time,
+            max_polling_attempts=LONGEST_S // sleep_time,
             deferrable=True,
             **kwargs,
         )

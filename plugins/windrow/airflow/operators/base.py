@@ -32,7 +32,8 @@ class HarvestStep(BaseOperator):
     def __init__(
         self, *, dataset: str, mongo_conn_id: str = "mongo_default", reserved_share: float = 0.0, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        # none, unless a task says otherwise: that of a DAG's defaults is for steps that do not limit each wait
+        super().__init__(**{"execution_timeout": None, **kwargs})
         self.dataset = dataset
         self.mongo_conn_id = mongo_conn_id
         self.reserved_share = reserved_share

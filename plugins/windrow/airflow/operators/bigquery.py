@@ -6,6 +6,9 @@ from airflow.providers.google.cloud.operators.bigquery import (
     BigQueryCreateEmptyDatasetOperator,
     BigQueryInsertJobOperator,
 )
+from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
+
+from windrow.airflow.hooks.bigquery import limit
 
 LANDING = "windrow_landing"
 """Dataset of the landing tables."""
@@ -28,7 +31,21 @@ def prepare_datasets(dataset: str) -> list[BigQueryCreateEmptyDatasetOperator]:
     ]
 
 
-class SqlFileOperator(BigQueryInsertJobOperator):
+class _Limited:
+    """Limits every call of an operator's client, from its first one on, which hands over the job.
+
+    Airflow's ``execution_timeout`` alone would not do: it cancels the job then, which is a call like the others.
+    """
+
+    def _submit_job(self, hook: Any, job_id: str) -> Any:
+        return super()._submit_job(limit(hook), job_id)  # type: ignore[misc]
+
+
+class LoadOperator(_Limited, GCSToBigQueryOperator):
+    """Loads files of a bucket into a table. No call waits for ever."""
+
+
+class SqlFileOperator(_Limited, BigQueryInsertJobOperator):
     """Runs an SQL file, a template below ``include/sql``, as one BigQuery job.
 
     The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent.

@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.bases.xcom import BaseXCom
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.plan_only import PlanOnlyMixin
 from windrow.model import registry
 from windrow.model.cost import cost
 from windrow.model.plan import Run
 
 
-class CostOperator(BaseOperator, SkipMixin):
+class CostOperator(BaseOperator, PlanOnlyMixin):
     """Logs calls, quota units and expected hours of the plans of this run. With ``plan_only`` all else is skipped.
 
     :param plans: by dataset, the Airflow connection of the API that its plan asks.
@@ -58,9 +57,4 @@ class CostOperator(BaseOperator, SkipMixin):
                 costs = cost(dataset, queries, quotas, connections=connections, rate_per_s=limits.rate_per_s)
             self.log.info("%s", costs)
             found.append(asdict(costs))
-        if self.plan_only == "True":
-            self.log.info("Only the plan was asked for: none of these calls is made.")
-            # to skip is to raise: what this task has found would be lost
-            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)
-            self.skip(ti=context["ti"], tasks=list(self.get_flat_relatives(upstream=False)))
-        return found
+        return self.told(context, found)

@@ -14,11 +14,14 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
+    "execution_timeout": timedelta(hours=2),
     "retry_policy": ErrorPolicy(),
     "on_failure_callback": [explain_failure, WebhookAlert(), EmailAlert()],
     "on_retry_callback": explain_retry,
 }
-"""For ``default_args``."""
+"""For ``default_args``. The time limit is for what is inherited from Airflow's providers, some of which waits for an
+answer for ever; the longest step seen takes minutes. A `HarvestStep` has none: it limits each wait, and may take
+days. Only where it is mapped it has to say so itself, as Airflow then takes the defaults first."""
 
 SQL_FOLDER = str(Path(__file__).parents[4] / "include" / "sql")
 """For ``template_searchpath``: paths of SQL files are relative to it."""

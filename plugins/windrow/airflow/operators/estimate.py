@@ -1,24 +1,19 @@
 """estimate: say what a run would take before its lists are asked for, and stop there if that is all that was asked."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import Context
-from airflow.sdk.bases.xcom import BaseXCom
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.plan import PlanOperator
-from windrow.harvest.discovery import Discovery
-from windrow.http.client import Client
+from windrow.airflow.operators.plan_only import PlanOnlyMixin
 from windrow.model.errors import RateLimited
-from windrow.model.stream import Request, Way
+from windrow.model.stream import Estimate
 
 
-class EstimateOperator(PlanOperator, SkipMixin):
+class EstimateOperator(PlanOperator, PlanOnlyMixin):
     """Logs calls, units and hours of each way to harvest. With ``plan_only`` all else is skipped.
 
     :param plan_only: a template of the param of that name.
@@ -44,7 +39,8 @@ class EstimateOperator(PlanOperator, SkipMixin):
         with staging(self.mongo_conn_id, self.dataset) as state:
             client = hook.client(self.stream, state, reserved=self.reserved(context))
             try:
-                ways = asyncio.run(_estimate(client, self.discovery(client, state, run), request))
+                discovery = self.discovery(client, state, run)
+                ways = discovery.run(discovery.estimate(request))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
         found = [{**asdict(way), "hours": _hours(way, owners)} for way in ways]
@@ -52,19 +48,9 @@ class EstimateOperator(PlanOperator, SkipMixin):
             units = ", ".join(f"{units:,} of {resource}" for resource, units in way["units"].items())
             told = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} owners"
             self.log.info("%s", f"{told}; {way['remark']}" if way["remark"] else told)
-        if self.plan_only == "True":
-            self.log.info("Only the plan was asked for: none of these calls is made.")
-            # to skip is to raise: what this task has found would be lost
-            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)
-            self.skip(ti=context["ti"], tasks=list(self.get_flat_relatives(upstream=False)))
-        return found
+        return self.told(context, found)
 
 
-def _hours(way: Way, owners: int) -> float:
+def _hours(way: Estimate, owners: int) -> float:
     """Return for how many hours the units last when each owner's are used up in turn."""
     return max((units / (way.hourly * owners) for units in way.units.values()), default=0.0)
-
-
-async def _estimate(client: Client, discovery: Discovery, request: Request) -> Sequence[Way]:
-    async with client:
-        return await discovery.estimate(request)

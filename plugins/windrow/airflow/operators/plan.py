@@ -1,7 +1,7 @@
 """plan: list what to ask for, and write it down."""
 
-import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,17 +16,19 @@ from windrow.http.client import Client
 from windrow.model.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimited
 from windrow.model.plan import Plan, Run
 from windrow.model.stream import Request
-from windrow.store.staging import Staging
+from windrow.store.staging import LIST, Staging
 
 _SCOPE = "scope"
 """What is noted of a run beside its plan: what it is about, as the stream says."""
+_MARK = "watermark"
+"""And where the run before had ended."""
 
 
 class PlanOperator(HarvestStep):
     """Asks the source what to harvest and writes the plan, each query once.
 
     The plan of a run is made once: cleared or retried, the task finds it and makes no call, so all other
-    tasks keep counting against the same number.
+    tasks keep counting against the same number. Only what it had to leave out is asked for again, and added.
 
     :param conn_id: the Airflow connection of the API that is asked what there is.
     :param defaults: JSON texts for params that are left empty, by name: templates, for an Airflow variable.
@@ -66,16 +68,20 @@ class PlanOperator(HarvestStep):
         run, request = self.run_of(context), self.request_of(context)
         scope: Mapping[str, str] = self.stream.scope(request)
         with staging(self.mongo_conn_id, self.dataset) as state:
-            try:
-                plan = state.plan(run)
-                scope = state.notes(run).get(_SCOPE, scope)  # the watermark may have moved since
+            standing, left_out = _standing(state, run), state.aside(run, LIST)
+            if standing is not None:
+                plan = standing
+                notes = state.notes(run)  # the watermark may have moved since
+                scope = notes.get(_SCOPE, scope)
+                request = replace(request, watermark=notes.get(_MARK, {}).get(_MARK, request.watermark))
                 self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
-            except PlanMissing:
+            if standing is None or left_out:
                 state.note(run, _SCOPE, dict(scope))
+                state.note(run, _MARK, {_MARK: request.watermark})
                 client = ApiHook(self.conn_id).client(self.stream, state, reserved=self.reserved(context))
                 discovery = self.discovery(client, state, run)
                 try:
-                    plan = asyncio.run(_plan(client, discovery, request))
+                    plan = discovery.run(discovery.plan(request, standing))
                 except RateLimited as limit:
                     raise self.deferral(limit) from None
                 self.log.info(
@@ -85,6 +91,8 @@ class PlanOperator(HarvestStep):
                     f"{plan.listed - plan.planned:,}",
                     f"{discovery.asked:,}",
                 )
+                if discovery.left_out:
+                    self.log.warning("%s lists are left out, see above: 'prove' will fail.", len(discovery.left_out))
         if scope:
             self.log.info("This run is about %s.", ", ".join(f"{name} {value}" for name, value in scope.items()))
         if not plan.planned:
@@ -124,9 +132,11 @@ def _default(name: str, text: str) -> object:
         ) from None
 
 
-async def _plan(client: Client, discovery: Discovery, request: Request) -> Plan:
-    async with client:
-        return await discovery.plan(request)
+def _standing(state: Staging, run: Run) -> Plan | None:
+    try:
+        return state.plan(run)
+    except PlanMissing:
+        return None
 
 
 def refuse_unknown(given: Mapping[str, object], known: Collection[str]) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 from airflow.sdk import Asset, Context
 
+from windrow.airflow.hooks.bigquery import ask
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import WATERMARK, HarvestStep
@@ -101,7 +101,5 @@ class ProveOperator(HarvestStep):
 
 def count_in_warehouse(gcp_conn_id: str, sql: str) -> Figures:
     """Run a query that returns one row. Columns with null are left out."""
-    hook = BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False)
-    client = hook.get_client(project_id=hook.project_id, location=hook.location)
-    (row,) = client.query_and_wait(sql)
+    (row,) = ask(gcp_conn_id, sql)
     return {name: value for name, value in row.items() if value is not None}

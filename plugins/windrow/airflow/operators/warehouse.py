@@ -3,10 +3,9 @@
 from typing import Any
 
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
-from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
 from airflow.sdk import BaseOperator
 
-from windrow.airflow.operators.bigquery import LANDING, SqlFileOperator
+from windrow.airflow.operators.bigquery import LANDING, LoadOperator, SqlFileOperator
 from windrow.model.stream import Stream
 
 
@@ -36,7 +35,7 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
     }
     return [
         SqlFileOperator(task_id="prepare_table", path=f"{sql}/create.sql"),
-        GCSToBigQueryOperator(task_id="load", **load),
+        LoadOperator(task_id="load", **load),
         AuditOperator(task_id="audit", sql=f"{sql}/audit.sql", use_legacy_sql=False),
         SqlFileOperator(task_id="merge", path=f"{sql}/merge.sql"),
     ]

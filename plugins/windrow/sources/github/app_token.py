@@ -14,7 +14,7 @@ import orjson
 from windrow.http.auth import Exchange, Token, can_be_sent
 from windrow.http.oauth import TokenForm
 from windrow.http.pool import Credential
-from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.model.policy import HTTP_POLICY, Action, ErrorDetail, on
 from windrow.model.redact import know
 from windrow.model.response import Response
 
@@ -26,17 +26,17 @@ _PAUSE_S = 60.0
 """Pause after a secondary rate limit without Retry-After."""
 
 
-def _complaint(response: Response) -> Complaint:
+def _error_detail(response: Response) -> ErrorDetail:
     """Distinguish a rate limit from a rejected App: GitHub answers both with 403."""
     wait_s = response.retry_after_s
     if wait_s is not None or b"rate limit" in response.body or b"abuse detection" in response.body:
-        return Complaint(_BUSY, _PAUSE_S if wait_s is None else wait_s)
-    return Complaint()
+        return ErrorDetail(_BUSY, _PAUSE_S if wait_s is None else wait_s)
+    return ErrorDetail()
 
 
 _POLICY = HTTP_POLICY.preceded_by(
     on(403, Action.THROTTLE, "secondary rate limit; the credentials of the App are valid", reason=_BUSY),
-    complaint=_complaint,
+    error_detail=_error_detail,
 )
 
 

@@ -1,16 +1,16 @@
 """The lists of a repository of GitHub, page by page, and who is in them: by REST or by GraphQL."""
 
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from windrow.model.answer import Answer
-from windrow.model.errors import BadParameter, NotGiven, Unreadable
+from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, Planned, Way
+from windrow.model.stream import Asked, Estimate, Flow, PlanFlow
 
 CONTRIBUTORS, STARGAZERS, FORKS = LISTS = ("contributors", "stargazers", "forks")
 _STAR_JSON = {"Accept": "application/vnd.github.star+json"}
@@ -69,7 +69,7 @@ class Choice:
         return cls(tuple(names.values()), tuple(each for each in LISTS if each in lists), api == "graphql")
 
 
-def located(choice: Choice) -> Generator[Query, Any, list[Repository]]:
+def located(choice: Choice) -> Flow[list[Repository]]:
     """Find the repositories, each once, under whichever name it was given.
 
     :raises BadParameter: some are not there, or not for our eyes.
@@ -78,9 +78,11 @@ def located(choice: Choice) -> Generator[Query, Any, list[Repository]]:
     unknown = []
     for name in choice.repositories:
         try:
-            answer: Answer = yield Query.of(f"/repos/{name}")
+            answer: Answer = yield Asked(Query.of(f"/repos/{name}"), _repository)
         except NotGiven:
             unknown.append(name)
+        except Unusable:
+            continue
         else:
             repository = _repository(answer.parsed)
             found.setdefault(repository.id, repository)
@@ -93,27 +95,26 @@ def located(choice: Choice) -> Generator[Query, Any, list[Repository]]:
 
 
 def walked(
-    repository: Repository, listing: str, plan: Callable[[Query, Answer | None], Sequence[Query]], *, graphql: bool
-) -> Conversation:
+    repository: Repository, listing: str, plan: Callable[[Query, Answer | None], PlanFlow], *, graphql: bool
+) -> PlanFlow:
     """Ask for the pages of a list, one after the other, and plan what follows from each.
+
+    Where GitHub refuses a page, by a rule of its organization perhaps, or where it cannot be read or leads in a circle,
+    the list ends, and the others go on.
 
     :param plan: is given each page, and None for its answer where GitHub does not give it: too large, too deep, or
         gone meanwhile. The list ends there.
-    :raises QueryRefused: GitHub refuses it for another reason, such as a rule of its organization.
-    :raises Unreadable: a page is not what was promised, or the pages lead in a circle.
     """
     query: Query | None = first_page(repository, listing, graphql=graphql)
-    keys = set()
     while query is not None:
-        keys.add(query.key)
         try:
-            answer: Answer | None = yield query
+            answer: Answer | None = yield Asked(query, _cursor if query.body else rows)
         except NotGiven:
             answer = None
-        yield Planned(plan(query, answer))
+        except Unusable:
+            return
+        yield from plan(query, answer)
         query = following(repository, query, answer) if answer else None
-        if query is not None and query.key in keys:
-            raise Unreadable(f"its next page is {query.key!r}, which was there before")
 
 
 def first_page(repository: Repository, listing: str, *, graphql: bool) -> Query:
@@ -132,10 +133,8 @@ def first_page(repository: Repository, listing: str, *, graphql: bool) -> Query:
 def following(repository: Repository, query: Query, answer: Answer) -> Query | None:
     """Make the query for the page after this answer; None where it is the last."""
     if query.body:
-        info = _stargazers(answer.parsed).get("pageInfo")
-        if not isinstance(info, Mapping) or (info.get("hasNextPage") and not info.get("endCursor")):
-            raise Unreadable("a page of stargazers does not say where the next one is", key=query.key)
-        return _stars_query(repository, str(info["endCursor"])) if info.get("hasNextPage") else None
+        after = _cursor(answer.parsed)
+        return _stars_query(repository, after) if after else None
     if not answer.next_link:
         return None
     page = query.following(answer.next_link)
@@ -197,6 +196,14 @@ def _stargazers(parsed: object) -> Mapping[str, Any]:
     return dict(stargazers)
 
 
+def _cursor(parsed: object) -> str:
+    """Say behind which stargazer the next page begins; empty at the end."""
+    info = _stargazers(parsed).get("pageInfo")
+    if not isinstance(info, Mapping) or (info.get("hasNextPage") and not info.get("endCursor")):
+        raise Unreadable("a page of stargazers does not say where the next one is")
+    return str(info["endCursor"]) if info.get("hasNextPage") else ""
+
+
 def starred(parsed: object) -> Iterable[tuple[object, Mapping[str, Any]]]:
     """Read when each stargazer on a page of GraphQL starred, and who it is."""
     for edge in _stargazers(parsed)["edges"]:
@@ -226,7 +233,7 @@ def _pages(count: int) -> int:
     return max(1, -(-count // _PAGE))
 
 
-def ways(repositories: Sequence[Repository], choice: Choice) -> Sequence[Way]:
+def ways(repositories: Sequence[Repository], choice: Choice) -> Sequence[Estimate]:
     """Count what both ways take at most: a user in several lists is counted in each, contributors are not known yet."""
     stars = [each.stars for each in repositories if STARGAZERS in choice.lists]
     forks = [each.forks for each in repositories if FORKS in choice.lists]
@@ -236,6 +243,6 @@ def ways(repositories: Sequence[Repository], choice: Choice) -> Sequence[Way]:
     rest = len(repositories) + pages + sum(stars) + sum(forks)
     remark = "contributors come on top, some hundred a repository" if CONTRIBUTORS in choice.lists else ""
     return (
-        Way("rest", rest, {"core": rest}, _HOURLY, remark),
-        Way("graphql", others + points, {"core": others, "graphql": points}, _HOURLY, remark),
+        Estimate("rest", rest, {"core": rest}, _HOURLY, remark),
+        Estimate("graphql", others + points, {"core": others, "graphql": points}, _HOURLY, remark),
     )

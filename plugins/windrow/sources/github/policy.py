@@ -2,7 +2,7 @@
 
 import orjson
 
-from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.model.policy import HTTP_POLICY, Action, ErrorDetail, on
 from windrow.model.rate_limits import RateLimits
 from windrow.model.response import Response, retry_after_s
 
@@ -25,50 +25,50 @@ _LIMITED = {"RATE_LIMIT", "RATE_LIMITED"}
 _FORBIDDEN = {"FORBIDDEN", "INSUFFICIENT_SCOPES"}
 
 
-def complaint(response: Response) -> Complaint:
+def error_detail(response: Response) -> ErrorDetail:
     """Tell apart what GitHub says by one status."""
     body = response.body
     if response.status == 200:
-        return _refusal_in_200(response) if b'"errors"' in body or response.retry_after_s is not None else Complaint()
+        return _refusal_in_200(response) if b'"errors"' in body or response.retry_after_s is not None else ErrorDetail()
     if response.status in {403, 429}:
         if response.retry_after_s is not None:
-            return Complaint(_SECONDARY, response.retry_after_s)
+            return ErrorDetail(_SECONDARY, response.retry_after_s)
         if response.headers.get("X-RateLimit-Remaining") == "0":
-            return Complaint(_PRIMARY, _until_reset(response))
+            return ErrorDetail(_PRIMARY, _until_reset(response))
         if b"secondary rate limit" in body or b"abuse detection" in body:
-            return Complaint(_SECONDARY, _SILENT_S)
+            return ErrorDetail(_SECONDARY, _SILENT_S)
         if b"Resource not accessible by" in body:
-            return Complaint(_NO_RIGHT)
+            return ErrorDetail(_NO_RIGHT)
         if b"too large to list" in body:
-            return Complaint(_TOO_LARGE)
+            return ErrorDetail(_TOO_LARGE)
     if response.status == 422 and b"pagination is limited" in body:
-        return Complaint(_TOO_DEEP)
-    return Complaint(wait_s=response.retry_after_s)
+        return ErrorDetail(_TOO_DEEP)
+    return ErrorDetail(wait_s=response.retry_after_s)
 
 
-def _refusal_in_200(response: Response) -> Complaint:
+def _refusal_in_200(response: Response) -> ErrorDetail:
     """GraphQL says everything with status 200. Data that comes with an error is not whole, and is never read."""
     try:
         told = orjson.loads(response.body)
         if "message" in told and "data" not in told and response.retry_after_s is not None:
-            return Complaint(_SECONDARY, response.retry_after_s)
+            return ErrorDetail(_SECONDARY, response.retry_after_s)
         errors = told.get("errors") or []
         types = {str(error.get("type")) for error in errors}
         words = " ".join(str(error.get("message")) for error in errors)
         found = bool((told.get("data") or {}).get("repository"))
     except (orjson.JSONDecodeError, AttributeError, TypeError):
-        return Complaint()  # the reader will say so
+        return ErrorDetail()  # the reader will say so
     if not errors:
-        return Complaint()
+        return ErrorDetail()
     if response.retry_after_s is not None:
-        return Complaint(_SECONDARY, response.retry_after_s)
+        return ErrorDetail(_SECONDARY, response.retry_after_s)
     if types & _LIMITED or response.headers.get("X-RateLimit-Remaining") == "0":
-        return Complaint(_PRIMARY, _until_reset(response))
+        return ErrorDetail(_PRIMARY, _until_reset(response))
     if "secondary rate limit" in words:
-        return Complaint(_SECONDARY, _SILENT_S)
+        return ErrorDetail(_SECONDARY, _SILENT_S)
     if types & _FORBIDDEN or "required scopes" in words:
-        return Complaint(_NO_RIGHT)
-    return Complaint(_GONE if "NOT_FOUND" in types and not found else _TROUBLE)
+        return ErrorDetail(_NO_RIGHT)
+    return ErrorDetail(_GONE if "NOT_FOUND" in types and not found else _TROUBLE)
 
 
 def _until_reset(response: Response) -> float:
@@ -86,13 +86,13 @@ POLICY = HTTP_POLICY.preceded_by(
         )
     ),
     on(200, Action.RETRY, "GraphQL could not do it this time", reason=_TROUBLE),
-    on(200, Action.GAP, "GraphQL knows no such repository", reason=_GONE),
+    on(200, Action.MISSING, "GraphQL knows no such repository", reason=_GONE),
     *(
         on(status, Action.FORBID, "the token lacks a right: another one may have it", reason=_NO_RIGHT)
         for status in (200, 403)
     ),
-    on(403, Action.GAP, "a list that GitHub does not give because it is too large", reason=_TOO_LARGE),
-    on(422, Action.GAP, "pages that GitHub does not give because they are too deep", reason=_TOO_DEEP),
-    on(451, Action.GAP, "blocked for legal reasons"),
-    complaint=complaint,
+    on(403, Action.MISSING, "a list that GitHub does not give because it is too large", reason=_TOO_LARGE),
+    on(422, Action.MISSING, "pages that GitHub does not give because they are too deep", reason=_TOO_DEEP),
+    on(451, Action.MISSING, "blocked for legal reasons"),
+    error_detail=error_detail,
 )

@@ -9,7 +9,7 @@ Both streams of a run lead the same conversation with the API; what one has aske
 
 import hashlib
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,7 +17,7 @@ from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, CredentialKind, Request, Stream, Way
+from windrow.model.stream import CredentialKind, Estimate, Flow, PlanFlow, Planned, Request, Stream
 from windrow.sources.github.lists import (
     CONTRIBUTORS,
     FORKS,
@@ -39,7 +39,7 @@ class GithubStream(Stream):
     policy = POLICY
     rate_limits = LIMITS
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}  # noqa: RUF012 - as declared
-    revisits = True
+    conditional_requests = True
     credentials = {  # noqa: RUF012 - as declared
         "apps": CredentialKind(
             "windrow.sources.github.app_token:credential", ("app_id", "private_key (PEM)", "installation_id")
@@ -62,19 +62,23 @@ class Memberships(GithubStream):
         Column("since", "since", Kind.TIMESTAMP, "When starred or forked; null in contributors."),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """List every page, and plan it: that it was asked for already is for the one who settles it to see."""
         choice = Choice.of(request.params)
         repositories = yield from located(choice)
         for repository in repositories:
             for listing in choice.lists:
-                yield from walked(repository, listing, lambda query, _: [query], graphql=choice.graphql)
+                yield from walked(repository, listing, _page, graphql=choice.graphql)
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the members on a page."""
         about = _about(query)
         members = _graphql_members(answer) if query.body else _rest_members(answer, _listing(query))
         return [self.contract.record({**about, **each}) for each in members]
+
+
+def _page(query: Query, _: Answer | None) -> PlanFlow:
+    yield Planned([query])
 
 
 def _listing(query: Query) -> str:
@@ -158,27 +162,34 @@ class Users(GithubStream):
         Column("updated_at", "updated_at", Kind.TIMESTAMP, "When the profile was last changed.", required=True),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Plan a call a user, as the pages arrive; a page of GraphQL brings its users with it."""
         choice = Choice.of(request.params)
         repositories = yield from located(choice)
         told: set[int] = set()
 
-        def plan(query: Query, answer: Answer | None) -> Sequence[Query]:
+        def plan(query: Query, answer: Answer | None) -> PlanFlow:
             if answer is None:
-                return ()  # a gap of the members
+                return  # a gap of the members
             if query.body:
-                told.update(user["id"] for user in _graphql_users(answer.parsed))
-                return (query,)
-            members = (member(row, _listing(query)) for row in rows(answer.parsed))
-            return [Query.of(f"/user/{user['id']}") for user in members if user and user["id"] not in told]
+                told.update(_told(answer.parsed))
+                yield from _page(query, answer)
+                return
+            users = []
+            for row in rows(answer.parsed):
+                try:
+                    if (user := member(row, _listing(query))) and user["id"] not in told:
+                        users.append(Query.of(f"/user/{user['id']}"))
+                except Unreadable as error:
+                    yield error
+            yield Planned(users)
 
         # Lists that bring details come first: whom they tell of need not be asked for.
         for listing in sorted(choice.lists, key=lambda listing: not (choice.graphql and listing == STARGAZERS)):
             for repository in repositories:
                 yield from walked(repository, listing, plan, graphql=choice.graphql)
 
-    def estimate(self, request: Request) -> Generator[Query, Any, Sequence[Way]]:
+    def estimate(self, request: Request) -> Flow[Sequence[Estimate]]:
         """Say what both ways take, by GitHub's own counts: a call a repository."""
         choice = Choice.of(request.params)
         repositories = yield from located(choice)
@@ -198,6 +209,14 @@ class Users(GithubStream):
 
 _DERIVED = re.compile(r".*_url|url|node_id|gravatar_id|user_view_type")
 """Fields that follow from the others, or from who asks."""
+
+
+def _told(parsed: object) -> set[int]:
+    """Return who a page tells of; nobody where one cannot be read, which the landing tells."""
+    try:
+        return {node["databaseId"] for _, node in starred(parsed)}
+    except Unreadable:
+        return set()
 
 
 def _graphql_users(parsed: object) -> list[dict[str, Any]]:

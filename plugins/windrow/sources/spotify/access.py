@@ -4,34 +4,34 @@ The quotas are of endpoints, and their sizes are secret: the API closes an endpo
 go on. Each has a `Quota` without units here, so that a closed one is known to all runs.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from windrow.model.answer import Answer
 from windrow.model.errors import QueryRefused, RateLimited
-from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.model.policy import HTTP_POLICY, Action, ErrorDetail, on
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
 from windrow.model.response import Response
+from windrow.model.stream import Flow
 
 _A_MOMENT_S = 60.0
 """A longer Retry-After than this is that of a quota, also where the API does not say so."""
 
 
-def _complaint(response: Response) -> Complaint:
+def _error_detail(response: Response) -> ErrorDetail:
     """Read a refusal. It may be JSON or plain text."""
     wait_s = response.retry_after_s
     if response.status == 403 and b"premium subscription" in response.body[:500]:
-        return Complaint("NO_PREMIUM", wait_s)
+        return ErrorDetail("NO_PREMIUM", wait_s)
     if response.status == 429 and (b"QUOTA_EXCEEDED" in response.body[:2_000] or (wait_s or 0) > _A_MOMENT_S):
-        return Complaint("QUOTA_EXCEEDED", wait_s)
-    return Complaint(wait_s=wait_s)
+        return ErrorDetail("QUOTA_EXCEEDED", wait_s)
+    return ErrorDetail(wait_s=wait_s)
 
 
 POLICY = HTTP_POLICY.preceded_by(
     on(403, Action.DENY, "the owner of the client id has to pay first", reason="NO_PREMIUM"),
     on(429, Action.QUOTA_EXHAUSTED, "the quota of this endpoint is used up", reason="QUOTA_EXCEEDED"),
-    complaint=_complaint,
+    error_detail=_error_detail,
 )
 QUOTAS = tuple(
     Quota(f"spotify.{name}", Period.MINUTE, None, paths)
@@ -71,7 +71,7 @@ CLIENTS: Mapping[str, Capabilities] = {
 """By the kind of client id: with extended quota since before 2024-11-27; made before 2026-02-11; made since then."""
 
 
-def probe(artist_id: str, *, can_wait: bool = True) -> Generator[Query, Answer, Capabilities]:
+def probe(artist_id: str, *, can_wait: bool = True) -> Flow[Capabilities]:
     """Ask each endpoint that may be withdrawn once, about an artist, and find out which are.
 
     :param can_wait: what to say of an endpoint whose quota is used up. It is not withdrawn, so whoever can wait for

@@ -4,7 +4,6 @@ Each is an item of the DynamoDB table `artist_requests` from before its message 
 settled; `windrow.sources.spotify.top_tracks` says what becomes of it.
 """
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,14 +13,14 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from windrow.airflow.hooks.api import ApiHook
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.sqs import Message, Queue
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.airflow.operators.plan import refuse_unknown
-from windrow.http.flow import converse_each
+from windrow.harvest.flow import RunDriver
 from windrow.model.answer import Answer
-from windrow.model.errors import BadParameter, QueryRefused, RateLimited, Unreadable, WindrowError
+from windrow.model.errors import BadParameter, RateLimited, Unusable, WindrowError
 from windrow.model.plan import Run
 from windrow.sources.spotify.artists import Artist, key_of, look_up
 from windrow.sources.spotify.operators import PUBLISH
@@ -42,7 +41,7 @@ from windrow.store.staging import Figures, Staging
 
 RANKED = "top_tracks"
 """What an item is ranked by that is no stand-in."""
-_OF_ONE_ALONE: tuple[type[WindrowError], ...] = (BadParameter, RateLimited, QueryRefused, Unreadable)
+_OF_ONE_ALONE: tuple[type[WindrowError], ...] = (BadParameter, RateLimited, Unusable)
 """Errors that concern one request, or the endpoint that it needs."""
 _Found = dict[str, tuple[Artist, list[Mapping[str, Any]]]]
 """Artists by id, each with the requests that mean it."""
@@ -79,12 +78,13 @@ class FindArtistsOperator(HarvestStep):
 
         :raises BadParameter: the run's own params can mean no request.
         :raises AirflowSkipException: nobody is left to fetch.
-        :raises QueryRefused, Unreadable: nobody is, and of somebody the API gives nothing that can be read.
+        :raises Unusable: nobody is, and of somebody the API gives nothing that can be read.
         """
         refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
-        requests = Items(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
+        requests = DynamoTable(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
         self._record(context, requests)
-        found = self._find([item for item in requests.all() if item["outcome"] == Outcome.TAKEN], requests)
+        waiting = [item for item in requests.all() if item["outcome"] == Outcome.TAKEN]
+        found = self._find(self.run_of(context), waiting, requests)
         if not found:
             raise AirflowSkipException("No request is left that an artist has to be fetched for.")
         return {
@@ -94,7 +94,7 @@ class FindArtistsOperator(HarvestStep):
             "asked_at": min(item["asked_at"] for _, items_ in found.values() for item in items_),
         }
 
-    def _record(self, context: Context, requests: Items) -> None:
+    def _record(self, context: Context, requests: DynamoTable) -> None:
         """Make what is asked for durable, then take the messages off the queue."""
         if named := context["params"].get("artist"):
             self._take(requested({"artist": named}), context["dag_run"].run_after, requests)
@@ -112,7 +112,7 @@ class FindArtistsOperator(HarvestStep):
             self._take(text, _sent_at(message), requests)
             queue.delete(message)
 
-    def _take(self, text: str, asked_at: datetime, requests: Items) -> None:
+    def _take(self, text: str, asked_at: datetime, requests: DynamoTable) -> None:
         """Record a request, unless the same is being worked on, or was settled a short time ago."""
         key = key_of(text)
         before = requests.get(key)
@@ -124,14 +124,14 @@ class FindArtistsOperator(HarvestStep):
         taken = {REQUEST: key, "text": text, "asked_at": instant(asked_at), "outcome": Outcome.TAKEN.value}
         requests.put([taken])
 
-    def _find(self, waiting: Sequence[Mapping[str, Any]], requests: Items) -> _Found:
+    def _find(self, run: Run, waiting: Sequence[Mapping[str, Any]], requests: DynamoTable) -> _Found:
         """Return the artists to fetch, each with its requests; settle the requests that need no fetching."""
         found: _Found = {}
         trouble: WindrowError | None = None
         with staging(self.mongo_conn_id, self.dataset) as state:
-            client = ApiHook(self.conn_id).client(self.stream, state)
+            driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, run)
             names = [look_up(item["text"]) for item in waiting]
-            looked_up = asyncio.run(converse_each(client, names, tolerated=_OF_ONE_ALONE))
+            looked_up = driver.run(driver.lead_each(names, tolerated=_OF_ONE_ALONE))
         top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
         for item, result in zip(waiting, looked_up, strict=True):
             if isinstance(result, Artist):
@@ -173,7 +173,7 @@ class PublishNewOperator(HarvestStep):
     def execute(self, context: Context) -> Figures:
         """Write them, then settle the requests."""
         run = self.run_of(context)
-        requests = Items(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
+        requests = DynamoTable(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
         top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
         with staging(self.mongo_conn_id, self.dataset) as state:
             made = list(items(self._rows(state, run)))
@@ -206,7 +206,7 @@ class PublishNewOperator(HarvestStep):
         return [record | lineage for record in self.stream.records(answer.query, orjson.loads(answer.body))]
 
 
-def _no_stand_in_for_better(made: Sequence[dict[str, Any]], top_tracks: Items) -> list[dict[str, Any]]:
+def _no_stand_in_for_better(made: Sequence[dict[str, Any]], top_tracks: DynamoTable) -> list[dict[str, Any]]:
     """Leave out newest albums of artists whose top tracks are known; the daily run has newer ones of these."""
     return [
         item

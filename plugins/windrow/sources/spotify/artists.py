@@ -2,12 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from windrow.model.answer import Answer
 from windrow.model.errors import Ambiguous, BadParameter, NothingFound, QueryRefused, Unreadable
 from windrow.model.query import Query
+from windrow.model.stream import Asked, Flow
 
 _ID = re.compile(r"[0-9A-Za-z]{22}")
 _ADDRESS = re.compile(
@@ -63,7 +64,7 @@ def artist_id_in(text: str) -> str | None:
     return address["id"]
 
 
-def look_up(text: str) -> Generator[Query, Answer, Artist]:
+def look_up(text: str) -> Flow[Artist]:
     """Find the artist of a name, an id, a URI or an address of the web player.
 
     :raises NothingFound: the API knows none.
@@ -73,7 +74,7 @@ def look_up(text: str) -> Generator[Query, Answer, Artist]:
     artist_id = artist_id_in(text)
     if artist_id:
         try:
-            answer = yield Query.of(f"/artists/{artist_id}")
+            answer: Answer = yield Asked(Query.of(f"/artists/{artist_id}"), _artist)
         except QueryRefused as refused:
             if refused.status not in {400, 404}:
                 raise
@@ -83,7 +84,7 @@ def look_up(text: str) -> Generator[Query, Answer, Artist]:
         return _artist(answer.parsed)
     name = " ".join(text.replace('"', " ").split())  # a quote would end the phrase that is searched for
     try:
-        answer = yield Query.of("/search", {"q": f'artist:"{name}"', "type": "artist", "limit": "10"})
+        answer = yield Asked(Query.of("/search", {"q": f'artist:"{name}"', "type": "artist", "limit": "10"}), _found)
     except QueryRefused as refused:
         if refused.status not in {400, 414}:
             raise

@@ -1,18 +1,17 @@
 """Who a run of `spotify_artists` is about, and what becomes of a name that means nobody."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context, Variable
 
 from windrow.airflow.hooks.api import ApiHook
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.airflow.operators.plan import refuse_unknown
-from windrow.http.flow import converse_each
-from windrow.model.errors import BadParameter, RateLimited
+from windrow.harvest.flow import RunDriver
+from windrow.model.errors import BadParameter, RateLimited, Unusable, WindrowError
 from windrow.sources.spotify.artists import Artist, artist_id_in, look_up
 from windrow.sources.spotify.top_tracks import ARTIST_ID, TOP_TRACKS
 
@@ -44,17 +43,19 @@ class KnownArtistsOperator(HarvestStep):
 
         :raises BadParameter: a param is unknown, or something listed is no artist's; no call was made. Or no name
             means anybody.
+        :raises Unusable: none does, and of one the API gives nothing that can be read.
         """
         refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
-        ids, unmet = [], {}
-        for text, meant in self._meant(self._listed(context)).items():
-            if isinstance(meant, BadParameter):
+        ids, unmet, trouble = [], {}, None
+        for text, meant in self._meant(context, self._listed(context)).items():
+            if isinstance(meant, WindrowError):
                 self.log.warning("%r is left out: %s", text, meant)
                 unmet[text] = meant.what
+                trouble = meant if isinstance(meant, Unusable) else trouble
             else:
                 ids.append(meant)
         if unmet and not ids:
-            raise BadParameter(
+            raise trouble or BadParameter(
                 _told(unmet),
                 advice="Mend the names in the Airflow variable or the param, or give ids. Nothing was harvested.",
             )
@@ -71,22 +72,22 @@ class KnownArtistsOperator(HarvestStep):
                 f"The Airflow variable {self.variable!r} is no list of names or ids.",
                 advice='It should look like ["Halden Pike", "4Z8W4fKeB5YxbusRsdQVPb"].',
             )
-        asked_for = sorted(item[ARTIST_ID] for item in Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).all())
+        asked_for = sorted(item[ARTIST_ID] for item in DynamoTable(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).all())
         return [*listed, *asked_for]
 
-    def _meant(self, listed: Sequence[str]) -> dict[str, str | BadParameter]:
+    def _meant(self, context: Context, listed: Sequence[str]) -> dict[str, str | WindrowError]:
         """Return the id that each text means, or why it means nobody."""
         given = {text: artist_id_in(text) for text in listed}
         names = [text for text, artist_id in given.items() if artist_id is None]
-        looked_up = self._looked_up(names) if names else {}
+        looked_up = self._looked_up(context, names) if names else {}
         return {text: artist_id or looked_up[text] for text, artist_id in given.items()}
 
-    def _looked_up(self, names: Sequence[str]) -> dict[str, str | BadParameter]:
+    def _looked_up(self, context: Context, names: Sequence[str]) -> dict[str, str | WindrowError]:
         """Ask for each name; wait without a slot while the search is closed."""
         with staging(self.mongo_conn_id, self.dataset) as state:
-            client = ApiHook(self.conn_id).client(self.stream, state)
+            driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, self.run_of(context))
             try:
-                found = asyncio.run(converse_each(client, map(look_up, names), tolerated=(BadParameter,)))
+                found = driver.run(driver.lead_each(map(look_up, names), tolerated=(BadParameter, Unusable)))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
         ids = [one.id if isinstance(one, Artist) else one for one in found]

@@ -1,6 +1,5 @@
 """Steps that only the Spotify DAGs have: what may be asked, what the chatbot is told of all."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Any
 
@@ -9,12 +8,11 @@ from airflow.sdk import Context
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.athena import rows as rows_of
-from windrow.airflow.hooks.dynamodb import Items
+from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
-from windrow.http.client import Client
-from windrow.http.flow import converse
-from windrow.sources.spotify.access import CLIENTS, Capabilities, probe
+from windrow.harvest.flow import RunDriver
+from windrow.sources.spotify.access import CLIENTS, probe
 from windrow.sources.spotify.top_tracks import ARTIST_ID, TOP_TRACKS, items
 from windrow.store.staging import Figures
 
@@ -43,8 +41,9 @@ class CapabilitiesOperator(HarvestStep):
         may = CLIENTS.get(str(context["params"].get("client")))
         if may is None:
             with staging(self.mongo_conn_id, self.dataset) as state:
-                client = ApiHook(self.conn_id).client(self.stream, state)
-                may = asyncio.run(_probe(client, can_wait=self.can_wait))
+                driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, self.run_of(context))
+                probing = probe("0" * 22, can_wait=self.can_wait)
+                may = driver.run(driver.lead(probing))
         self.log.info("The client id may ask: %s", may)
         return {"capabilities": asdict(may), "datasets": may.datasets}
 
@@ -68,13 +67,8 @@ class PublishOperator(HarvestStep):
         """Write them."""
         hook = AthenaHook(aws_conn_id=self.aws_conn_id, log_query=False)
         made = list(items(rows_of(hook, self.query_id)))
-        written = Items(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).put(made)
+        written = DynamoTable(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).put(made)
         figures = {"dynamodb_artists": len(made), "dynamodb_written": written}
         with staging(self.mongo_conn_id, self.dataset) as state:
             state.note(self.run_of(context), PUBLISH, figures)
         return figures
-
-
-async def _probe(client: Client, *, can_wait: bool) -> Capabilities:
-    async with client:
-        return await converse(client, probe("0" * 22, can_wait=can_wait))

@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 from airflow.sdk import BaseOperator, Context
 
 from windrow.airflow.hooks.athena import Athena
+from windrow.airflow.hooks.bigquery import ask
 from windrow.airflow.operators.athena import RESULTS
 from windrow.model.errors import BadParameter, CheckFailed
 
@@ -75,9 +75,7 @@ class MetricsAgreeOperator(BaseOperator):
         :raises CheckFailed: the metrics differ; the message shows the first rows that do.
         """
         one = [_shown(row) for row in Athena(self.aws_conn_id, self.results).ask(self.athena)]
-        hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False)
-        client = hook.get_client(project_id=hook.project_id, location=hook.location)
-        other = [_shown(dict(row.items())) for row in client.query_and_wait(self.bigquery)]
+        other = [_shown(dict(row.items())) for row in ask(self.gcp_conn_id, self.bigquery)]
         different = [pair for pair in zip(one, other, strict=False) if not _agree(*pair)]
         if different or len(one) != len(other) or not one:
             raise CheckFailed(

@@ -5,8 +5,9 @@ features, and get fewer fields. `Capabilities` says which; a plan then asks as m
 """
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,9 +15,9 @@ import orjson
 
 from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
-from windrow.model.errors import BadParameter, QueryRefused, Unreadable
+from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable, Unusable
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.model.stream import Asked, Flow, PlanFlow, Planned, Request, Stream
 from windrow.sources.spotify.access import CLIENTS, POLICY, QUOTAS, Capabilities
 from windrow.sources.spotify.artists import is_artist_id
 
@@ -35,7 +36,7 @@ class SpotifyStream(Stream):
     policy = POLICY
     quotas = QUOTAS
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Ask for each artist, once."""
         ids = request.params.get("artists")
         if not isinstance(ids, list) or not all(isinstance(one, str) and is_artist_id(one) for one in ids):
@@ -47,7 +48,7 @@ class SpotifyStream(Stream):
         yield from self.plan_for(list(dict.fromkeys(ids)), may)
 
     @abstractmethod
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Name the calls for these artists."""
 
 
@@ -64,7 +65,7 @@ class Artists(SpotifyStream):
         Column("followers", "followers", Kind.INTEGER, "Followers; not told to newer client ids."),
     ))
 
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Ask for 50 at once, or for each."""
         if may.batches:
             yield Planned(Query.of("/artists", {"ids": ",".join(part)}) for part in parts(ids, ARTISTS_A_CALL))
@@ -112,7 +113,7 @@ class Albums(SpotifyStream):
         Column("tracks", "total_tracks", Kind.INTEGER, "Number of tracks."),
     ))
 
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Ask for the albums of each artist, in pages as large as they may be."""
         yield Planned(albums_of(artist_id, may) for artist_id in ids)
 
@@ -165,17 +166,21 @@ class TopTracks(SpotifyStream):
         Column("popularity", "popularity", Kind.INTEGER, "0 to 100; not told to newer client ids."),
     ))
 
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Ask for the top tracks of each, or else for the newest album of each."""
         if may.top_tracks:
             yield Planned(top_tracks_of(artist_id) for artist_id in ids)
             return
         for artist_id in ids:
             listed = albums_of(artist_id, may)
+            read = partial(_newest_album, artist_id)
             try:
-                newest = _newest_album(artist_id, (yield listed))
-            except QueryRefused:
+                albums: Answer = yield Asked(listed, read)
+                newest = read(albums.parsed)
+            except NotGiven:
                 newest = None
+            except Unusable:
+                continue
             # the list stands for an artist without albums, and for one that is gone, so that the receipt tells of both
             yield Planned([newest or listed])
 
@@ -217,7 +222,7 @@ class AudioFeatures(SpotifyStream):
     """One record a top track that has audio features."""
 
     dataset = "spotify_audio_features"
-    follows = TopTracks.dataset
+    planned_from = TopTracks.dataset
     contract = Contract((
         Column("track_id", "id", Kind.STRING, "Id of the track.", required=True),
         Column("tempo", "tempo", Kind.FLOAT, "Beats a minute."),
@@ -234,15 +239,15 @@ class AudioFeatures(SpotifyStream):
         Column("time_signature", "time_signature", Kind.INTEGER, "Beats in a bar."),
     ))
 
-    def plan_for(self, ids: Sequence[str], may: Capabilities) -> Conversation:
+    def plan_for(self, ids: Sequence[str], may: Capabilities) -> PlanFlow:
         """Ask for the features of all tracks that the run has found, 100 at once."""
         tracks: dict[str, None] = {}
         for artist_id in ids:
             try:
-                answer = yield top_tracks_of(artist_id)
-            except QueryRefused:  # the artist is gone, which the receipt of the top tracks tells
+                answer: Answer = yield Asked(top_tracks_of(artist_id), _track_ids)
+            except Unusable:  # the artist is gone, as the receipt of the top tracks tells; or in the quarantine
                 continue
-            tracks |= dict.fromkeys(str(_mapping(track).get("id")) for track in _list(answer.parsed, "tracks"))
+            tracks |= dict.fromkeys(_track_ids(answer.parsed))
         yield Planned(
             Query.of("/audio-features", {"ids": ",".join(part)}) for part in parts(list(tracks), FEATURES_A_CALL)
         )
@@ -254,24 +259,29 @@ class AudioFeatures(SpotifyStream):
         return [self.contract.record(_kept(features, *dropped)) for features in found]
 
 
-def fetch(artist_id: str) -> Generator[Query, Answer, Answer]:
+def fetch(artist_id: str) -> Flow[Answer]:
     """Ask for the top tracks of one artist, or for the newest album where these are not told.
 
     :returns: an answer that `TopTracks` reads.
     """
     try:
-        return (yield top_tracks_of(artist_id))
+        tracks: Answer = yield top_tracks_of(artist_id)
+        return tracks
     except QueryRefused as refused:
         if refused.status != 403:
             raise
-    albums = yield albums_of(artist_id, CLIENTS["new"])
-    newest = _newest_album(artist_id, albums)
+    albums: Answer = yield albums_of(artist_id, CLIENTS["new"])
+    newest = _newest_album(artist_id, albums.parsed)
     return (yield newest) if newest else albums
 
 
-def _newest_album(artist_id: str, albums: Answer) -> Query | None:
+def _track_ids(answer: object) -> list[str]:
+    return [str(_mapping(track).get("id")) for track in _list(answer, "tracks")]
+
+
+def _newest_album(artist_id: str, albums: object) -> Query | None:
     """Name the call for the album that came out last, of a page of albums."""
-    found = [_mapping(album) for album in _list(albums.parsed, "items")]
+    found = [_mapping(album) for album in _list(albums, "items")]
     if not found:
         return None
     newest = max(found, key=lambda album: (str(album.get("release_date")), str(album.get("id"))))

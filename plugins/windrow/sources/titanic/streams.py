@@ -9,7 +9,7 @@ from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.model.stream import Asked, PlanFlow, Planned, Request, Stream
 
 
 class Passengers(Stream):
@@ -32,13 +32,15 @@ class Passengers(Stream):
         Column("embarked", "Embarked", Kind.STRING, "Port: C Cherbourg, Q Queenstown, S Southampton."),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Plan one call for each name of the param ``names``; without it, for each name of the API's list."""
         names = request.params.get("names")
         if not names:
-            listed: Answer = yield Query.of("/get_user_list")
-            names = _names(listed.parsed)
-        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            listed: Answer = yield Asked(Query.of("/get_user_list"), _names)
+            names, strange = _names(listed.parsed)
+            if strange:
+                yield Unreadable(f"the names must be non-empty strings; {len(strange)} are not: {strange!r:.80}")
+        elif not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise BadParameter(
                 f"The param 'names' must be a list of non-empty strings, not {str(names)[:80]!r}.",
                 advice='Set it like {"names": ["Braund, Mr. Owen Harris"]}, or leave it empty for all passengers.',
@@ -54,9 +56,10 @@ class Passengers(Stream):
         return (record,)
 
 
-def _names(page: object) -> list[str]:
-    """Read the list of names."""
+def _names(page: object) -> tuple[list[str], list[object]]:
+    """Read the list of names, and what is none in it."""
     names = page.get("users") if isinstance(page, Mapping) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+    if not isinstance(names, list):
         raise Unreadable('the list of passengers must look like {"users": ["name", ...]}')
-    return names
+    good = [name for name in names if isinstance(name, str) and name]
+    return good, [name for name in names if not isinstance(name, str) or not name]

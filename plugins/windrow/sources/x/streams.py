@@ -17,10 +17,10 @@ import orjson
 from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, Unreadable
-from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.model.policy import HTTP_POLICY, Action, ErrorDetail, on
 from windrow.model.query import Query
 from windrow.model.response import Response, retry_after_s
-from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.model.stream import PlanFlow, Planned, Request, Stream
 
 STREAM_PATH, RULES_PATH = "/2/tweets/search/stream", "/2/tweets/search/stream/rules"
 SEARCH_PATH = "/2/tweets/search/recent"
@@ -59,20 +59,20 @@ def made_at(post_id: str) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=(int(post_id) >> 22) + _EPOCH_MS)
 
 
-def complaint(response: Response) -> Complaint:
+def error_detail(response: Response) -> ErrorDetail:
     """Read the error details of an answer: its type, and when the rate limit window ends.
 
     A used-up cap has the same status 429 as too many calls, but waiting for the end of the window does not help.
     """
     told = response.body[:4096].decode("utf-8", "replace")
     if _CAPPED in told:
-        return Complaint("cap")
+        return ErrorDetail("cap")
     reset = response.headers.get("x-rate-limit-reset", "")
     remaining = response.headers.get("x-rate-limit-remaining", "")
     left_s = retry_after_s(reset) if reset else None
     if response.status == 429 and remaining == "0" and left_s is not None:
-        return Complaint("window", max(1.0, left_s))
-    return Complaint(wait_s=response.retry_after_s)
+        return ErrorDetail("window", max(1.0, left_s))
+    return ErrorDetail(wait_s=response.retry_after_s)
 
 
 POLICY = HTTP_POLICY.preceded_by(
@@ -80,7 +80,7 @@ POLICY = HTTP_POLICY.preceded_by(
     on(402, Action.REFUSE, "the account has no credits"),
     on(409, Action.REFUSE, "the stream has no rules"),
     on(429, Action.REFUSE, "the cap of the billing cycle is used up", reason="cap"),
-    complaint=complaint,
+    error_detail=error_detail,
 )
 
 
@@ -112,7 +112,7 @@ class Posts(Stream):
         Column("deleted_at", "deleted_at", Kind.TIMESTAMP, "When the notice of the deletion arrived."),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Plan a recent search for the param ``query``, starting at the watermark (an id)."""
         query = request.params.get("query")
         if not isinstance(query, str) or not 0 < len(query) <= LONGEST_QUERY:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import orjson
 
-from windrow.model.policy import HTTP_POLICY, Action, Complaint, on
+from windrow.model.policy import HTTP_POLICY, Action, ErrorDetail, on
 from windrow.model.response import Response
 
 
-def complaint(response: Response) -> Complaint:
+def error_detail(response: Response) -> ErrorDetail:
     """Read the reason that Google gives: that of the first error in the list, or else the status in words.
 
     A day's quota that is used up is called ``quotaExceeded``, ``dailyLimitExceeded``, or by the words for too many
@@ -21,17 +21,17 @@ def complaint(response: Response) -> Complaint:
     """
     wait_s = response.retry_after_s
     if response.status is None or response.status < 400:
-        return Complaint(wait_s=wait_s)
+        return ErrorDetail(wait_s=wait_s)
     try:
         error = orjson.loads(response.body)["error"]
         listed = error.get("errors") or [{}]
         reason = str(listed[0].get("reason") or error.get("status") or "")
     except (orjson.JSONDecodeError, AttributeError, IndexError, KeyError, TypeError):
-        return Complaint(wait_s=wait_s)
+        return ErrorDetail(wait_s=wait_s)
     too_many = response.status == 429 or reason == "rateLimitExceeded"
     if reason == "quotaExceeded" or (too_many and b"perday" in response.body.lower().replace(b" ", b"")):
         reason = "dailyLimitExceeded"
-    return Complaint(reason, wait_s)
+    return ErrorDetail(reason, wait_s)
 
 
 GOOGLE_POLICY = HTTP_POLICY.preceded_by(
@@ -41,7 +41,7 @@ GOOGLE_POLICY = HTTP_POLICY.preceded_by(
     on(403, Action.THROTTLE, "too many calls a minute by one user", reason="userRateLimitExceeded"),
     on(403, Action.DENY, "the consent does not go so far", reason="insufficientPermissions"),
     on(403, Action.DENY, "the API is not switched on in the project", reason="accessNotConfigured"),
-    complaint=complaint,
+    error_detail=error_detail,
 )
 
 

@@ -7,17 +7,17 @@ them up, and by video *and* day it is refused. So it is one query a video, over 
 Days are those of California. Figures come two to three days late and fill in for a while after.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
-from windrow.model.errors import BadParameter, QueryRefused, Unreadable
+from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
-from windrow.model.stream import Conversation, Planned, Request, Stream
+from windrow.model.stream import Asked, Flow, PlanFlow, Planned, Request, Stream
 from windrow.sources.youtube.policy import GOOGLE_POLICY, items
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
@@ -58,7 +58,7 @@ class Videos(Stream):
         Column("comment_count", "commentCount", Kind.INTEGER, "Comments so far; null where hidden."),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Ask for the details of 50 videos at a time."""
         _span(request)  # a range that cannot be meant is told before the first call
         uploads = yield from _uploads(request)
@@ -101,7 +101,7 @@ class VideoDays(Stream):
         Column("subscribers_lost", "subscribersLost", Kind.INTEGER, "Subscribers lost.", required=True),
     ))
 
-    def plan(self, request: Request) -> Conversation:
+    def plan(self, request: Request) -> PlanFlow:
         """Ask for one report a video over the whole range; with granularity ``day`` for one a video and day."""
         span = _span(request)
         channel = request.params.get("channel") or "MINE"
@@ -226,40 +226,46 @@ def _day(value: object, name: str, yesterday: date) -> date | None:
 # --- which videos ----------------------------------------------------------------------------------
 
 
-def _uploads(request: Request) -> Generator[Query, Answer, list[str]]:
+def _uploads(request: Request) -> Flow[list[str]]:
     """Find the ids of all videos of the channel, each once, in the order of the playlist of its uploads.
 
     Five calls for 200 videos. The endpoint for searches would take a hundred times the units and skip some.
 
-    :raises Unreadable: a list is none, or its pages lead in a circle.
+    A page that cannot be had ends the list, and an item without an id is left out.
+
+    :raises Unusable: there is no list.
     """
     channel = request.params.get("channel")
     asked = Query.of(
         "/youtube/v3/channels", {"part": "contentDetails", **({"id": str(channel)} if channel else {"mine": "true"})}
     )
-    playlist = _playlist((yield asked).parsed)
+    channels: Answer = yield Asked(asked, _playlist)
+    playlist = _playlist(channels.parsed)
     if playlist is None:
         raise BadParameter(
             f"YouTube knows no channel {channel!r}." if channel else "The account that consented has no channel.",
             advice="Give the id of a channel, which begins with UC, or leave channel out for the account's own.",
         )
     videos: dict[str, None] = {}  # a set in order: an upload in between moves a video onto the next page too
-    token, tokens = "", {""}
+    page = {"part": "contentDetails", "playlistId": playlist, "maxResults": "50"}
     while True:
-        page = {"part": "contentDetails", "playlistId": playlist, "maxResults": "50"}
         try:
-            answer = yield Query.of("/youtube/v3/playlistItems", page | ({"pageToken": token} if token else {}))
-        except QueryRefused as refused:
-            if refused.status == 404 and not videos:  # a channel that never had an upload has no such playlist
-                return []
-            raise
-        videos |= dict.fromkeys(_listed(answer.parsed))
-        token = str(answer.parsed.get("nextPageToken") or "") if isinstance(answer.parsed, Mapping) else ""
+            answer: Answer = yield Asked(Query.of("/youtube/v3/playlistItems", page), _listed)
+        except NotGiven:
+            if "pageToken" in page:
+                raise
+            return []  # a channel that never had an upload has no such playlist
+        except Unusable:
+            return list(videos)
+        for item in _listed(answer.parsed):
+            try:
+                videos[_id_at(item, "contentDetails", "videoId")] = None
+            except Unreadable as error:
+                yield error
+        token = answer.parsed.get("nextPageToken") if isinstance(answer.parsed, Mapping) else ""
         if not token:
             return list(videos)
-        if token in tokens:
-            raise Unreadable(f"the pages of a playlist lead in a circle, to {token!r:.40}")
-        tokens.add(token)
+        page["pageToken"] = str(token)
 
 
 def _playlist(answer: object) -> str | None:
@@ -272,11 +278,11 @@ def _playlist(answer: object) -> str | None:
     return _id_at(found[0], "contentDetails", "relatedPlaylists", "uploads")
 
 
-def _listed(answer: object) -> list[str]:
+def _listed(answer: object) -> Sequence[Mapping[str, object]]:
     found = items(answer)
     if found is None:
         raise Unreadable("a page of a playlist should have items")
-    return [_id_at(item, "contentDetails", "videoId") for item in found]
+    return found
 
 
 def _id_at(item: object, *names: str) -> str:

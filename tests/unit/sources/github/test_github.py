@@ -1,5 +1,6 @@
 """The source of GitHub: what its answers mean, the conversation, and the readers."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -8,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import lead
+from tests.unit.flow import Scripted, lead, led
 from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable
 from windrow.model.policy import Action
 from windrow.model.query import Query
 from windrow.model.response import Response
 from windrow.model.stream import Request
 from windrow.sources.github.lists import LISTS
-from windrow.sources.github.policy import POLICY, complaint
+from windrow.sources.github.policy import POLICY, error_detail
 from windrow.sources.github.streams import GithubStream, Memberships, Users
 
 REPOSITORY = {"id": 7, "full_name": "acme/mill", "stargazers_count": 250, "forks_count": 3}
@@ -56,6 +57,7 @@ def stars(*numbers: int, after: str | None = None) -> dict[str, Any]:
 
 REFUSED = QueryRefused("no", advice="none", status=403)
 NOT_GIVEN = NotGiven("none", advice="none", status=404)
+FORKS = "/repos/acme/mill/forks"
 
 
 # --- what answers mean -------------------------------------------------------------------------
@@ -81,13 +83,13 @@ def reset_in(seconds: int) -> dict[str, str]:
         (403, {}, ABUSE, Action.QUOTA_EXHAUSTED, 60),
         (403, {}, b'{"message":"Must have admin rights"}', Action.FORBID, None),
         (403, {}, b'{"message":"Resource not accessible by integration"}', Action.FORBID, None),
-        (403, {}, b'{"message":"The history is too large to list contributors"}', Action.GAP, None),
-        (422, {}, b'{"message":"In order to keep the API fast, pagination is limited"}', Action.GAP, None),
+        (403, {}, b'{"message":"The history is too large to list contributors"}', Action.MISSING, None),
+        (422, {}, b'{"message":"In order to keep the API fast, pagination is limited"}', Action.MISSING, None),
         (422, {}, b'{"message":"Validation failed"}', Action.REFUSE, None),
         (429, {}, b"", Action.THROTTLE, None),
         (401, {}, b"", Action.REFRESH, None),
-        (404, {}, b"", Action.GAP, None),
-        (451, {}, b"", Action.GAP, None),
+        (404, {}, b"", Action.MISSING, None),
+        (451, {}, b"", Action.MISSING, None),
         (502, {}, b"", Action.RETRY, None),
         (200, reset_in(900), b'{"errors":[{"type":"RATE_LIMITED","message":"m"}]}', Action.QUOTA_EXHAUSTED, 901),
         (
@@ -111,7 +113,7 @@ def reset_in(seconds: int) -> dict[str, str]:
         (200, {}, b'{"data":null,"errors":[{"message":"Something went wrong"}]}', Action.RETRY, None),
         (200, {}, b'{"data":{"repository":{"stargazers":{}}},"errors":[{"type":["x"]}]}', Action.RETRY, None),
         (200, {}, b'{"data":{"repository":{"stargazers":{}}},"errors":[{"type":"NOT_FOUND"}]}', Action.RETRY, None),
-        (200, {}, b'{"data":{"repository":null},"errors":[{"type":"NOT_FOUND"}]}', Action.GAP, None),
+        (200, {}, b'{"data":{"repository":null},"errors":[{"type":"NOT_FOUND"}]}', Action.MISSING, None),
         (200, {}, b'{"errors":[{"type":"INSUFFICIENT_SCOPES","message":"m"}]}', Action.FORBID, None),
         (200, {}, b'{"data":null,"errors":[{"message":"lacks the required scopes"}]}', Action.FORBID, None),
         (200, {}, b'{"data":{"repository":null},"errors":[{"type":"FORBIDDEN"}]}', Action.FORBID, None),
@@ -124,15 +126,15 @@ def test_one_status_means_several_things(
 ) -> None:
     reset = headers.get("X-RateLimit-Reset", "").removeprefix("in ")
     instant = {"X-RateLimit-Reset": str(int(time.time()) + int(reset))} if reset else {}
-    verdict = POLICY.judge(Response(status, body, headers | instant))
-    assert verdict.action is action
-    assert verdict.wait_s == (wait_s if wait_s is None else pytest.approx(wait_s, abs=2))
+    decision = POLICY.judge(Response(status, body, headers | instant))
+    assert decision.action is action
+    assert decision.wait_s == (wait_s if wait_s is None else pytest.approx(wait_s, abs=2))
 
 
 @given(st.sampled_from([200, 403, 422, 429]), st.binary(max_size=200))
 def test_no_body_can_break_the_reading_of_a_complaint(status: int, body: bytes) -> None:
-    complaint(Response(status, body))
-    complaint(Response(status, b'{"data"' + body))
+    error_detail(Response(status, body))
+    error_detail(Response(status, b'{"data"' + body))
 
 
 # --- the conversation --------------------------------------------------------------------------
@@ -183,22 +185,31 @@ def test_lists_that_are_not_given_end_there() -> None:
 
 
 @pytest.mark.parametrize("stream", [Users(), Memberships()])
-def test_a_list_that_is_refused_is_not_passed_over(stream: GithubStream) -> None:
-    for replies in ([REFUSED], [REPOSITORY, REFUSED]):
-        with pytest.raises(QueryRefused) as refused:
-            lead(stream, request(), replies)
-        assert refused.value is REFUSED
+@pytest.mark.parametrize("bad", [REFUSED, {"id": "x"}])
+def test_a_repository_or_list_that_cannot_be_had_is_told_and_the_others_go_on(stream: GithubStream, bad: Any) -> None:
+    two = request(repositories=["a/one", "acme/mill"])
+    driver = led(stream, two, [bad, REPOSITORY, bad, [], [{"owner": user(5)}]])
+    assert [error.key for error in driver.left_out] == ["repos/a/one", driver.queries[2].key]
+    assert [query.path for query in driver.plan][-1:] == ["/user/5" if stream.dataset == "github_users" else FORKS]
+    assert (driver.queries[2].path, driver.queries[4].path) == ("/repos/acme/mill/contributors", FORKS)
+
+
+def test_a_user_that_cannot_be_read_leaves_the_others_of_the_page() -> None:
+    page = [{"id": 1}, {"id": "x"}, {"id": 2}]
+    driver = led(Users(), request(lists=["contributors"]), [REPOSITORY, page])
+    assert [query.path for query in driver.plan] == ["/user/1", "/user/2"]
+    assert "a user whose id is 'x'" in driver.left_out[0].what
 
 
 @pytest.mark.parametrize("stream", [Users(), Memberships()])
 def test_pages_that_lead_in_a_circle_are_not_followed_for_ever(stream: GithubStream) -> None:
     by_graphql = request(api="graphql", lists=["stargazers"])
-    with pytest.raises(Unreadable, match="after=c1"):
-        lead(stream, by_graphql, [REPOSITORY, stars(1, after="c1"), stars(2, after="c2"), stars(3, after="c1")])
+    driver = led(stream, by_graphql, [REPOSITORY, stars(1, after="c1"), stars(2, after="c2"), stars(3, after="c1")])
+    assert "after=c1" in str(driver.left_out[0])
+    assert len(driver.plan) == 3
     unnamed = stars(1, after="c1")
     unnamed["data"]["repository"]["stargazers"]["pageInfo"]["endCursor"] = None
-    with pytest.raises(Unreadable, match="where the next one is"):
-        lead(stream, by_graphql, [REPOSITORY, unnamed])
+    assert "where the next one is" in str(led(stream, by_graphql, [REPOSITORY, unnamed]).left_out)
 
 
 def test_a_repository_under_two_names_is_listed_once() -> None:
@@ -323,17 +334,8 @@ def test_pages_of_graphql_that_are_not_what_was_promised(page: Any) -> None:
     ("stargazers", "rest", "points"), [(250, 1 + 250 + 3 + 3 + 1, 3), (0, 1 + 1 + 3 + 1, 1), (100, 1 + 100 + 1 + 4, 1)]
 )
 def test_both_ways_are_counted(stargazers: int, rest: int, points: int) -> None:
-    conversation = Users().estimate(request())
-    query = next(conversation)
-    assert query.path == "/repos/acme/mill"
-
-    from datetime import UTC, datetime
-
-    from windrow.model.answer import Answer, Outcome
-
-    body = json.dumps(REPOSITORY | {"stargazers_count": stargazers})
-    with pytest.raises(StopIteration) as end:
-        conversation.send(Answer(query, Outcome.ANSWERED, 200, body, datetime.now(UTC)))
-    by_rest, by_graphql = end.value.value
+    driver = Scripted([REPOSITORY | {"stargazers_count": stargazers}])
+    by_rest, by_graphql = asyncio.run(driver.lead(Users().estimate(request())))
+    assert [query.path for query in driver.queries] == ["/repos/acme/mill"]
     assert by_rest.units == {"core": rest}
     assert by_graphql.units == {"core": 1 + 3 + 1, "graphql": points}

@@ -1,5 +1,7 @@
 """The streams of Spotify: who is meant, what is asked with which rights, and what is taken for an answer."""
 
+import asyncio
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import lead
+from tests.unit.flow import Scripted, lead, led
 from windrow.model.answer import Answer, Outcome
-from windrow.model.errors import Ambiguous, BadParameter, NothingFound, QueryRefused, RateLimited, Unreadable
+from windrow.model.errors import Ambiguous, BadParameter, NotGiven, NothingFound, QueryRefused, RateLimited, Unreadable
 from windrow.model.policy import Action
 from windrow.model.query import Query
 from windrow.model.response import Response
@@ -25,25 +27,15 @@ ids = st.text("0123456789abcXYZ", min_size=22, max_size=22)
 
 
 def refused(status: int) -> QueryRefused:
-    return QueryRefused("refused", advice="none", status=status)
+    return (NotGiven if status == 404 else QueryRefused)("refused", advice="none", status=status)
 
 
-def outcome(conversation: Any, *replies: Any) -> tuple[list[str], Any]:
+def outcome(flow: Any, *replies: Any) -> tuple[list[str], Any]:
     """Lead a conversation that is no plan; return the keys that were asked, and what it came to."""
-    asked = []
-    left = list(replies)
-    try:
-        query = next(conversation)
-        while True:
-            asked.append(query.key)
-            reply = left.pop(0)
-            if isinstance(reply, Exception):
-                query = conversation.throw(reply)
-            else:
-                query = conversation.send(Answer(query, Outcome.ANSWERED, 200, orjson.dumps(reply).decode(), NOON))
-    except StopIteration as end:
-        assert not left
-        return asked, end.value
+    driver = Scripted(replies)
+    result = asyncio.run(driver.lead(flow))
+    assert not driver.replies
+    return [query.key for query in driver.queries], result
 
 
 def found(*artists: tuple[str, str] | None) -> dict[str, Any]:
@@ -214,7 +206,16 @@ def test_audio_features_are_asked_for_the_tracks_that_were_found() -> None:
     asked, planned = plan(AudioFeatures(), "extended", {"tracks": [track(1), track(2)]}, refused(404))
     assert planned == [f"audio-features?ids={1:022},{2:022}"]
     assert asked == [f"artists/{one}/top-tracks?market=US" for one in (ONE, TWO)]
-    assert AudioFeatures.follows == TopTracks.dataset
+    assert AudioFeatures.planned_from == TopTracks.dataset
+
+
+@pytest.mark.parametrize("bad", [refused(403), refused(400), {"items": "x"}, {"tracks": [1]}, []])
+@pytest.mark.parametrize(("stream", "client"), [(TopTracks(), "new"), (AudioFeatures(), "extended")])
+def test_one_artist_in_trouble_leaves_the_others_in_the_plan(stream: Any, client: str, bad: object) -> None:
+    good = {"items": [{"id": "new", "release_date": "2026"}], "tracks": [track(1)]}
+    driver = led(stream, Request({"artists": [ONE, TWO], "capabilities": asdict(CLIENTS[client])}), [bad, good])
+    assert [query.path for query in driver.plan] in (["/albums/new"], ["/audio-features"])
+    assert [error.key for error in driver.left_out] == [driver.queries[0].key]
 
 
 def test_an_artist_that_is_listed_twice_is_asked_for_once() -> None:
@@ -321,12 +322,12 @@ EXCEEDED = b'{"error":{"status":429,"message":"Too many requests","reason":"QUOT
         (Response(429, EXCEEDED, {"Retry-After": "86000"}), Action.QUOTA_EXHAUSTED, 86_000),
         (Response(429, b"{}", {"Retry-After": "7200"}), Action.QUOTA_EXHAUSTED, 7_200),
         (Response(429, b"{}", {"Retry-After": "3"}), Action.THROTTLE, 3),
-        (Response(404, b"{}"), Action.GAP, None),
+        (Response(404, b"{}"), Action.MISSING, None),
     ],
 )
 def test_refusals_are_told_apart(response: Response, action: Action, wait_s: float | None) -> None:
-    verdict = POLICY.judge(response)
-    assert (verdict.action, verdict.wait_s) == (action, wait_s)
+    decision = POLICY.judge(response)
+    assert (decision.action, decision.wait_s) == (action, wait_s)
 
 
 @pytest.mark.parametrize(

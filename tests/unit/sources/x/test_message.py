@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.unit.conversation import NOON
+from tests.unit.flow import NOON
 from windrow.model.errors import Unreadable
 from windrow.model.message import from_message, to_message
 from windrow.sources.x.streams import Posts, post_id_at

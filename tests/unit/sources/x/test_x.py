@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import NOON, lead
+from tests.unit.flow import NOON, lead
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.policy import Action
@@ -275,7 +275,7 @@ def test_a_page_that_is_none_is_refused(page: object):
     ],
 )
 def test_a_complaint_is_understood(status: int, body: str, headers: dict[str, str], action: Action, waits: bool):
-    verdict = x.POLICY.judge(Response(status, body.encode(), headers))
+    decision = x.POLICY.judge(Response(status, body.encode(), headers))
 
-    assert verdict.action is action
-    assert bool(verdict.wait_s) is waits
+    assert decision.action is action
+    assert bool(decision.wait_s) is waits

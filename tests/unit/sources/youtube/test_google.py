@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from windrow.model.policy import Action, Complaint
+from windrow.model.policy import Action, ErrorDetail
 from windrow.model.response import Response
-from windrow.sources.youtube.policy import GOOGLE_POLICY, complaint, items
+from windrow.sources.youtube.policy import GOOGLE_POLICY, error_detail, items
 
 
 def refused(status: int, reason: str, message: str = "no", **headers: str) -> Response:
@@ -35,7 +35,7 @@ def refused(status: int, reason: str, message: str = "no", **headers: str) -> Re
         (refused(400, "badRequest", "The query is not supported."), Action.REFUSE),
         (refused(400, "quotaExceeded"), Action.REFUSE),
         (refused(401, "authError"), Action.REFRESH),
-        (refused(404, "playlistNotFound"), Action.GAP),
+        (refused(404, "playlistNotFound"), Action.MISSING),
         (refused(500, "backendError"), Action.RETRY),
         (refused(503, "backendError"), Action.RETRY),
         (Response(403, b"<html>"), Action.FORBID),
@@ -55,7 +55,7 @@ def test_a_limit_a_day_may_be_named_in_the_details_only():
 
 def test_the_status_in_words_stands_in_for_a_reason():
     body = b'{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow down"}}'
-    assert complaint(Response(429, body, {"Retry-After": "9"})) == Complaint("RESOURCE_EXHAUSTED", 9.0)
+    assert error_detail(Response(429, body, {"Retry-After": "9"})) == ErrorDetail("RESOURCE_EXHAUSTED", 9.0)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_status_in_words_stands_in_for_a_reason():
      b'{"error": {"errors": [5]}}', b'{"error": {"errors": {"a": 1}}}', b'{"error": []}'],
 )  # fmt: skip
 def test_a_body_of_another_shape_has_no_reason(body: bytes):
-    assert complaint(Response(403, body, {"Retry-After": "9"})) == Complaint("", 9.0)
+    assert error_detail(Response(403, body, {"Retry-After": "9"})) == ErrorDetail("", 9.0)
 
 
 @pytest.mark.parametrize(

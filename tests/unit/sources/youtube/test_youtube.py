@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import lead
+from tests.unit.flow import lead, led
 from windrow.model.answer import Answer, Outcome
-from windrow.model.errors import BadParameter, QueryRefused, Unreadable
+from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable
 from windrow.model.query import Query
 from windrow.model.stream import Request
 from windrow.sources.youtube.streams import QUOTAS, VideoDays, Videos
@@ -29,7 +29,7 @@ def playlist(*ids: str, token: str = "") -> dict[str, Any]:
 
 
 def missing(status: int) -> QueryRefused:
-    return QueryRefused("no", advice="no", status=status)
+    return (NotGiven if status == 404 else QueryRefused)("no", advice="no", status=status)
 
 
 def planned(stream: Any = DAYS, at: datetime = AT, mark: str = "", **params: object) -> list[Query]:
@@ -78,20 +78,30 @@ def test_a_channel_without_uploads_is_an_empty_plan():
     assert lead(VIDEOS, Request(at=AT), [CHANNELS, playlist()])[1] == []
 
 
-@pytest.mark.parametrize("replies", [[CHANNELS, missing(403)], [CHANNELS, playlist("a", token="x"), missing(404)]])
-def test_a_playlist_that_cannot_be_had_is_no_empty_one(replies: list[Any]):
-    with pytest.raises(QueryRefused):
-        lead(DAYS, Request(at=AT), replies)
+@pytest.mark.parametrize("bad", [missing(403), {}, {"items": "x"}])
+def test_a_page_that_cannot_be_had_is_told_and_the_videos_before_are_planned(bad: Any):
+    driver = led(DAYS, Request(at=AT), [CHANNELS, playlist("a", token="x"), bad])
+    assert ([error.key for error in driver.left_out], len(driver.plan)) == ([driver.queries[2].key], 1)
+
+
+def test_a_page_that_is_gone_is_no_end():
+    with pytest.raises(NotGiven):
+        lead(DAYS, Request(at=AT), [CHANNELS, playlist("a", token="x"), missing(404)])
+
+
+@pytest.mark.parametrize("bad", [{"id": "x"}, {"contentDetails": {"videoId": ""}}, {"contentDetails": {"videoId": 5}}])
+def test_a_video_without_an_id_is_told_and_the_others_are_planned(bad: dict[str, Any]):
+    page = playlist("a", "b", token="x")
+    page["items"].insert(1, bad)
+    driver = led(DAYS, Request(at=AT), [CHANNELS, page, playlist("c")])
+    assert [dict(query.params)["filters"][-1] for query in driver.plan] == ["a", "b", "c"]
+    assert [error.key for error in driver.left_out] == [driver.queries[1].key]
 
 
 @pytest.mark.parametrize(
     "replies",
-    [[[]], [{"items": [{}]}], [{"items": [{"contentDetails": None}]}], [CHANNELS, {"items": [{"id": "x"}]}],
-     [CHANNELS, {"items": "x"}], [{}], [CHANNELS, {}], [CHANNELS, playlist("a", token="x"), {}],
-     [{"items": [{"contentDetails": {"relatedPlaylists": {"uploads": None}}}]}],
-     [CHANNELS, {"items": [{"contentDetails": {"videoId": None}}]}],
-     [CHANNELS, {"items": [{"contentDetails": {"videoId": ""}}]}],
-     [CHANNELS, {"items": [{"contentDetails": {"videoId": "a"}}, {"contentDetails": {"videoId": 5}}]}]],
+    [[[]], [{"items": [{}]}], [{"items": [{"contentDetails": None}]}], [{}],
+     [{"items": [{"contentDetails": {"relatedPlaylists": {"uploads": None}}}]}]],
 )  # fmt: skip
 def test_a_list_of_another_shape_is_not_guessed_at(replies: list[Any]):
     with pytest.raises(Unreadable):
@@ -102,8 +112,9 @@ def test_a_list_of_another_shape_is_not_guessed_at(replies: list[Any]):
 @pytest.mark.parametrize("tokens", [["x", "x"], ["x", "y", "x"]])
 def test_pages_of_a_list_that_lead_in_a_circle_are_told(stream: Any, tokens: list[str]):
     pages = [playlist(f"v{number}", token=token) for number, token in enumerate(tokens)]
-    with pytest.raises(Unreadable, match="circle"):
-        lead(stream, Request(at=AT), [CHANNELS, *pages])
+    driver = led(stream, Request(at=AT), [CHANNELS, *pages])
+    assert "which was there before" in driver.left_out[0].what
+    assert driver.plan
 
 
 def test_a_video_that_is_listed_twice_is_asked_for_once():

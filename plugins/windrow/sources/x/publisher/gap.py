@@ -10,6 +10,7 @@ from http import HTTPStatus
 import orjson
 
 from windrow.http.client import Client
+from windrow.http.paging import Trail
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Misconfigured, RateLimited, Unreadable, WindrowError
 from windrow.model.query import Query
@@ -62,15 +63,16 @@ async def fill(
         log.warning("Posts older than %d days are lost: the recent search of X does not return them", SEARCH_DAYS)
     for rule in rules:
         query: Query | None = search(rule, post_id_at(since), until, now=now, usernames=usernames)
-        pages = 0
+        trail = Trail(MOST_PAGES)
         while query is not None:
-            pages += 1
-            if pages > MOST_PAGES:
+            try:
+                trail.to(query)
+            except Unreadable as endless:
                 raise Misconfigured(
-                    f"Filling a gap failed: the search for the rule {rule!r:.80} has more than {MOST_PAGES:,} pages.",
+                    f"Filling a gap failed, at the search for the rule {rule!r:.80}: {endless.reason}.",
                     advice="Split the rule in X_RULES and start the publisher again. It retries the gap, because the "
                     "watermark is before it.",
-                )
+                ) from None
             answer = await _page(client, query, pause_s)
             for post in _POSTS.listed(answer.parsed):
                 yield _read(post, answer)

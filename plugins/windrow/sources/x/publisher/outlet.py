@@ -7,7 +7,8 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Any
 
-from google.api_core.exceptions import AlreadyExists, ClientError, GoogleAPICallError, PermissionDenied
+from google.api_core.exceptions import AlreadyExists, ClientError, GoogleAPIError, PermissionDenied
+from google.api_core.retry import Retry
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.cloud.pubsub_v1.types import BatchSettings
 
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 ROOM = 5_000
 """Maximum messages that are sent but not acknowledged."""
+CALL_S = 60.0
+"""The longest that a call to Pub/Sub may take. Publishing has its own limit in the client: ten minutes."""
 _ACK_DEADLINE_S = 600
 _RETENTION_S = 7 * 24 * 3600
 
@@ -45,7 +48,9 @@ class Outlet:
         """Create the topic and a subscription if they do not exist. It blocks; call it before the first `publish`.
 
         :raises Misconfigured: Pub/Sub rejects it, or the subscription belongs to another topic.
+        :raises Unanswered: Pub/Sub does not answer, or not in time.
         """
+        limits: dict[str, Any] = {"timeout": CALL_S, "retry": Retry(timeout=CALL_S)}
         with SubscriberClient() as subscriber:
             requests: tuple[tuple[Any, dict[str, Any]], ...] = (
                 (self._client.create_topic, {"name": self._topic}),
@@ -62,16 +67,21 @@ class Outlet:
             )
             for create, request in requests:
                 try:
-                    create(request=request)
+                    create(request=request, **limits)
                     log.info("Created %s", request["name"])
                 except AlreadyExists:
                     pass
                 except PermissionDenied:
                     log.warning("No permission to create %s; it must already exist", request["name"])
-                except GoogleAPICallError as error:
+                except ClientError as error:
                     raise Misconfigured(
                         f"Creating {request['name']} failed: {error}",
                         advice="Check X_PROJECT, X_TOPIC and X_SUBSCRIPTION.",
+                    ) from error
+                except GoogleAPIError as error:
+                    raise Unanswered(
+                        f"Creating {request['name']} failed: {type(error).__name__}: {error}",
+                        advice="Pub/Sub may be unavailable. Start the publisher again.",
                     ) from error
             self._check_topic(subscriber, subscriber.subscription_path(self._project, subscription))
 
@@ -81,8 +91,8 @@ class Outlet:
         :raises Misconfigured: it belongs to another topic.
         """
         try:
-            topic = subscriber.get_subscription(subscription=name).topic
-        except GoogleAPICallError as error:
+            topic = subscriber.get_subscription(subscription=name, timeout=CALL_S, retry=Retry(timeout=CALL_S)).topic
+        except GoogleAPIError as error:
             log.warning("Could not check the topic of the subscription %s: %s", name, error)
             return
         if topic != self._topic:

@@ -47,11 +47,11 @@ class Reconnect:
         :raises Misconfigured: a retry does not help: no credits, a used-up cap, or a revoked token.
         """
         pauses = self._pauses
-        match refused.verdict.action:
+        match refused.decision.action:
             case Action.THROTTLE:
                 self._throttled += 1
                 doubled = min(pauses.throttled_most, pauses.throttled_first * 2.0 ** min(self._throttled - 1, 60))
-                return max(doubled, refused.verdict.wait_s or 0.0)
+                return max(doubled, refused.decision.wait_s or 0.0)
             case Action.REFUSE | Action.FORBID if (
                 refused.status != 409
             ):  # no rules: they were set just now, and need their time

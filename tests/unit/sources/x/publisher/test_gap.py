@@ -1,13 +1,14 @@
 """Filling a gap, against an API whose answers are written down here."""
 
 import asyncio
+import itertools
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.scripted_api import Reply, ScriptedApi
-from tests.unit.conversation import NOON
+from tests.unit.flow import NOON
 from windrow.http.auth import StaticToken
 from windrow.http.client import Client, Limits
 from windrow.model.errors import Misconfigured
@@ -105,8 +106,17 @@ def test_pages_without_an_end_stop_it_before_the_gap_counts_as_filled(
     scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("windrow.sources.x.publisher.gap.MOST_PAGES", 3)
-    scripted.answers(page(post(0), following="again"))
-
-    with pytest.raises(Misconfigured, match=r"the search for the rule 'tesla' has more than 3 pages.*Split the rule"):
+    numbers = itertools.count()
+    scripted.script = lambda asked: page(post(0), following=f"next {next(numbers)}")
+    with pytest.raises(
+        Misconfigured, match=r"the search for the rule 'tesla': there are more than 3 pages.*Split the rule"
+    ):
         filled(scripted)
     assert len(scripted.asked) == 3
+
+
+def test_pages_in_a_circle_stop_it_too(scripted: ScriptedApi):
+    scripted.answers(page(post(0), following="again"))
+    with pytest.raises(Misconfigured, match="which was there before"):
+        filled(scripted)
+    assert len(scripted.asked) == 2

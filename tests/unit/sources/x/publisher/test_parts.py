@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.conversation import NOON
+from tests.unit.flow import NOON
 from windrow.http.client import StreamRefused
 from windrow.model.errors import CredentialsRejected, Misconfigured
 from windrow.model.response import Response

@@ -1,4 +1,4 @@
-"""A voyage that never was: seeded, made-up passengers in the shape of the well-known data set.
+"""Seeded, made-up passengers in the shape of the well-known data set.
 
 They are awkward where real data is: titles, brackets, quotes, apostrophes, letters beyond ASCII, a blank at
 the end of a name, ages and cabins that nobody wrote down.
@@ -81,7 +81,7 @@ class Person:
     parents_and_children: int = 0
 
 
-class Voyage:
+class Passengers:
     """Makes parties of travellers, no two of them with the same name."""
 
     def __init__(self, seed: int) -> None:
@@ -201,4 +201,4 @@ class Voyage:
 
 def make_passengers(count: int = 891, seed: int = 1912) -> list[Passenger]:
     """Make passengers; the same count and seed give the same passengers."""
-    return Voyage(seed).passengers(count)
+    return Passengers(seed).passengers(count)

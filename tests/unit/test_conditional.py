@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from windrow.http.conditional import Kept, Revisits
+from windrow.http.conditional import CachedAnswer, ConditionalRequests
 from windrow.model.answer import Answer, Outcome
 from windrow.model.query import Query
 from windrow.model.response import Response
@@ -19,25 +19,27 @@ class Shelf:
     """Keeps in memory."""
 
     def __init__(self) -> None:
-        self.held: dict[tuple[str, str], Kept] = {}
+        self.held: dict[tuple[str, str], CachedAnswer] = {}
 
-    def kept(self, api: str, key: str) -> Kept | None:
+    def kept(self, api: str, key: str) -> CachedAnswer | None:
         return self.held.get((api, key))
 
-    def keep(self, api: str, key: str, kept: Kept) -> None:
+    def keep(self, api: str, key: str, kept: CachedAnswer) -> None:
         self.held[api, key] = kept
 
 
-def kept_after(query: Query, headers: dict[str, str], *, next_link: str = "", revisited: bool = False) -> Kept | None:
+def kept_after(
+    query: Query, headers: dict[str, str], *, next_link: str = "", revisited: bool = False
+) -> CachedAnswer | None:
     """Keep an answer, and return what is found when the query is asked again."""
     shelf = Shelf()
     answer = Answer(query, Outcome.ANSWERED, 200, '{"id":1}', NOON, next_link)
 
-    async def through() -> Kept | None:
-        revisits = Revisits(shelf, "https://api")
-        await revisits.keep(answer, Response(200, b"", headers, revisited=revisited), "me")
-        assert await Revisits(shelf, "https://other").find(query) is None
-        return await revisits.find(query)
+    async def through() -> CachedAnswer | None:
+        conditional_requests = ConditionalRequests(shelf, "https://api")
+        await conditional_requests.keep(answer, Response(200, b"", headers, revisited=revisited), "me")
+        assert await ConditionalRequests(shelf, "https://other").find(query) is None
+        return await conditional_requests.find(query)
 
     return asyncio.run(through())
 
@@ -70,7 +72,7 @@ def test_what_is_not_kept(query: Query, headers: dict[str, str], revisited: bool
 
 
 def test_a_304_stands_for_the_kept_answer() -> None:
-    kept = Kept('{"é":1}', etag="e", next_link="/p?page=2")
+    kept = CachedAnswer('{"é":1}', etag="e", next_link="/p?page=2")
     answer = kept.answering(Response(304, b"", {"X-RateLimit-Remaining": "7"}, signature={"Authorization": "s"}))
     assert (answer.status, answer.body.decode(), answer.revisited) == (200, '{"é":1}', True)
     assert dict(answer.headers) == {"Link": '</p?page=2>; rel="next"'}

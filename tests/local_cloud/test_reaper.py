@@ -11,8 +11,8 @@ from tests.local_cloud.conftest import eventually, is_alive
 SLEEP = "import time; time.sleep(600)"
 
 
-def start_warden(*command: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "local_cloud.warden", sys.executable, *command], cwd=ROOT)
+def start_reaper(*command: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "local_cloud.reaper", sys.executable, *command], cwd=ROOT)
 
 
 def read_pid(path: Path) -> int:
@@ -20,8 +20,8 @@ def read_pid(path: Path) -> int:
     return int(path.read_text())
 
 
-def test_the_warden_ends_with_the_status_of_what_it_runs() -> None:
-    assert start_warden("-c", "raise SystemExit(3)").wait(20) == 3
+def test_the_reaper_ends_with_the_status_of_what_it_runs() -> None:
+    assert start_reaper("-c", "raise SystemExit(3)").wait(20) == 3
 
 
 def test_a_process_whose_parent_ends_is_ended_while_the_rest_goes_on(tmp_path: Path) -> None:
@@ -38,14 +38,14 @@ if os.fork() == 0:
 os.wait()
 time.sleep(600)
 """
-    warden = start_warden("-c", script)
+    reaper = start_reaper("-c", script)
     try:
         pid = read_pid(orphan)
         eventually(lambda: not is_alive(pid), "the orphan is ended")
-        assert warden.poll() is None
+        assert reaper.poll() is None
     finally:
-        warden.terminate()
-        warden.wait(20)
+        reaper.terminate()
+        reaper.wait(20)
 
 
 def test_everything_ends_with_supervisord_however_it_ends(tmp_path: Path) -> None:
@@ -60,34 +60,34 @@ for path, pid in (({str(pids[0])!r}, os.getpid()), ({str(pids[1])!r}, worker)):
     open(path, "w").write(f"{{pid}}\\n")
 time.sleep(600)
 """
-    warden = start_warden("-c", script)
+    reaper = start_reaper("-c", script)
     supervisord, stubborn = map(read_pid, pids)
 
     os.kill(supervisord, signal.SIGKILL)
 
-    assert warden.wait(20) == 128 + signal.SIGKILL
+    assert reaper.wait(20) == 128 + signal.SIGKILL
     assert not is_alive(stubborn)
 
 
-def test_a_killed_warden_takes_supervisord_along(tmp_path: Path) -> None:
+def test_a_killed_reaper_takes_supervisord_along(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    warden = start_warden("-c", f"import os; open({str(pid)!r}, 'w').write(f'{{os.getpid()}}\\n'); {SLEEP}")
+    reaper = start_reaper("-c", f"import os; open({str(pid)!r}, 'w').write(f'{{os.getpid()}}\\n'); {SLEEP}")
     supervisord = read_pid(pid)
 
-    warden.kill()
-    warden.wait()
+    reaper.kill()
+    reaper.wait()
 
     eventually(lambda: not is_alive(supervisord), "supervisord is gone")
 
 
-def test_a_tethered_service_gets_exactly_its_environment_and_ends_with_its_parent(tmp_path: Path) -> None:
+def test_a_service_gets_exactly_its_environment_and_ends_with_its_parent(tmp_path: Path) -> None:
     written, spec = tmp_path / "written", tmp_path / "spec.json"
     script = f"import os; open({str(written)!r}, 'w').write(os.environ.get('PATH', '') + os.environ['ODD']); {SLEEP}"
     environment = {"ODD": '100% "quoted"\nline'}
     spec.write_text(json.dumps({"argv": [sys.executable, "-c", script], "environment": environment}))
     parent_script = f"""
 import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-m", "local_cloud.tether", {str(spec)!r}])
+child = subprocess.Popen([sys.executable, "-m", "local_cloud.run_service", {str(spec)!r}])
 open({str(tmp_path / "pid")!r}, "w").write(f"{{child.pid}}\\n")
 time.sleep(600)
 """

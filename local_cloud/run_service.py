@@ -1,4 +1,4 @@
-"""Run a service so that it ends with its parent: `python -m local_cloud.tether SPEC.json`.
+"""Run a service so that it ends with its parent: `python -m local_cloud.run_service SPEC.json`.
 
 SPEC.json holds `argv` and the complete `environment` of the service. A file rather than supervisord.conf,
 because values may hold quotes, `%` and line ends, and some are secrets.

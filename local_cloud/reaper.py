@@ -1,12 +1,12 @@
-"""The parent of supervisord, which leaves no process behind: `python -m local_cloud.warden [OPTIONS] COMMAND...`.
+"""The parent of supervisord, which leaves no process behind: `python -m local_cloud.reaper [OPTIONS] COMMAND...`.
 
 supervisord knows the services it started, but not what they forked: executor workers, tasks. When a service
-is killed these would be handed to init and live on. The warden is their next of kin (a child subreaper):
-any process that loses its parent becomes a child of the warden, and is ended. When supervisord itself
-is gone, so is everything else. When the warden is killed, supervisord gets SIGTERM and stops its services.
+is killed these would be handed to init and live on. The reaper is their next of kin (a child subreaper):
+any process that loses its parent becomes a child of the reaper, and is ended. When supervisord itself
+is gone, so is everything else. When the reaper is killed, supervisord gets SIGTERM and stops its services.
 When the process that --while-alive names is gone, supervisord is stopped.
 
-Linux only; elsewhere the warden only waits for supervisord.
+Linux only; elsewhere the reaper only waits for supervisord.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from local_cloud import processes
-from local_cloud.tether import die_with_parent
+from local_cloud.run_service import die_with_parent
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE = 3.0
@@ -61,10 +61,10 @@ def send(pid: int, signum: signal.Signals) -> None:
 
 def launch(command: list[str]) -> int:
     """Start supervisord, bound to this process."""
-    warden = os.getpid()
+    reaper = os.getpid()
     pid = os.fork()
     if pid == 0:
-        die_with_parent(warden)
+        die_with_parent(reaper)
         os.execv(command[0], command)  # noqa: S606 - no shell is the point
     return pid
 
@@ -108,7 +108,7 @@ def end_all() -> None:
 
 def main() -> int:
     """Run supervisord to its end, then end everything it left."""
-    parser = argparse.ArgumentParser(prog="python -m local_cloud.warden")
+    parser = argparse.ArgumentParser(prog="python -m local_cloud.reaper")
     parser.add_argument("--while-alive", metavar="PROCESS", help="stop when this process is gone (processes.identity)")
     parser.add_argument("--remove", metavar="FOLDER", help="delete this folder at the end")
     parser.add_argument("command", nargs=argparse.REMAINDER)
