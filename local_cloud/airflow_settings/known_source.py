@@ -76,6 +76,10 @@ SOURCES: Mapping[str, Source] = {
         ministack__core__persistence="3cae1224c8d514c6d8db4c2e76abfa55442789fcc621c24cda85af7564e627f9",
     ),
     **_of(
+        *("ministack", "1.5.33", "emulators/ministack_children.py"),
+        ministack__core__lambda_runtime="59c8f7a843819fb64e014a2f72624b8a2f6d9592f050b62971c41630f6e8b00d",
+    ),
+    **_of(
         *("gcloud-aio-bigquery", "7.2.0 or 7.3.0", "airflow_settings/google_clients.py"),
         gcloud__aio__bigquery__bigquery=(
             "e6b012469ad8aabb95790bee4b01ce629eed0c4c886e166c2e1bad895dfc36c1",  # 7.2.0, for Python below 3.11.3

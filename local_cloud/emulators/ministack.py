@@ -58,9 +58,9 @@ async def serve(host: str, port: int) -> None:
     from hypercorn.asyncio import serve as hypercorn  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack import app  # noqa: PLC0415  reads its environment when it is imported
-    from ministack.core import persistence  # noqa: PLC0415
+    from ministack.core import lambda_runtime, persistence  # noqa: PLC0415
 
-    known_source.check(app, persistence)
+    known_source.check(app, persistence, lambda_runtime)
     config = Config()
     config.bind = [f"{host}:{port}"]
     config.keep_alive_timeout = 75
