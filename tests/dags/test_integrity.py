@@ -295,6 +295,13 @@ def test_every_sql_file_is_there_and_can_be_rendered_by_its_task(dagbag):
     assert {file for file in unused if not re.search(r"/board/|/metric\.sql$", file)} == set(), "who runs these?"
 
 
+def test_what_sql_pulls_is_what_a_task_returns(dagbag):
+    tasks = {task.task_id for dag in dags(dagbag) for task in dag.tasks}
+    pulled = {task_id for text in TEXTS for task_id in re.findall(r"xcom_pull\((?:task_ids=)?['\"]([^'\"]+)", text)}
+    assert pulled
+    assert pulled - tasks == set()
+
+
 def test_no_cycle_and_serializable(dagbag):
     from airflow.serialization.serialized_objects import DagSerialization
 

@@ -6,6 +6,6 @@ SELECT
   sum(followers) AS followers,
   round(avg(popularity), 6) AS mean_popularity
 FROM spotify_landed.artists
-WHERE dt = '{{ ti.xcom_pull(task_ids="locate")["dt"] }}' AND run = '{{ ti.xcom_pull(task_ids="locate")["run"] }}'
+WHERE dt = '{{ ti.xcom_pull(task_ids="locate_landing")["dt"] }}' AND run = '{{ ti.xcom_pull(task_ids="locate_landing")["run"] }}'
 GROUP BY is_known
 ORDER BY is_known
