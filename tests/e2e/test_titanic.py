@@ -210,7 +210,7 @@ def test_a_refused_load_is_told_and_mended_by_clearing_land(system, titanic, gap
     assert titanic.wait(run_id) == "failed"
     assert titanic.failed(run_id) == ["load"]
     assert titanic.tasks(run_id)["load"]["try_number"] == 2, "a retry would not help"
-    assert "The landed files stay" in titanic.said(run_id, "load")
+    assert "The landed files are kept" in titanic.said(run_id, "load")
     assert titanic.clear(run_id, "land") == "success"
     assert titanic.receipt(run_id)["loaded"] == 1
 

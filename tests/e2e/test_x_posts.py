@@ -143,7 +143,7 @@ def test_the_board_is_for_who_is_signed_in_and_draws_what_is_there(posts: Posts)
     def answer() -> dict[str, Any] | None:
         """Look, as the page does, until BigQuery has answered."""
         data = requests.get(f"{board}/data", headers=signed, timeout=60).json()
-        return None if data.get("reason") == "BigQuery has not answered yet." else data
+        return None if data.get("reason") == "The BigQuery query is still running." else data
 
     data = until(answer)
     assert data["state"] == "ready", data

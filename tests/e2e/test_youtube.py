@@ -54,7 +54,7 @@ class Youtube(Dag):
 
     def moved(self, run_id: str) -> bool:
         """Say whether a run has moved the watermark; a later one, which nobody asked for, may have moved it again."""
-        return any(line.startswith("The watermark moves") for line in self.lines(run_id, "prove"))
+        return any(line.startswith("Watermark moved") for line in self.lines(run_id, "prove"))
 
     def yesterday(self, run_id: str) -> date:
         """The last day that had ended in California when a run was triggered."""

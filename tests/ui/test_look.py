@@ -238,7 +238,7 @@ def test_a_failure_keeps_what_was_there_and_one_can_try_at_once(
 
     assert found["notice"][0] == "Updating the board failed"
     assert found["notice"][3] == "The charts below show older data. The page retries automatically."
-    assert found["status"].startswith("Not up to date: as of ")
+    assert found["status"].startswith("Not up to date: data of ")
     assert found["charts"] == len(HEADINGS)
     assert (found["after"]["state"], found["after"]["notice"]) == ("ready", [])
 
@@ -303,7 +303,7 @@ def test_without_posts_it_says_what_to_do(
 
     assert (found["state"], found["charts"], found["headings"]) == ("empty", 0, [])
     assert found["notice"][0] == "No posts yet"
-    assert "The DAG x_posts is paused: switch it on. It has not run yet." in found["notice"]
+    assert "The DAG x_posts is paused: unpause it. It has not run yet." in found["notice"]
     assert found["notice"][-1] == "Open the DAG x_posts"
     assert_fits(found, scheme)
 
