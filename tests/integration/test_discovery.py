@@ -405,7 +405,7 @@ def test_a_list_that_a_version_before_kept_is_asked_anew_where_it_cannot_be_read
 
 def test_where_no_list_can_be_read_there_is_no_plan(shop: ScriptedApi, staging: Staging):
     shop.script = serving({f"/shelf?name={name}": Reply("<html>") for name in "abc"})
-    with pytest.raises(Unreadable, match=r"'shelf\?name=a' cannot be read: no JSON"):
+    with pytest.raises(Unreadable, match=r"'shelf\?name=a' cannot be read: invalid JSON"):
         discover(shop.url, staging)
     with pytest.raises(PlanMissing):
         staging.plan(RUN)
