@@ -175,7 +175,7 @@ def test_a_credential_that_is_refused_everything_leaves_and_no_query_is_lost(
     many = [Query.of(f"/items/{number}") for number in range(66)]
     settled = harvest(scripted, lambda token, asked: SUSPENDED if token == "a" else Reply(), many, tokens="abc")
     assert answered(settled) == 66
-    assert calls(scripted)["a"] <= 3 + 4
+    assert calls(scripted)["a"] <= 10 + 4
     assert "token a of 'api' was removed from the pool (2 left)" in caplog.text
     assert "Your account was suspended" in caplog.text
 
@@ -232,3 +232,12 @@ def test_who_stands_by_signs_only_what_the_pool_is_refused(scripted: ScriptedApi
     scripted.script = lambda asked: script((asked.signature or "").removeprefix("Bearer "), asked)
     assert answered(asyncio.run(asking())) == 6
     assert calls(scripted) == {"a": 6, "b": 1}
+
+
+def test_the_lists_of_one_private_repository_cost_no_credential(scripted: ScriptedApi):
+    def script(token: str, asked: Asked) -> Reply:
+        return NO_ACCESS if asked.path.startswith("/private") and token == "a" else Reply()
+
+    private = [Query.of(f"/private/{name}") for name in ("contributors", "stargazers", "forks")]
+    assert answered(harvest(scripted, script, [*private, *ITEMS], at_once=1)) == 43
+    assert calls(scripted) == {"a": 43, "b": 3}

@@ -35,8 +35,11 @@ _NO_TOKEN_S = 60.0
 """Pause of a credential that gets no token."""
 _NEW_TOKENS = 2
 """After this many rejected tokens of one credential, the credential itself counts as invalid."""
-_BLAMED = 3
-"""After this many forbidden queries that others may read, a credential leaves the pool."""
+_BLAMED = 10
+"""After this many forbidden queries that others may read, in a row, a credential leaves the pool.
+
+Fewer could be the lists of one private repository, which say nothing against the credential.
+"""
 _CONFIRMED = 3
 """After this many queries that two credentials refused for one reason, queries refused for it are not tried again."""
 _REMEMBERED = 10_000
