@@ -68,6 +68,8 @@ class Auth(ABC):
     """How many tokens were fetched."""
     refused = 0
     """How many tokens the API rejected since it last accepted one."""
+    pauses = 0
+    """How often all credentials were paused in a row; earlier tries may have counted some."""
 
     @abstractmethod
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:

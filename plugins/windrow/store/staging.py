@@ -15,6 +15,7 @@ collection             one document is                                ``_id``; i
 ``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
+``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
 =====================  =============================================  ==============================
 """
 
@@ -34,6 +35,7 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, Serve
 
 from windrow.http.conditional import CachedAnswer
 from windrow.http.ledger import Page
+from windrow.http.pacing import Pause
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
@@ -51,6 +53,7 @@ _ASIDE = "|"
 LIST, LOOK_UP = -1, -2
 """In place of the number of a chunk, where the quarantine holds what is in no plan: what one was to be made from, which
 a receipt does not let pass, or what was only looked up."""
+_PAUSES = "windrow_pauses"
 _KEEP_QUOTAS_S = 7 * 24 * 3600
 """For how long after its end a window can be looked at. Then MongoDB deletes it."""
 _SELECTION_MS = 10_000
@@ -279,6 +282,21 @@ class Staging:
     def close_window(self, window: str, until: datetime) -> None:
         """Write down that the API gives nothing more in this window, until an instant."""
         self._replace(_QUOTAS, [{"_id": f"{window}|spent", "window": window, "kind": "spent", "ends_at": until}])
+
+    # --- pauses --------------------------------------------------------------------------------
+
+    def pause(self, api: str) -> Pause | None:
+        """Return how often calls to an API were paused in a row; None if its last call was successful."""
+        for document in self._find(_PAUSES, {"_id": api}):
+            return Pause(document["times"], datetime.fromisoformat(document["since"]))
+        return None
+
+    def keep_pause(self, api: str, pause: Pause | None) -> None:
+        """Store the pause of an API, or delete it."""
+        if pause is None:
+            self._do(lambda: self._database[_PAUSES].delete_one({"_id": api}))
+        else:
+            self._replace(_PAUSES, [{"_id": api, "times": pause.times, "since": pause.since.isoformat()}])
 
     # --- the operations ------------------------------------------------------------------------
 

@@ -19,6 +19,11 @@ extra quota         quotas of this account that override those of the source, li
 extra connections   maximum concurrent calls (16)
 extra rate_per_s    maximum calls per second, evenly spaced (no limit)
 extra timeout_s     timeout of one attempt in seconds (30)
+extra proxy         URL of the proxy for this API, like ``http://user:password@host:3128``. The default is the
+                    environment's: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY
+extra ca_bundle     PEM file or folder of the certificate authorities to trust. The default is the environment's:
+                    REQUESTS_CA_BUNDLE, SSL_CERT_FILE
+extra verify_tls    ``false`` accepts any certificate, and logs a warning in every run
 extra patience_s    longest pause, in seconds, to wait inside the task; for a longer one the task defers (60)
 ==================  =========================================================================================
 
@@ -40,7 +45,9 @@ from windrow.http.auth import Auth, NoAuth, StaticToken, can_be_sent
 from windrow.http.client import Client, Limits
 from windrow.http.conditional import ConditionalRequests, HttpCache
 from windrow.http.ledger import Ledger, QuotaStore
+from windrow.http.network import Network
 from windrow.http.oauth import BasicClientCredentials, ClientCredentials, RefreshToken
+from windrow.http.pacing import PauseStore
 from windrow.http.pool import Credential, TokenPool, by_owner
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.quota import Quota, restated
@@ -49,14 +56,15 @@ from windrow.model.stream import CredentialKind, Stream
 
 _LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
 _POOL = ("tokens", "points_per_minute", "rate_limits")
-_EXTRAS = {"token", "token_path", "token_auth", "refresh_token", "quota", "origins", *_POOL, *_LIMITS}
+_NETWORK = ("proxy", "ca_bundle", "verify_tls")
+_EXTRAS = {"token", "token_path", "token_auth", "refresh_token", "quota", "origins", *_POOL, *_LIMITS, *_NETWORK}
 _GRANTS: dict[str, type[ClientCredentials | BasicClientCredentials]] = {
     "form": ClientCredentials,
     "basic": BasicClientCredentials,
 }
 
 
-class State(QuotaStore, HttpCache, Protocol):
+class State(QuotaStore, HttpCache, PauseStore, Protocol):
     """State that the clients of all runs share."""
 
 
@@ -104,6 +112,8 @@ class ApiHook(BaseHook):
             origins=self._origins(extra),
             owner_only=stream.owner_only,
             conditional_requests=ConditionalRequests(state, base_url) if stream.conditional_requests else None,
+            network=self._network(extra),
+            pauses=state,
         )
 
     def pool_size(self, stream: Stream) -> int:
@@ -320,6 +330,14 @@ class ApiHook(BaseHook):
                 )
             given[name] = int(number) if name == "connections" else number
         return Limits(**given)
+
+    def _network(self, extra: dict[str, Any]) -> Network:
+        given = {name: extra[name] for name in _NETWORK if name in extra}
+        for name, value in given.items():
+            kind, example = (bool, "true or false") if name == "verify_tls" else (str, "a string")
+            if not isinstance(value, kind) or value == "":
+                raise self._unusable(f"has an invalid '{name}' in its extra", f"It must be {example}.")
+        return Network(**given)
 
     def _unusable(self, what: str, advice: str) -> ConnectionUnusable:
         return ConnectionUnusable(f"The Airflow connection '{self.conn_id}' {what}.", advice=advice)
