@@ -21,7 +21,9 @@ from tests import ends  # noqa: E402
 
 loopback_guard.install()
 os.environ.update(loopback_guard.environment(os.environ))  # processes that tests start are guarded too
-for name in [name for name in os.environ if name.startswith(("WINDROW_", "AIRFLOW"))]:
+for name in [
+    name for name in os.environ if name.startswith(("WINDROW_", "AIRFLOW")) or name.upper().endswith("_PROXY")
+]:
     del os.environ[name]  # what a developer has set must not decide over a test
 # without compiled files, each process that a test starts compiles Airflow anew, and pytest all tests: 20 s, not 5
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -76,8 +77,8 @@ class ScriptedApi:
 
 
 @contextmanager
-def running() -> Iterator[ScriptedApi]:
-    """Run a server on a free port until the block ends."""
+def running(tls: ssl.SSLContext | None = None) -> Iterator[ScriptedApi]:
+    """Run a server on a free port until the block ends; with ``tls`` over HTTPS at localhost."""
     api, loop, started = ScriptedApi(), asyncio.new_event_loop(), threading.Event()
 
     async def start() -> web.AppRunner:
@@ -85,8 +86,8 @@ def running() -> Iterator[ScriptedApi]:
         app.router.add_route("*", "/{path:.*}", api.handle)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        api.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        api.url = f"{'https://localhost' if tls else 'http://127.0.0.1'}:{runner.addresses[0][1]}"
         return runner
 
     def serve() -> None:

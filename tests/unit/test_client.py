@@ -16,7 +16,6 @@ from tests.unit.books import MemoryBook
 from windrow.http.auth import Auth, Exchange, NoAuth, StaticToken
 from windrow.http.client import Client, Limits, Reader
 from windrow.http.ledger import Ledger
-from windrow.http.pacing import Pause
 from windrow.http.pool import Credential, TokenPool
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.model.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
@@ -448,21 +447,6 @@ def test_without_a_ledger_patience_ends(api: ScriptedApi):
         asked(api, policy=POLICY, limits={"patience_s": 0.1})
 
 
-class MemoryPauses:
-    """Stores pauses in memory."""
-
-    def __init__(self) -> None:
-        self.stored: dict[str, Pause] = {}
-
-    def pause(self, api: str) -> Pause | None:
-        return self.stored.get(api)
-
-    def keep_pause(self, api: str, pause: Pause | None) -> None:
-        self.stored.pop(api, None)
-        if pause:
-            self.stored[api] = pause
-
-
 def test_few_calls_are_made_while_the_api_limits_the_rate(api: ScriptedApi):
     api.answers(Reply(status=429))
 
@@ -479,8 +463,8 @@ def test_few_calls_are_made_while_the_api_limits_the_rate(api: ScriptedApi):
 @pytest.mark.parametrize("kind", ["single", "pool"])
 def test_a_pause_without_a_time_grows_over_tries_until_a_success(api: ScriptedApi, kind: str):
     api.answers(Reply(status=429))
-    pauses, waits = MemoryPauses(), []
-    settings = {"limits": {"patience_s": 0.0005, "backoff": Backoff(base_s=100.0)}, "pauses": pauses}
+    book, waits = MemoryBook(), []
+    settings = {"limits": {"patience_s": 0.0005, "backoff": Backoff(base_s=100.0)}, "pauses": book}
 
     def auth() -> Auth:
         return NoAuth() if kind == "single" else TokenPool([Credential(StaticToken("t1"), "t1")], patience_s=0.1)
@@ -492,10 +476,10 @@ def test_a_pause_without_a_time_grows_over_tries_until_a_success(api: ScriptedAp
     assert len(api.asked) == 4, "one call for each try"
     assert waits == sorted(waits)
     assert waits[3] > 4 * waits[0]
-    assert pauses.stored["shop"].times == 4
+    assert book.pauses["shop"].times == 4
     api.answers(Reply({"id": 1}))
     asking(api, auth=auth(), **settings)
-    assert pauses.stored == {}
+    assert book.pauses == {}
 
 
 def test_another_credential_signs_in_place_of_one_whose_quota_is_spent(api: ScriptedApi):

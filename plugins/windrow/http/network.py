@@ -53,7 +53,7 @@ class Network:
         )
 
     def route(self, url: URL, name: str) -> dict[str, Any]:
-        """Return the arguments ``proxy`` and ``proxy_auth`` of aiohttp for an origin; empty without a proxy.
+        """Return the arguments ``proxy`` and ``proxy_headers`` of aiohttp for an origin; empty without a proxy.
 
         :param name: id of the Airflow connection, for messages.
         :raises ConnectionUnusable: the proxy is not a URL of an HTTP proxy.
@@ -78,8 +78,8 @@ class Network:
         if target.user is None:
             return {"proxy": target}
         know(target.password)
-        login = aiohttp.BasicAuth(target.user, target.password or "", encoding="utf-8")
-        return {"proxy": target.with_user(None), "proxy_auth": login}
+        login = aiohttp.encode_basic_auth(target.user, target.password or "")
+        return {"proxy": target.with_user(None), "proxy_headers": {"Proxy-Authorization": login}}
 
     def warn(self, name: str) -> None:
         """Log that certificates are not verified, if so."""
@@ -125,7 +125,7 @@ def describe(error: Exception) -> str:
 
 def proxy_login_required(route: dict[str, Any], name: str) -> ConnectionUnusable:
     """Make the error for a proxy that answered 407. A retry would get the same."""
-    given = "rejected the login in its URL" if "proxy_auth" in route else "requires a login"
+    given = "rejected the login in its URL" if "proxy_headers" in route else "requires a login"
     return ConnectionUnusable(
         f"The proxy {route.get('proxy', '')} between Airflow and the API '{name}' {given} (HTTP 407).",
         advice="Set the proxy with its login in HTTPS_PROXY and HTTP_PROXY, or in 'proxy' in the extra of the Airflow "

@@ -109,6 +109,7 @@ class Transport:
         """
         route = self._route(url)
         session = self._fresh if fresh else self._session
+        headers = self._with_login(headers, url, route)
         try:
             async with (
                 asyncio.timeout(self._timeout_s + _GRACE_S),
@@ -121,13 +122,14 @@ class Transport:
         return Response(got.status, body, got.headers, cut=cut)
 
     @asynccontextmanager
-    async def stream(self, url: URL, headers: Mapping[str, str], silence_s: float) -> AsyncIterator[OpenStream]:
+    async def stream(self, url: URL, headers: Mapping[str, str] | None, silence_s: float) -> AsyncIterator[OpenStream]:
         """Open a response whose body is read as it arrives.
 
         :param silence_s: the longest time without data.
         :raises ConnectionUnusable: as `send`.
         """
         route = self._route(url)
+        headers = self._with_login(headers, url, route)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=silence_s)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -157,6 +159,13 @@ class Transport:
         if origin not in self._routes:
             self._routes[origin] = self._network.route(origin, self._name)
         return self._routes[origin]
+
+    def _with_login(
+        self, headers: Mapping[str, str] | None, url: URL, route: dict[str, Any]
+    ) -> Mapping[str, str] | None:
+        """Add the login of the proxy to a call without TLS: the proxy reads the call itself, as there is no tunnel."""
+        is_plain = (url if url.absolute else self._base).scheme == "http"
+        return {**(headers or {}), **route["proxy_headers"]} if is_plain and "proxy_headers" in route else headers
 
     def _no_answer(self, error: Exception, route: dict[str, Any]) -> Response:
         if isinstance(error, aiohttp.ClientHttpProxyError):
