@@ -15,7 +15,6 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -26,6 +25,7 @@ from windrow.http.ledger import Ledger
 from windrow.http.network import Network, advice, describe
 from windrow.http.pacing import Gate, Pace, Pause, PauseStore, Throttles
 from windrow.http.transport import BROKEN, Transport
+from windrow.model import exact_json
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.model.errors import (
     ApiError,
@@ -452,11 +452,7 @@ class Client:
 
         :raises Unreadable: it is not JSON, or not what the reader expects.
         """
-        try:
-            parsed = orjson.loads(response.body) if response.status != 204 else None
-        except orjson.JSONDecodeError as error:
-            raise Unreadable(f"invalid JSON: {error}", key=query.key) from None
-        read(query, parsed)
+        read(query, exact_json.loads(response.body) if response.status != 204 else None)
         if self._owner_only:
             response = replace(response, body=without(self._owner_only, response.body))
         return _settled(query, Outcome.ANSWERED, response, self._next_link(query, response))

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-import orjson
-
+from windrow.model import exact_json
 from windrow.model.query import Query
 
 LARGEST = 15_000_000
@@ -39,7 +38,7 @@ class Answer:
     @property
     def parsed(self) -> object:
         """The body as JSON values; None for an empty one, as a 204 has."""
-        return orjson.loads(self.body) if self.body else None
+        return exact_json.reread(self.body) if self.body else None
 
 
 def kept(body: str) -> str:
