@@ -1,18 +1,34 @@
-"""A book of quotas in memory, for tests that need no MongoDB."""
+"""State that the clients of all runs share, in memory, for tests that need no MongoDB."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
+
+from cryptography.fernet import Fernet
 
 from windrow.http.ledger import Page
+from windrow.store.consents import ConsentDocuments
 
 
-class MemoryBook:
-    """Keeps to `windrow.http.ledger.QuotaStore`."""
+class MemoryBook(ConsentDocuments):
+    """Keeps to `windrow.http.ledger.QuotaStore`, and stores the documents of consents."""
 
     def __init__(self) -> None:
+        self.documents: dict[str, dict[str, Any]] = {}
         self.windows: dict[str, list[int]] = defaultdict(list)
         """The units of the blocks, by number."""
         self.closed: dict[str, datetime] = {}
+
+    def _find(self, collection: str, where: Mapping[str, str]) -> list[dict[str, Any]]:
+        found = list(self.documents.values())
+        return [one for one in found if all(one[name] == value for name, value in where.items())]
+
+    def _insert(self, collection: str, document: dict[str, Any]) -> bool:
+        return self.documents.setdefault(document["_id"], document) is document
+
+    def _delete(self, collection: str, id_: str) -> None:
+        self.documents.pop(id_, None)
 
     def quota_page(self, window: str) -> Page:
         blocks = self.windows.get(window, [])
@@ -27,3 +43,15 @@ class MemoryBook:
 
     def close_window(self, window: str, until: datetime) -> None:
         self.closed[window] = until
+
+
+class FernetSeal:
+    """Keeps to `windrow.http.consent.Seal`, with a key that all tests of a session share."""
+
+    _fernet = Fernet(Fernet.generate_key())
+
+    def seal(self, text: str) -> str:
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def unseal(self, sealed: str) -> str:
+        return self._fernet.decrypt(sealed.encode()).decode()

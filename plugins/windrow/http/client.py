@@ -6,6 +6,7 @@ The `ResponsePolicy` decides what an answer means, not the client.
 import asyncio
 import codecs
 import logging
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -21,7 +22,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from windrow.http import bounds
-from windrow.http.auth import Auth
+from windrow.http.auth import Attempt, Auth
 from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
 from windrow.http.conditional import CachedAnswer, ConditionalRequests
 from windrow.http.ledger import Ledger
@@ -81,6 +82,7 @@ class Client:
         ``https://api2.example.com``. No other origin is called or gets a signature.
     :param owner_only: fields that the API shows only to the owner of a token: they are removed from every answer.
     :param conditional_requests: the cache of earlier answers, for conditional requests.
+    :param certificate: the client certificate for TLS: path of the PEM file, path of its key, password of the key.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Client:
         origins: Collection[str] = (),
         owner_only: Collection[str] = (),
         conditional_requests: ConditionalRequests | None = None,
+        certificate: tuple[str, str | None, str | None] | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -110,13 +113,14 @@ class Client:
         self._owner_only = frozenset(owner_only)
         self._headers = {"User-Agent": "windrow", "Accept": "application/json"} | dict(headers or {})
         self._pace = Pace(self.limits.rate_per_s)
+        self._certificate = certificate
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             base_url=self._base,
             # One more than the calls need: a token refresh must not wait for them.
-            connector=aiohttp.TCPConnector(limit=self.limits.connections + 1, ttl_dns_cache=300),
+            connector=aiohttp.TCPConnector(limit=self.limits.connections + 1, ttl_dns_cache=300, ssl=self._tls()),
             timeout=aiohttp.ClientTimeout(total=self.limits.timeout_s),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -126,10 +130,19 @@ class Client:
         self._session._retry_connection = False
         return self
 
+    def _tls(self) -> ssl.SSLContext | bool:
+        """Return the TLS settings; True for those of aiohttp."""
+        if self._certificate is None:
+            return True
+        context = ssl.create_default_context()
+        context.load_cert_chain(*self._certificate)
+        return context
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            await self._auth.close()
             await self._session.close()
         finally:
             if self._ledger is not None:
@@ -207,12 +220,13 @@ class Client:
         :raises ApiUnreachable: no answer, a broken connection, or no line for too long.
         """
         signature = await self._auth.signature(self._exchange, query)
+        attempt = self._auth.sign(signature, Attempt("GET", self._url(query)))
         self.events["sent"] += 1
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.limits.timeout_s, sock_read=silence_s)
         try:
             async with asyncio.timeout(self.limits.timeout_s):
                 got = await self._session.get(
-                    self._url(query), headers=signature, timeout=timeout, allow_redirects=False
+                    attempt.url, headers=attempt.headers, timeout=timeout, allow_redirects=False
                 )
             async with got:
                 self.events[f"http_{got.status}"] += 1
@@ -256,8 +270,13 @@ class Client:
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
-        came = await self._send(query, url, {**conditions, **signature} if conditions else signature)
-        response = _without_echo(replace(came, signature=signature))
+        body = query.body.encode()
+        headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
+        headers.update(query.headers)
+        headers.update(conditions)
+        attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
+        sent = [*signature.values(), attempt.headers.get("Authorization", "")]
+        response = _without_echo(replace(await self._send(attempt), signature=signature), sent)
         self._auth.learned(signature, response, query)
         self._report_pause(response)
         return response
@@ -280,7 +299,7 @@ class Client:
         """
         where = response.location[:80]
         try:
-            target = way[-1].join(URL(response.location)).with_user(None)
+            target = self._unsigned(way[-1].join(URL(response.location)).with_user(None))
             origin = target.origin()
         except ValueError:
             raise ValueError(f"redirects to an invalid URL: {where!r}") from None
@@ -312,7 +331,11 @@ class Client:
                 advice=f"If the origin is correct, add it to 'origins' in the extra of the connection '{self.name}'.",
                 key=query.key,
             )
-        return url.extend_query(query.params) if query.params else url
+        return self._unsigned(url.extend_query(query.params) if query.params else url)
+
+    def _unsigned(self, url: URL) -> URL:
+        """Remove the query parameters that carry a credential: APIs return them in links."""
+        return url.without_query_params(*self._auth.query_params) if self._auth.query_params else url
 
     async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
         """Keep an answer that has a validator for conditional requests."""
@@ -331,18 +354,15 @@ class Client:
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, query: Query, url: URL, added: Mapping[str, str]) -> Response:
-        headers = {**dict(query.headers), **added} if query.headers else added
-        if query.body:
-            headers = {"Content-Type": "application/json", **headers}
+    async def _send(self, attempt: Attempt) -> Response:
         try:
             async with (
                 asyncio.timeout(self.limits.timeout_s + _GRACE_S),
                 self._session.request(
-                    "POST" if query.body else "GET",
-                    url,
-                    headers=headers,
-                    data=query.body.encode() if query.body else None,
+                    attempt.method,
+                    attempt.url,
+                    headers=attempt.headers,
+                    data=attempt.body or None,
                     allow_redirects=False,
                 ) as got,
             ):
@@ -440,7 +460,7 @@ class Client:
         if not (link := response.next_link):
             return ""
         try:
-            target = self._url(query).join(URL(link)).with_user(None)
+            target = self._unsigned(self._url(query).join(URL(link)).with_user(None))
             elsewhere = target.origin() not in self._origins
         except ValueError:
             elsewhere = True
@@ -529,9 +549,9 @@ def _text(response: Response) -> str:
     return decoder.decode(response.body, final=not response.cut)  # no half character at the end
 
 
-def _without_echo(response: Response) -> Response:
-    """Remove the signature of a call from the body and headers of its answer: an API may echo it."""
-    sent, headers = response.signature.values(), response.headers
+def _without_echo(response: Response, sent: Collection[str]) -> Response:
+    """Remove the credentials that were sent from the body and headers of an answer: an API may echo them."""
+    headers = response.headers
     told = "\n".join(headers.values())
     if blot_sent(told, sent) != told:
         headers = CIMultiDict((name, blot_sent(value, sent)) for name, value in headers.items())
