@@ -247,7 +247,7 @@ class Client:
                 f"The stream of '{self.name}' at {self.base_url} failed: {_describe(error)}",
                 advice="No action needed: the stream is opened again. If this happens often, check that the service "
                 "is running.",
-            ) from error
+            ) from None  # some of these errors have the URL, which may have an API key
 
     async def _attempt(self, query: Query, kept: CachedAnswer | None, *, first: bool) -> Response:
         """Send the query once, and follow redirects."""

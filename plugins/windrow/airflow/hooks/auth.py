@@ -90,8 +90,8 @@ class Field:
 
 
 FIELDS: Mapping[str, Field] = {
-    "login": Field("Login", "login or client id"),
-    "password": Field("Password", "password, client secret or AWS secret access key", secret=True),
+    "login": Field("Login", "login or client id", _as_it_is),
+    "password": Field("Password", "password, client secret or AWS secret access key", _as_it_is, secret=True),
     "token": Field("Token", "bearer token that was created by hand", _key, secret=True),
     "api_key": Field("API key", "the key", _hidden_key, secret=True),
     "header": Field("Header of the API key", "name of the header, like `X-API-Key`", _name),
@@ -402,7 +402,7 @@ def read(
     name: Any = extra.get("auth")
     if name is None:
         name = _inferred(conn_id, given, stream)
-    elif name not in KINDS:
+    elif not isinstance(name, str) or name not in KINDS:
         raise unusable(conn_id, f"has an unknown 'auth': {name!r:.40}", f"Valid values are {sorted(KINDS)}.")
     kind = KINDS[name]
     allowed = {*kind.fields, *CERTIFICATE, *(stream.credentials if name == "pool" else ())}
