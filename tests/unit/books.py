@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from cryptography.fernet import Fernet
-
 from windrow.http.ledger import Page
 from windrow.store.consents import ConsentDocuments
 
@@ -43,15 +41,3 @@ class MemoryBook(ConsentDocuments):
 
     def close_window(self, window: str, until: datetime) -> None:
         self.closed[window] = until
-
-
-class FernetSeal:
-    """Keeps to `windrow.http.consent.Seal`, with a key that all tests of a session share."""
-
-    _fernet = Fernet(Fernet.generate_key())
-
-    def seal(self, text: str) -> str:
-        return self._fernet.encrypt(text.encode()).decode()
-
-    def unseal(self, sealed: str) -> str:
-        return self._fernet.decrypt(sealed.encode()).decode()

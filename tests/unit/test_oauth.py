@@ -10,9 +10,11 @@ from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
+from cryptography.fernet import Fernet
 
 from local_cloud.apis.testing import FakeApi
-from tests.unit.books import FernetSeal, MemoryBook
+from tests.faults.consent_process import FernetSeal
+from tests.unit.books import MemoryBook
 from windrow.http.auth import Auth, Token
 from windrow.http.client import Client, Limits
 from windrow.http.consent import Consent
@@ -46,7 +48,7 @@ def credentials(backoff: Backoff = QUICK) -> ClientCredentials:
 
 
 def consent(backoff: Backoff = QUICK) -> RefreshToken:
-    consent = Consent(MemoryBook(), FernetSeal(), "me", CONSENT)
+    consent = Consent(MemoryBook(), FernetSeal(Fernet.generate_key()), "me", CONSENT)
     return RefreshToken("/oauth/token", "me", SECRET, consent, name="titanic", backoff=backoff)
 
 
