@@ -4,6 +4,7 @@ The local cloud is started once a session, when a test first asks for it. Tests 
 its own database, its own run ids and its own bucket prefix.
 """
 
+import base64
 import os
 import sys
 import tempfile
@@ -35,6 +36,7 @@ os.environ |= {  # read when Airflow is first imported, which no module of the t
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_home}/airflow.db",
     "NO_GCE_CHECK": "true",
 }

@@ -18,7 +18,7 @@ from typing import Self
 from multidict import CIMultiDict
 from yarl import URL
 
-from windrow.http.auth import Auth
+from windrow.http.auth import Attempt, Auth
 from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
 from windrow.http.conditional import CachedAnswer, ConditionalRequests
 from windrow.http.ledger import Ledger
@@ -135,6 +135,7 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            await self._auth.close()
             await self._transport.close()
         finally:
             if self._ledger is not None:
@@ -234,9 +235,10 @@ class Client:
         :raises ApiUnreachable: no answer, a broken connection, or no line for too long.
         """
         signature = await self._auth.signature(self._exchange, query)
+        attempt = self._auth.sign(signature, Attempt("GET", self._url(query)))
         self.events["sent"] += 1
         try:
-            async with self._transport.stream(self._url(query), signature, silence_s) as got:
+            async with self._transport.stream(attempt.url, attempt.headers, silence_s) as got:
                 self.events[f"http_{got.status}"] += 1
                 if got.status != HTTPStatus.OK:
                     body, cut = await got.body(LARGEST_ASIDE, self.limits.timeout_s)
@@ -255,7 +257,7 @@ class Client:
                 advice=advice(error, {}, self.name)
                 or "No action needed: the stream is opened again. If this happens often, check that the service "
                 "is running.",
-            ) from error
+            ) from None  # some of these errors have the URL, which may have an API key
 
     async def _attempt(
         self, query: Query, kept: CachedAnswer | None, *, first: bool, fresh: bool
@@ -295,8 +297,13 @@ class Client:
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
-        came = await self._send(query, url, {**conditions, **signature} if conditions else signature, fresh=fresh)
-        response = _without_echo(replace(came, signature=signature))
+        body = query.body.encode()
+        headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
+        headers.update(query.headers)
+        headers.update(conditions)
+        attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
+        sent = [*signature.values(), attempt.headers.get("Authorization", "")]
+        response = _without_echo(replace(await self._send(attempt, fresh=fresh), signature=signature), sent)
         self._auth.learned(signature, response, query)
         self._report_pause(response)
         return response
@@ -319,7 +326,7 @@ class Client:
         """
         where = response.location[:80]
         try:
-            target = way[-1].join(URL(response.location)).with_user(None)
+            target = self._unsigned(way[-1].join(URL(response.location)).with_user(None))
             origin = target.origin()
         except ValueError:
             raise ValueError(f"redirects to an invalid URL: {where!r}") from None
@@ -351,7 +358,11 @@ class Client:
                 advice=f"If the origin is correct, add it to 'origins' in the extra of the connection '{self.name}'.",
                 key=query.key,
             )
-        return url.extend_query(query.params) if query.params else url
+        return self._unsigned(url.extend_query(query.params) if query.params else url)
+
+    def _unsigned(self, url: URL) -> URL:
+        """Remove the query parameters that carry a credential: APIs return them in links."""
+        return url.without_query_params(*self._auth.query_params) if self._auth.query_params else url
 
     async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
         """Keep an answer that has a validator for conditional requests."""
@@ -382,15 +393,12 @@ class Client:
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, query: Query, url: URL, added: Mapping[str, str], *, fresh: bool) -> Response:
-        headers = {**dict(query.headers), **added} if query.headers else added
-        if query.body:
-            headers = {"Content-Type": "application/json", **headers}
+    async def _send(self, attempt: Attempt, *, fresh: bool) -> Response:
         response = await self._transport.send(
-            "POST" if query.body else "GET",
-            url,
-            headers=headers,
-            data=query.body.encode() if query.body else None,
+            attempt.method,
+            attempt.url,
+            headers=attempt.headers,
+            data=attempt.body or None,
             most=LARGEST,
             fresh=fresh,
         )
@@ -467,7 +475,7 @@ class Client:
         if not (link := response.next_link):
             return ""
         try:
-            target = self._url(query).join(URL(link)).with_user(None)
+            target = self._unsigned(self._url(query).join(URL(link)).with_user(None))
             elsewhere = target.origin() not in self._origins
         except ValueError:
             elsewhere = True
@@ -545,9 +553,9 @@ def _text(response: Response) -> str:
     return decoder.decode(response.body, final=not response.cut)  # no half character at the end
 
 
-def _without_echo(response: Response) -> Response:
-    """Remove the signature of a call from the body and headers of its answer: an API may echo it."""
-    sent, headers = response.signature.values(), response.headers
+def _without_echo(response: Response, sent: Collection[str]) -> Response:
+    """Remove the credentials that were sent from the body and headers of an answer: an API may echo them."""
+    headers = response.headers
     told = "\n".join(headers.values())
     if blot_sent(told, sent) != told:
         headers = CIMultiDict((name, blot_sent(value, sent)) for name, value in headers.items())

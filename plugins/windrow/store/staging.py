@@ -16,6 +16,7 @@ collection             one document is                                ``_id``; i
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
+``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 =====================  =============================================  ==============================
 """
 
@@ -40,6 +41,7 @@ from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.model.query import Query
+from windrow.store.consents import CONSENTS, ConsentDocuments
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -64,7 +66,7 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
 
-class Staging:
+class Staging(ConsentDocuments):
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
@@ -81,6 +83,7 @@ class Staging:
         for name in (_QUARANTINE, _FIGURES):
             self._do(partial(self._database[name].create_index, "run"))
         self._do(lambda: self._database[_QUOTAS].create_index("window"))
+        self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[_QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
 
     # --- the plan ------------------------------------------------------------------------------
@@ -269,15 +272,7 @@ class Staging:
         """Write down the block of this number, unless there is one, and say whether it is the caller's."""
         document = {"_id": f"{window}|{number}", "window": window, "kind": "block", "number": number}
         document |= {"holder": by, "units": units, "ends_at": ends_at}
-
-        def insert() -> bool:
-            try:
-                self._collection(_QUOTAS).insert_one(document)
-            except DuplicateKeyError:  # by this very claim, where a broken connection hid that it went well
-                return self._collection(_QUOTAS).find_one({"_id": document["_id"], "holder": by}) is not None
-            return True
-
-        return self._do(insert)
+        return self._insert(_QUOTAS, document)
 
     def close_window(self, window: str, until: datetime) -> None:
         """Write down that the API gives nothing more in this window, until an instant."""
@@ -304,6 +299,25 @@ class Staging:
         writes = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
         if writes:
             self._do(lambda: self._database[collection].bulk_write(writes, ordered=False))
+
+    def _insert(self, collection: str, document: Document) -> bool:
+        """Insert a document, unless its ``_id`` exists; return whether the document with this ``_id`` is ours.
+
+        A broken connection may hide that the first try went well, so ``holder`` says whose it is.
+        """
+
+        def insert() -> bool:
+            try:
+                self._collection(collection).insert_one(document)
+            except DuplicateKeyError:
+                ours = {"_id": document["_id"], "holder": document["holder"]}
+                return self._collection(collection).find_one(ours) is not None
+            return True
+
+        return self._do(insert)
+
+    def _delete(self, collection: str, id_: str) -> None:
+        self._do(lambda: self._collection(collection).delete_one({"_id": id_}))
 
     def _find(self, collection: str, where: Mapping[str, str], fields: Sequence[str] = ()) -> list[Document]:
         projection = dict.fromkeys(fields, 1) or None

@@ -132,7 +132,7 @@ def test_without_a_token_path_nothing_is_signed(connect: Any):
 def test_a_token_path_needs_login_and_password(connect: Any, lacking: str):
     fields = {"host": "api.example"} | TOKENS
     del fields[lacking]
-    with pytest.raises(ConnectionUnusable, match=r"'ships'.*no login or no password"):
+    with pytest.raises(ConnectionUnusable, match=rf"'ships'.*no '{lacking}'"):
         connect(**fields).client(STREAM, MemoryBook())
 
 
