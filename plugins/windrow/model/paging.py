@@ -42,7 +42,7 @@ class Paging(ABC):
         if isinstance(found, list):
             return len(found)
         if self.rows or self.total:
-            raise Unreadable(f"there is no list of rows at {self.rows!r}")
+            raise Unreadable(f"the page has no list of rows at {self.rows!r}")
         return 0
 
     def next_page(self, query: Query, answer: Answer, page: object, seen: int) -> Query | None:
