@@ -6,6 +6,7 @@ its own database, its own run ids and its own bucket prefix.
 
 import base64
 import os
+import re
 import sys
 import tempfile
 import uuid
@@ -22,9 +23,8 @@ from tests import ends  # noqa: E402
 
 loopback_guard.install()
 os.environ.update(loopback_guard.environment(os.environ))  # processes that tests start are guarded too
-for name in [
-    name for name in os.environ if name.startswith(("WINDROW_", "AIRFLOW")) or name.upper().endswith("_PROXY")
-]:
+_DECIDING = re.compile("WINDROW_.*|AIRFLOW.*|.*_PROXY|.*_CA_BUNDLE|SSL_CERT_(FILE|DIR)", re.IGNORECASE)
+for name in [name for name in os.environ if _DECIDING.fullmatch(name)]:
     del os.environ[name]  # what a developer has set must not decide over a test
 # without compiled files, each process that a test starts compiles Airflow anew, and pytest all tests: 20 s, not 5
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -389,7 +389,7 @@ def test_pages_in_a_circle_end_their_list_and_are_asked_anew(shop: ScriptedApi, 
     [(_, kept)] = staging.quarantined(RUN)
     assert (kept.query.key, kept.reason) == (
         "shelf?name=a&page=2",
-        "its next page is 'shelf?name=a', which was there before",
+        "its next page is 'shelf?name=a', which was called before",
     )
     shop.script = serving({})
     assert discover(shop.url, staging, standing=plan)[1] == 1

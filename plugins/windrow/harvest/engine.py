@@ -19,9 +19,12 @@ from typing import Any
 from windrow.harvest.feeds import Feed, Item
 from windrow.harvest.flow import calls_of
 from windrow.http.client import Client, Reader
-from windrow.http.paging import NextPage, ask_whole
+from windrow.http.paging import NextPage, Pages
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ApiError, ApiUnreachable, Interrupted, QueryRefused, Unanswered, WindrowError
+from windrow.model.formats import JSON, Format
+from windrow.model.paging import Paging
+from windrow.store.pages import RunPages
 from windrow.store.staging import Figures, Staging
 
 log = logging.getLogger(__name__)
@@ -58,7 +61,9 @@ class Harvester:
 
     :param client: entered by the caller.
     :param read: accepts a parsed answer or raises `Unreadable`; called once an answer, and its result dropped.
-    :param next_page: names the next page of an answer that has one.
+    :param next_page: names the next page of an answer that has one; not called with a declared ``paging``.
+    :param paging: how to page, as the stream declares it.
+    :param format: of the answers.
     :param in_flight: calls that may be under way or answered and not yet durable; by default twice the
         client's connections, so that writing never idles them.
     """
@@ -71,6 +76,8 @@ class Harvester:
         read: Reader,
         *,
         next_page: NextPage = lambda query, answer: None,
+        paging: Paging | None = None,
+        format: Format = JSON,
         in_flight: int | None = None,
     ) -> None:
         self.tally = Tally()
@@ -78,8 +85,8 @@ class Harvester:
         self._staging = staging
         self._feed = feed
         self._run = feed.run
-        self._read = read
-        self._next_page = next_page
+        self._stored_pages = RunPages(staging, feed.run)
+        self._pages = Pages(read, next_page, paging, format, self._stored_pages)
         self._window = asyncio.Semaphore(in_flight or 2 * client.limits.connections)
         self._outbox: list[Settled] = []
         self._news = asyncio.Event()
@@ -98,6 +105,7 @@ class Harvester:
             `QueryRefused`, `StagingUnavailable`.
         """
         self._quarantined = await asyncio.to_thread(self._staging.quarantined_keys, self._run)
+        await self._stored_pages.load()
         self._feed.start()
         writer = asyncio.create_task(self._write())
         workers = [asyncio.create_task(self._work()) for _ in range(self._client.limits.connections)]
@@ -135,7 +143,7 @@ class Harvester:
         while self._stopped_by is None and (item := await self._feed.next()) is not None:
             await self._window.acquire()
             try:
-                settled = await ask_whole(self._client, item.query, self._read, self._next_page)
+                settled = await self._pages.ask(self._client, item.query)
             except (ApiUnreachable, Unanswered) as error:
                 self._window.release()
                 self.tally.unanswered += 1
@@ -189,6 +197,7 @@ class Harvester:
         for _, answer in answers:
             if answer.query.key in self._quarantined:
                 self._staging.release(self._run, answer.query.key)
+            self._stored_pages.drop(answer.query.key)
         self._feed.durable([item for item, _ in batch])
 
     def _count(self, batch: list[Settled]) -> None:

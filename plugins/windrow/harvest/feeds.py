@@ -55,6 +55,7 @@ class PlanFeed:
         self._pending: deque[Item] = deque()
         self._ahead: asyncio.Task[list[Item]] | None = None
         self._quarantined: set[str] = set()
+        self._paged: dict[str, int] = {}
 
     def start(self) -> None:
         """Begin to load the first chunk."""
@@ -92,10 +93,13 @@ class PlanFeed:
         """Return the queries of a chunk that are not settled. Runs in a thread."""
         if number == 0:
             self._quarantined = self._staging.quarantined_keys(self.run)
+            self._paged = self._staging.paged(self.run)
         chunk = self._staging.chunk(self.run, number)
         settled = self._staging.settled(self.run, number)
         for key in self._quarantined & settled.keys():  # killed between staging and release
             self._staging.release(self.run, key)
+        for key in self._paged.keys() & settled.keys():  # killed before its pages were deleted
+            self._staging.drop_pages(self.run, key, self._paged[key])
         pending = [Item(query, number) for query in chunk.queries if query.key not in settled]
         self.done_before += len(chunk.queries) - len(pending)
         return pending

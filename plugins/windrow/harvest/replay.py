@@ -1,6 +1,4 @@
-"""Read what is in the quarantine again, without a call: for a reader that was mended since."""
-
-import orjson
+"""Read what is in the quarantine again, without a call: for a reader that was fixed since."""
 
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import Unreadable
@@ -24,12 +22,13 @@ def replay(staging: Staging, run: Run, stream: Stream) -> int:
             continue
         if rejected.incomplete or not 200 <= rejected.status <= 299:  # there is no whole answer to read
             continue
-        answer = Answer(rejected.query, Outcome.ANSWERED, rejected.status, rejected.body, rejected.fetched_at)
         try:
-            stream.records(rejected.query, answer.parsed)
+            text = rejected.text_as(stream.format)
+            answer = Answer(rejected.query, Outcome.ANSWERED, rejected.status, text, rejected.fetched_at)
+            stream.records(rejected.query, answer.parsed_as(stream.format))
             if stream.next_page(rejected.query, answer) is not None:  # pages behind the bad one were never asked for
                 continue
-        except (orjson.JSONDecodeError, Unreadable):
+        except Unreadable:
             continue
         staging.stage(run, [(number, answer)])
         staging.release(run, rejected.query.key)

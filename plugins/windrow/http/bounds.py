@@ -21,14 +21,21 @@ class LineTooLong(ApiUnreachable):
         self.beginning = beginning
 
 
-async def body(pieces: AsyncIterable[bytes], most: int) -> tuple[bytes, bool]:
-    """Read a body; return at most ``most`` bytes, and whether there were more."""
+async def body(
+    pieces: AsyncIterable[bytes], most: int, larger: Callable[[bytes], int] = lambda beginning: 0
+) -> tuple[bytes, bool]:
+    """Read a body; return at most ``most`` bytes, and whether there were more.
+
+    :param larger: returns the maximum of a body that begins like this, if it is above ``most``.
+    """
     read, size = [], 0
     async for piece in pieces:
         read.append(piece)
         size += len(piece)
         if size > most:
-            return b"".join(read)[:most], True
+            most = max(most, larger(read[0]))
+            if size > most:
+                return b"".join(read)[:most], True
     return b"".join(read), False
 
 

@@ -6,11 +6,14 @@ The `ResponsePolicy` decides what an answer means, not the client.
 import asyncio
 import codecs
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -36,6 +39,7 @@ from windrow.model.errors import (
     Unanswered,
     Unreadable,
 )
+from windrow.model.formats import GZIP, JSON, LARGEST_SPLIT, Format, expanded
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, Decision, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.redact import blot, blot_body, blot_sent, without
@@ -49,6 +53,8 @@ MOST_REDIRECTS = 10
 """Maximum redirects of one call. Browsers follow 20."""
 _SHOWS_RATE = {Action.ACCEPT, Action.MISSING, Action.REFUSE}
 """After these the rate of calls is within the API's limit."""
+_COMPLETE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
+"""How the path of a query begins if it is a complete URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +173,14 @@ class Client:
         throttles = Throttles()
         failures = switches = 0
         broken = False
+        unreadable = ""
         kept = await self._conditional_requests.find(query) if self._conditional_requests else None
         while True:
             first = failures + throttles.times + switches == 0
             sent_at, response = await self._attempt(query, kept, first=first, fresh=broken)
             broken = response.status is None
             decision = self._policy.judge(response)
-            action, unreadable = decision.action, ""
+            action, unreadable_before, unreadable = decision.action, unreadable, ""
             if self._other_signs(query, response, decision):
                 self._gate.leave(sent_at)
                 switches += 1
@@ -204,7 +211,8 @@ class Client:
                 raise RateLimited.for_s(
                     asked_s, f"The API '{self.name}' asks to wait ({response.summary})", key=query.key
                 )
-            if failures == backoff.attempts:
+            is_repeated = unreadable != "" and unreadable == unreadable_before  # the API sends nothing else
+            if failures == backoff.attempts or is_repeated:
                 if unreadable:
                     return self._rejected(query, response, unreadable)
                 raise self._given_up(query, action, response)
@@ -299,11 +307,15 @@ class Client:
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
         body = query.body.encode()
         headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
+        if query.format is not JSON:
+            headers["Accept"] = f"{query.format.media_type}, */*;q=0.1"
         headers.update(query.headers)
         headers.update(conditions)
         attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
         sent = [*signature.values(), attempt.headers.get("Authorization", "")]
-        response = _without_echo(replace(await self._send(attempt, fresh=fresh), signature=signature), sent)
+        response = _without_echo(
+            replace(await self._send(attempt, query.format, fresh=fresh), signature=signature), sent
+        )
         self._auth.learned(signature, response, query)
         self._report_pause(response)
         return response
@@ -349,12 +361,26 @@ class Client:
 
         :raises QueryRefused: the origin is not allowed.
         """
-        path = query.path.lstrip("/")
-        whole = query.path.startswith(("http://", "https://"))
-        url = URL(path) if whole else self._base.join(URL(path))
-        if url.origin() not in self._origins:
+        try:
+            if query.path.startswith("//"):
+                url = URL(f"{self._base.scheme}:{query.path}")
+            elif _COMPLETE.match(query.path):
+                url = URL(query.path)
+            else:  # "./": a colon in the path does not make a scheme
+                url = self._base.join(URL(f"./{query.path.lstrip('/')}"))
+            origin = url.origin()
+        except ValueError:
             raise QueryRefused(
-                f"The query {query.key!r} is at {url.origin()}, which is not an allowed origin: {self._allowed()}.",
+                f"The query {query.key!r} has an invalid URL.", advice="Fix the path of the query.", key=query.key
+            ) from None
+        if url.user is not None or url.password is not None:
+            raise QueryRefused(
+                f"A query has a login in its URL, which is at {origin}.",
+                advice=f"Remove it from the URL. Set the login in the Airflow connection '{self.name}'.",
+            )
+        if origin not in self._origins:
+            raise QueryRefused(
+                f"The query {query.key!r} is at {origin}, which is not an allowed origin: {self._allowed()}.",
                 advice=f"If the origin is correct, add it to 'origins' in the extra of the connection '{self.name}'.",
                 key=query.key,
             )
@@ -393,16 +419,30 @@ class Client:
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, attempt: Attempt, *, fresh: bool) -> Response:
+    async def _send(self, attempt: Attempt, format: Format, *, fresh: bool) -> Response:
+        """Send a call. A body that is a gzip file is expanded.
+
+        An answer of a format that can be split may be larger than others.
+        """
+
+        def limit(beginning: bytes) -> int:
+            return LARGEST_SPLIT if beginning.startswith(GZIP) or format.splits(beginning) else LARGEST
+
         response = await self._transport.send(
             attempt.method,
             attempt.url,
             headers=attempt.headers,
             data=attempt.body or None,
             most=LARGEST,
+            larger=limit,
             fresh=fresh,
         )
         self.events["no_answer" if response.status is None else f"http_{response.status}"] += 1
+        if response.body.startswith(GZIP) and not response.cut:
+            with suppress(Unreadable):  # a damaged file stays as it is; whoever reads it reports it
+                content = expanded(response.body, LARGEST_SPLIT)
+                most = limit(content)
+                return replace(response, body=content[:most], cut=len(content) > most)
         return response
 
     async def _exchange(
@@ -446,11 +486,11 @@ class Client:
         :raises Unreadable: the answer cannot be read.
         """
         if action is Action.ACCEPT and response.cut:  # a retry would get the same
-            return self._rejected(query, response, f"body of more than {LARGEST:,} bytes; the connection was closed")
+            return self._rejected(query, response, _too_large(response))
         if action is Action.ACCEPT:
             return self._read(query, response, read)
         if action is Action.MISSING:
-            return _settled(query, Outcome.MISSING, response)
+            return Answer(query, Outcome.MISSING, response.status or 0, kept(_text(response)), datetime.now(UTC))
         if action in {Action.REFUSE, Action.FORBID}:
             return self._rejected(query, response, f"the API rejected the query: {response.summary}")
         return None
@@ -458,41 +498,71 @@ class Client:
     def _read(self, query: Query, response: Response, read: Reader) -> Answer:
         """Turn a successful response into an answer, if the reader accepts it.
 
-        :raises Unreadable: it is not JSON, or not what the reader expects.
+        :raises Unreadable: it is not in the format of the query, or not what the reader expects.
         """
-        read(query, exact_json.loads(response.body) if response.status != 204 else None)
+        text, parsed = _parsed(query.format, response)
+        read(query, parsed)
         if self._owner_only:
-            response = replace(response, body=without(self._owner_only, response.body))
-        return _settled(query, Outcome.ANSWERED, response, self._next_link(query, response))
+            text = without(self._owner_only, text.encode()).decode()
+        return Answer(
+            query,
+            Outcome.ANSWERED,
+            response.status or 0,
+            text,
+            datetime.now(UTC),
+            self._next_link(query, response),
+            resolve=partial(self._resolved, query),
+            headers=response.headers,
+        )
+
+    def page_query(self, query: Query) -> Query:
+        """Return the query of a next page with its path below the base URL, if that is where it is.
+
+        :raises Unreadable: it is not at an allowed origin, so it must not get a signature.
+        """
+        return query.at(self._resolved(query, query.path)) if _COMPLETE.match(query.path) else query
 
     def _next_link(self, query: Query, response: Response) -> str:
-        """Return the path of the next page, with its parameters, if the answer has a link to one.
+        """Return the path of the next page, with its parameters, if the answer has a link to one."""
+        return self._resolved(query, response.next_link) if response.next_link else ""
 
-        It is a complete URL if it is at another allowed origin.
+    def _resolved(self, query: Query, link: str) -> str:
+        """Return where a link in the answer to a query leads: a path below the base URL, or a complete URL elsewhere.
 
         :raises Unreadable: the origin is not allowed, so it must not get a signature.
         """
-        if not (link := response.next_link):
-            return ""
         try:
-            target = self._unsigned(self._url(query).join(URL(link)).with_user(None))
-            elsewhere = target.origin() not in self._origins
+            target = URL(link) if _COMPLETE.match(link) and link[0] != "/" else self._url(query).join(URL(link))
+            target = self._unsigned(target.with_user(None).with_fragment(None))
+            is_allowed = target.origin() in self._origins
         except ValueError:
-            elsewhere = True
-        if elsewhere:
+            is_allowed = False
+        if not is_allowed:
             raise Unreadable(
                 f"its next page {link[:80]!r} is not at an allowed origin: {self._allowed()}", key=query.key
             )
-        if target.origin() != self._base.origin():
+        is_below = target.raw_path.startswith(self._base.raw_path)
+        # A path without a host that is not below the base URL comes from an API that does not know its own prefix.
+        if target.origin() != self._base.origin() or not (is_below or link.startswith("/")):
             return str(target)
         return f"/{target.raw_path_qs.removeprefix(self._base.raw_path).lstrip('/')}"
 
     def _rejected(self, query: Query, response: Response, reason: str) -> Rejected:
         """Make the quarantine record. An answer with a next page, or with a truncated body, is marked incomplete."""
+        text, raw = _shown(query.format, response)
         if self._owner_only:
-            response = replace(response, body=without(self._owner_only, response.body))
-        incomplete = bool(response.next_link) or response.cut
-        return Rejected(query, response.status or 0, kept(_text(response)), reason, datetime.now(UTC), incomplete)
+            text, raw = without(self._owner_only, text.encode()).decode("utf-8", "replace"), b""
+        return Rejected(
+            query,
+            response.status or 0,
+            kept(text),
+            reason,
+            datetime.now(UTC),
+            incomplete=bool(response.next_link) or response.cut,
+            raw=raw,
+            content_type=response.headers.get("Content-Type", "") if raw else "",
+            headers=response.headers,
+        )
 
     def _denied(self, query: Query, response: Response) -> CredentialsRejected:
         """Make the error for an account that is not allowed to call the API."""
@@ -543,8 +613,41 @@ class StreamRefused(ApiError):
         self.decision = decision
 
 
-def _settled(query: Query, outcome: Outcome, response: Response, next_link: str = "") -> Answer:
-    return Answer(query, outcome, response.status or 0, kept(_text(response)), datetime.now(UTC), next_link)
+def _parsed(format: Format, response: Response) -> tuple[str, object]:
+    """Return the text of a successful answer, and its values.
+
+    :raises Unreadable: it is not in this format, or its charset is not clear.
+    """
+    if response.status == HTTPStatus.NO_CONTENT and not format.reads_empty:
+        return response.body.decode("utf-8", "replace"), None
+    if format is JSON:
+        with suppress(Unreadable):  # what is parsed is UTF-8
+            parsed = exact_json.loads(response.body)
+            return response.body.decode(), parsed
+    text = blot_sent(format.text(response.body, response.headers.get("Content-Type", "")), response.signature.values())
+    return text, format.parse(text)
+
+
+def _shown(format: Format, response: Response) -> tuple[str, bytes]:
+    """Return the text of an answer for the quarantine, and its bytes if they are another text than that in UTF-8."""
+    content_type = response.headers.get("Content-Type", "")
+    try:
+        text = format.text(response.body, content_type) if not response.cut else _text(response)
+    except Unreadable:
+        text = _text(response)
+    clean = blot_sent(text, response.signature.values())
+    if clean != text:  # the signature was in an encoding in which it was not found before
+        return clean, clean.encode()
+    is_whole = len(text) * 4 <= LARGEST or len(response.body) <= LARGEST
+    return text, b"" if is_whole and text.encode() == response.body else response.body
+
+
+def _too_large(response: Response) -> str:
+    """Say how large an answer is, as far as the server says it."""
+    size, most = response.headers.get("Content-Length", ""), len(response.body)
+    is_exact = size.isdecimal() and int(size) > most and "Content-Encoding" not in response.headers
+    known = f"{int(size):,} bytes, " if is_exact else ""
+    return f"body of {known}more than {most:,} bytes; the connection was closed"
 
 
 def _text(response: Response) -> str:

@@ -5,7 +5,7 @@ body after its maximum size, and a broken connection becomes a `Response` withou
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -95,6 +95,7 @@ class Transport:
         url: URL,
         *,
         most: int,
+        larger: Callable[[bytes], int] = lambda beginning: 0,
         headers: Mapping[str, str] | None = None,
         data: bytes | Mapping[str, str] | None = None,
         fresh: bool = False,
@@ -102,6 +103,7 @@ class Transport:
         """Send one call and read its answer, without following redirects.
 
         :param most: bytes of the body that are read; of a longer one the response has the beginning, and ``cut``.
+        :param larger: returns the maximum of a body that begins like this, if it is above ``most``.
         :param data: the body, or the fields of a form.
         :param fresh: use a new connection. After a connection broke, all idle ones may be dead too.
         :returns: a `Response`; without a status if no answer came.
@@ -115,7 +117,7 @@ class Transport:
                 asyncio.timeout(self._timeout_s + _GRACE_S),
                 session.request(method, url, headers=headers, data=data, allow_redirects=False, **route) as got,
             ):
-                body, cut = await _body(got, most)
+                body, cut = await _body(got, most, larger)
         except (*BROKEN, ValueError) as error:
             return self._no_answer(error, route)
         self._check_proxy(got.status, route)
@@ -179,9 +181,11 @@ class Transport:
             raise network.proxy_login_required(route, self._name)
 
 
-async def _body(got: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
+async def _body(
+    got: aiohttp.ClientResponse, most: int, larger: Callable[[bytes], int] = lambda beginning: 0
+) -> tuple[bytes, bool]:
     """Read a body, decompressed. If it is too large, return its beginning and close the connection."""
-    body, cut = await bounds.body(got.content.iter_any(), most)
+    body, cut = await bounds.body(got.content.iter_any(), most, larger)
     if cut:
         got.close()
     return body, cut

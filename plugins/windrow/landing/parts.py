@@ -146,7 +146,7 @@ class Landing:
             count.gaps += 1
             return []
         try:
-            records = self._stream.records(answer.query, answer.parsed)
+            records = self._stream.records(answer.query, answer.parsed_as(self._stream.format))
         except Unreadable as error:
             count.unreadable += 1
             rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, TypeVar
 from windrow.model.answer import Answer
 from windrow.model.contract import Contract
 from windrow.model.errors import Unreadable
+from windrow.model.formats import JSON, Format
+from windrow.model.paging import Cursor, Paging
 from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
@@ -116,10 +118,20 @@ class Stream(ABC):
     """Fields that the API tells only to the owner of the token, about themselves: no answer keeps them."""
     conditional_requests: ClassVar[bool] = False
     """True where the API tells cheaply that an answer still holds, see `windrow.http.conditional`."""
+    paging: ClassVar[Paging | None] = None
+    """How the API leads to the next page of an answer; None if `next_page` does, or if there are no pages."""
+    format: ClassVar[Format] = JSON
+    """The format of the answers to the queries of a plan."""
     planned_from: ClassVar[str] = ""
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
     partition: ClassVar[str] = ""
     """Column of kind DATE by which files are landed apart; empty for none."""
+
+    def __init_subclass__(cls) -> None:
+        if cls.paging is not None and cls.next_page is not Stream.next_page:
+            raise TypeError(f"{cls.__name__} declares 'paging' and overrides 'next_page'; remove one of them")
+        if cls.conditional_requests and isinstance(cls.paging, Cursor) and cls.paging.header:
+            raise TypeError(f"{cls.__name__}: a 304 has no cursor in a header, so conditional_requests must be False")
 
     @abstractmethod
     def plan(self, request: Request) -> PlanFlow:
@@ -149,11 +161,17 @@ class Stream(ABC):
         return True
 
     def next_page(self, query: Query, answer: Answer) -> Query | None:
-        """Name the query for the next page of an answer; None where it is whole, as most are.
+        """Return the query for the next page of an answer; None if there is none. Override it for an unusual API.
 
-        The answer to a query with several pages is a JSON array of them.
+        The answer to a query with several pages is a list of them.
+
+        :param query: the query of this page.
+        :raises Unreadable: the page does not say clearly whether there is another.
         """
-        return None
+        if self.paging is None:
+            return None
+        page = answer.parsed_as(self.format)
+        return self.paging.next_page(query, answer, page, self.paging.count(page))
 
     def vet(self, record: Mapping[str, object]) -> None:
         """Refuse a record of a message that keeps the contract, and that an audit would still find.

@@ -8,6 +8,7 @@ run again.
 collection             one document is                                ``_id``; indexed field
 =====================  =============================================  ==============================
 ``<dataset>``          a settled query with its answer                run_id|key; ``chunk``
+``windrow_pages``      a page of an answer that is not complete      dataset|run_id|key|number; ``run``
 ``windrow_kept``       an answer that may still hold, of any run      api|key; none
 ``windrow_listings``   what a plan was made from: a list's answer     run_id|api|key; none
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
@@ -18,9 +19,13 @@ collection             one document is                                ``_id``; i
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
 ``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 =====================  =============================================  ==============================
+
+An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
+the others have no indexed field.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -30,14 +35,15 @@ from itertools import count
 from typing import Any, TypeVar
 
 import orjson
-from pymongo import MongoClient, ReplaceOne
+from pymongo import DeleteOne, MongoClient, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
 from windrow.http.conditional import CachedAnswer
 from windrow.http.ledger import Page
 from windrow.http.pacing import Pause
-from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.http.paging import StoredPage
+from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.model.query import Query
@@ -50,6 +56,9 @@ Figures = dict[str, Any]
 
 _KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
+_PAGES = "windrow_pages"
+_EXCERPT = 100_000
+"""Characters of a quarantined text that are stored beside its bytes."""
 _ASIDE = "|"
 """Before the key of a query that is in no plan: one that is may have the same key, and a fate of its own."""
 LIST, LOOK_UP = -1, -2
@@ -80,7 +89,7 @@ class Staging(ConsentDocuments):
     def prepare(self, dataset: str) -> None:
         """Make sure the server is there and the indexes exist."""
         self._do(lambda: self._database[dataset].create_index("chunk"))
-        for name in (_QUARANTINE, _FIGURES):
+        for name in (_QUARANTINE, _FIGURES, _PAGES):
             self._do(partial(self._database[name].create_index, "run"))
         self._do(lambda: self._database[_QUOTAS].create_index("window"))
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
@@ -91,12 +100,12 @@ class Staging(ConsentDocuments):
     def listing(self, run: Run, api: str, query: Query) -> Answer | None:
         """Return what an API answered when this DAG run asked for a list, for whichever of its datasets."""
         for document in self._find(_LISTINGS, {"_id": f"{run.run_id}|{api}|{query.key}"}):
-            return _answer(query, document)
+            return self._answer(_LISTINGS, query, document)
         return None
 
     def keep_listing(self, run: Run, api: str, answer: Answer) -> None:
         """Keep the answer to a query that a plan follows from."""
-        self._replace(_LISTINGS, [{"_id": f"{run.run_id}|{api}|{answer.query.key}", **_told(answer)}])
+        self._put(_LISTINGS, [{"_id": f"{run.run_id}|{api}|{answer.query.key}", **_told(answer)}])
 
     def plan_writer(self, run: Run, standing: Plan | None = None) -> "PlanWriter":
         """Begin to write the plan of a run. One that stands may be added to: staged answers belong to its chunks."""
@@ -144,7 +153,7 @@ class Staging(ConsentDocuments):
 
     def stage(self, run: Run, answers: Sequence[tuple[int, Answer]]) -> None:
         """Make answers durable, each with the number of its query's chunk. On return they count."""
-        self._replace(
+        self._put(
             run.dataset,
             [
                 {"_id": f"{run.run_id}|{answer.query.key}", "chunk": chunk_id(run, number), **_told(answer)}
@@ -164,7 +173,7 @@ class Staging(ConsentDocuments):
     def answer(self, run: Run, query: Query) -> Answer | None:
         """Return the answer that settled one query of a run, or None while it is not settled."""
         for document in self._find(run.dataset, {"_id": f"{run.run_id}|{query.key}"}):
-            return _answer(query, document)
+            return self._answer(run.dataset, query, document)
         return None
 
     def answers(self, chunk: Chunk) -> list[Answer]:
@@ -172,17 +181,50 @@ class Staging(ConsentDocuments):
         queries = {query.key: query for query in chunk.queries}
         order = {key: place for place, key in enumerate(queries)}
         found = [
-            _answer(queries[document["key"]], document)
+            self._answer(chunk.run.dataset, queries[document["key"]], document)
             for document in self._find(chunk.run.dataset, {"chunk": chunk.id})
             if document["key"] in queries
         ]
         return sorted(found, key=lambda answer: order[answer.query.key])
 
+    # --- pages of answers that are not complete -------------------------------------------------
+
+    def keep_page(self, run: Run, key: str, number: int, page: StoredPage) -> None:
+        """Make a page durable, by the key of its query in the plan. Pages are numbered from 0."""
+        rows = {
+            "query": orjson.dumps(page.answer.query.row).decode(),
+            "following": orjson.dumps(page.following.row).decode(),
+        }
+        place = {"_id": f"{run}|{key}|{number:05d}", "run": str(run), "of": key, "number": number}
+        self._put(_PAGES, [{**place, **rows, **_told(page.answer)}])
+
+    def paged(self, run: Run) -> dict[str, int]:
+        """Return how many pages there are of each query of a run that has some, by key."""
+        found = self._find(_PAGES, {"run": str(run)}, fields=("of", "number"))
+        return dict(Counter(document["of"] for document in found))
+
+    def pages(self, run: Run, key: str, count: int) -> list[StoredPage]:
+        """Return the first ``count`` pages of a query, as far as each leads to the one after it."""
+        found: list[StoredPage] = []
+        for number in range(count):
+            for document in self._find(_PAGES, {"_id": f"{run}|{key}|{number:05d}"}):
+                query = Query.from_row(orjson.loads(document["query"]))
+                if len(found) == number and (not found or found[-1].following.key == query.key):
+                    answer = self._answer(_PAGES, query, document)
+                    found.append(StoredPage(answer, Query.from_row(orjson.loads(document["following"]))))
+        return found
+
+    def drop_pages(self, run: Run, key: str, count: int) -> None:
+        """Delete the pages of a query, from the last to the first: a kill leaves a beginning."""
+        deletions = [DeleteOne({"_id": f"{run}|{key}|{number:05d}"}) for number in reversed(range(count))]
+        if deletions:
+            self._do(lambda: self._database[_PAGES].bulk_write(deletions))
+
     # --- quarantine ----------------------------------------------------------------------------
 
     def reject(self, run: Run, rejected: Sequence[tuple[int, Rejected]]) -> None:
         """Keep answers that cannot be read, with the reason."""
-        self._replace(
+        self._put(
             _QUARANTINE,
             [
                 {
@@ -194,7 +236,8 @@ class Staging(ConsentDocuments):
                     "reason": one.reason,
                     "fetched_at": one.fetched_at.isoformat(),
                     "incomplete": one.incomplete,
-                    "body": one.body,
+                    "body": one.body[:_EXCERPT] if one.raw else kept(one.body),
+                    **({"raw": one.raw, "content_type": one.content_type} if one.raw else {}),
                 }
                 for number, one in rejected
             ],
@@ -207,10 +250,12 @@ class Staging(ConsentDocuments):
             one = Rejected(
                 query=Query.from_row(orjson.loads(document["query"])),
                 status=document["status"],
-                body=document["body"],
+                body=self._body(_QUARANTINE, document),
                 reason=document["reason"],
                 fetched_at=datetime.fromisoformat(document["fetched_at"]),
                 incomplete=document.get("incomplete", False),
+                raw=self._bytes(_QUARANTINE, document, "raw"),
+                content_type=document.get("content_type", ""),
             )
             found.append((document["chunk"], one))
         return sorted(found, key=lambda entry: entry[1].query.key)
@@ -319,6 +364,55 @@ class Staging(ConsentDocuments):
     def _delete(self, collection: str, id_: str) -> None:
         self._do(lambda: self._collection(collection).delete_one({"_id": id_}))
 
+    def _put(self, collection: str, documents: Sequence[Document]) -> None:
+        """Write documents. What is larger than one document goes into further ones, which are written before."""
+        further: list[Document] = []
+        for document in documents:
+            for name in ("body", "raw"):
+                if len(value := document.get(name, "")) * 4 > LARGEST:  # whatever its characters
+                    octets = value.encode() if isinstance(value, str) else value
+                    pieces = [octets[at : at + LARGEST] for at in range(0, len(octets), LARGEST)]
+                    if len(pieces) > 1:
+                        place = f"{document['_id']}|{name}|{document['fetched_at']}"
+                        document |= {
+                            name: pieces[0],
+                            f"{name}_pieces": [f"{place}|{at}" for at in range(1, len(pieces))],
+                        }
+                        further += (
+                            {"_id": each, "piece": piece}
+                            for each, piece in zip(document[f"{name}_pieces"], pieces[1:], strict=True)
+                        )
+        self._replace(collection, further)
+        self._replace(collection, documents)
+
+    def _bytes(self, collection: str, document: Document, name: str) -> bytes:
+        """Return a field that may be in several documents."""
+        pieces: list[bytes] = [document.get(name, b"")]
+        for place in document.get(f"{name}_pieces", ()):
+            pieces += [found["piece"] for found in self._find(collection, {"_id": place})]
+        if len(pieces) != 1 + len(document.get(f"{name}_pieces", ())):
+            raise StagingUnavailable(
+                f"MongoDB has only a part of {document['_id']!r} in {collection}.",
+                advice="Delete this document. Then clear the task that calls the API: it makes the call again.",
+            )
+        return b"".join(pieces)
+
+    def _body(self, collection: str, document: Document) -> str:
+        body = document["body"]
+        return body if isinstance(body, str) else self._bytes(collection, document, "body").decode()
+
+    def _answer(self, collection: str, query: Query, document: Document) -> Answer:
+        """Make the answer again from the fields of a document."""
+        return Answer(
+            query=query,
+            outcome=Outcome(document["outcome"]),
+            status=document["status"],
+            body=self._body(collection, document),
+            fetched_at=datetime.fromisoformat(document["fetched_at"]),
+            next_link=document.get("next_link", ""),
+            is_paged=document.get("is_paged", False),
+        )
+
     def _find(self, collection: str, where: Mapping[str, str], fields: Sequence[str] = ()) -> list[Document]:
         projection = dict.fromkeys(fields, 1) or None
         return self._do(lambda: list(self._collection(collection).find(where, projection)))
@@ -409,19 +503,11 @@ def _told(answer: Answer) -> Document:
         "fetched_at": answer.fetched_at.isoformat(),
         "body": answer.body,
     }
-    return told | {"next_link": answer.next_link} if answer.next_link else told
-
-
-def _answer(query: Query, document: Document) -> Answer:
-    """Make the answer again from the fields of a document."""
-    return Answer(
-        query=query,
-        outcome=Outcome(document["outcome"]),
-        status=document["status"],
-        body=document["body"],
-        fetched_at=datetime.fromisoformat(document["fetched_at"]),
-        next_link=document.get("next_link", ""),
-    )
+    if answer.next_link:
+        told["next_link"] = answer.next_link
+    if answer.is_paged:
+        told["is_paged"] = True
+    return told
 
 
 def _unavailable(error: PyMongoError) -> StagingUnavailable:

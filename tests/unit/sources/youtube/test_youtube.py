@@ -113,7 +113,7 @@ def test_a_list_of_another_shape_is_not_guessed_at(replies: list[Any]):
 def test_pages_of_a_list_that_lead_in_a_circle_are_told(stream: Any, tokens: list[str]):
     pages = [playlist(f"v{number}", token=token) for number, token in enumerate(tokens)]
     driver = led(stream, Request(at=AT), [CHANNELS, *pages])
-    assert "which was there before" in driver.left_out[0].what
+    assert "which was called before" in driver.left_out[0].what
     assert driver.plan
 
 

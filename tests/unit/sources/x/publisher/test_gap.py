@@ -117,6 +117,6 @@ def test_pages_without_an_end_stop_it_before_the_gap_counts_as_filled(
 
 def test_pages_in_a_circle_stop_it_too(scripted: ScriptedApi):
     scripted.answers(page(post(0), following="again"))
-    with pytest.raises(Misconfigured, match="which was there before"):
+    with pytest.raises(Misconfigured, match="which was called before"):
         filled(scripted)
     assert len(scripted.asked) == 2
