@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from windrow.model.answer import Outcome
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
 from windrow.store.staging import Staging
@@ -93,7 +94,8 @@ class PlanFeed:
         if number == 0:
             self._quarantined = self._staging.quarantined_keys(self.run)
         chunk = self._staging.chunk(self.run, number)
-        settled = self._staging.settled(self.run, number)
+        outcomes = self._staging.settled(self.run, number)
+        settled = {key: outcome for key, outcome in outcomes.items() if outcome is not Outcome.PARTIAL}
         for key in self._quarantined & settled.keys():  # killed between staging and release
             self._staging.release(self.run, key)
         pending = [Item(query, number) for query in chunk.queries if query.key not in settled]

@@ -1,22 +1,14 @@
 """The fake GitHub and the source of GitHub, each against the specification: so they cannot agree on a mistake."""
 
-import asyncio
 import copy
 import time
-from typing import Any
 
 import jwt
 import pytest
 
-from local_cloud.apis.github.demo_tokens import POOL
 from tests.apis.github import specification as spec
-from tests.apis.github.conftest import Github
-from windrow.http.auth import StaticToken
-from windrow.http.client import Client
-from windrow.http.flow import Driver
-from windrow.model.answer import Answer, Rejected
+from tests.apis.github.conftest import Github, led
 from windrow.model.query import Query
-from windrow.model.stream import Asked, Planned, Request
 from windrow.sources.github.streams import GithubStream, Memberships, Users
 
 STAR_JSON = "application/vnd.github.star+json"
@@ -71,33 +63,10 @@ def test_a_field_that_is_missing_or_null_is_found(github: Github, name: str) -> 
     assert len(spec.complaints(schema, without)) == len(spec.complaints(schema, with_null)) == 1
 
 
-class Recording(Driver):
-    """Leads a plan with the fake, and keeps all of its queries."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__(client)
-        self.queries: list[Query] = []
-
-    async def _settled(self, asked: Asked) -> Answer | Rejected:
-        self.queries.append(asked.query)
-        return await super()._settled(asked)
-
-    async def _planned(self, planned: Planned) -> None:
-        self.queries += planned.queries
-
-
 @pytest.mark.parametrize("stream", [Users(), Memberships()])
 def test_requests_of_the_source_are_as_specified(github: Github, stream: GithubStream) -> None:
-    params: dict[str, Any] = {"repositories": ["acme/gristmill", "gone-org/sluice"]}
-
-    async def lead() -> list[Query]:
-        auth = StaticToken(POOL[0])
-        async with Client(f"{github.api.url}/github", auth, policy=stream.policy, headers=stream.headers) as client:
-            driver = Recording(client)
-            await driver.lead(stream.plan(Request(params)))
-            return driver.queries
-
-    queries = asyncio.run(lead())
+    driver = led(github, stream, ["acme/gristmill", "gone-org/sluice"])
+    queries = driver.queries + driver.plan
     for query in queries:
         spec.check_request(query)
     assert {query.path.split("/")[1] for query in queries} >= {"repos", "repositories"}
