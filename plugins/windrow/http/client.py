@@ -598,6 +598,7 @@ class Client:
             advice="The next try makes this call again. If it fails again, check the status of the API.",
             key=query.key,
             status=response.status,
+            received=kept(_text(response)),
         )
 
 

@@ -22,6 +22,8 @@ class Outcome(StrEnum):
     ANSWERED = "answered"
     MISSING = "gap"
     """The API answered that there is no such thing."""
+    PARTIAL = "partial"
+    """The first pages are there, and a later one is not. The harvest asks again if it is run again."""
 
 
 @dataclass(frozen=True, slots=True)
