@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.apis.x import spec
 from tests.unit.flow import NOON, lead
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import BadParameter, Unreadable
@@ -301,6 +302,23 @@ def test_the_plan_searches_from_the_watermark_to_what_the_search_knows():
     params = dict(query.params)
     assert (query.path, params["query"], params["since_id"]) == (x.SEARCH_PATH, "tesla", ID)
     assert params["end_time"] == "2026-11-20T11:59:30Z"
+
+
+@pytest.mark.parametrize("usernames", [True, False])
+@pytest.mark.parametrize("words", x.SEARCH_WORDS)
+def test_the_search_asks_only_for_what_the_specification_declares(words: dict[str, str], usernames: bool):
+    params = dict(x.search("tesla", 1, NOON, now=NOON, usernames=usernames, words=words).params)
+    declared = spec.SEARCH_PARAMETERS["tweet" if "tweet.fields" in words else "post"]
+
+    spec.check_parameters(params, declared, "query")
+
+
+@pytest.mark.parametrize("usernames", [True, False])
+def test_the_stream_asks_only_for_what_the_specification_declares(usernames: bool):
+    params = dict(x.stream(usernames=usernames).params)
+
+    spec.check_parameters(params, spec.STREAM_PARAMETERS)
+    assert {"note_tweet", "referenced_tweets", "withheld"} <= set(params["tweet.fields"].split(","))
 
 
 def test_a_watermark_that_the_search_does_not_reach_is_moved_to_where_it_begins():

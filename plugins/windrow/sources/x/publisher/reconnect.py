@@ -37,7 +37,7 @@ class Reconnect:
         self._broken = self._refused = self._throttled = 0
 
     def after_break(self) -> float:
-        """Return the pause after a broken or closed connection, or after a refusal that came as a line of the stream."""
+        """Return the pause after a broken connection, or after a refusal that came as a line of the stream."""
         if self._was_refused:
             self._was_refused = False
             return self._throttle()
