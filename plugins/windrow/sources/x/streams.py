@@ -253,7 +253,7 @@ def stream(*, usernames: bool = False) -> Query:
 def _asked(words: Mapping[str, str], *, usernames: bool) -> dict[str, str]:
     if not usernames:
         return dict(words)
-    return USERNAMES | words  # words with expansions have the authors among them
+    return dict(USERNAMES) | dict(words)  # words with expansions have the authors among them
 
 
 def words_of(tags: Iterable[str]) -> str | None:
