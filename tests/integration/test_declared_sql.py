@@ -12,6 +12,7 @@ from local_cloud.settings import PROJECT_ID, Settings
 from tests.integration.warehouse import Row, Warehouse, broken, columns, declared
 from windrow.declare import bigquery
 from windrow.model.contract import Column, Contract, Kind
+from windrow.model.plan import slug
 from windrow.model.query import Query
 from windrow.model.stream import PlanFlow, Planned, Request, Stream
 from windrow.model.table import Table, Write
@@ -166,10 +167,9 @@ def test_a_run_without_a_record_changes_nothing(warehouse: Warehouse, kind: type
     warehouse.drop("orders")
     warehouse.made(bigquery.create(kind))
     bring(warehouse, kind, order("a"))
-    schema = warehouse.client.get_table("windrow_landing.made_orders_one").schema
-    warehouse.client.create_table(
-        client.Table(f"{PROJECT_ID}.windrow_landing.made_orders_none", schema), exists_ok=True
-    )
+    landed = f"{PROJECT_ID}.windrow_landing.made_orders_"
+    schema = warehouse.client.get_table(f"{landed}{slug('one')}").schema
+    warehouse.client.create_table(client.Table(f"{landed}{slug('none')}", schema), exists_ok=True)
     for _ in range(2):
         warehouse.made(bigquery.write(kind), "none")
     assert table(warehouse) == [order("a")]
