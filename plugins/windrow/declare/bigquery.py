@@ -3,14 +3,20 @@
 The texts are Jinja templates: Airflow renders them, so the page Rendered Templates shows what was sent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from windrow.model.contract import LINEAGE, Column, Kind
+from windrow.model.errors import SchemaConflict
 from windrow.model.stream import Stream
 from windrow.model.table import Table, Write
 
 TYPES = {Kind.INTEGER: "INT64", Kind.FLOAT: "FLOAT64", Kind.BOOLEAN: "BOOL"}
 """Names of types in SQL that differ from those in schemas."""
+WIDER = {"INTEGER": ("NUMERIC", "BIGNUMERIC", "FLOAT"), "NUMERIC": ("BIGNUMERIC", "FLOAT")}
+"""Types that a column can be changed to. Source: BigQuery's reference of ALTER COLUMN SET DATA TYPE."""
+_SAME = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 LINEAGE_NAMES = tuple(column.name for column in LINEAGE)
 _RUN = """'{{ run_id | replace("'", "\\\\'") }}'"""
 
@@ -40,6 +46,57 @@ def create(stream: type[Stream] | Stream) -> str:
         f"CREATE TABLE IF NOT EXISTS {final(stream)} (\n{lines}\n)\n{partition}{clustered}"
         f"OPTIONS (description = {text(table.description)})"
     )
+
+
+def changes(stream: Stream, table: str, existing: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the statements that bring an existing table to the contract.
+
+    :param table: the quoted name of the table.
+    :param existing: its columns, as in BigQuery's API: mappings with ``name``, ``type`` and ``mode``.
+    :raises SchemaConflict: a column was removed, renamed or narrowed, or has another type.
+    """
+    columns = {column.name: column for column in all_columns(stream)}
+    found = {field["name"]: field for field in existing}
+    gone = sorted(found.keys() - columns.keys() - {*table_of(stream).retired})
+    if gone:
+        new = sorted(columns.keys() - found.keys())
+        renamed = (
+            f" If it was renamed to one of {new}, run: ALTER TABLE {table} RENAME COLUMN {gone[0]} TO ..."
+            if new
+            else ""
+        )
+        raise SchemaConflict(
+            f"The table {table} has the column {gone[0]!r}, but the contract of {stream.dataset} does not.",
+            advice=f"If the API no longer sends it, add it to 'retired' of the table; past rows keep it.{renamed}",
+        )
+    statements = []
+    for name, column in columns.items():
+        if name not in found:
+            nullable = replace(column, required=False)  # past rows do not have it
+            statements.append(f"ALTER TABLE {table} ADD COLUMN {definition(nullable)}")
+            continue
+        before, after = _schema_type(found[name]), _schema_type(_field(stream, name))
+        if before != after:
+            if after not in WIDER.get(before, ()):
+                raise SchemaConflict(
+                    f"The column {name!r} of {table} is {before}, but the contract of {stream.dataset} has {after}.",
+                    advice=f"{before} cannot become {after} without losing values. Change the contract back, or give "
+                    f"the new column another name and add {name!r} to 'retired' of the table.",
+                )
+            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} SET DATA TYPE {sql_type(column)}")
+        if found[name].get("mode") == "REQUIRED" and not column.required:
+            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} DROP NOT NULL")
+    return statements
+
+
+def _field(stream: Stream, name: str) -> Mapping[str, Any]:
+    return next(field for field in stream.contract.bigquery_fields if field["name"] == name)
+
+
+def _schema_type(field: Mapping[str, Any]) -> str:
+    """Return the type of a column as in a message. The same type has two names in BigQuery's API."""
+    kind = _SAME.get(field["type"], field["type"])
+    return f"repeated {kind}" if field.get("mode") == "REPEATED" else kind
 
 
 def audit(stream: type[Stream] | Stream) -> str:
