@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -74,6 +75,12 @@ def test_ten_runs_one_after_the_other_refresh_and_lose_nothing(
 
 
 def test_processes_at_once_refresh_once(staging: Staging, scripted: ScriptedApi, owner: Owner, cloud: Settings) -> None:
+    def slow(asked: Asked) -> Reply:
+        if asked.path == "/token":
+            time.sleep(0.2)  # so that both processes want to refresh
+        return owner(asked)
+
+    scripted.script = slow
     url = os.environ.get("MONGO_URL") or f"mongodb://127.0.0.1:{cloud.mongo_port}"
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
