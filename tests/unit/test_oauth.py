@@ -13,9 +13,10 @@ import pytest
 from cryptography.fernet import Fernet
 
 from local_cloud.apis.testing import FakeApi
+from tests import scripted_api
 from tests.faults.consent_process import FernetSeal
 from tests.unit.books import MemoryBook
-from windrow.http.auth import Auth, Token
+from windrow.http.auth import Auth, Exchange, Token
 from windrow.http.client import Client, Limits
 from windrow.http.consent import Consent
 from windrow.http.oauth import BasicClientCredentials, ClientCredentials, RefreshToken, TokenForm
@@ -48,7 +49,11 @@ def credentials(backoff: Backoff = QUICK) -> ClientCredentials:
 
 
 def consent(backoff: Backoff = QUICK) -> RefreshToken:
-    consent = Consent(MemoryBook(), FernetSeal(Fernet.generate_key()), "me", CONSENT)
+    return consent_flow(MemoryBook(), Fernet.generate_key(), backoff)
+
+
+def consent_flow(book: MemoryBook, key: bytes, backoff: Backoff = QUICK) -> RefreshToken:
+    consent = Consent(book, FernetSeal(key), "me", CONSENT)
     return RefreshToken("/oauth/token", "me", SECRET, consent, name="titanic", backoff=backoff)
 
 
@@ -238,6 +243,81 @@ def test_a_wait_of_hours_is_not_waited_for_in_place():
                 await credentials().grant(endpoint.post)
 
     asyncio.run(scenario())
+
+
+# --- a client that ends while a token is refreshed ---------------------------------------------
+
+
+def test_a_refresh_is_not_cut_off_between_the_call_and_the_storing_of_its_answer():
+    """The endpoint may have ended the old refresh token already."""
+    book, key = MemoryBook(), Fernet.generate_key()
+    sent: list[str] = []
+
+    async def scenario() -> None:
+        reached, opened = asyncio.Event(), asyncio.Event()
+
+        async def post(url: str, form: Mapping[str, str], **_: object) -> Response:
+            sent.append(form["refresh_token"])
+            reached.set()
+            await opened.wait()
+            return issued(refresh_token="another-consent")
+
+        ending, next_one = (consent_flow(book, key) for _ in range(2))
+        call = asyncio.create_task(ending.signature(post))
+        await reached.wait()
+        call.cancel()
+        closing = asyncio.create_task(ending.close())
+        await asyncio.sleep(0)
+        opened.set()
+        await closing
+        assert await next_one.signature(post) == {"Authorization": f"Bearer {TOKEN}"}
+        await next_one.rejected({"Authorization": f"Bearer {TOKEN}"}, post)
+
+    asyncio.run(scenario())
+    assert sent == [CONSENT, "another-consent"]
+
+
+@FLOWS
+def test_a_client_that_ends_does_not_wait_for_the_next_attempt(flow: Callable[[Backoff], TokenForm]):
+    auth = flow(Backoff(base_s=1e6, cap_s=1e6))
+
+    async def scenario() -> None:
+        reached = asyncio.Event()
+
+        async def post(url: str, form: Mapping[str, str], **_: object) -> Response:
+            reached.set()
+            return Response(503)
+
+        call = asyncio.create_task(auth.signature(post))
+        await reached.wait()
+        async with asyncio.timeout(5):
+            await auth.close()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(scenario())
+
+
+def test_the_client_ends_its_auth_before_its_connections():
+    class Last(RefreshToken):
+        status: int | None = None
+
+        async def close(self) -> None:
+            self.status = (await self.post("/token", {})).status
+
+        async def signature(self, post: Exchange, *_: object) -> Mapping[str, str]:
+            self.post = post
+            return {}
+
+    auth = Last("/token", "me", SECRET, Consent(MemoryBook(), FernetSeal(Fernet.generate_key()), "me", CONSENT))
+    with scripted_api.running() as api:
+
+        async def scenario() -> None:
+            async with Client(api.url, auth) as client:
+                await client.ask(Query.of("/items"), lambda query, answer: answer)
+
+        asyncio.run(scenario())
+    assert auth.status == 200
 
 
 # --- secrets -----------------------------------------------------------------------------------
