@@ -6,6 +6,7 @@ import pickle
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from tests.faults.consent_process import FernetSeal
 from tests.unit.books import MemoryBook
 from windrow.http.auth import Auth, Exchange, Token
 from windrow.http.client import Client, Limits
-from windrow.http.consent import Consent
+from windrow.http.consent import Claim, Consent, ConsentState
 from windrow.http.oauth import BasicClientCredentials, ClientCredentials, RefreshToken, TokenForm
 from windrow.model.answer import Answer
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
@@ -241,6 +242,48 @@ def test_a_wait_of_hours_is_not_waited_for_in_place():
         with pytest.raises(RateLimited):
             async with asyncio.timeout(1):
                 await credentials().grant(endpoint.post)
+
+    asyncio.run(scenario())
+
+
+# --- processes that share a consent ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("minutes", [-3, 3])
+def test_a_refresh_of_a_machine_whose_clock_differs_is_waited_for(minutes: int):
+    """Else both use the refresh token, and the endpoint may end the consent."""
+    key = Fernet.generate_key()
+
+    class Slow(MemoryBook):
+        looks = 0
+
+        def consent(self, consent: str) -> ConsentState:
+            self.looks += 1
+            started_at = datetime.now(UTC) + timedelta(minutes=minutes)
+            if self.looks == 1:
+                claim = Claim(1, 1, "another machine", started_at, started_at + timedelta(seconds=60))
+                assert self.claim_refresh(consent, claim)
+            if self.looks == 2:
+                times = {"refresh_at": time.time() + 60, "expires_at": time.time() + 90}
+                tokens = {"refresh_token": "another-consent", "access_token": "of-another-machine", **times}
+                assert self.save_refresh(consent, 1, FernetSeal(key).seal(json.dumps(tokens)), by="another machine")
+            return super().consent(consent)
+
+    endpoint = Endpoint(issued())
+    signed = asyncio.run(consent_flow(Slow(), key).signature(endpoint.post))
+    assert signed == {"Authorization": "Bearer of-another-machine"}
+    assert endpoint.asked == []
+
+
+def test_a_claim_of_yesterday_is_not_waited_for():
+    book, key = MemoryBook(), Fernet.generate_key()
+    flow = consent_flow(book, key)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    book.claim_refresh(flow._consent._id, Claim(1, 1, "killed", yesterday, yesterday + timedelta(seconds=60)))
+
+    async def scenario() -> None:
+        async with asyncio.timeout(5):
+            assert await flow.signature(Endpoint(issued()).post) == {"Authorization": f"Bearer {TOKEN}"}
 
     asyncio.run(scenario())
 

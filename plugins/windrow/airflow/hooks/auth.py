@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+import botocore.credentials
 from airflow.sdk.crypto import get_fernet
 from airflow.sdk.definitions.connection import Connection
 from cryptography.fernet import InvalidToken
@@ -81,8 +82,7 @@ def _client_credentials(given: Given) -> Auth:
 
 
 def _refresh_token(given: Given) -> Auth:
-    if given.store is None:
-        return NoAuth()
+    assert given.store is not None  # noqa: S101 - only `pool_size` has no store, and it makes no auth
     if not get_fernet().is_encrypted:
         raise given.refuse(
             "has a refresh_token, but Airflow has no Fernet key to encrypt it in MongoDB",
@@ -144,8 +144,6 @@ def _jwt(given: Given) -> Auth:
 
 
 def _sigv4(given: Given) -> Auth:
-    from botocore.credentials import Credentials as Keys  # noqa: PLC0415 - only this kind needs botocore
-
     keys: Credentials
     if conn_id := given.get("aws_conn_id"):
         from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: PLC0415 - takes seconds
@@ -156,7 +154,7 @@ def _sigv4(given: Given) -> Auth:
         if keys is None:
             raise given.refuse_field("aws_conn_id", f"The Airflow connection '{conn_id}' has no AWS credentials.")
     elif len(given.some("login", "password")) == 2:
-        keys = Keys(given["login"], given["password"], given.get("session_token") or None)
+        keys = botocore.credentials.Credentials(given["login"], given["password"], given.get("session_token") or None)
     else:
         raise given.refuse(
             "has auth 'sigv4' but no AWS keys", "Set login (access key id) and password (secret), or aws_conn_id."
