@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from cryptography.fernet import Fernet
 from pymongo import MongoClient
 
 from local_cloud.settings import Settings
-from tests.faults.consent_process import CONSENT, call, compete, flow, together
+from tests.faults.consent_process import CONSENT, call, compete, flow, once, together
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.http.consent import Claim
 from windrow.model.errors import CredentialsRejected, StagingUnavailable
@@ -73,17 +75,48 @@ def test_ten_runs_one_after_the_other_refresh_and_lose_nothing(
     assert not [secret for secret in (CONSENT, owner.valid[-1], "access-token-") if secret in str(stored)]
 
 
+def mongo_url(cloud: Settings) -> str:
+    return os.environ.get("MONGO_URL") or f"mongodb://127.0.0.1:{cloud.mongo_port}"
+
+
 def test_processes_at_once_refresh_once(staging: Staging, scripted: ScriptedApi, owner: Owner, cloud: Settings) -> None:
-    url = os.environ.get("MONGO_URL") or f"mongodb://127.0.0.1:{cloud.mongo_port}"
+    def slow(asked: Asked) -> Reply:
+        if asked.path == "/token":
+            time.sleep(0.2)  # so that both processes want to refresh
+        return owner(asked)
+
+    scripted.script = slow
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     with ProcessPoolExecutor(2, context, initializer=together, initargs=(barrier,)) as pool:
-        given = (scripted.url, url, staging._database.name, KEY)
+        given = (scripted.url, mongo_url(cloud), staging._database.name, KEY)
         for _ in range(3):
             running = [pool.submit(compete, *given) for _ in range(2)]
             assert [one.result(60) for one in running] == [[200] * 4] * 2
             owner.revoke_access()
     assert owner.used == [CONSENT, *owner.valid[1:3]], "one refresh for both, each time"
+
+
+def test_a_process_that_is_killed_while_it_waits_for_the_endpoint(
+    staging: Staging, scripted: ScriptedApi, owner: Owner, cloud: Settings
+) -> None:
+    owner.grace = True
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=once, args=(scripted.url, mongo_url(cloud), staging._database.name, KEY))
+
+    def script(asked: Asked) -> Reply:
+        reply = owner(asked)
+        if owner.issued == 1:
+            process.kill()
+            process.join(10)
+        return reply
+
+    scripted.script = script
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert call(scripted.url, flow(staging, KEY)) == [200]
+    assert owner.used == [CONSENT, CONSENT]
 
 
 class Dying(Staging):

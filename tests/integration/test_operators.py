@@ -193,7 +193,7 @@ def unused_port() -> int:
     ("changes", "said"),
     [
         ({"host": ""}, "has no host"),
-        ({"password": ""}, "no login or no password"),
+        ({"password": ""}, "no 'password'"),
         ({"extra": {"tokenpath": "/oauth/token"}}, "unknown fields in its extra"),
         ({"extra": {"connections": "many"}}, "'connections' in its extra: 'many'"),
     ],

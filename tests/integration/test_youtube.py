@@ -8,15 +8,18 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube import figures
 from local_cloud.apis.youtube.catalog import DEMO
 from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
+from tests.faults.consent_process import FernetSeal
 from windrow.harvest.discovery import Discovery
 from windrow.harvest.engine import Harvester, Tally
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.client import Client, Limits
+from windrow.http.consent import Consent
 from windrow.http.ledger import Ledger
 from windrow.http.oauth import RefreshToken
 from windrow.model.errors import CredentialsRejected, RateLimited
@@ -28,6 +31,7 @@ from windrow.sources.youtube.streams import QUOTAS, VideoDays
 from windrow.store.staging import Staging
 
 DAYS = VideoDays()
+KEY = Fernet.generate_key()
 AT = datetime(2026, 11, 20, 18, tzinfo=UTC)
 TODAY = date(2026, 11, 20)
 RUN = Run(DAYS.dataset, "daily")
@@ -43,10 +47,12 @@ def youtube(api: FakeApi) -> FakeApi:
 
 
 def client(api: FakeApi, staging: Staging, quotas: Sequence[Quota] = QUOTAS) -> Client:
-    consent = RefreshToken("/token", api.client.client_id, api.client.client_secret, DEMO_REFRESH_TOKEN, name="youtube")
+    client_id, secret = api.client.client_id, api.client.client_secret
+    consent = Consent(staging, FernetSeal(KEY), client_id, DEMO_REFRESH_TOKEN)
+    auth = RefreshToken("/token", client_id, secret, consent, name="youtube")
     limits = Limits(connections=8, patience_s=1)
-    ledger = Ledger(staging, quotas, account=api.client.client_id)
-    return Client(api.url, consent, name="youtube", limits=limits, policy=DAYS.policy, ledger=ledger)
+    ledger = Ledger(staging, quotas, account=client_id)
+    return Client(api.url, auth, name="youtube", limits=limits, policy=DAYS.policy, ledger=ledger)
 
 
 def planned(api: FakeApi, staging: Staging, run: Run = RUN, **params: object) -> Plan:

@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 import orjson
 
 from windrow.http.auth import LIFETIME_S, Exchange, RefreshingToken, Token, can_be_sent
-from windrow.http.consent import Claim, Consent
+from windrow.http.consent import Claim, Consent, Turn
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
 from windrow.model.redact import know
@@ -192,6 +192,7 @@ class RefreshToken(TokenForm):
         self._consent = consent
         self._used = ""
         self._unanswered: Claim | None = None
+        self._exchanging = asyncio.Lock()
 
     async def attempt(self, post: Exchange) -> tuple[Token | None, Response]:
         """Refresh once, or take the token of another process that has just refreshed."""
@@ -200,20 +201,30 @@ class RefreshToken(TokenForm):
             if isinstance(turn, Token):
                 self._used = turn.value
                 return turn, Response()
-            asked_at = time.monotonic()
-            form = {**self._form, "refresh_token": turn.refresh_token}
-            response = await post(self._token_url, form, headers=self._headers)
-            token = self.token_in(response, asked_at)
-            if token is None:
-                self._unanswered = turn.unanswered
-                if response.status is not None and 400 <= response.status < 500:  # else it may have taken effect
-                    if error_code(response) == "invalid_grant" and await self._consent.is_over(turn):
-                        continue
-                    await self._consent.release(turn.claim)
-                return None, response
-            if await self._consent.save(turn, token, _refresh_token_in(response) or turn.refresh_token):
-                self._used = token.value
+            async with self._exchanging:
+                token, response = await self._exchange(post, turn)
+            if token is not None or error_code(response) != "invalid_grant" or not await self._consent.is_over(turn):
                 return token, response
+
+    async def close(self) -> None:
+        """End a refresh, but not between the call and the storing of its answer: that could lose the consent."""
+        async with self._exchanging:
+            await super().close()
+
+    async def _exchange(self, post: Exchange, turn: Turn) -> tuple[Token | None, Response]:
+        """Use the refresh token of a turn, and store what the endpoint returns."""
+        asked_at = time.monotonic()
+        form = {**self._form, "refresh_token": turn.refresh_token}
+        response = await post(self._token_url, form, headers=self._headers)
+        token = self.token_in(response, asked_at)
+        self._unanswered = turn.unanswered
+        if token is not None:
+            if not await self._consent.save(turn, token, _refresh_token_in(response) or turn.refresh_token):
+                return None, Response(trouble="another process was faster")
+            self._used = token.value
+        elif response.status is not None and 400 <= response.status < 500:  # others may have taken effect
+            await self._consent.release(turn.claim)
+        return token, response
 
     def advice(self, response: Response) -> str:
         """Distinguish a consent that has ended (``invalid_grant``, RFC 6749 section 5.2) from a wrong client."""

@@ -2,15 +2,19 @@
 
 import asyncio
 import base64
+import importlib.util
 import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from airflow.providers_manager import _create_provider_info_schema_validator
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -23,13 +27,16 @@ from tests.private_ca import PrivateCa
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from tests.shop import Orders
 from tests.unit.books import MemoryBook
+from windrow import __version__
 from windrow.airflow.hooks.api import ApiHook
-from windrow.airflow.hooks.auth import KINDS
+from windrow.airflow.hooks.auth import MAKERS
+from windrow.airflow.hooks.fields import COMMON, FIELDS, KINDS, STANDARD
 from windrow.http.auth import StaticAuth
 from windrow.model.answer import Answer, Rejected
 from windrow.model.errors import ConnectionUnusable, CredentialsRejected
 from windrow.model.query import Query
 
+ROOT = Path(__file__).resolve().parents[3]
 STREAM = Orders()
 SECRET = "s3cr3t-of-the-client"
 KEY = "k3y+of/the=shop%25"
@@ -160,7 +167,8 @@ def asked(hook: ApiHook, *queries: Query) -> list[Answer | Rejected]:
 
 
 def test_every_kind_is_tested():
-    assert {*CONNECTIONS, "certificate"} - {"jwt itself"} == set(KINDS)
+    assert {*CONNECTIONS, "certificate"} - {"jwt itself"} == set(KINDS) == set(MAKERS)
+    assert {name for kind in KINDS.values() for name in kind.fields} <= set(FIELDS)
 
 
 @pytest.mark.parametrize("kind", CONNECTIONS)
@@ -296,7 +304,8 @@ def test_settings_that_are_incomplete_or_unclear_are_refused_by_name(
 
 
 def test_fields_that_a_form_leaves_empty_say_nothing(connect: Any, scripted: ScriptedApi):
-    empty = {"token": None, "api_key": "", "tokens": [], "srv_lookup": False, "scope": ""}
+    form = dict.fromkeys({*FIELDS, *COMMON, "auth"} - {*STANDARD})
+    empty = form | {"api_key": "", "tokens": [], "srv_lookup": False, "scope": ""}
     assert [one.status for one in asked(connect(empty, host=scripted.url), QUERIES[0])] == [200]
 
 
@@ -354,3 +363,31 @@ def test_a_key_in_a_query_parameter_is_kept_nowhere(
     everything = "\n".join([*shown, *logged])
     for spelled in (KEY, KEY[:12], "k3y%2Bof", "k3y+of", "k3y%252Bof", base64.b64encode(KEY.encode()).decode()[:20]):
         assert spelled not in everything
+
+
+# --- what explains the fields ------------------------------------------------------------------
+
+
+def test_the_page_of_connections_has_the_fields_of_today():
+    spec = importlib.util.spec_from_file_location("connections", ROOT / "docs/connections.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run .venv/bin/python docs/connections.py"
+
+
+def test_airflow_accepts_the_connection_form():
+    """Airflow finds the entry point in the plugins folder, where no package is installed."""
+    [found] = [one for one in metadata.distributions(path=[str(ROOT / "plugins")]) if one.name == "windrow"]
+    [entry] = [one for one in found.entry_points if one.group == "apache_airflow_provider"]
+    info = entry.load()()
+    _create_provider_info_schema_validator().validate(info)
+    assert found.version == info["versions"][0] == __version__
+    [form] = info["connection-types"]
+    assert {*form["conn-fields"], *STANDARD} == {"auth", *FIELDS, *COMMON}
+    assert form["conn-fields"]["api_key"]["schema"]["format"] == "password"
+    assert form["conn-fields"]["auth"]["schema"]["enum"] == [*KINDS, None]
+    module, _, name = form["hook-class-name"].rpartition(".")
+    assert getattr(importlib.import_module(module), name) is ApiHook
+    assert form["connection-type"] == ApiHook.conn_type

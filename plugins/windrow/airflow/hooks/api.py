@@ -1,24 +1,7 @@
 """Make a client of an API from an Airflow connection of type ``http`` or ``windrow``.
 
-==================  =========================================================================================
-field               meaning
-==================  =========================================================================================
-Schema, Host, Port  address of the API; Schema defaults to https. Host may also be a complete URL.
-Login, Password     see `windrow.airflow.hooks.auth`
-extra auth          kind of auth; `windrow.airflow.hooks.auth` has all kinds and their fields
-extra origins       other origins that redirects and next pages may lead to, like ``["https://api2.example.com"]``
-extra quota         quotas of this account that override those of the source, like
-                    ``{"shop.orders": {"units": 50000, "per": "pacific_day"}}``
-extra connections   maximum concurrent calls (16)
-extra rate_per_s    maximum calls per second, evenly spaced (no limit)
-extra timeout_s     timeout of one attempt in seconds (30)
-extra proxy         URL of the proxy for this API, like ``http://user:password@host:3128``. The default is the
-                    environment's: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY
-extra ca_bundle     PEM file or folder of the certificate authorities to trust. The default is the environment's:
-                    REQUESTS_CA_BUNDLE, SSL_CERT_FILE
-extra verify_tls    ``false`` accepts any certificate, and logs a warning in every run
-extra patience_s    longest pause, in seconds, to wait inside the task; for a longer one the task defers (60)
-==================  =========================================================================================
+Schema, host and port are the address of the API; schema defaults to https, and host may also be a complete URL.
+`windrow.airflow.hooks.fields` has all other fields, docs/connections.md explains them.
 """
 
 import json
@@ -31,6 +14,7 @@ from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from windrow.airflow.hooks import auth, no_connection, unusable
+from windrow.airflow.hooks.fields import AUTH_FIELDS, COMMON, LIMITS
 from windrow.http.client import Client, Limits
 from windrow.http.conditional import ConditionalRequests, HttpCache
 from windrow.http.consent import ConsentStore
@@ -42,9 +26,8 @@ from windrow.model.errors import ConnectionUnusable
 from windrow.model.quota import Quota, restated
 from windrow.model.stream import Stream
 
-_LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
 _NETWORK = ("proxy", "ca_bundle", "verify_tls")
-_EXTRAS = {"quota", "origins", *_LIMITS, *_NETWORK, *auth.AUTH_FIELDS}
+_EXTRAS = {*COMMON, *AUTH_FIELDS}
 _OF_HTTP = "srv_lookup"
 """Field that Airflow's form adds to connections of type HTTP. Windrow does not look up DNS SRV records."""
 
@@ -146,7 +129,7 @@ class ApiHook(BaseHook):
         unknown = sorted(set(extra) - known)
         if unknown:
             raise self._unusable(f"has unknown fields in its extra: {unknown}", f"Valid fields are {sorted(known)}.")
-        return extra
+        return {name: value for name, value in extra.items() if value is not None}  # Airflow's form saves null
 
     def _base_url(self, connection: Connection) -> str:
         host = (connection.host or "").rstrip("/")
@@ -205,7 +188,7 @@ class ApiHook(BaseHook):
 
     def _limits(self, extra: dict[str, Any]) -> Limits:
         given: dict[str, Any] = {}
-        for name in extra.keys() & _LIMITS:
+        for name in extra.keys() & LIMITS.keys():
             number = _positive(extra[name])
             if number is None or (name == "connections" and not number.is_integer()):
                 kind = "whole number" if name == "connections" else "number"

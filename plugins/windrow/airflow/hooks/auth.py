@@ -1,19 +1,17 @@
-"""Read the auth of an API from an Airflow connection.
-
-`KINDS` is the table of all kinds of auth: which fields each requires and allows, and what makes it. `FIELDS` describes
-the fields. docs/connections.md and the connection form of Airflow are made from both tables.
-"""
+"""Read the auth of an API from an Airflow connection, and make it. `windrow.airflow.hooks.fields` has the tables."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+import botocore.credentials
 from airflow.sdk.crypto import get_fernet
 from airflow.sdk.definitions.connection import Connection
 from cryptography.fernet import InvalidToken
 
 from windrow.airflow.hooks import unusable
+from windrow.airflow.hooks.fields import CERTIFICATE, FIELDS, KINDS, STANDARD
 from windrow.http import certificate
 from windrow.http.assertion import JwtGrant, SelfSigned, Signer
 from windrow.http.auth import Auth, NoAuth, StaticToken, can_be_sent
@@ -25,117 +23,11 @@ from windrow.http.pool import Credential, TokenPool, by_owner
 from windrow.http.sigv4 import Credentials, SigV4
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.rate_limits import RateLimits, stated
-from windrow.model.redact import SHORTEST, know
+from windrow.model.redact import know
 from windrow.model.stream import CredentialKind, Stream
 
-STANDARD = ("login", "password")
-"""Fields that every Airflow connection has; all others are in the extra."""
 _LEASE_S = 30.0
 """This much longer than the timeout of a call, a process keeps the right to refresh a consent."""
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("It must be a string that is not empty.")
-    return value.strip()
-
-
-def _key(value: object) -> str:
-    text = _text(value)
-    if not can_be_sent(text):
-        raise ValueError("It must be a string of visible ASCII characters, without blanks and line breaks.")
-    return text
-
-
-def _hidden_key(value: object) -> str:
-    key = _key(value)
-    if len(key) < SHORTEST:
-        raise ValueError(f"It must have {SHORTEST} characters or more: a shorter one cannot be removed from messages.")
-    return key
-
-
-def _name(value: object) -> str:
-    name = _key(value)
-    if any(sign in '()<>@,;:\\"/[]?={}&#%+' for sign in name):
-        raise ValueError("It must be a name like X-API-Key or api_key.")
-    return name
-
-
-def _pem(value: object) -> str:
-    text = _text(value).replace("\\n", "\n")  # as environment variables often have it
-    if not text.startswith("-----BEGIN"):
-        raise ValueError("It must be a private key in PEM format, which begins with -----BEGIN.")
-    return text + "\n"
-
-
-def _object(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("It must be a JSON object.")
-    return value
-
-
-def _as_it_is(value: object) -> object:
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a connection. ``read`` raises ValueError, saying what the value must be."""
-
-    label: str
-    meaning: str
-    read: Callable[[object], Any] = _text
-    secret: bool = False
-    choices: tuple[str, ...] = ()
-
-
-FIELDS: Mapping[str, Field] = {
-    "login": Field("Login", "login or client id", _as_it_is),
-    "password": Field("Password", "password, client secret or AWS secret access key", _as_it_is, secret=True),
-    "token": Field("Token", "bearer token that was created by hand", _key, secret=True),
-    "api_key": Field("API key", "the key", _hidden_key, secret=True),
-    "header": Field("Header of the API key", "name of the header, like `X-API-Key`", _name),
-    "prefix": Field("Prefix of the API key", "word before the key in the header, like `Token`", _key),
-    "param": Field("Query parameter of the API key", "name of the query parameter, like `api_key`", _name),
-    "token_path": Field(
-        "Token endpoint",
-        "path below the host, or a complete URL, like `/oauth/token` or `https://oauth2.googleapis.com/token`",
-    ),
-    "token_auth": Field(
-        "Client authentication",
-        "how the token endpoint gets id and secret: `form` (the default) or `basic`",
-        choices=("form", "basic"),
-    ),
-    "scope": Field("Scope", "scopes to request, separated by blanks"),
-    "audience": Field("Audience", "audience to request; for `jwt` the claim `aud` (default: token_path)"),
-    "refresh_token": Field("Refresh token", "refresh token of a person who has given consent", _key, secret=True),
-    "private_key": Field("Private key", "private key in PEM format", _pem, secret=True),
-    "key_id": Field("Key id", "id of the private key (`kid`)"),
-    "subject": Field("Subject", "the claim `sub`: the user to act for"),
-    "algorithm": Field(
-        "Algorithm",
-        "of the signature: RS256 (the default), ES256, ...",
-        choices=("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA"),
-    ),
-    "service": Field("AWS service", "service name in the signature, like `execute-api`", _key),
-    "region": Field("AWS region", "region in the signature, like `eu-central-1`", _key),
-    "session_token": Field("AWS session token", "session token of temporary keys", _key, secret=True),
-    "aws_conn_id": Field(
-        "AWS connection", "Airflow connection of type aws with the keys, in place of login and password"
-    ),
-    "client_cert": Field("Client certificate", "path of a PEM file, readable by every worker"),
-    "client_key": Field("Client key", "path of the PEM file of its private key, if it is in another file"),
-    "client_key_password": Field("Password of the client key", "if the key is encrypted", secret=True),
-    "factory": Field("Factory", "`module:name` of a class or function that returns a `windrow.http.auth.Auth`"),
-    "options": Field("Options", "JSON object that the factory gets as `options`", _object, secret=True),
-    "tokens": Field(
-        "Tokens", 'list of tokens, each a string or `{"token": "...", "owner": "..."}`', _as_it_is, secret=True
-    ),
-    "rate_limits": Field("Rate limits", "limits of each owner, see docs/clouds.md", _as_it_is),
-    "points_per_minute": Field("Points per minute", "the same as `per_minute` in rate_limits", _as_it_is),
-}
-CERTIFICATE = ("client_cert", "client_key", "client_key_password")
-"""Fields that every kind allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +68,6 @@ class Given:
         return {"name": self.conn_id, "patience_s": self.limits.patience_s}
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of auth. The maker gets validated fields; it may raise ValueError for a combination."""
-
-    meaning: str
-    make: Callable[[Given], Auth]
-    required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """All fields that it uses."""
-        return (*self.required, *self.optional)
-
-
 def _basic(given: Given) -> Auth:
     try:
         return Basic(given["login"], given.get("password"))
@@ -205,8 +82,7 @@ def _client_credentials(given: Given) -> Auth:
 
 
 def _refresh_token(given: Given) -> Auth:
-    if given.store is None:
-        return NoAuth()
+    assert given.store is not None  # noqa: S101 - only `pool_size` has no store, and it makes no auth
     if not get_fernet().is_encrypted:
         raise given.refuse(
             "has a refresh_token, but Airflow has no Fernet key to encrypt it in MongoDB",
@@ -268,8 +144,6 @@ def _jwt(given: Given) -> Auth:
 
 
 def _sigv4(given: Given) -> Auth:
-    from botocore.credentials import Credentials as Keys  # noqa: PLC0415 - only this kind needs botocore
-
     keys: Credentials
     if conn_id := given.get("aws_conn_id"):
         from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: PLC0415 - takes seconds
@@ -280,7 +154,7 @@ def _sigv4(given: Given) -> Auth:
         if keys is None:
             raise given.refuse_field("aws_conn_id", f"The Airflow connection '{conn_id}' has no AWS credentials.")
     elif len(given.some("login", "password")) == 2:
-        keys = Keys(given["login"], given["password"], given.get("session_token") or None)
+        keys = botocore.credentials.Credentials(given["login"], given["password"], given.get("session_token") or None)
     else:
         raise given.refuse(
             "has auth 'sigv4' but no AWS keys", "Set login (access key id) and password (secret), or aws_conn_id."
@@ -317,64 +191,21 @@ def _pool(given: Given) -> Auth:
     return TokenPool(mine, stand_by=others, rate_limits=_rate_limits(given), reserved=given.reserved, **given.settings)
 
 
-KINDS: Mapping[str, Kind] = {
-    "none": Kind("No credential.", lambda given: NoAuth(), optional=("login",)),
-    "bearer": Kind("A bearer token.", lambda given: StaticToken(given["token"]), ("token",), ("login",)),
-    "basic": Kind("HTTP Basic.", _basic, ("login",), ("password",)),
-    "header_key": Kind(
-        "An API key in a header.",
-        lambda given: HeaderKey(given["header"], given["api_key"], given.get("prefix")),
-        ("api_key", "header"),
-        ("prefix", "login"),
-    ),
-    "query_key": Kind(
-        "An API key in a query parameter.",
-        lambda given: QueryKey(given["param"], given["api_key"]),
-        ("api_key", "param"),
-        ("login",),
-    ),
-    "client_credentials": Kind(
-        "OAuth 2.0 client credentials: login is the client id, password the client secret.",
-        _client_credentials,
-        ("login", "password", "token_path"),
-        ("token_auth", "scope", "audience"),
-    ),
-    "refresh_token": Kind(
-        "OAuth 2.0 refresh token, also one that changes at each use: login is the client id, password the secret.",
-        _refresh_token,
-        ("login", "password", "token_path", "refresh_token"),
-        ("token_auth", "scope"),
-    ),
-    "jwt": Kind(
-        "A JWT of a service account, signed with its private key: login is the issuer. It is exchanged at token_path "
-        "for an access token; without token_path it is the bearer token itself.",
-        _jwt,
-        ("login", "private_key"),
-        ("token_path", "scope", "audience", "subject", "key_id", "algorithm"),
-    ),
-    "pool": Kind(
-        "Several tokens, of which the one with the most calls left signs. Some sources add fields for App tokens.",
-        _pool,
-        (),
-        ("tokens", "rate_limits", "points_per_minute", "login"),
-    ),
-    "sigv4": Kind(
-        "AWS Signature Version 4, with login (access key id) and password (secret) or with aws_conn_id.",
-        _sigv4,
-        ("service", "region"),
-        ("login", "password", "session_token", "aws_conn_id"),
-    ),
-    "certificate": Kind("A client certificate alone. Each other kind may have one too.", lambda given: NoAuth()),
-    "custom": Kind(
-        "Your own class: it is called with login and password (if set), options, name and patience_s.",
-        _custom,
-        ("factory",),
-        ("options", "login", "password"),
-    ),
+MAKERS: Mapping[str, Callable[[Given], Auth]] = {
+    "none": lambda given: NoAuth(),
+    "bearer": lambda given: StaticToken(given["token"]),
+    "basic": _basic,
+    "header_key": lambda given: HeaderKey(given["header"], given["api_key"], given.get("prefix")),
+    "query_key": lambda given: QueryKey(given["param"], given["api_key"]),
+    "client_credentials": _client_credentials,
+    "refresh_token": _refresh_token,
+    "jwt": _jwt,
+    "pool": _pool,
+    "sigv4": _sigv4,
+    "certificate": lambda given: NoAuth(),
+    "custom": _custom,
 }
-"""In kinds that do not send ``login``, it is the name of the account that quotas are counted for."""
-AUTH_FIELDS = {"auth", *FIELDS} - set(STANDARD)
-"""Fields of the extra that are about auth."""
+"""What makes each kind of auth, from fields that are valid one by one."""
 
 
 def read(
@@ -393,14 +224,14 @@ def read(
     :param store: where consents are stored; without it, no consent is opened.
     :raises ConnectionUnusable: a field is missing, invalid, unknown, or not used by the kind.
     """
-    given = {name: extra[name] for name in (*FIELDS, *stream.credentials) if extra.get(name) is not None}
+    given = {name: extra[name] for name in (*FIELDS, *stream.credentials) if name in extra}
     given |= {name: value for name in STANDARD if (value := getattr(connection, name))}
     know(*(value for name, value in given.items() if isinstance(value, str) and name in FIELDS and FIELDS[name].secret))
     for one in stream.credentials:
         if not isinstance(given.get(one, []), list):
             raise unusable(conn_id, f"has an invalid '{one}'", f'It must be a list: {{"{one}": [...]}}.')
-    name: Any = extra.get("auth")
-    if name is None:
+    name: Any = extra.get("auth", "")
+    if name == "":
         name = _inferred(conn_id, given, stream)
     elif not isinstance(name, str) or name not in KINDS:
         raise unusable(conn_id, f"has an unknown 'auth': {name!r:.40}", f"Valid values are {sorted(KINDS)}.")
@@ -439,7 +270,7 @@ def make(given: Given) -> Auth:
 
     :raises ConnectionUnusable: as `read`.
     """
-    return KINDS[given.kind].make(given)
+    return MAKERS[given.kind](given)
 
 
 def client_certificate(given: Given) -> tuple[str, str | None, str | None] | None:
