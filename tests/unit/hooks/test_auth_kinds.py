@@ -5,6 +5,7 @@ import base64
 import importlib.util
 import json
 import logging
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,9 +16,11 @@ from urllib.parse import parse_qsl
 
 import pytest
 from airflow.providers_manager import _create_provider_info_schema_validator
+from airflow.sdk.crypto import get_fernet
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt as google_jwt
@@ -32,6 +35,7 @@ from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.auth import MAKERS
 from windrow.airflow.hooks.fields import COMMON, FIELDS, KINDS, STANDARD
 from windrow.http.auth import StaticAuth
+from windrow.http.sigv4 import SigV4
 from windrow.model.answer import Answer, Rejected
 from windrow.model.errors import ConnectionUnusable, CredentialsRejected
 from windrow.model.query import Query
@@ -316,6 +320,52 @@ def test_a_certificate_needs_https(connect: Any, ca: PrivateCa):
         hook.client(STREAM, MemoryBook())
 
 
+# --- a consent, and the key of Airflow that encrypts it ------------------------------------------
+
+
+@pytest.fixture
+def fernet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Set the Fernet keys of Airflow, which it reads once a process."""
+
+    def set_keys(keys: str) -> None:
+        monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", keys)
+        get_fernet.cache_clear()
+
+    yield set_keys
+    monkeypatch.undo()
+    get_fernet.cache_clear()
+
+
+def test_a_consent_is_encrypted_with_the_key_of_airflow(
+    connect: Any, scripted: ScriptedApi, fernet: Callable[[str], None]
+):
+    book, old, new = MemoryBook(), *(Fernet.generate_key().decode() for _ in range(2))
+    tokens = {"access_token": TOKEN, "refresh_token": "n3xt-c0nsent"}
+    scripted.script = lambda asked: Reply(tokens if asked.path == "/token" else {})
+    hook = connect({"token_path": "/token", "refresh_token": CONSENT}, host=scripted.url, **LOGIN)
+
+    def ask() -> None:
+        async def scenario() -> None:
+            async with hook.client(STREAM, book) as client:
+                await client.ask(QUERIES[0], lambda query, answer: None)
+
+        asyncio.run(scenario())
+
+    fernet(old)
+    ask()
+    [stored] = [one["sealed"] for one in book.documents.values()]
+    assert json.loads(Fernet(old).decrypt(stored))["refresh_token"] == "n3xt-c0nsent"
+    fernet(f"{new},{old}")
+    ask()
+    fernet(new)
+    with pytest.raises(ConnectionUnusable, match=r"Fernet key does not decrypt.*new,old"):
+        ask()
+    fernet("")
+    with pytest.raises(ConnectionUnusable, match=r"Airflow has no Fernet key.*AIRFLOW__CORE__FERNET_KEY"):
+        ask()
+    assert [one.path for one in scripted.asked].count("/token") == 1
+
+
 # --- a key in a query parameter ----------------------------------------------------------------
 
 
@@ -375,6 +425,18 @@ def test_the_page_of_connections_has_the_fields_of_today():
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run .venv/bin/python docs/connections.py"
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"^```json\n(.*?)\n```", (ROOT / "docs/connections.md").read_text(), re.MULTILINE | re.DOTALL)
+)
+def test_the_examples_of_the_page_make_clients(example: str, monkeypatch: pytest.MonkeyPatch):
+    keys = {"conn_type": "aws", "login": "key-id", "password": SECRET}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(keys))
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", example)
+    auth = ApiHook("shop").client(STREAM, MemoryBook())._auth
+    if isinstance(auth, SigV4):
+        assert asyncio.run(auth.signature(None)) == {"access_key": "key-id"}
 
 
 def test_airflow_accepts_the_connection_form():
