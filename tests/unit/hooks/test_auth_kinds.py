@@ -67,6 +67,10 @@ class Marked(StaticAuth):
         super().__init__({"X-Mark": f"{options['mark']} {name} {patience_s:g}"}, "mark", [options["mark"]])
 
 
+def broken(*, options: dict[str, str], **_: object) -> StaticAuth:
+    raise ValueError(f"bad key {options['key']}")
+
+
 def proven(asked: Asked) -> set[str]:
     """Return the kinds of auth that a request proves."""
     word, _, rest = asked.headers.get("Authorization", "").partition(" ")
@@ -286,11 +290,14 @@ def test_a_certificate_that_cannot_be_used(what: str, words: str, connect: Any, 
         ({"auth": "jwt", "private_key": "secret-pem-key"}, {"login": "me"}, "invalid 'private_key'.*PEM"),
         ({"auth": "jwt", "private_key": PEM[:200]}, {"login": "me"}, "not a PEM private key for RS256"),
         ({"auth": "jwt", "private_key": PEM, "algorithm": "ES256"}, {"login": "me"}, "not a PEM private key for ES256"),
+        ({"auth": "jwt", "private_key": PEM, "token_path": "/token"}, {"login": "me"}, "no 'audience'"),
+        ({"auth": "pool", "tokens": [{"token": TOKEN, "onwer": "a"}]}, {}, "invalid token 1 of 1"),
         ({"auth": "jwt", "private_key": PEM, "algorithm": "none"}, {"login": "me"}, "invalid 'algorithm'"),
         ({"auth": "custom", "factory": "nowhere.auth:Mine"}, {}, "invalid 'factory'.*No module named 'nowhere'"),
         ({"auth": "custom", "factory": "json:Mine"}, {}, "invalid 'factory'"),
         ({"auth": "custom", "factory": "json"}, {}, "invalid 'factory'"),
         ({"auth": "custom", "factory": f"{__name__}:Marked"}, {}, "failed: KeyError"),
+        ({"auth": "custom", "factory": f"{__name__}:broken", "options": {"key": KEY}}, {}, "failed: ValueError: bad "),
         ({"auth": "custom", "factory": "builtins:dict"}, {}, "returned dict, not a windrow.http.auth.Auth"),
         ({"auth": "custom", "factory": "builtins:dict", "options": "x"}, {}, "invalid 'options'"),
         ({"auth": "none", "srv_lookup": True}, {}, "srv_lookup"),
