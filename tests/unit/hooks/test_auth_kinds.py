@@ -367,9 +367,10 @@ def test_a_consent_is_encrypted_with_the_key_of_airflow(
     fernet(new)
     with pytest.raises(ConnectionUnusable, match=r"Fernet key does not decrypt.*new,old"):
         ask()
-    fernet("")
-    with pytest.raises(ConnectionUnusable, match=r"Airflow has no Fernet key.*AIRFLOW__CORE__FERNET_KEY"):
-        ask()
+    for none in ("", "{FERNET_KEY}"):
+        fernet(none)
+        with pytest.raises(ConnectionUnusable, match=r"Airflow has no valid Fernet key.*AIRFLOW__CORE__FERNET_KEY"):
+            ask()
     assert [one.path for one in scripted.asked].count("/token") == 1
 
 
@@ -420,6 +421,19 @@ def test_a_key_in_a_query_parameter_is_kept_nowhere(
     everything = "\n".join([*shown, *logged])
     for spelled in (KEY, KEY[:12], "k3y%2Bof", "k3y+of", "k3y%252Bof", base64.b64encode(KEY.encode()).decode()[:20]):
         assert spelled not in everything
+
+
+def test_a_stream_is_opened_with_the_signature(connect: Any, scripted: ScriptedApi):
+    scripted.answers(Reply("one\r\n"))
+
+    async def read() -> list[bytes]:
+        hook = connect({"auth": "query_key", "api_key": KEY, "param": "key"}, host=scripted.url)
+        async with hook.client(STREAM, MemoryBook()) as client:
+            opened = client.lines(Query.of("/stream"), silence_s=5, opened=lambda headers: None)
+            return [line async for line in opened]
+
+    assert asyncio.run(read()) == [b"one"]
+    assert ("key", KEY) in scripted.asked[0].params
 
 
 # --- what explains the fields ------------------------------------------------------------------

@@ -6,6 +6,7 @@ from importlib import import_module
 
 import botocore.credentials
 from airflow.sdk.crypto import get_fernet
+from airflow.sdk.exceptions import AirflowException
 from cryptography.fernet import InvalidToken
 
 from windrow.airflow.hooks import unusable
@@ -40,9 +41,9 @@ def _client_credentials(given: Given) -> Auth:
 
 def _refresh_token(given: Given) -> Auth:
     assert given.store is not None  # noqa: S101 - only `pool_size` has no store, and it makes no auth
-    if not get_fernet().is_encrypted:
+    if not _encrypts():
         raise given.refuse(
-            "has a refresh_token, but Airflow has no Fernet key to encrypt it in MongoDB",
+            "has a refresh_token, but Airflow has no valid Fernet key to encrypt it in MongoDB",
             "Set AIRFLOW__CORE__FERNET_KEY, with the same value for all components of Airflow.",
         )
     consent = Consent(
@@ -61,6 +62,13 @@ def _refresh_token(given: Given) -> Auth:
         fields=given.some("scope"),
         **given.settings,
     )
+
+
+def _encrypts() -> bool:
+    try:
+        return get_fernet().is_encrypted
+    except AirflowException:  # a key that is none, or the template of one
+        return False
 
 
 @dataclass(frozen=True, slots=True)
