@@ -5,6 +5,7 @@ import base64
 import importlib.util
 import json
 import logging
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,9 +16,11 @@ from urllib.parse import parse_qsl
 
 import pytest
 from airflow.providers_manager import _create_provider_info_schema_validator
+from airflow.sdk.crypto import get_fernet
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt as google_jwt
@@ -32,6 +35,7 @@ from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.auth import MAKERS
 from windrow.airflow.hooks.fields import COMMON, FIELDS, KINDS, STANDARD
 from windrow.http.auth import StaticAuth
+from windrow.http.sigv4 import SigV4
 from windrow.model.answer import Answer, Rejected
 from windrow.model.errors import ConnectionUnusable, CredentialsRejected
 from windrow.model.query import Query
@@ -61,6 +65,10 @@ class Marked(StaticAuth):
 
     def __init__(self, *, options: dict[str, str], name: str, patience_s: float) -> None:
         super().__init__({"X-Mark": f"{options['mark']} {name} {patience_s:g}"}, "mark", [options["mark"]])
+
+
+def broken(*, options: dict[str, str], **_: object) -> StaticAuth:
+    raise ValueError(f"bad key {options['key']}")
 
 
 def proven(asked: Asked) -> set[str]:
@@ -282,11 +290,14 @@ def test_a_certificate_that_cannot_be_used(what: str, words: str, connect: Any, 
         ({"auth": "jwt", "private_key": "secret-pem-key"}, {"login": "me"}, "invalid 'private_key'.*PEM"),
         ({"auth": "jwt", "private_key": PEM[:200]}, {"login": "me"}, "not a PEM private key for RS256"),
         ({"auth": "jwt", "private_key": PEM, "algorithm": "ES256"}, {"login": "me"}, "not a PEM private key for ES256"),
+        ({"auth": "jwt", "private_key": PEM, "token_path": "/token"}, {"login": "me"}, "no 'audience'"),
+        ({"auth": "pool", "tokens": [{"token": TOKEN, "onwer": "a"}]}, {}, "invalid token 1 of 1"),
         ({"auth": "jwt", "private_key": PEM, "algorithm": "none"}, {"login": "me"}, "invalid 'algorithm'"),
         ({"auth": "custom", "factory": "nowhere.auth:Mine"}, {}, "invalid 'factory'.*No module named 'nowhere'"),
         ({"auth": "custom", "factory": "json:Mine"}, {}, "invalid 'factory'"),
         ({"auth": "custom", "factory": "json"}, {}, "invalid 'factory'"),
         ({"auth": "custom", "factory": f"{__name__}:Marked"}, {}, "failed: KeyError"),
+        ({"auth": "custom", "factory": f"{__name__}:broken", "options": {"key": KEY}}, {}, "failed: ValueError: bad "),
         ({"auth": "custom", "factory": "builtins:dict"}, {}, "returned dict, not a windrow.http.auth.Auth"),
         ({"auth": "custom", "factory": "builtins:dict", "options": "x"}, {}, "invalid 'options'"),
         ({"auth": "none", "srv_lookup": True}, {}, "srv_lookup"),
@@ -314,6 +325,53 @@ def test_a_certificate_needs_https(connect: Any, ca: PrivateCa):
     hook = connect({"client_cert": str(own.certificate), "client_key": str(own.key)}, host="http://api.example")
     with pytest.raises(ConnectionUnusable, match="schema is http"):
         hook.client(STREAM, MemoryBook())
+
+
+# --- a consent, and the key of Airflow that encrypts it ------------------------------------------
+
+
+@pytest.fixture
+def fernet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Set the Fernet keys of Airflow, which it reads once a process."""
+
+    def set_keys(keys: str) -> None:
+        monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", keys)
+        get_fernet.cache_clear()
+
+    yield set_keys
+    monkeypatch.undo()
+    get_fernet.cache_clear()
+
+
+def test_a_consent_is_encrypted_with_the_key_of_airflow(
+    connect: Any, scripted: ScriptedApi, fernet: Callable[[str], None]
+):
+    book, old, new = MemoryBook(), *(Fernet.generate_key().decode() for _ in range(2))
+    tokens = {"access_token": TOKEN, "refresh_token": "n3xt-c0nsent"}
+    scripted.script = lambda asked: Reply(tokens if asked.path == "/token" else {})
+    hook = connect({"token_path": "/token", "refresh_token": CONSENT}, host=scripted.url, **LOGIN)
+
+    def ask() -> None:
+        async def scenario() -> None:
+            async with hook.client(STREAM, book) as client:
+                await client.ask(QUERIES[0], lambda query, answer: None)
+
+        asyncio.run(scenario())
+
+    fernet(old)
+    ask()
+    [stored] = [one["sealed"] for one in book.documents.values()]
+    assert json.loads(Fernet(old).decrypt(stored))["refresh_token"] == "n3xt-c0nsent"
+    fernet(f"{new},{old}")
+    ask()
+    fernet(new)
+    with pytest.raises(ConnectionUnusable, match=r"Fernet key does not decrypt.*new,old"):
+        ask()
+    for none in ("", "{FERNET_KEY}"):
+        fernet(none)
+        with pytest.raises(ConnectionUnusable, match=r"Airflow has no valid Fernet key.*AIRFLOW__CORE__FERNET_KEY"):
+            ask()
+    assert [one.path for one in scripted.asked].count("/token") == 1
 
 
 # --- a key in a query parameter ----------------------------------------------------------------
@@ -365,6 +423,19 @@ def test_a_key_in_a_query_parameter_is_kept_nowhere(
         assert spelled not in everything
 
 
+def test_a_stream_is_opened_with_the_signature(connect: Any, scripted: ScriptedApi):
+    scripted.answers(Reply("one\r\n"))
+
+    async def read() -> list[bytes]:
+        hook = connect({"auth": "query_key", "api_key": KEY, "param": "key"}, host=scripted.url)
+        async with hook.client(STREAM, MemoryBook()) as client:
+            opened = client.lines(Query.of("/stream"), silence_s=5, opened=lambda headers: None)
+            return [line async for line in opened]
+
+    assert asyncio.run(read()) == [b"one"]
+    assert ("key", KEY) in scripted.asked[0].params
+
+
 # --- what explains the fields ------------------------------------------------------------------
 
 
@@ -375,6 +446,18 @@ def test_the_page_of_connections_has_the_fields_of_today():
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run .venv/bin/python docs/connections.py"
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"^```json\n(.*?)\n```", (ROOT / "docs/connections.md").read_text(), re.MULTILINE | re.DOTALL)
+)
+def test_the_examples_of_the_page_make_clients(example: str, monkeypatch: pytest.MonkeyPatch):
+    keys = {"conn_type": "aws", "login": "key-id", "password": SECRET}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(keys))
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", example)
+    auth = ApiHook("shop").client(STREAM, MemoryBook())._auth
+    if isinstance(auth, SigV4):
+        assert asyncio.run(auth.signature(None)) == {"access_key": "key-id"}
 
 
 def test_airflow_accepts_the_connection_form():

@@ -13,8 +13,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from windrow.airflow.hooks import auth, no_connection, unusable
+from windrow.airflow.hooks import auth, no_connection, pool, unusable
 from windrow.airflow.hooks.fields import AUTH_FIELDS, COMMON, LIMITS
+from windrow.airflow.hooks.given import read
 from windrow.http.client import Client, Limits
 from windrow.http.conditional import ConditionalRequests, HttpCache
 from windrow.http.consent import ConsentStore
@@ -71,7 +72,7 @@ class ApiHook(BaseHook):
         limits = self._limits(extra)
         quotas = self._quotas(extra, stream.quotas)
         base_url = self._base_url(connection)
-        given = auth.read(self.conn_id, connection, extra, stream, limits, store=state, share=share, reserved=reserved)
+        given = read(self.conn_id, connection, extra, stream, limits, store=state, share=share, reserved=reserved)
         certificate = auth.client_certificate(given)
         if certificate and not base_url.startswith("https:"):
             raise self._unusable("has a client_cert, but its schema is http", "Set the schema to https.")
@@ -98,8 +99,8 @@ class ApiHook(BaseHook):
         :raises ConnectionUnusable: as `client`.
         """
         connection = self._connection()
-        given = auth.read(self.conn_id, connection, self._extra(connection, stream), stream, Limits())
-        return len(by_owner(auth.credentials(given)))
+        given = read(self.conn_id, connection, self._extra(connection, stream), stream, Limits())
+        return len(by_owner(pool.credentials(given)))
 
     def cost(self, stream: Stream) -> tuple[Limits, list[Quota]]:
         """Return the limits and quotas that apply to this stream, without making a client.
