@@ -597,16 +597,20 @@ def _parsed(format: Format, response: Response) -> tuple[str, object]:
 
 
 def _shown(format: Format, response: Response) -> tuple[str, bytes]:
-    """Return the text of an answer for the quarantine, and its bytes if they are another text than that in UTF-8."""
-    content_type = response.headers.get("Content-Type", "")
-    try:
-        text = format.text(response.body, content_type) if not response.cut else _text(response)
-    except Unreadable:
-        text = _text(response)
+    """Return the text of an answer for the quarantine, and its bytes where the text does not tell all of them."""
+    content_type, is_clear = response.headers.get("Content-Type", ""), not response.cut
+    text = _text(response)
+    if is_clear:
+        try:
+            text = format.text(response.body, content_type)
+        except Unreadable:
+            is_clear = False
     clean = blot_sent(text, response.signature.values())
     if clean != text:  # the signature was in an encoding in which it was not found before
         return clean, clean.encode()
-    is_whole = len(text) * 4 <= LARGEST or len(response.body) <= LARGEST
+    if response.cut:
+        return text, b""
+    is_whole = is_clear and (len(text) * 4 <= LARGEST or len(response.body) <= LARGEST)
     return text, b"" if is_whole and text.encode() == response.body else response.body
 
 

@@ -39,7 +39,7 @@ _FIELD_LIMIT = 15_000_000
 """Maximum characters of a field of a CSV file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Format(ABC):
     """How to read the text of an answer.
 

@@ -133,6 +133,11 @@ class Stream(ABC):
         if cls.conditional_requests and isinstance(cls.paging, Cursor) and cls.paging.header:
             raise TypeError(f"{cls.__name__}: a 304 has no cursor in a header, so conditional_requests must be False")
 
+    @property
+    def is_paged(self) -> bool:
+        """Whether answers may have several pages."""
+        return self.paging is not None or type(self).next_page is not Stream.next_page
+
     @abstractmethod
     def plan(self, request: Request) -> PlanFlow:
         """Find out what to ask for, by asking, and name it.
