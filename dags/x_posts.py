@@ -67,7 +67,7 @@ def x_posts() -> None:  # noqa: D103 - the module's text is the DAG's
     )
     marts = [
         SqlFileOperator(task_id=f"mart_{mart}", path=f"{SQL}/{mart}/query.sql")
-        for mart in ("by_minute", "by_hour", "hashtags", "accounts")
+        for mart in ("by_minute", "by_hour", "by_rule", "hashtags", "accounts")
     ]
     merged = load_and_merge(Posts, pull, bucket=BUCKET, sql=f"{SQL}/posts")
     chain(pull, prepare_datasets("x"), *merged, acknowledge, marts)

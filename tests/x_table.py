@@ -13,7 +13,7 @@ from windrow.sources.x.streams import Posts, post_id_at
 
 SQL = Path(__file__).resolve().parents[1] / "include" / "sql" / "bigquery" / "x"
 NOW = datetime.now(UTC).replace(microsecond=0)
-MARTS = ("by_minute", "by_hour", "hashtags", "accounts")
+MARTS = ("by_minute", "by_hour", "by_rule", "hashtags", "accounts")
 
 
 def run(warehouse: bigquery.Client, file: str, run_id: str = "one", **context: str) -> list[dict[str, Any]]:
@@ -42,6 +42,10 @@ def post(number: int, fetched_at: datetime = NOW, *, age: timedelta = timedelta(
 
 def deletion(number: int, fetched_at: datetime = NOW) -> dict[str, Any]:
     return post(number, fetched_at, text=None, author_id=None, lang=None, deleted_at=fetched_at.isoformat())
+
+
+def withholding(number: int, fetched_at: datetime = NOW) -> dict[str, Any]:
+    return post(number, fetched_at, text=None, author_id=None, lang=None, withheld_in="DE FR")
 
 
 def land(warehouse: bigquery.Client, *rows: dict[str, Any], run_id: str = "one") -> None:

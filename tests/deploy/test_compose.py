@@ -162,7 +162,7 @@ def test_what_is_a_secret_must_be_set() -> None:
 
 def test_postgres_is_reached_by_a_driver_that_is_installed(compose: Compose) -> None:
     environment = compose["services"]["airflow-scheduler"]["environment"]
-    urls = [value for value in environment.values() if "postgresql" in value]
+    urls = [value for value in environment.values() if "postgresql" in str(value)]
 
     assert sorted(re.findall(r"postgresql\S*?://", " ".join(urls))) == [
         "postgresql+asyncpg://",

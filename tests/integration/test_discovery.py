@@ -27,12 +27,13 @@ from windrow.model.errors import (
     PlanMissing,
     QueryRefused,
     RateLimited,
+    Unanswered,
     Unreadable,
     Unusable,
 )
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
-from windrow.model.stream import Asked, PlanFlow, Planned, Request, Stream
+from windrow.model.stream import Asked, Gap, PlanFlow, Planned, Request, Stream
 from windrow.sources.titanic.streams import Passengers
 from windrow.store.staging import LIST, Staging
 
@@ -56,7 +57,7 @@ class DynamoTable(Stream):
                 while page is not None:
                     try:
                         answer = yield Asked(page, lambda parsed: _texts(parsed, "items"))
-                    except Unreadable:
+                    except (Unreadable, Unanswered):
                         break
                     except QueryRefused as refused:
                         yield Planned([Query.of("/vanished", {"shelf": shelf, "status": str(refused.status)})])
@@ -413,6 +414,47 @@ def test_where_no_list_can_be_read_there_is_no_plan(shop: ScriptedApi, staging: 
 
 def answer(path: str, body: str = "{}", **params: str) -> Answer:
     return Answer(Query.of(path, params), Outcome.ANSWERED, 200, body, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_one_list_without_an_answer_leaves_the_others_and_is_asked_again(shop: ScriptedApi, staging: Staging):
+    shop.script = serving({"/shelf?name=a": Reply({"error": "oh"}, 500)})
+    plan, _ = discover(shop.url, staging)
+    assert keys(staging) == ["item?id=9"]
+    [(number, kept)] = staging.quarantined(RUN)
+    assert (number, kept.query.key, kept.status, kept.body) == (LIST, "shelf?name=a", 500, '{"error": "oh"}')
+    assert f"in {QUICK.attempts} attempts" in kept.reason
+    shop.script = serving({})
+    assert discover(shop.url, staging, standing=plan)[0].planned == 4
+    assert staging.quarantined(RUN) == []
+
+
+@pytest.mark.parametrize("failing", [["/shelves"], [f"/shelf?name={name}" for name in "abcde"]])
+def test_an_api_that_answers_nothing_is_tried_again_by_the_task(
+    shop: ScriptedApi, staging: Staging, failing: list[str]
+):
+    shelves = {"/shelves": Reply({"shelves": ["a", "b", "c", "d", "e", "f"]})}
+    shop.script = serving(shelves | {path: Reply(status=500) for path in failing})
+    with pytest.raises(Unanswered, match=failing[-1].removeprefix("/").replace("?", r"\?")):
+        discover(shop.url, staging)
+    with pytest.raises(PlanMissing):
+        staging.plan(RUN)
+    assert "/shelf?name=f" not in shop.paths
+
+
+def test_a_gap_is_in_the_plan_and_is_not_asked_for(shop: ScriptedApi, staging: Staging):
+    class Promising(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
+            shelves = yield Query.of("/shelves")
+            yield Planned([Query.of("/item", {"id": "1"})])
+            yield Gap(Query.of("/shelf", {"name": "z"}), f"{len(shelves.parsed)} of 2 lists", 451)
+
+    announced: list[Item] = []
+    plan, _ = discover(shop.url, staging, Promising(), announce=announced.extend)
+    assert (plan.planned, keys(staging)) == (2, ["item?id=1", "shelf?name=z"])
+    assert [item.query.key for item in announced] == ["item?id=1"]
+    told = Staged.count(staging, plan)
+    assert (told.gaps, told.examples) == (1, ("'shelf?name=z': HTTP 451 1 of 2 lists",))
+    assert discover(shop.url, staging, Promising(), standing=plan)[0].planned == 2
 
 
 def test_trouble_with_the_api_is_not_told_to_the_source(staging: Staging, shop: ScriptedApi):

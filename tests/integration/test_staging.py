@@ -23,6 +23,7 @@ from local_cloud.ports import find_free
 from local_cloud.settings import Settings
 from tests.faults.ledger_process import NOON, QUOTAS, compete, ledger, take, together
 from windrow.http.ledger import Page
+from windrow.http.pacing import Pause
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import Plan, Run
@@ -489,6 +490,18 @@ def test_what_version_0_1_wrote_counts_in_its_window(staging: Staging) -> None:
     assert asyncio.run(take(ledger(staging, Quota("items", Period.PACIFIC_DAY, 200, ("/",))), 100)) == 0
     wrote("me|items|closed", spent=int(NOON.timestamp()))
     assert staging.quota_page("me|items|closed") == Page(0, 0, NOON)
+
+
+# --- pauses ------------------------------------------------------------------------------------
+
+
+def test_a_pause_is_kept_until_it_is_over(staging: Staging):
+    staging.keep_pause("shop", Pause(7, NOON))
+    staging.keep_pause("shop", Pause(8, NOON))
+    assert staging.pause("shop") == Pause(8, NOON)
+    staging.keep_pause("shop", None)
+    staging.keep_pause("shop", None)
+    assert staging.pause("shop") is None
 
 
 def test_a_window_that_is_spent_is_spent_for_every_client(staging: Staging) -> None:

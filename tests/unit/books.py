@@ -1,18 +1,34 @@
-"""A book of quotas in memory, for tests that need no MongoDB."""
+"""State that the clients of all runs share, in memory, for tests that need no MongoDB."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from windrow.http.ledger import Page
+from windrow.http.pacing import Pause
+from windrow.store.consents import ConsentDocuments
 
 
-class MemoryBook:
-    """Keeps to `windrow.http.ledger.QuotaStore`."""
+class MemoryBook(ConsentDocuments):
+    """Stores quotas, pauses, and the documents of consents."""
 
     def __init__(self) -> None:
+        self.documents: dict[str, dict[str, Any]] = {}
         self.windows: dict[str, list[int]] = defaultdict(list)
         """The units of the blocks, by number."""
         self.closed: dict[str, datetime] = {}
+        self.pauses: dict[str, Pause] = {}
+
+    def _find(self, collection: str, where: Mapping[str, str]) -> list[dict[str, Any]]:
+        found = list(self.documents.values())
+        return [one for one in found if all(one[name] == value for name, value in where.items())]
+
+    def _insert(self, collection: str, document: dict[str, Any]) -> bool:
+        return self.documents.setdefault(document["_id"], document) is document
+
+    def _delete(self, collection: str, id_: str) -> None:
+        self.documents.pop(id_, None)
 
     def quota_page(self, window: str) -> Page:
         blocks = self.windows.get(window, [])
@@ -27,3 +43,11 @@ class MemoryBook:
 
     def close_window(self, window: str, until: datetime) -> None:
         self.closed[window] = until
+
+    def pause(self, api: str) -> Pause | None:
+        return self.pauses.get(api)
+
+    def keep_pause(self, api: str, pause: Pause | None) -> None:
+        self.pauses.pop(api, None)
+        if pause:
+            self.pauses[api] = pause

@@ -13,9 +13,10 @@ import pytest
 from tests import scripted_api
 from tests.scripted_api import Reply, ScriptedApi
 from tests.unit.books import MemoryBook
-from windrow.http.auth import Auth, Exchange, NoAuth
+from windrow.http.auth import Auth, Exchange, NoAuth, StaticToken
 from windrow.http.client import Client, Limits, Reader
 from windrow.http.ledger import Ledger
+from windrow.http.pool import Credential, TokenPool
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.model.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, ErrorDetail, on
@@ -444,6 +445,41 @@ def test_without_a_ledger_patience_ends(api: ScriptedApi):
     api.answers(OVER)
     with pytest.raises(RateLimited):
         asked(api, policy=POLICY, limits={"patience_s": 0.1})
+
+
+def test_few_calls_are_made_while_the_api_limits_the_rate(api: ScriptedApi):
+    api.answers(Reply(status=429))
+
+    async def ask() -> list[object]:
+        limits = Limits(connections=16, patience_s=0.3, backoff=QUICK)
+        async with Client(api.url, NoAuth(), name="shop", limits=limits) as client:
+            asking = (client.ask(Query.of(f"/{place}"), lambda query, answer: None) for place in range(16))
+            return list(await asyncio.gather(*asking, return_exceptions=True))
+
+    assert {type(end) for end in asyncio.run(ask())} == {RateLimited}
+    assert len(api.asked) <= 16 + 9, "after the calls that were in flight, one probe for each pause from 1 to 256 ms"
+
+
+@pytest.mark.parametrize("kind", ["single", "pool"])
+def test_a_pause_without_a_time_grows_over_tries_until_a_success(api: ScriptedApi, kind: str):
+    api.answers(Reply(status=429))
+    book, waits = MemoryBook(), []
+    settings = {"limits": {"patience_s": 0.0005, "backoff": Backoff(base_s=100.0)}, "pauses": book}
+
+    def auth() -> Auth:
+        return NoAuth() if kind == "single" else TokenPool([Credential(StaticToken("t1"), "t1")], patience_s=0.1)
+
+    for _ in range(4):
+        with pytest.raises(RateLimited) as limit:
+            asking(api, auth=auth(), **settings)
+        waits.append(until(limit.value))
+    assert len(api.asked) == 4, "one call for each try"
+    assert waits == sorted(waits)
+    assert waits[3] > 4 * waits[0]
+    assert book.pauses["shop"].times == 4
+    api.answers(Reply({"id": 1}))
+    asking(api, auth=auth(), **settings)
+    assert book.pauses == {}
 
 
 def test_another_credential_signs_in_place_of_one_whose_quota_is_spent(api: ScriptedApi):

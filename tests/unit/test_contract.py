@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from windrow.model import exact_json
 from windrow.model.contract import LINEAGE, Column, Contract, Kind
 from windrow.model.errors import Unreadable
 
@@ -148,6 +150,7 @@ def test_every_kind_can_be_filled_by_an_api(kind: Kind):
         Kind.STRING: ("a", "a"),
         Kind.INTEGER: (1, 1),
         Kind.FLOAT: (1.5, 1.5),
+        Kind.NUMERIC: ("12.50", Decimal("12.50")),
         Kind.BOOLEAN: (True, True),
         Kind.TIMESTAMP: ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         Kind.DATE: ("2026-01-02", date(2026, 1, 2)),
@@ -185,6 +188,78 @@ def test_an_instant_stays_the_same_instant(moment: datetime):
 def test_what_is_no_instant_is_refused(wrong: object):
     with pytest.raises(Unreadable, match="'A' must be TIMESTAMP"):
         INSTANTS.record({"A": wrong})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-01-02t03:04:05z", "2026-01-02T03:04:05+00:00"),
+        ("2026-01-02 03:04:05.5-00:00", "2026-01-02T03:04:05.500000+00:00"),
+        ("2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.123456+00:00"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00+00:00"),
+        ("2017-01-01T05:29:60.25+05:30", "2017-01-01T00:00:00+00:00"),
+    ],
+)
+def test_timestamps_of_rfc_3339_are_read_in_all_their_forms(written: str, read: str):
+    assert INSTANTS.record({"A": written})["a"] == datetime.fromisoformat(read)
+
+
+@pytest.mark.parametrize(
+    ("format", "zone", "written", "read"),
+    [
+        ("epoch", "", 1_767_323_045, "2026-01-02T03:04:05+00:00"),
+        ("epoch", "", "1767323045.25", "2026-01-02T03:04:05.250000+00:00"),
+        ("epoch", "", -1, "1969-12-31T23:59:59+00:00"),
+        ("epoch_ms", "", 1_767_323_045_678, "2026-01-02T03:04:05.678000+00:00"),
+        ("epoch_us", "", 1_767_323_045_678_901, "2026-01-02T03:04:05.678901+00:00"),
+        ("epoch_ns", "", 1_767_323_045_678_901_234, "2026-01-02T03:04:05.678901+00:00"),
+        ("%d/%m/%Y %H:%M", "Europe/Berlin", "02/07/2026 03:04", "2026-07-02T01:04:00+00:00"),
+        ("%d/%m/%Y %H:%M %z", "Europe/Berlin", "02/07/2026 03:04 +0000", "2026-07-02T03:04:00+00:00"),
+        ("", "America/New_York", "2026-01-02T03:04:05", "2026-01-02T08:04:05+00:00"),
+        ("", "America/New_York", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05+00:00"),
+    ],
+)
+def test_a_timestamp_is_read_in_its_declared_format(format: str, zone: str, written: object, read: str):
+    contract = Contract((Column("a", "A", Kind.TIMESTAMP, "An instant.", format=format, zone=zone),))
+    assert contract.record({"A": written})["a"] == datetime.fromisoformat(read)
+
+
+@pytest.mark.parametrize(
+    ("format", "wrong"),
+    [("epoch", "soon"), ("epoch", "NaN"), ("epoch", True), ("epoch", 10**30), ("%d/%m/%Y", "2026-01-02"), ("%H", 3)],
+)
+def test_a_timestamp_in_another_format_is_refused(format: str, wrong: object):
+    contract = Contract((Column("a", "A", Kind.TIMESTAMP, "An instant.", format=format, zone="UTC"),))
+    with pytest.raises(Unreadable, match=f"'A' must be TIMESTAMP in the format '{format}'"):
+        contract.record({"A": wrong})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"kind": Kind.STRING, "format": "epoch"}, {"kind": Kind.TIMESTAMP, "zone": "Europe/Bielefeld"}]
+)
+def test_a_column_with_a_setting_that_it_cannot_have_is_refused(settings: dict[str, Any]):
+    with pytest.raises(ValueError, match="column 'a'"):
+        Column("a", "A", description="Anything.", **settings)
+
+
+AMOUNTS = Contract((Column("a", "A", Kind.NUMERIC, "An amount."),))
+
+
+@given(st.decimals(min_value=-(10**28), max_value=10**28, places=9))
+@example(Decimal("0.1"))
+@example(Decimal("12345678901234567890.123456789"))
+@example(Decimal("99999999999999999999999999999.999999999"))
+def test_a_decimal_is_exact_from_the_wire_to_parquet(amount: Decimal):
+    for body in (f'{{"A":{amount:f}}}', f'{{"A":"{amount:f}"}}'):
+        read = AMOUNTS.record(exact_json.loads(body.encode()))["a"]
+        assert read == amount
+        assert pa.array([read], Kind.NUMERIC.arrow).to_pylist() == [amount]
+
+
+@pytest.mark.parametrize("wrong", ["1,5", "", "NaN", "Infinity", "0.0000000001", 10**29, True, [], "1 2"])
+def test_a_number_that_a_decimal_cannot_hold_is_refused(wrong: object):
+    with pytest.raises(Unreadable, match="'A' must be NUMERIC"):
+        AMOUNTS.record({"A": wrong})
 
 
 DAYS = Contract((Column("a", "A", Kind.DATE, "A day."),))
@@ -311,6 +386,7 @@ def test_parquet_and_bigquery_are_told_the_same():
         "STRING": pa.string(),
         "INTEGER": pa.int64(),
         "FLOAT": pa.float64(),
+        "NUMERIC": pa.decimal128(38, 9),
         "BOOLEAN": pa.bool_(),
         "TIMESTAMP": pa.timestamp("us", tz="UTC"),
         "DATE": pa.date32(),

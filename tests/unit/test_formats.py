@@ -107,7 +107,7 @@ def test_what_is_not_clear_is_quarantined_with_its_bytes_after_two_calls(
     [
         (JSON, '{"a": 1,}', "invalid JSON: trailing comma is not allowed"),
         (JSON, "<html>", "invalid JSON: unexpected character"),
-        (Ndjson(), '{"a": 1}\n{"a": \n', "invalid JSON in line 2: "),
+        (Ndjson(), '{"a": 1}\n{"a": \n', "line 2: invalid JSON: "),
         (Csv(), "a,b\r\n1,2\r\n3\r\n", "invalid CSV: line 3 has 1 fields, and the header has 2"),
         (Csv(), "a,b\n1,2,3\n", "invalid CSV: line 2 has 3 fields, and the header has 2"),
         (Csv(), 'a,b\n1,"2\n', "invalid CSV in line "),

@@ -10,11 +10,15 @@ from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
+from cryptography.fernet import Fernet
 
 from local_cloud.apis.testing import FakeApi
+from tests.faults.consent_process import FernetSeal
+from tests.unit.books import MemoryBook
 from windrow.http.auth import Auth, Token
 from windrow.http.client import Client, Limits
-from windrow.http.oauth import ClientCredentials, RefreshToken, TokenForm
+from windrow.http.consent import Consent
+from windrow.http.oauth import BasicClientCredentials, ClientCredentials, RefreshToken, TokenForm
 from windrow.model.answer import Answer
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
 from windrow.model.policy import Backoff
@@ -44,8 +48,12 @@ def credentials(backoff: Backoff = QUICK) -> ClientCredentials:
 
 
 def consent(backoff: Backoff = QUICK) -> RefreshToken:
-    return RefreshToken("/oauth/token", "me", SECRET, CONSENT, name="titanic", backoff=backoff)
+    consent = Consent(MemoryBook(), FernetSeal(Fernet.generate_key()), "me", CONSENT)
+    return RefreshToken("/oauth/token", "me", SECRET, consent, name="titanic", backoff=backoff)
 
+
+TRANSIENT = ("internal_failure", "server_error", "temporarily_unavailable")
+"""What token endpoints answer while they are in trouble, some of them with status 400."""
 
 FLOWS = pytest.mark.parametrize("flow", [credentials, consent])
 """For what all flows with a form have in common."""
@@ -73,14 +81,6 @@ def test_a_consent_is_turned_into_a_token_as_the_rfc_has_it():
     assert granted(endpoint, consent).value == TOKEN
     form = {"grant_type": "refresh_token", "client_id": "me", "client_secret": SECRET, "refresh_token": CONSENT}
     assert endpoint.asked == [("/oauth/token", form)]
-
-
-def test_a_new_consent_in_the_answer_does_not_take_the_place_of_the_connections():
-    endpoint = Endpoint(issued(refresh_token="another"))
-    flow = consent()
-    for _ in range(2):
-        asyncio.run(flow.grant(endpoint.post))
-    assert [form["refresh_token"] for _, form in endpoint.asked] == [CONSENT, CONSENT]
 
 
 @FLOWS
@@ -124,7 +124,9 @@ def test_the_life_of_a_token_begins_before_it_arrives():
     "trouble",
     [
         Response(trouble="ConnectionResetError"),
+        *[Response(400, json.dumps({"error": error}).encode()) for error in TRANSIENT],
         Response(500),
+        Response(501),
         Response(503, b"busy"),
         Response(429),
         Response(408),
@@ -163,6 +165,16 @@ def test_credentials_that_are_turned_down_are_not_sent_again(flow: Callable[[], 
     ):
         assert word in rejected.value.what
     assert "password" in rejected.value.advice
+
+
+@pytest.mark.parametrize("grant", [ClientCredentials, BasicClientCredentials])
+def test_a_scope_that_the_endpoint_refuses_is_named(grant: type[ClientCredentials | BasicClientCredentials]):
+    endpoint = Endpoint(Response(400, b'{"error":"invalid_scope"}'))
+    flow = grant("/oauth/token", "me", SECRET, fields={"scope": "ships:read all"}, name="titanic")
+    with pytest.raises(CredentialsRejected, match="rejected the scope 'ships:read all': HTTP 400") as rejected:
+        asyncio.run(flow.grant(endpoint.post))
+    assert "Set a scope" in rejected.value.advice
+    assert len(endpoint.asked) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401])

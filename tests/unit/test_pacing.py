@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from windrow.http.pacing import Pace
+from windrow.http.pacing import LONGEST_PAUSE_S, Gate, Pace, Pause, Throttles
+from windrow.model.errors import RateLimited
 
 EARLY_S = 0.002
 """A sleep may end this much before its time."""
@@ -56,7 +58,6 @@ def all_at_once(number: int) -> Callable[[Calls], Coroutine[Any, Any, None]]:
 def test_calls_go_out_evenly_in_the_order_they_came():
     calls = run(Pace(200), all_at_once(40))
     assert calls.order == list(range(40))
-    assert calls.at[-1] - calls.at[0] >= 39 / 200 - EARLY_S
     for place, at in enumerate(calls.at):
         assert at >= place / 200 - EARLY_S, "a call went out before its turn"
 
@@ -109,90 +110,101 @@ def test_a_rate_below_one_a_second_is_a_rate():
     assert run(Pace(0.5), scenario).order == [0]
 
 
-# --- common pauses -----------------------------------------------------------------------------
+# --- the gate ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate_per_s", [None, 500])
-def test_a_pause_holds_back_every_call(rate_per_s: float | None):
-    async def scenario(calls: Calls) -> None:
-        calls.pace.hold(0.15)
-        await asyncio.gather(*calls.start(20))
-
-    calls = run(Pace(rate_per_s), scenario)
-    assert len(calls.at) == 20
-    assert 0.15 - EARLY_S <= calls.at[0] < 0.6
+def gate(patience_s: float = 60.0, base_s: float = 0.001) -> Gate:
+    return Gate("shop", base_s=base_s, patience_s=patience_s)
 
 
-def test_a_pause_holds_back_calls_that_wait_for_their_turn_already():
-    async def scenario(calls: Calls) -> None:
-        tasks = calls.start(40)
-        await asyncio.sleep(0.055)
-        out_before, held_at = len(calls.at), time.monotonic() - calls.started
-        calls.pace.hold(0.15)
-        await asyncio.gather(*tasks)
-        assert 0 < out_before < 40
-        assert min(calls.at[out_before:]) >= held_at + 0.15 - EARLY_S
-
-    calls = run(Pace(100), scenario)
-    assert sorted(calls.order) == list(range(40))
+def throttle(gate: Gate, asked_s: float = 0.0, sent_at: float | None = None) -> None:
+    gate.throttled(sent_at or time.monotonic(), asked_s, "429", key="items", call=Throttles())
 
 
-def test_after_a_pause_calls_go_out_evenly_again():
-    async def scenario(calls: Calls) -> None:
-        tasks = calls.start(20)
-        calls.pace.hold(0.1)
-        await asyncio.gather(*tasks)
+def test_a_pause_holds_back_every_call_and_then_lets_one_through():
+    async def scenario() -> None:
+        one, passed = gate(), []
 
-    calls = run(Pace(200), scenario)
-    for place, at in enumerate(calls.at):
-        assert at >= 0.1 + place / 200 - EARLY_S
-    assert calls.at[-1] < 0.1 + 2 * 20 / 200 + 0.1
+        async def call() -> None:
+            await one.enter()
+            passed.append(time.monotonic())
 
+        throttle(one, asked_s=0.15)
+        paused_at = time.monotonic()
+        calls = [asyncio.create_task(call()) for _ in range(20)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0.02)
+        assert len(passed) == 1
+        assert passed[0] >= paused_at + 0.15 - EARLY_S
+        assert one.succeeded(time.monotonic())
+        await asyncio.gather(*calls)
+        assert len(passed) == 20
 
-def test_nobody_is_overtaken_also_after_a_pause():
-    async def scenario(calls: Calls) -> None:
-        tasks = calls.start(12)
-        await asyncio.sleep(0.025)
-        calls.pace.hold(0.06)
-        await asyncio.gather(*tasks)
-
-    assert run(Pace(100), scenario).order == list(range(12))
-
-
-def test_a_longer_pause_stays():
-    async def scenario(calls: Calls) -> None:
-        calls.pace.hold(0.15)
-        calls.pace.hold(0.01)
-        await calls.make(0)
-
-    assert run(Pace(), scenario).at[0] >= 0.15 - EARLY_S
+    asyncio.run(asyncio.wait_for(scenario(), 5))
 
 
-@pytest.mark.parametrize("rate_per_s", [None, 500])
-def test_a_pause_that_grows_loses_nobody(rate_per_s: float | None):
-    async def scenario(calls: Calls) -> None:
-        tasks = calls.start(50)
-        for _ in range(5):  # as when every call in flight comes back with 429
-            held_until = time.monotonic() - calls.started + 0.3
-            calls.pace.hold(0.3)
-            await asyncio.sleep(0.02)
-        assert not calls.at
-        await asyncio.gather(*tasks)
-        assert calls.at[0] >= held_until - EARLY_S
-
-    calls = run(Pace(rate_per_s), scenario)
-    assert sorted(calls.order) == list(range(50))
-    assert calls.at[-1] < 1.5
+def test_calls_that_were_sent_before_the_pause_do_not_lengthen_it():
+    one, sent_at = gate(), time.monotonic()
+    for _ in range(50):
+        throttle(one, sent_at=sent_at)
+    assert one.times == 1
+    assert not one.succeeded(sent_at), "nor does a success of theirs end it"
+    assert not one.is_open
 
 
-def test_a_pause_that_is_over_holds_nothing():
-    async def scenario(calls: Calls) -> None:
-        calls.pace.hold(0.02)
-        await asyncio.sleep(0.05)
-        calls.started = time.monotonic()
-        await calls.make(0)
+def test_a_shorter_pause_does_not_replace_a_longer_one():
+    async def scenario() -> None:
+        one, sent_at = gate(), time.monotonic()
+        throttle(one, asked_s=0.1, sent_at=sent_at)
+        throttle(one, asked_s=0.001, sent_at=sent_at)
+        await one.enter()
+        assert time.monotonic() - sent_at >= 0.1 - EARLY_S
 
-    assert run(Pace(), scenario).at[0] < 0.2
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_without_a_time_the_pause_doubles_up_to_an_hour():
+    pauses, now = [], datetime.now(UTC)
+    for times in range(20):
+        one = gate(patience_s=0.0)
+        one.restore(Pause(times, now))
+        with pytest.raises(RateLimited) as limit:
+            throttle(one)
+        pauses.append((limit.value.retry_at - datetime.now(UTC)).total_seconds())
+    for times, pause_s in enumerate(pauses, 1):
+        ceiling_s = min(LONGEST_PAUSE_S, 0.001 * 2**times)
+        assert ceiling_s / 2 - 0.5 <= pause_s <= ceiling_s
+    assert "paused 20 times in a row since " in str(limit.value)
+
+
+def test_calls_that_wait_get_the_error_of_a_pause_that_is_too_long():
+    async def scenario() -> None:
+        one = gate(patience_s=1.0)
+        throttle(one, asked_s=0.01)
+        await one.enter()  # the probe
+        waiting = [asyncio.create_task(one.enter()) for _ in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(RateLimited):
+            throttle(one, asked_s=7200)
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends] == [RateLimited] * 5
+        await one.enter()  # a later call, such as one to another endpoint, is a probe again
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_after_a_probe_without_a_result_another_call_is_the_probe():
+    async def scenario() -> None:
+        one = gate()
+        throttle(one, asked_s=0.01)
+        await one.enter()
+        sent_at = time.monotonic()
+        waiting = asyncio.create_task(one.enter())
+        await asyncio.sleep(0)
+        one.leave(sent_at)
+        await waiting
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
 
 
 # --- callers that give up ----------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from windrow.model.answer import Outcome
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
 from windrow.store.staging import Staging
@@ -95,7 +96,8 @@ class PlanFeed:
             self._quarantined = self._staging.quarantined_keys(self.run)
             self._paged = self._staging.paged(self.run)
         chunk = self._staging.chunk(self.run, number)
-        settled = self._staging.settled(self.run, number)
+        outcomes = self._staging.settled(self.run, number)
+        settled = {key: outcome for key, outcome in outcomes.items() if outcome is not Outcome.PARTIAL}
         for key in self._quarantined & settled.keys():  # killed between staging and release
             self._staging.release(self.run, key)
         for key in self._paged.keys() & settled.keys():  # killed before its pages were deleted

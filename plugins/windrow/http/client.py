@@ -18,17 +18,17 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from windrow.http import bounds
-from windrow.http.auth import Auth
+from windrow.http.auth import Attempt, Auth
 from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
 from windrow.http.conditional import CachedAnswer, ConditionalRequests
 from windrow.http.ledger import Ledger
-from windrow.http.pacing import Pace
+from windrow.http.network import Network, advice, describe
+from windrow.http.pacing import Gate, Pace, Pause, PauseStore, Throttles
+from windrow.http.transport import BROKEN, Transport
+from windrow.model import exact_json
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.model.errors import (
     ApiError,
@@ -39,7 +39,7 @@ from windrow.model.errors import (
     Unanswered,
     Unreadable,
 )
-from windrow.model.formats import GZIP, JSON, LARGEST_SPLIT, Format, expanded
+from windrow.model.formats import GZIP, JSON, LARGEST_SPLIT, Format
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, Decision, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.redact import blot, blot_body, blot_sent, without
@@ -51,12 +51,10 @@ Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` if it does not have the expected format."""
 MOST_REDIRECTS = 10
 """Maximum redirects of one call. Browsers follow 20."""
-_BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
-"""Errors of a broken connection. The second comes from aiohttp's Python parser, the only one on some machines."""
+_SHOWS_RATE = {Action.ACCEPT, Action.MISSING, Action.REFUSE}
+"""After these the rate of calls is within the API's limit."""
 _COMPLETE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
 """How the path of a query begins if it is a complete URL."""
-_GRACE_S = 1.0
-"""This long after the timeout of the transport the client ends a call itself, in case the transport does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +85,8 @@ class Client:
         ``https://api2.example.com``. No other origin is called or gets a signature.
     :param owner_only: fields that the API shows only to the owner of a token: they are removed from every answer.
     :param conditional_requests: the cache of earlier answers, for conditional requests.
+    :param network: proxy and certificates; by default those of the environment.
+    :param pauses: stores pauses for a rate limit over tries and deferrals.
     """
 
     def __init__(
@@ -102,6 +102,8 @@ class Client:
         origins: Collection[str] = (),
         owner_only: Collection[str] = (),
         conditional_requests: ConditionalRequests | None = None,
+        network: Network | None = None,
+        pauses: PauseStore | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -114,32 +116,34 @@ class Client:
         self._base = URL(f"{base_url}/")
         self._origins = {self._base.origin(), *(URL(origin).origin() for origin in origins)}
         self._owner_only = frozenset(owner_only)
-        self._headers = {"User-Agent": "windrow", "Accept": "application/json", "Accept-Encoding": "gzip"} | dict(
-            headers or {}
-        )
         self._pace = Pace(self.limits.rate_per_s)
-        self._session: aiohttp.ClientSession
+        self._gate = Gate(name, base_s=self.limits.backoff.base_s, patience_s=self.limits.patience_s)
+        self._pauses = pauses
+        self._paused: Pause | None = None
+        self._transport = Transport(
+            self._base,
+            name=name,
+            connections=self.limits.connections,
+            timeout_s=self.limits.timeout_s,
+            headers={"User-Agent": "windrow", "Accept": "application/json", "Accept-Encoding": "gzip"}
+            | dict(headers or {}),
+            settings=network,
+        )
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            base_url=self._base,
-            # One more than the calls need: a token refresh must not wait for them.
-            connector=aiohttp.TCPConnector(limit=self.limits.connections + 1, ttl_dns_cache=300),
-            timeout=aiohttp.ClientTimeout(total=self.limits.timeout_s),
-            headers=self._headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # aiohttp accepts a gzip body that ends early
-        )
-        # aiohttp would repeat a GET by itself when its connection breaks: with the old signature, and uncounted. There
-        # is no public switch; tests/faults compares the server's count with ours, so a change would be noticed.
-        self._session._retry_connection = False
+        await self._transport.open()
+        if self._pauses is not None and (pause := await asyncio.to_thread(self._pauses.pause, self.name)):
+            self._paused = pause
+            self._auth.pauses = pause.times
+            self._gate.restore(pause)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._session.close()
+            await self._auth.close()
+            await self._transport.close()
         finally:
             if self._ledger is not None:
                 await self._ledger.close()
@@ -159,18 +163,41 @@ class Client:
         :raises ApiUnreachable: the last attempt got no answer.
         :raises Unanswered: no attempt was successful.
         """
+        try:
+            return await self._ask(query, read)
+        except RateLimited:
+            await self._store_pause()
+            raise
+
+    async def _ask(self, query: Query, read: Reader) -> Answer | Rejected:
         backoff = self.limits.backoff
-        throttled = _Throttled(self.limits.patience_s)
+        throttles = Throttles()
         failures = switches = 0
+        broken = False
         unreadable = ""
         kept = await self._conditional_requests.find(query) if self._conditional_requests else None
         while True:
-            response = await self._attempt(query, kept, first=failures + throttled.times + switches == 0)
+            first = failures + throttles.times + switches == 0
+            sent_at, response = await self._attempt(query, kept, first=first, fresh=broken)
+            broken = response.status is None
             decision = self._policy.judge(response)
             action, unreadable_before, unreadable = decision.action, unreadable, ""
             if self._other_signs(query, response, decision):
+                self._gate.leave(sent_at)
                 switches += 1
                 continue
+            if action in {Action.THROTTLE, Action.QUOTA_EXHAUSTED}:
+                self.events["throttled"] += 1
+                asked_s = await self._asked_s(query, decision)
+                why = (
+                    f"The API '{self.name}' asks to wait{'' if asked_s else ', but not how long'} ({response.summary})"
+                )
+                self._gate.throttled(sent_at, asked_s, why, key=query.key, call=throttles)
+                continue
+            if action not in _SHOWS_RATE:
+                self._gate.leave(sent_at)
+            elif self._gate.succeeded(sent_at):
+                await self._forget_pause()
             try:
                 if settled := self._settle(query, response, action, read):
                     await self._keep(settled, response)
@@ -178,33 +205,32 @@ class Client:
             except Unreadable as error:
                 unreadable = error.reason
                 self.events["unreadable"] += 1
-            if action is Action.DENY:
-                raise self._denied(query, response)
-            if action is Action.REFRESH:
-                await self._auth.rejected(response.signature, self._exchange, response.summary)
-                if self._auth.refused >= backoff.attempts:  # counted over all calls; each call alone would take long
-                    raise self._given_up(query, action, response)
-
-            asked_s = await self._asked_s(query, decision)
-            pause_s = max(backoff.pause_s(failures + throttled.times + 1), asked_s)
-            held = action in {Action.THROTTLE, Action.QUOTA_EXHAUSTED}
-            if asked_s > self.limits.patience_s or (held and throttled.out_of_patience(pause_s)):
-                raise RateLimited.for_s(
-                    pause_s, f"The API '{self.name}' asks to wait ({response.summary})", key=query.key
-                )
-            if held:
-                self.events["throttled"] += 1
-                throttled.times += 1
-                self._pace.hold(pause_s)
-                continue
+            await self._check_access(query, action, response)
             failures += 1
+            asked_s = decision.wait_s or 0.0
+            if asked_s > self.limits.patience_s:
+                raise RateLimited.for_s(
+                    asked_s, f"The API '{self.name}' asks to wait ({response.summary})", key=query.key
+                )
             is_repeated = unreadable != "" and unreadable == unreadable_before  # the API sends nothing else
             if failures == backoff.attempts or is_repeated:
                 if unreadable:
                     return self._rejected(query, response, unreadable)
                 raise self._given_up(query, action, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is tried at once
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(max(backoff.pause_s(failures), asked_s))
+
+    async def _check_access(self, query: Query, action: Action, response: Response) -> None:
+        """Get a new token if the API rejected the last one.
+
+        :raises CredentialsRejected: that does not help, or the account is not allowed to call the API.
+        """
+        if action is Action.DENY:
+            raise self._denied(query, response)
+        if action is Action.REFRESH:
+            await self._auth.rejected(response.signature, self._exchange, response.summary)
+            if self._auth.refused >= self.limits.backoff.attempts:  # counted over all calls; each alone would take long
+                raise self._given_up(query, action, response)
 
     async def lines(
         self, query: Query, *, silence_s: float, opened: Callable[[Mapping[str, str]], None]
@@ -218,58 +244,79 @@ class Client:
         :raises ApiUnreachable: no answer, a broken connection, or no line for too long.
         """
         signature = await self._auth.signature(self._exchange, query)
+        attempt = self._auth.sign(signature, Attempt("GET", self._url(query)))
         self.events["sent"] += 1
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.limits.timeout_s, sock_read=silence_s)
         try:
-            async with asyncio.timeout(self.limits.timeout_s):
-                got = await self._session.get(
-                    self._url(query), headers=signature, timeout=timeout, allow_redirects=False
-                )
-            async with got:
+            async with self._transport.stream(attempt.url, attempt.headers, silence_s) as got:
                 self.events[f"http_{got.status}"] += 1
                 if got.status != HTTPStatus.OK:
-                    async with asyncio.timeout(self.limits.timeout_s):
-                        body, cut = await self._body(got, LARGEST_ASIDE)
+                    body, cut = await got.body(LARGEST_ASIDE, self.limits.timeout_s)
                     response = Response(got.status, body, got.headers, cut=cut, signature=signature)
                     raise StreamRefused(self.name, response, self._policy.judge(response))
                 opened(got.headers)
-                read_some = bounds.unpacked(got.content.readany, got.headers.get("Content-Encoding", ""))
-                async for line in bounds.lines(read_some, silence_s, self.name):
+                async for line in got.lines(silence_s, self.name):
                     yield blot_body(line, signature.values())
         except LineTooLong as error:
             error.beginning = blot_body(error.beginning, signature.values())
             raise
-        except _BROKEN as error:
+        except BROKEN as error:
             self.events["no_answer"] += 1
             raise ApiUnreachable(
-                f"The stream of '{self.name}' at {self.base_url} failed: {_describe(error)}",
-                advice="No action needed: the stream is opened again. If this happens often, check that the service "
+                f"The stream of '{self.name}' at {self.base_url} failed: {describe(error)}",
+                advice=advice(error, {}, self.name)
+                or "No action needed: the stream is opened again. If this happens often, check that the service "
                 "is running.",
-            ) from error
+            ) from None  # some of these errors have the URL, which may have an API key
 
-    async def _attempt(self, query: Query, kept: CachedAnswer | None, *, first: bool) -> Response:
-        """Send the query once, and follow redirects."""
+    async def _attempt(
+        self, query: Query, kept: CachedAnswer | None, *, first: bool, fresh: bool
+    ) -> tuple[float, Response]:
+        """Send the query once, and follow redirects; return also when it was sent (monotonic)."""
         if not first:
             self.events["retried"] += 1
         way = [self._url(query)]
-        while True:
-            response = await self._hop(query, way[-1], kept)
-            if not response.location:
-                return kept.answering(response) if kept and response.status == 304 else response
-            try:
-                way.append(self._redirected(query, response, way))
-            except ValueError as error:
-                return replace(response, trouble=str(error))
+        await self._take_turn()
+        sent_at = time.monotonic()
+        try:
+            while True:
+                response = await self._hop(query, way[-1], kept, fresh=fresh)
+                if not response.location:
+                    return sent_at, kept.answering(response) if kept and response.status == 304 else response
+                try:
+                    way.append(self._redirected(query, response, way))
+                except ValueError as error:
+                    return sent_at, replace(response, trouble=str(error))
+                await self._pace.turn()
+        except BaseException:  # also when cancelled: another call must become the probe
+            self._gate.leave(sent_at)
+            raise
 
-    async def _hop(self, query: Query, url: URL, kept: CachedAnswer | None) -> Response:
-        """Send the query to one URL, with a new signature. It counts against quota and rate like any call."""
-        await self._take_units(query)
+    async def _take_turn(self) -> None:
+        """Return when this call may be sent."""
         await self._pace.turn()
+        while not self._gate.is_open:
+            await self._gate.enter()
+            if not self._gate.is_open:  # this call is the probe
+                return
+            await self._pace.turn()
+
+    async def _hop(self, query: Query, url: URL, kept: CachedAnswer | None, *, fresh: bool) -> Response:
+        """Send the query to one URL, with a new signature. It counts against the quota like any call."""
+        await self._take_units(query)
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
-        came = await self._send(query, url, {**conditions, **signature} if conditions else signature)
-        response = _without_echo(replace(came, signature=signature))
+        body = query.body.encode()
+        headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
+        if query.format is not JSON:
+            headers["Accept"] = f"{query.format.media_type}, */*;q=0.1"
+        headers.update(query.headers)
+        headers.update(conditions)
+        attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
+        sent = [*signature.values(), attempt.headers.get("Authorization", "")]
+        response = _without_echo(
+            replace(await self._send(attempt, query.format, fresh=fresh), signature=signature), sent
+        )
         self._auth.learned(signature, response, query)
         self._report_pause(response)
         return response
@@ -292,7 +339,7 @@ class Client:
         """
         where = response.location[:80]
         try:
-            target = way[-1].join(URL(response.location)).with_user(None)
+            target = self._unsigned(way[-1].join(URL(response.location)).with_user(None))
             origin = target.origin()
         except ValueError:
             raise ValueError(f"redirects to an invalid URL: {where!r}") from None
@@ -338,12 +385,28 @@ class Client:
                 advice=f"If the origin is correct, add it to 'origins' in the extra of the connection '{self.name}'.",
                 key=query.key,
             )
-        return url.extend_query(query.params) if query.params else url
+        return self._unsigned(url.extend_query(query.params) if query.params else url)
+
+    def _unsigned(self, url: URL) -> URL:
+        """Remove the query parameters that carry a credential: APIs return them in links."""
+        return url.without_query_params(*self._auth.query_params) if self._auth.query_params else url
 
     async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
         """Keep an answer that has a validator for conditional requests."""
         if self._conditional_requests and isinstance(settled, Answer) and settled.outcome is Outcome.ANSWERED:
             await self._conditional_requests.keep(settled, response, self._auth.identity(response.signature))
+
+    async def _store_pause(self) -> None:
+        """Store how often calls were paused, so that the next try continues with the same pause."""
+        times = max(self._gate.times, self._auth.pauses)
+        if self._pauses is not None and times:
+            self._paused = Pause(times, self._gate.since or datetime.now(UTC))
+            await asyncio.to_thread(self._pauses.keep_pause, self.name, self._paused)
+
+    async def _forget_pause(self) -> None:
+        if self._pauses is not None and self._paused is not None:
+            self._paused = None
+            await asyncio.to_thread(self._pauses.keep_pause, self.name, None)
 
     async def _take_units(self, query: Query) -> None:
         """Return when the quota allows one more call.
@@ -357,59 +420,23 @@ class Client:
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, query: Query, url: URL, added: Mapping[str, str]) -> Response:
-        headers = {**dict(query.headers), **added} if query.headers else added
-        if query.body:
-            headers = {"Content-Type": "application/json", **headers}
-        if query.format is not JSON:
-            headers = {"Accept": f"{query.format.media_type}, */*;q=0.1", **headers}
-        try:
-            async with (
-                asyncio.timeout(self.limits.timeout_s + _GRACE_S),
-                self._session.request(
-                    "POST" if query.body else "GET",
-                    url,
-                    headers=headers,
-                    data=query.body.encode() if query.body else None,
-                    allow_redirects=False,
-                ) as got,
-            ):
-                body, cut = await self._body(got, LARGEST, query.format)
-        except (*_BROKEN, ValueError) as error:
-            self.events["no_answer"] += 1
-            return Response(trouble=_describe(error))
-        self.events[f"http_{got.status}"] += 1
-        return Response(got.status, body, got.headers, cut=cut)
-
-    async def _body(self, got: aiohttp.ClientResponse, most: int, format: Format | None = None) -> tuple[bytes, bool]:
-        """Read a body without its Content-Encoding, also if it is a gzip file.
-
-        If it is too large, return its beginning and close the connection. A damaged gzip file stays as it is: it is
-        unreadable.
-
-        :param format: an answer of a format that can be split may be larger.
-        :raises OSError: the body has a Content-Encoding that was not requested.
-        """
-        encoding = got.headers.get("Content-Encoding", "").lower()
-        if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-            raise OSError(f"the Content-Encoding {encoding!r:.40} was not requested")
+    async def _send(self, attempt: Attempt, format: Format, *, fresh: bool) -> Response:
+        """Send a call. An answer of a format that can be split may be larger than others."""
 
         def limit(beginning: bytes) -> int:
-            is_larger = format is not None and (beginning.startswith(GZIP) or format.splits(beginning))
-            return LARGEST_SPLIT if is_larger else most
+            return LARGEST_SPLIT if beginning.startswith(GZIP) or format.splits(beginning) else LARGEST
 
-        body, cut = await bounds.body(got.content.iter_any(), most, limit)
-        if cut:
-            got.close()
-            return body, True
-        if encoding != "deflate" and not body.startswith(GZIP):
-            return body, False
-        with suppress(Unreadable):
-            content = expanded(body, most, encoding)
-            if len(content) > most and limit(content) > most:
-                content = expanded(body, most := LARGEST_SPLIT, encoding)
-            return content[:most], len(content) > most
-        return body, False
+        response = await self._transport.send(
+            attempt.method,
+            attempt.url,
+            headers=attempt.headers,
+            data=attempt.body or None,
+            most=LARGEST,
+            larger=limit,
+            fresh=fresh,
+        )
+        self.events["no_answer" if response.status is None else f"http_{response.status}"] += 1
+        return response
 
     async def _exchange(
         self,
@@ -420,18 +447,12 @@ class Client:
         method: str = "POST",
     ) -> Response:
         """Send a call of a token flow. It contains secrets, so redirects are not followed."""
-        try:
-            async with (
-                asyncio.timeout(self.limits.timeout_s + _GRACE_S),
-                self._session.request(
-                    method, url.lstrip("/"), data=form, headers=headers, allow_redirects=False
-                ) as got,
-            ):
-                body, cut = await self._body(got, LARGEST_ASIDE)
-        except (*_BROKEN, ValueError) as error:
-            return Response(trouble=_describe(error))
-        trouble = f"body of more than {LARGEST_ASIDE:,} bytes; the connection was closed" if cut else ""
-        return Response(got.status, b"" if cut else body, got.headers, trouble=trouble, cut=cut)
+        target = URL(url.lstrip("/"))
+        response = await self._transport.send(method, target, headers=headers, data=form, most=LARGEST_ASIDE)
+        if not response.cut:
+            return response
+        trouble = f"body of more than {LARGEST_ASIDE:,} bytes; the connection was closed"
+        return replace(response, body=b"", trouble=trouble)
 
     def _other_signs(self, query: Query, response: Response, decision: Decision) -> bool:
         """Report the result of the call to its credential; return whether to retry at once with another one."""
@@ -505,7 +526,7 @@ class Client:
         """
         try:
             target = URL(link) if _COMPLETE.match(link) and link[0] != "/" else self._url(query).join(URL(link))
-            target = target.with_user(None).with_fragment(None)
+            target = self._unsigned(target.with_user(None).with_fragment(None))
             is_allowed = target.origin() in self._origins
         except ValueError:
             is_allowed = False
@@ -559,7 +580,8 @@ class Client:
             return ApiUnreachable(
                 f"The API '{self.name}' at {self.base_url} gave no answer to {query.key!r} in {attempts} attempts. "
                 f"Last error: {response.trouble}",
-                advice="Check that the service is running, and that host and port of the Airflow connection "
+                advice=response.advice
+                or "Check that the service is running, and that host and port of the Airflow connection "
                 f"'{self.name}' are correct.",
                 key=query.key,
             )
@@ -569,6 +591,7 @@ class Client:
             advice="The next try makes this call again. If it fails again, check the status of the API.",
             key=query.key,
             status=response.status,
+            received=kept(_text(response)),
         )
 
 
@@ -584,18 +607,6 @@ class StreamRefused(ApiError):
         self.decision = decision
 
 
-class _Throttled:
-    """Counts how often one call hit a rate limit, and limits how long it waits for that."""
-
-    def __init__(self, patience_s: float) -> None:
-        self.times = 0
-        self._until = time.monotonic() + patience_s
-
-    def out_of_patience(self, pause_s: float) -> bool:
-        """Return whether a pause of this length would end after the maximum wait of the call."""
-        return time.monotonic() + pause_s > self._until
-
-
 def _parsed(format: Format, response: Response) -> tuple[str, object]:
     """Return the text of a successful answer, and its values.
 
@@ -604,8 +615,8 @@ def _parsed(format: Format, response: Response) -> tuple[str, object]:
     if response.status == HTTPStatus.NO_CONTENT and not format.reads_empty:
         return response.body.decode("utf-8", "replace"), None
     if format is JSON:
-        with suppress(orjson.JSONDecodeError):  # what is parsed is UTF-8
-            parsed = orjson.loads(response.body)
+        with suppress(Unreadable):  # what is parsed is UTF-8
+            parsed = exact_json.loads(response.body)
             return response.body.decode(), parsed
     text = blot_sent(format.text(response.body, response.headers.get("Content-Type", "")), response.signature.values())
     return text, format.parse(text)
@@ -643,15 +654,10 @@ def _text(response: Response) -> str:
     return decoder.decode(response.body, final=not response.cut)  # no half character at the end
 
 
-def _without_echo(response: Response) -> Response:
-    """Remove the signature of a call from the body and headers of its answer: an API may echo it."""
-    sent, headers = response.signature.values(), response.headers
+def _without_echo(response: Response, sent: Collection[str]) -> Response:
+    """Remove the credentials that were sent from the body and headers of an answer: an API may echo them."""
+    headers = response.headers
     told = "\n".join(headers.values())
     if blot_sent(told, sent) != told:
         headers = CIMultiDict((name, blot_sent(value, sent)) for name, value in headers.items())
     return replace(response, body=blot_body(response.body, sent), headers=headers)
-
-
-def _describe(error: Exception) -> str:
-    """Describe a connection error; some of these errors have no message."""
-    return blot(f"{type(error).__name__}: {error}") if str(error) else type(error).__name__

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
@@ -14,13 +15,15 @@ from typing import Any, ClassVar, TypeVar
 from windrow.http.client import Client
 from windrow.http.paging import Trail
 from windrow.model.answer import Answer, Outcome, Rejected
-from windrow.model.errors import NotGiven, QueryRefused, RateLimited, Unreadable, Unusable, WindrowError
-from windrow.model.stream import Asked, Flow, Planned
+from windrow.model.errors import NotGiven, QueryRefused, RateLimited, Unanswered, Unreadable, Unusable, WindrowError
+from windrow.model.stream import Asked, Flow, Gap, Planned
 
 log = logging.getLogger(__name__)
 
 MOST_ASKED = 100_000
 """Calls in a row that a flow may be made of: where each names a next one for ever, it ends here."""
+MOST_UNANSWERED = 5
+"""Queries in a row without an answer. After so many it is not the queries: the flow ends, and its task is retried."""
 T = TypeVar("T")
 E = TypeVar("E", bound=WindrowError)
 
@@ -46,6 +49,8 @@ class Driver:
         self._heard: Answer | Rejected | None = None
         """What the source hears now, and ``_thrown`` where that is an error."""
         self._thrown: Unusable | None = None
+        self._unanswered = 0
+        """Queries in a row without an answer."""
 
     async def lead(self, flow: Flow[T]) -> T:
         """Lead a flow to its end, and return what it returns.
@@ -72,6 +77,9 @@ class Driver:
                 go_on = partial(flow.send, None)
                 if isinstance(step, Planned):
                     await self._planned(step)
+                elif isinstance(step, Gap):
+                    log.warning("%r is a gap: %s", step.query.key, step.reason)
+                    await self._missing(step)
                 elif isinstance(step, Unreadable) and self._last:
                     await self._set_aside(_unread(self._last, step))
                 elif not isinstance(step, Unreadable):
@@ -106,13 +114,22 @@ class Driver:
         try:
             self._trail.to(asked.query)
             self._heard = heard = await self._settled(asked)
+            self._unanswered = 0
         except RateLimited as limit:  # another endpoint may still be open
             return limit
+        except Unanswered as error:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED:
+                raise
+            heard = Rejected(asked.query, error.status or 0, error.received, error.what, datetime.now(UTC))
+            self._heard = heard
+            self._thrown = error
+            return await self._set_aside(heard, error) if self.keeps_refusals else error
         except Unreadable as circle:  # the page before is at fault
             if self._last is None:
                 raise
             self._heard = heard = _unread(self._last, circle)
-        if isinstance(heard, Answer) and heard.outcome is Outcome.ANSWERED:
+        if isinstance(heard, Answer) and heard.outcome is not Outcome.MISSING:
             self._last = heard
             return heard
         self._thrown = _trouble(heard)
@@ -125,14 +142,14 @@ class Driver:
         if error in self.left_out:
             return error
         if self._heard and error is self._thrown:
-            return await self._set_aside(self._heard)
+            return await self._set_aside(self._heard, error)
         if self._last and isinstance(error, Unreadable):  # the source has read it by itself
             return await self._set_aside(_unread(self._last, error))
         return error
 
-    async def _set_aside(self, settled: Answer | Rejected) -> Unusable:
+    async def _set_aside(self, settled: Answer | Rejected, error: Unusable | None = None) -> Unusable:
         """Put an answer where a person finds it, and return the error that says why."""
-        error = _trouble(settled)
+        error = error or _trouble(settled)
         log.warning("%s", error)
         self.left_out.append(error)
         bad = settled if isinstance(settled, Rejected) else _unread(settled, error)
@@ -152,6 +169,9 @@ class Driver:
     async def _planned(self, planned: Planned) -> None:
         """Learn what a plan is to have."""
 
+    async def _missing(self, gap: Gap) -> None:
+        """Learn what a plan has that the API does not return."""
+
     def _quarantine(self, bad: Rejected) -> None:
         """Keep an answer that cannot be used. Runs in a thread."""
 
@@ -166,10 +186,19 @@ def _trouble(settled: Answer | Rejected) -> Unusable:
     key, status = settled.query.key, settled.status
     if isinstance(settled, Rejected) and status < HTTPStatus.MULTIPLE_CHOICES:
         return Unreadable(settled.reason, key=key, received=settled.body)
-    reason = settled.reason if isinstance(settled, Rejected) else "the API says there is no such thing"
+    missing = "the API says there is no such thing" if status in _GONE else f"the API says '{_phrase(status)}'"
+    reason = settled.reason if isinstance(settled, Rejected) else missing
     return (QueryRefused if isinstance(settled, Rejected) else NotGiven)(
         f"{key!r} cannot be had: {reason} (HTTP {status})",
         advice="Check what was asked for, the params of the run, and the path of the API in its Airflow connection.",
         key=key,
         status=status,
     )
+
+
+_GONE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+
+
+def _phrase(status: int) -> str:
+    """Return what a status means, in words; empty for an unknown one."""
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else ""

@@ -1,38 +1,174 @@
-"""When the next call may go out: even spacing under a rate, and a common pause when the API asks for one."""
+"""When the next call may be sent: evenly spaced under a rate, and paused while the API limits the rate."""
 
 import asyncio
+import contextlib
+import logging
+import random
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from windrow.model.errors import RateLimited
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 3600.0
+"""A pause that the API does not name grows up to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How often calls to an API were paused in a row, without a success between, and since when (UTC)."""
+
+    times: int
+    since: datetime
+
+
+class PauseStore(Protocol):
+    """Stores the pauses of APIs for all tries of all tasks."""
+
+    def pause(self, api: str) -> Pause | None:
+        """Return the pause of an API; None if its last call was successful."""
+
+    def keep_pause(self, api: str, pause: Pause | None) -> None:
+        """Store the pause of an API; None after a successful call."""
+
+
+@dataclass(slots=True)
+class Throttles:
+    """How often one call was throttled, and the monotonic time of the first."""
+
+    times: int = 0
+    since: float = 0.0
 
 
 class Pace:
-    """Spaces calls evenly at ``rate_per_s``, in the order they come, and holds them back while the API wants quiet.
+    """Spaces calls evenly at ``rate_per_s``, in the order they come.
 
-    :param rate_per_s: calls a second, None for no limit.
+    :param rate_per_s: calls per second; None for no limit.
     """
 
     def __init__(self, rate_per_s: float | None = None) -> None:
         self._interval_s = 1.0 / rate_per_s if rate_per_s else 0.0
         self._next_at = 0.0
-        self._quiet_until = 0.0
         self._queue = asyncio.Lock()  # wakes its waiters in the order they came
 
     async def turn(self) -> None:
         """Return when the caller may send one call."""
         if not self._interval_s:
-            await self._quiet(self._quiet_until)
             return
         arrived = time.monotonic()
         async with self._queue:
             at = max(arrived, self._next_at)
-            await self._quiet(at)
-            # From when it should have gone out, not from when it did: sleeps end late, which must not add up.
-            self._next_at = max(at, self._quiet_until) + self._interval_s
+            await asyncio.sleep(max(0.0, at - time.monotonic()))
+            # From when it should have been sent, not from when it was: sleeps end late, which must not add up.
+            self._next_at = at + self._interval_s
 
-    def hold(self, pause_s: float) -> None:
-        """Let no call out for ``pause_s`` seconds. A longer pause already asked for stays."""
-        self._quiet_until = max(self._quiet_until, time.monotonic() + pause_s)
 
-    async def _quiet(self, until: float) -> None:
-        """Sleep until an instant, and longer if a pause is asked for meanwhile."""
-        while (left_s := max(until, self._quiet_until) - time.monotonic()) > 0:  # noqa: ASYNC110 - it knows how long
-            await asyncio.sleep(left_s)
+class Gate:
+    """Stops all calls of a client while the API limits their rate, and then lets one call through as a probe.
+
+    The pause doubles with each probe that the API also throttles, up to an hour. A probe that succeeds opens the gate.
+
+    :param name: id of the Airflow connection, for messages.
+    :param base_s: the first pause is up to twice this.
+    :param patience_s: calls wait this long in the task. For a longer pause the task defers.
+    """
+
+    def __init__(self, name: str, *, base_s: float, patience_s: float) -> None:
+        self.times = 0
+        """Pauses in a row."""
+        self.since: datetime | None = None
+        self._name = name
+        self._base_s = base_s
+        self._patience_s = patience_s
+        self._waits_from = 0.0
+        self._paused_at = self._opens_at = 0.0
+        self._probing = False
+        self._given_up: RateLimited | None = None
+        self._news = asyncio.Event()
+
+    def restore(self, pause: Pause) -> None:
+        """Continue from the pauses of earlier tasks: the first call is a probe."""
+        self.times, self.since = pause.times, pause.since
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls may be sent without asking."""
+        return self.times == 0 and time.monotonic() >= self._opens_at
+
+    async def enter(self) -> None:
+        """Return when the gate is open, or when this call is the probe.
+
+        :raises RateLimited: the pause is too long to wait for it in the task.
+        """
+        before = self._given_up
+        while not self.is_open:
+            if self._given_up is not None and self._given_up is not before:
+                raise self._given_up
+            left_s = self._opens_at - time.monotonic()
+            if left_s <= 0 and not self._probing:
+                self._probing = True
+                return
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s if left_s > 0 else None):
+                    await self._news.wait()
+
+    def leave(self, sent_at: float) -> None:
+        """End a call that showed nothing about the rate limit. If it was the probe, the next call is.
+
+        :param sent_at: monotonic time when the call was sent.
+        """
+        if sent_at >= self._paused_at:
+            self._probing = False
+            self._news.set()
+
+    def succeeded(self, sent_at: float) -> bool:
+        """Handle a call that the API did not throttle; return whether it ended a pause.
+
+        A call that was sent before the pause shows nothing.
+        """
+        if self.times == 0 or sent_at < self._paused_at:
+            return False
+        log.info("The API %r accepts calls again; it was paused %s.", self._name, self._told)
+        self.times, self.since = 0, None
+        self._opens_at = self._waits_from = 0.0
+        self.leave(sent_at)
+        return True
+
+    def throttled(self, sent_at: float, asked_s: float, why: str, *, key: str, call: Throttles) -> None:
+        """Handle a call that the API throttled: close the gate.
+
+        :param asked_s: the pause that the API asks for; 0 if it names none.
+        :param call: the throttles of this call. Another call may succeed meanwhile at another endpoint.
+        :raises RateLimited: the pause is too long to wait for it in the task. Waiting calls get the same error.
+        """
+        now = time.monotonic()
+        call.times += 1
+        call.since = call.since or now
+        if is_news := sent_at >= self._paused_at:  # calls sent before the pause are throttled too: nothing new
+            self.times += 1
+            self.since = self.since or datetime.now(UTC)
+            self._waits_from = self._waits_from or now
+            self._paused_at = now
+            self._probing = False
+        times = max(self.times if is_news else 1, call.times)
+        grown_s = min(LONGEST_PAUSE_S, self._base_s * 2.0 ** min(times, 60))
+        pause_s = max(asked_s, grown_s * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
+        if now + pause_s > min(call.since, self._waits_from or now) + self._patience_s:
+            self._given_up = RateLimited.for_s(
+                pause_s, why + (f"; paused {self._told}" if self.times > 1 else ""), key=key
+            )
+            self._news.set()
+            raise self._given_up
+        self._opens_at = max(self._opens_at, now + pause_s)
+        if is_news:
+            log.info("%s at %r: waiting %.1f s; paused %s.", why, key, pause_s, self._told)
+        self._news.set()
+
+    @property
+    def _told(self) -> str:
+        times = "once" if self.times == 1 else f"{self.times} times in a row"
+        return f"{times} since {self.since or datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"

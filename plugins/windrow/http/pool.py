@@ -19,8 +19,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from windrow.http.auth import Auth, Exchange
+from windrow.http.auth import Attempt, Auth, Exchange
 from windrow.http.owner_limits import OwnerLimits
+from windrow.http.pacing import LONGEST_PAUSE_S
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.model.query import Query
 from windrow.model.rate_limits import RateLimits
@@ -114,6 +115,9 @@ class TokenPool(Auth):
         self._patience_s = patience_s
         self._signed: dict[str, Member] = {}
         self._met: asyncio.Task[None] | None = None
+        self._pauses_before = 0
+        self._unnamed = False
+        """Whether a pause without a time is the last thing that the API said."""
         self._news = asyncio.Event()
         self._refusals: dict[str, dict[str, str]] = {}
         """By query key: the labels of credentials for which the query is forbidden, with the reason."""
@@ -136,6 +140,7 @@ class TokenPool(Auth):
         :raises ApiUnreachable: the only token must be refreshed, and the token endpoint cannot be reached.
         """
         if self._met is None:
+            self._pauses_before = self.pauses
             self._met = asyncio.create_task(self._meet(post))
         await asyncio.shield(self._met)
         while True:
@@ -156,6 +161,14 @@ class TokenPool(Auth):
                 self._signed[_text(signature)] = member
                 return signature
 
+    def sign(self, signature: Mapping[str, str], attempt: Attempt) -> Attempt:
+        """Sign with the credential of the signature."""
+        return self._signed[_text(signature)].auth.sign(signature, attempt)
+
+    async def close(self) -> None:
+        """Wait for the running refreshes of all credentials."""
+        await asyncio.gather(*(member.auth.close() for member in self._members))
+
     def learned(self, signature: Mapping[str, str], response: Response, query: Query | None = None) -> None:
         """Read the remaining calls from the headers of an answer."""
         member = self._signed[_text(signature)]
@@ -171,6 +184,7 @@ class TokenPool(Auth):
         """Handle a successful answer. Credentials for which the query was forbidden before may be invalid."""
         member = self._signed[_text(signature)]
         member.limits.answered(time.time())
+        self._unnamed, self.pauses, self._pauses_before = False, 0, 0
         member.turned_down.clear()
         member.blamed.clear()
         refusals = self._refusals.get(query.key, {})
@@ -191,7 +205,8 @@ class TokenPool(Auth):
         now = time.time()
         if wait_s is None:
             opens_at = limits.opens_at(self._rate_limits.resource_of(query))
-            wait_s = opens_at - now if opens_at > now else _HOLD_S
+            self._unnamed = opens_at <= now
+            wait_s = min(LONGEST_PAUSE_S, _HOLD_S * 2.0**self._pauses_before) if self._unnamed else opens_at - now
         limits.hold(max(wait_s, _SHORTEST_S), now)
         return True
 
@@ -283,6 +298,8 @@ class TokenPool(Auth):
 
     async def _wait(self, wait_s: float) -> None:
         if wait_s > self._patience_s:
+            if self._unnamed:
+                self.pauses = self._pauses_before + 1
             raise RateLimited.for_s(
                 wait_s, f"The rate limits of all {len(self._alive())} tokens of '{self._name}' are used up"
             )

@@ -9,7 +9,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
@@ -62,7 +62,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a landing holds. ``answers`` are queries with records, ``unreadable`` went to the quarantine."""
+    """What a landing holds.
+
+    ``answers`` are queries with records, ``unreadable`` ones are in the quarantine. ``left_out`` are records of answers
+    that could be read but for these; they are in the quarantine too.
+    """
 
     dataset: str
     run_id: str
@@ -71,6 +75,7 @@ class Manifest:
     unreadable: int
     records: int
     parts: tuple[Part, ...]
+    left_out: int = 0
 
     @classmethod
     def read(cls, store: ObjectStore, prefix: str) -> "Manifest":
@@ -155,9 +160,29 @@ class Landing:
             return []
         if answer.query.key in count.quarantined:  # it could not be read once, and was asked for again since
             self._staging.release(run, answer.query.key)
+        self._set_aside(run, number, answer, count)
         count.answers += 1
         lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": run.run_id}
         return [record | lineage for record in records]
+
+    def _set_aside(self, run: Run, number: int, answer: Answer, count: "Count") -> None:
+        """Put the records that are left out of an answer into the quarantine: one entry beside that of its query."""
+        errors = self._stream.left_out(answer.query, answer.parsed)
+        beside = replace(answer.query, key=f"{answer.query.key}{_LEFT_OUT}")
+        if errors:
+            count.left_out += len(errors)
+            reason = f"{len(errors)} records are left out: {'; '.join(error.reason for error in errors[:_REASONS])}"
+            log.warning("%r: %s", answer.query.key, reason)
+            rejected = Rejected(beside, answer.status, answer.body, reason, answer.fetched_at, incomplete=True)
+            self._staging.reject(run, [(number, rejected)])
+        elif beside.key in count.quarantined:  # an older reader left some out
+            self._staging.release(run, beside.key)
+
+
+_LEFT_OUT = "#left_out"
+"""Behind the key of a query in the quarantine, for records of its answer. A key has no such sign."""
+_REASONS = 5
+"""Maximum reasons in one entry of the quarantine."""
 
 
 @dataclass(slots=True)
@@ -168,6 +193,7 @@ class Count:
     answers: int = 0
     gaps: int = 0
     unreadable: int = 0
+    left_out: int = 0
 
 
 def write_all(
@@ -192,7 +218,9 @@ def write_all(
     for name, data in others.items():
         store.put(name, data)
     records = sum(part.records for part in parts)
-    manifest = Manifest(run.dataset, run.run_id, count.answers, count.gaps, count.unreadable, records, parts)
+    manifest = Manifest(
+        run.dataset, run.run_id, count.answers, count.gaps, count.unreadable, records, parts, count.left_out
+    )
     for name in before - {vouching, *others, *(part.name for part in parts)}:
         store.delete(name)
     store.put(vouching, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))

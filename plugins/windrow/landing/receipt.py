@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from windrow.harvest.flow import STEP
 from windrow.landing.parts import Manifest
-from windrow.model.answer import Outcome
+from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import CountsDisagree
 from windrow.model.plan import Plan
+from windrow.model.response import Response
 from windrow.store.staging import LIST, LOOK_UP, Figures, Staging
 
 _EXAMPLES = 5
@@ -28,24 +29,41 @@ class Staged:
     """Of ``quarantined`` those that the plan was to be made from."""
     looked_up: int = 0
     """Of ``quarantined`` those that were only looked up."""
+    partial: int = 0
+    """Of ``answered`` those without their last pages."""
 
     @classmethod
     def count(cls, staging: Staging, plan: Plan) -> "Staged":
         """Count chunk by chunk; settled queries that are no longer in the plan do not count."""
-        answered = gaps = 0
-        examples = []
+        counted: Counter[Outcome] = Counter()
+        examples: list[str] = []
         for number in range(plan.chunks):
-            planned = {query.key for query in staging.chunk(plan.run, number).queries}
+            planned = {query.key: query for query in staging.chunk(plan.run, number).queries}
             for key, outcome in staging.settled(plan.run, number).items():
-                answered += key in planned and outcome is Outcome.ANSWERED
-                if key in planned and outcome is Outcome.MISSING:
-                    gaps += 1
-                    if gaps <= _EXAMPLES:
-                        examples.append(f"{key!r}: the API knows no such thing")
+                if key not in planned:
+                    continue
+                counted[outcome] += 1
+                if outcome is not Outcome.ANSWERED and len(examples) < _EXAMPLES:
+                    examples += [_why(answer) for answer in [staging.answer(plan.run, planned[key])] if answer]
         quarantined = staging.quarantined(plan.run)
         examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined[:_EXAMPLES]]
         beside = Counter(number for number, _ in quarantined)
-        return cls(answered, gaps, len(quarantined), tuple(examples[:_EXAMPLES]), beside[LIST], beside[LOOK_UP])
+        return cls(
+            answered=counted[Outcome.ANSWERED] + counted[Outcome.PARTIAL],
+            gaps=counted[Outcome.MISSING],
+            quarantined=len(quarantined),
+            examples=tuple(examples[:_EXAMPLES]),
+            left_out=beside[LIST],
+            looked_up=beside[LOOK_UP],
+            partial=counted[Outcome.PARTIAL],
+        )
+
+
+def _why(answer: Answer) -> str:
+    """Return why an answer is a gap, for a message: what the API answered, or what the source says."""
+    if answer.outcome is Outcome.PARTIAL:
+        return f"{answer.query.key!r}: the rows from page {answer.next_link!r} on are missing (HTTP {answer.status})"
+    return f"{answer.query.key!r}: {Response(answer.status, answer.body.encode()).summary}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,11 @@ class Receipt:
     """Gaps that the run accepts."""
     one_record_an_answer: bool = False
 
+    @property
+    def gaps(self) -> int:
+        """What the API does not return: queries, last pages of answers, and records that can be read."""
+        return self.staged.gaps + self.staged.partial + self.manifest.left_out
+
     def disagreements(self) -> list[str]:
         """Say what does not add up, and what to do about it. Empty when all is well."""
         plan, staged, manifest = self.plan, self.staged, self.manifest
@@ -82,10 +105,16 @@ class Receipt:
                 f"{staged.left_out:,} answers that the plan was to be made from are in the quarantine, and what "
                 "follows from them is missing: clear the task that plans with all tasks downstream to ask again"
             )
-        if staged.gaps > self.max_gaps:
+        if self.gaps > self.max_gaps:
+            counts = (
+                (staged.gaps, f"of {plan.planned:,} queries have no answer"),
+                (staged.partial, "answers lack their last pages"),
+                (manifest.left_out, "records cannot be read and are left out"),
+            )
             found.append(
-                f"the API knows nothing of {staged.gaps:,} of {plan.planned:,} queries, and the run accepts "
-                f"{self.max_gaps:,}: trigger a run with a higher max_gaps, or have the API's list mended"
+                f"the run has {self.gaps:,} gaps and accepts {self.max_gaps:,} "
+                f"({', '.join(f'{count:,} {what}' for count, what in counts if count)}): trigger a run with a higher "
+                "max_gaps, or correct what is missing at the API"
             )
         if manifest.unreadable:
             found.append(
@@ -135,7 +164,7 @@ class Receipt:
             "listed": self.plan.listed,
             "planned": self.plan.planned,
             "staged": self.staged.answered,
-            "gaps": self.staged.gaps,
+            "gaps": self.gaps,
             "quarantined": self.staged.quarantined,
             "exported": self.manifest.records,
             "loaded": self.loaded,

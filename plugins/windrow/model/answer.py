@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from windrow.model import exact_json
 from windrow.model.formats import JSON, Format
 from windrow.model.query import Query
 
@@ -21,6 +22,8 @@ class Outcome(StrEnum):
     ANSWERED = "answered"
     MISSING = "gap"
     """The API answered that there is no such thing."""
+    PARTIAL = "partial"
+    """The first pages are there, and a later one is not. The harvest asks again if it is run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Answer:
 
     def parsed_as(self, format: Format) -> Any:
         """Return what `parsed` returns, in another format."""
+        if format is JSON:
+            return exact_json.reread(self.body) if self.body else None
         if self.is_paged and format.media_type != JSON.media_type:
             return [format.parse(page) for page in orjson.loads(self.body)]
         return format.parse(self.body) if self.body or format.reads_empty else None

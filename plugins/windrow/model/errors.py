@@ -17,10 +17,10 @@
     │   ├── Unusable                  one query has no usable answer; the other queries are not affected
     │   │   ├── QueryRefused              the API says that the call is invalid: never retried
     │   │   │   └── NotGiven                  the API does not have it, or gives it to nobody: counted as missing
-    │   │   └── Unreadable                an answer cannot be read: it is in the quarantine before this is raised
+    │   │   ├── Unreadable                an answer cannot be read: it is in the quarantine before this is raised
+    │   │   └── Unanswered                no answer after all attempts, but for errors like HTTP 500: retried
     │   ├── RateLimited               the API asks for a long pause: the task defers until then
-    │   ├── GivenUp                   a queue stopped trying some calls: never retried, waiting does not help
-    │   └── Unanswered                calls have no answer after all attempts: retried
+    │   └── GivenUp                   a queue stopped trying some calls: never retried, waiting does not help
     ├── BrokerUnavailable         Redis cannot be reached, or lost a stream: the run continues from MongoDB
     ├── StatementFailed           the warehouse cannot run an SQL file: never retried
     ├── Unwritten                 a database did not write all items: retried, writing again is safe
@@ -177,10 +177,6 @@ class RateLimited(ApiError):
         )
 
 
-class Unanswered(ApiError):
-    """Some calls have no answer after all attempts. All other answers are staged."""
-
-
 class GivenUp(ApiError):
     """A queue has stopped trying some calls. All other answers are staged."""
 
@@ -197,3 +193,16 @@ class Unreadable(Unusable):
             status=200,
         )
         self.reason = blot(reason)
+
+
+class Unanswered(Unusable):
+    """A call, or several, has no answer after all attempts. ``received`` is the body of the last attempt.
+
+    All other answers are staged.
+    """
+
+    def __init__(
+        self, what: str, *, advice: str, key: str | None = None, status: int | None = None, received: str = ""
+    ) -> None:
+        super().__init__(what, advice=advice, key=key, status=status)
+        self.received = received

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any, ClassVar
 
-import orjson
-
+from windrow.model import exact_json
 from windrow.model.errors import Unreadable
 
 LARGEST_SPLIT = 100_000_000
@@ -86,10 +85,7 @@ class Json(Format):
 
     def parse(self, text: str | bytes) -> Any:
         """Read any JSON value."""
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            raise Unreadable(f"invalid JSON: {error}") from None
+        return exact_json.loads(text if isinstance(text, bytes) else text.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +102,9 @@ class Ndjson(Format):
         for number, line in enumerate(text.split("\n"), 1):
             if line and not line.isspace():
                 try:
-                    values.append(orjson.loads(line))
-                except orjson.JSONDecodeError as error:
-                    raise Unreadable(f"invalid JSON in line {number:,}: {error}") from None
+                    values.append(exact_json.loads(line.encode()))
+                except Unreadable as error:
+                    raise Unreadable(f"line {number:,}: {error.reason}") from None
         return values
 
 

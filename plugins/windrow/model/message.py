@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-import orjson
-
+from windrow.model import exact_json
 from windrow.model.contract import LINEAGE, Contract
 from windrow.model.errors import Unreadable
 
 
 def to_message(record: Mapping[str, object]) -> bytes:
     """Write a record with its lineage; null columns are omitted."""
-    return orjson.dumps({name: value for name, value in record.items() if value is not None})
+    return exact_json.dumps({name: value for name, value in record.items() if value is not None}).encode()
 
 
 def from_message(data: bytes, contract: Contract) -> dict[str, object]:
@@ -23,10 +22,7 @@ def from_message(data: bytes, contract: Contract) -> dict[str, object]:
 
     :raises Unreadable: the message is not a record, or has fields that are not columns of the table.
     """
-    try:
-        fields = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise Unreadable(f"invalid JSON: {error}") from None
+    fields = exact_json.loads(data)
     if not isinstance(fields, Mapping):
         raise Unreadable("a message must be a JSON object")
     columns = _by_column(contract)

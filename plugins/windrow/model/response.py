@@ -34,6 +34,8 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     trouble: str = ""
+    advice: str = ""
+    """What to do about ``trouble``, if its cause is known, such as a proxy."""
     cut: bool = False
     """The body was too long: the connection was closed, and this is its beginning."""
     revisited: bool = False

@@ -51,13 +51,31 @@ class Asked:
     read: Callable[[object], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A part of the plan that the API does not return, though it was asked for or promised.
+
+    It is staged as missing, so the receipt counts it; a run accepts as many gaps as its ``max_gaps``.
+
+    :param query: what stands for the part in the plan. It is not sent.
+    :param reason: why there is none, and what to do. It is on the receipt.
+    :param status: the HTTP status of the API's answer.
+    """
+
+    query: Query
+    reason: str
+    status: int = 404
+
+
 T = TypeVar("T")
-Flow = Generator[Query | Asked | Planned | Unreadable, Any, T]
+R = TypeVar("R")
+Flow = Generator[Query | Asked | Planned | Gap | Unreadable, Any, T]
 """How something is found out by asking. A `Query` that is yielded, or `Asked`, is asked at once, and its `Answer` is
 sent back into the generator. Where there is none to go on with, an `Unusable` is thrown into it: `NotGiven` where the
 API has no such thing, `QueryRefused` where it refuses, `Unreadable` where the answer is not what was promised or leads
-in a circle. What can be left out, the source catches, and goes on with the others: the answer is in the quarantine.
-An `Unreadable` that is yielded puts the last answer there for a part of it that is left out."""
+in a circle, `Unanswered` where it keeps failing. What can be left out, the source catches, and goes on with the others:
+the answer is in the quarantine. An `Unreadable` that is yielded puts the last answer there for a part of it that is
+left out. A `Gap` that is yielded is a part of the plan that the API does not return."""
 PlanFlow = Flow[None]
 """How a plan comes about: what is `Planned` is written down, and None is sent back."""
 
@@ -193,3 +211,22 @@ class Stream(ABC):
 
         :raises Unreadable: it is not what the API promises.
         """
+
+    def left_out(self, query: Query, answer: object) -> Sequence[Unreadable]:
+        """Return why records of an answer are left out of `records`, one error for each; most streams leave none out.
+
+        Each goes into the quarantine beside the answer, and is a gap on the receipt.
+        """
+        return ()
+
+
+def read_each(rows: Iterable[T], read: Callable[[T], R]) -> tuple[list[R], list[Unreadable]]:
+    """Read rows one by one; return what could be read, and an error for each of the others."""
+    records: list[R] = []
+    errors: list[Unreadable] = []
+    for row in rows:
+        try:
+            records.append(read(row))
+        except Unreadable as error:
+            errors.append(error)
+    return records, errors

@@ -16,6 +16,8 @@ collection             one document is                                ``_id``; i
 ``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
+``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
+``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 =====================  =============================================  ==============================
 
 An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
@@ -39,11 +41,13 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, Serve
 
 from windrow.http.conditional import CachedAnswer
 from windrow.http.ledger import Page
+from windrow.http.pacing import Pause
 from windrow.http.paging import StoredPage
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.model.query import Query
+from windrow.store.consents import CONSENTS, ConsentDocuments
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -60,6 +64,7 @@ _ASIDE = "|"
 LIST, LOOK_UP = -1, -2
 """In place of the number of a chunk, where the quarantine holds what is in no plan: what one was to be made from, which
 a receipt does not let pass, or what was only looked up."""
+_PAUSES = "windrow_pauses"
 _KEEP_QUOTAS_S = 7 * 24 * 3600
 """For how long after its end a window can be looked at. Then MongoDB deletes it."""
 _SELECTION_MS = 10_000
@@ -70,7 +75,7 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
 
-class Staging:
+class Staging(ConsentDocuments):
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
@@ -87,6 +92,7 @@ class Staging:
         for name in (_QUARANTINE, _FIGURES, _PAGES):
             self._do(partial(self._database[name].create_index, "run"))
         self._do(lambda: self._database[_QUOTAS].create_index("window"))
+        self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[_QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
 
     # --- the plan ------------------------------------------------------------------------------
@@ -311,19 +317,26 @@ class Staging:
         """Write down the block of this number, unless there is one, and say whether it is the caller's."""
         document = {"_id": f"{window}|{number}", "window": window, "kind": "block", "number": number}
         document |= {"holder": by, "units": units, "ends_at": ends_at}
-
-        def insert() -> bool:
-            try:
-                self._collection(_QUOTAS).insert_one(document)
-            except DuplicateKeyError:  # by this very claim, where a broken connection hid that it went well
-                return self._collection(_QUOTAS).find_one({"_id": document["_id"], "holder": by}) is not None
-            return True
-
-        return self._do(insert)
+        return self._insert(_QUOTAS, document)
 
     def close_window(self, window: str, until: datetime) -> None:
         """Write down that the API gives nothing more in this window, until an instant."""
         self._replace(_QUOTAS, [{"_id": f"{window}|spent", "window": window, "kind": "spent", "ends_at": until}])
+
+    # --- pauses --------------------------------------------------------------------------------
+
+    def pause(self, api: str) -> Pause | None:
+        """Return how often calls to an API were paused in a row; None if its last call was successful."""
+        for document in self._find(_PAUSES, {"_id": api}):
+            return Pause(document["times"], datetime.fromisoformat(document["since"]))
+        return None
+
+    def keep_pause(self, api: str, pause: Pause | None) -> None:
+        """Store the pause of an API, or delete it."""
+        if pause is None:
+            self._do(lambda: self._database[_PAUSES].delete_one({"_id": api}))
+        else:
+            self._replace(_PAUSES, [{"_id": api, "times": pause.times, "since": pause.since.isoformat()}])
 
     # --- the operations ------------------------------------------------------------------------
 
@@ -331,6 +344,25 @@ class Staging:
         writes = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
         if writes:
             self._do(lambda: self._database[collection].bulk_write(writes, ordered=False))
+
+    def _insert(self, collection: str, document: Document) -> bool:
+        """Insert a document, unless its ``_id`` exists; return whether the document with this ``_id`` is ours.
+
+        A broken connection may hide that the first try went well, so ``holder`` says whose it is.
+        """
+
+        def insert() -> bool:
+            try:
+                self._collection(collection).insert_one(document)
+            except DuplicateKeyError:
+                ours = {"_id": document["_id"], "holder": document["holder"]}
+                return self._collection(collection).find_one(ours) is not None
+            return True
+
+        return self._do(insert)
+
+    def _delete(self, collection: str, id_: str) -> None:
+        self._do(lambda: self._collection(collection).delete_one({"_id": id_}))
 
     def _put(self, collection: str, documents: Sequence[Document]) -> None:
         """Write documents. What is larger than one document goes into further ones, which are written before."""

@@ -12,6 +12,7 @@ from tests.unit.books import MemoryBook
 from windrow.airflow.hooks.api import ApiHook
 from windrow.http.auth import NoAuth
 from windrow.http.client import Client, Limits
+from windrow.http.network import Network
 from windrow.http.oauth import ClientCredentials
 from windrow.http.pool import TokenPool
 from windrow.model.answer import Answer
@@ -131,7 +132,7 @@ def test_without_a_token_path_nothing_is_signed(connect: Any):
 def test_a_token_path_needs_login_and_password(connect: Any, lacking: str):
     fields = {"host": "api.example"} | TOKENS
     del fields[lacking]
-    with pytest.raises(ConnectionUnusable, match=r"'ships'.*no login or no password"):
+    with pytest.raises(ConnectionUnusable, match=rf"'ships'.*no '{lacking}'"):
         connect(**fields).client(STREAM, MemoryBook())
 
 
@@ -206,6 +207,18 @@ def test_an_unknown_field_is_refused_with_the_known_ones(connect: Any):
     with pytest.raises(ConnectionUnusable, match="rate_per_sec") as refused:
         connect(host="api.example", extra={"rate_per_sec": 5, "connections": 4}).client(STREAM, MemoryBook())
     assert "'rate_per_s'" in refused.value.advice
+
+
+def test_the_network_is_taken_from_the_extra(connect: Any):
+    settings = {"proxy": f"http://me:{SECRET}@proxy.example:3128", "ca_bundle": "/etc/ca.pem", "verify_tls": False}
+    client = connect(host="api.example", extra=settings).client(STREAM, MemoryBook())
+    assert client._transport._network == Network(**settings)
+
+
+@pytest.mark.parametrize(("name", "bad"), [("proxy", 1), ("proxy", ""), ("ca_bundle", None), ("verify_tls", "false")])
+def test_a_setting_of_the_network_of_another_type_is_refused(connect: Any, name: str, bad: object):
+    with pytest.raises(ConnectionUnusable, match=f"'ships' has an invalid '{name}' in its extra"):
+        connect(host="api.example", extra={name: bad}).client(STREAM, MemoryBook())
 
 
 def test_other_origins_are_those_that_are_named(connect: Any):

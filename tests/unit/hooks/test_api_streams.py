@@ -118,7 +118,7 @@ def test_a_stream_without_quotas_opens_no_book(connect: Any):
 @pytest.mark.parametrize(("login", "account"), [("client-7", "client-7"), ("", "shop")])
 def test_the_api_counts_by_client_id_and_so_do_we(connect: Any, login: str, account: str):
     book = MemoryBook()
-    asked(connect(login=login), ITEM, book=book)
+    asked(connect({"auth": "none"}, login=login), ITEM, book=book)
     [window] = book.windows
     start, _ = Period.PACIFIC_DAY.bounds(datetime.now(UTC))
     assert window == f"{account}|items|{start.isoformat()}"
@@ -127,10 +127,9 @@ def test_the_api_counts_by_client_id_and_so_do_we(connect: Any, login: str, acco
 def test_two_connections_of_one_client_id_share_its_quota(
     connect: Any, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ):
-    book, first = MemoryBook(), connect(login="client-7")
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "http", "host": scripted.url, "login": "client-7"})
-    )
+    book, first = MemoryBook(), connect({"auth": "none"}, login="client-7")
+    other = {"conn_type": "http", "host": scripted.url, "login": "client-7", "extra": {"auth": "none"}}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(other))
     assert [type(one) for one in asked(first, ITEM, ITEM, book=book)] == [Answer] * 2
     assert [type(one) for one in asked(ApiHook("other"), ITEM, ITEM, book=book)] == [Answer, RateLimited]
 

@@ -10,3 +10,8 @@ def no_connection(conn_id: str, kind: str) -> ConnectionUnusable:
         advice=f"Add it under Admin > Connections with type {kind}, or set AIRFLOW_CONN_{conn_id.upper()} "
         "(.env.example has an example).",
     )
+
+
+def unusable(conn_id: str, what: str, advice: str) -> ConnectionUnusable:
+    """Make the error for an Airflow connection with a missing or invalid field; ``what`` is the predicate."""
+    return ConnectionUnusable(f"The Airflow connection '{conn_id}' {what}.", advice=advice)

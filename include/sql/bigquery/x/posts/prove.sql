@@ -8,6 +8,10 @@ SELECT
     FROM `windrow_landing.x_posts_{{ run_id | slug }}` AS landed
     INNER JOIN x.posts AS final
       ON final.post_id = landed.post_id
-      AND (final._fetched_at >= landed._fetched_at OR final.deleted_at IS NOT NULL)
+      AND (
+        final._fetched_at >= landed._fetched_at
+        OR final.deleted_at IS NOT NULL
+        OR (landed.text IS NULL AND landed.deleted_at IS NULL AND final.withheld_in IS NOT NULL)
+      )
   ) AS merged,
   (SELECT COUNT(*) FROM x.posts) AS total
