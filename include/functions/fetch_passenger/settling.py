@@ -92,7 +92,7 @@ class Settler:
         stored = RunPages(self._staging, call.run) if stream.is_paged else None
         if stored:
             await stored.load()
-        pages = Pages(stream.records, stream.next_page, stream.paging, stream.format, stored)
+        pages = Pages(stream.records, stream.next_page, stream.paging, stream.format, stored, stream.export)
         settled = await self._ask(pages, call.query)
         if isinstance(settled, Answer):
             await self._outbox.stage(call.run, call.chunk, settled)

@@ -22,6 +22,7 @@ from windrow.http.client import Client, Reader
 from windrow.http.paging import NextPage, Pages
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ApiError, ApiUnreachable, Interrupted, QueryRefused, Unanswered, WindrowError
+from windrow.model.export import ExportJob
 from windrow.model.formats import JSON, Format
 from windrow.model.paging import Paging
 from windrow.store.pages import RunPages
@@ -64,6 +65,7 @@ class Harvester:
     :param next_page: names the next page of an answer that has one; not called with a declared ``paging``.
     :param paging: how to page, as the stream declares it.
     :param format: of the answers.
+    :param export: how to run the export job that a query starts.
     :param in_flight: calls that may be under way or answered and not yet durable; by default twice the
         client's connections, so that writing never idles them.
     """
@@ -78,6 +80,7 @@ class Harvester:
         next_page: NextPage = lambda query, answer: None,
         paging: Paging | None = None,
         format: Format = JSON,
+        export: ExportJob | None = None,
         in_flight: int | None = None,
     ) -> None:
         self.tally = Tally()
@@ -86,7 +89,7 @@ class Harvester:
         self._feed = feed
         self._run = feed.run
         self._stored_pages = RunPages(staging, feed.run)
-        self._pages = Pages(read, next_page, paging, format, self._stored_pages)
+        self._pages = Pages(read, next_page, paging, format, self._stored_pages, export)
         self._window = asyncio.Semaphore(in_flight or 2 * client.limits.connections)
         self._outbox: list[Settled] = []
         self._news = asyncio.Event()

@@ -87,6 +87,7 @@ class Client:
     :param conditional_requests: the cache of earlier answers, for conditional requests.
     :param network: proxy and certificates; by default those of the environment.
     :param pauses: stores pauses for a rate limit over tries and deferrals.
+    :param storage: downloads the files of export jobs, without the credential of this API.
     """
 
     def __init__(
@@ -104,11 +105,15 @@ class Client:
         conditional_requests: ConditionalRequests | None = None,
         network: Network | None = None,
         pauses: PauseStore | None = None,
+        storage: "Client | None" = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
         self.limits = limits or Limits()
         self.events: Counter[str] = Counter()
+        self.storage = storage
+        if storage:
+            storage.events = self.events
         self._auth = auth
         self._policy = policy
         self._ledger = ledger
@@ -132,6 +137,8 @@ class Client:
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
+        if self.storage:
+            await self.storage.__aenter__()
         if self._pauses is not None and (pause := await asyncio.to_thread(self._pauses.pause, self.name)):
             self._paused = pause
             self._auth.pauses = pause.times
@@ -142,6 +149,8 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if self.storage:
+                await self.storage.__aexit__(kind, error, trace)
             await self._auth.close()
             await self._transport.close()
         finally:
@@ -366,7 +375,8 @@ class Client:
             if query.path.startswith("//"):
                 url = URL(f"{self._base.scheme}:{query.path}")
             elif _COMPLETE.match(query.path):
-                url = URL(query.path)
+                is_signed = "?" in query.path and query.path.isascii()  # it is sent as it is
+                url = URL(query.path, encoded=is_signed)
             else:  # "./": a colon in the path does not make a scheme
                 url = self._base.join(URL(f"./{query.path.lstrip('/')}"))
             origin = url.origin()
@@ -507,6 +517,10 @@ class Client:
             resolve=partial(self._resolved, query),
             headers=response.headers,
         )
+
+    def allows(self, url: URL) -> bool:
+        """Return whether this URL is at an allowed origin."""
+        return url.origin() in self._origins and url.user is None
 
     def page_query(self, query: Query) -> Query:
         """Return the query of a next page with its path below the base URL, if that is where it is.
