@@ -183,14 +183,14 @@ class Client:
         throttles = Throttles()
         failures = switches = 0
         broken = False
-        unreadable = ""
+        failure: tuple[str, bytes] | None = None
         kept = await self._conditional_requests.find(query) if self._conditional_requests else None
         while True:
             first = failures + throttles.times + switches == 0
             sent_at, response = await self._attempt(query, kept, first=first, fresh=broken)
             broken = response.status is None
             decision = self._policy.judge(response)
-            action, unreadable_before, unreadable = decision.action, unreadable, ""
+            action, before, failure = decision.action, failure, None
             if self._other_signs(query, response, decision):
                 self._gate.leave(sent_at)
                 switches += 1
@@ -212,7 +212,7 @@ class Client:
                     await self._keep(settled, response)
                     return settled
             except Unreadable as error:
-                unreadable = error.reason
+                failure = (error.reason, response.body if isinstance(error, _Garbled) else b"")
                 self.events["unreadable"] += 1
             await self._check_access(query, action, response)
             failures += 1
@@ -221,10 +221,10 @@ class Client:
                 raise RateLimited.for_s(
                     asked_s, f"The API '{self.name}' asks to wait ({response.summary})", key=query.key
                 )
-            is_repeated = unreadable != "" and unreadable == unreadable_before  # the API sends nothing else
+            is_repeated = failure is not None and failure == before  # the API sends nothing else
             if failures == backoff.attempts or is_repeated:
-                if unreadable:
-                    return self._rejected(query, response, unreadable)
+                if failure:
+                    return self._rejected(query, response, failure[0])
                 raise self._given_up(query, action, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is tried at once
                 await asyncio.sleep(max(backoff.pause_s(failures), asked_s))
@@ -503,7 +503,10 @@ class Client:
 
         :raises Unreadable: it is not in the format of the query, or not what the reader expects.
         """
-        text, parsed = _parsed(query.format, response)
+        try:
+            text, parsed = _parsed(query.format, response)
+        except Unreadable as error:
+            raise _Garbled(error.reason, key=query.key) from None
         read(query, parsed)
         if self._owner_only:
             text = without(self._owner_only, text.encode()).decode()
@@ -607,6 +610,10 @@ class Client:
             status=response.status,
             received=kept(_text(response)),
         )
+
+
+class _Garbled(Unreadable):
+    """The bytes of an answer are not in its format. With other bytes the next attempt may be better."""
 
 
 class StreamRefused(ApiError):
