@@ -24,7 +24,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, da
 
 from windrow.airflow.operators import params
 from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.discover import DiscoverOperator
 from windrow.airflow.operators.estimate import EstimateOperator
 from windrow.airflow.operators.fetch import FetchOperator
@@ -33,7 +33,6 @@ from windrow.airflow.operators.land import LandOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.airflow.operators.warehouse import load_and_merge
-from windrow.model.plan import slug
 from windrow.sources.github.lists import LISTS
 from windrow.sources.github.streams import GithubStream, Memberships, Users
 
@@ -68,8 +67,7 @@ ASKING = {"conn_id": "github", "connections": "{{ params.connections }}", "execu
         "max_missing_pages": Param(0, type="integer", minimum=0, title="Accepted missing pages",
                                    description="How many list pages (too deep or too large) GitHub may not return."),
     },
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )  # fmt: skip
 def github_users() -> None:  # noqa: D103 - the module's text is the DAG's
     estimate = EstimateOperator(task_id="estimate", dataset=Users.dataset, **LISTING)

@@ -26,9 +26,8 @@ from airflow.sdk import Asset, CronTriggerTimetable, TaskGroup, TriggerRule, cha
 from windrow.airflow.operators import params
 from windrow.airflow.operators.athena import AthenaCheckOperator, CrawlOperator, ProveInAthenaOperator, sql
 from windrow.airflow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.groups import harvest
-from windrow.model.plan import slug
 from windrow.sources.spotify import params as spotify_params
 from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
 from windrow.sources.spotify.operators import CapabilitiesOperator, PublishOperator
@@ -58,8 +57,7 @@ def landing(name: str) -> dict[str, str]:
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),
     },
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )
 def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     of = {"dataset": "spotify_artists", "conn_id": "spotify"}

@@ -26,10 +26,9 @@ from datetime import timedelta
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, chain, dag
 
 from windrow.airflow.operators.athena import ProveInAthenaOperator, sql
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.groups import harvest
 from windrow.airflow.triggers.sqs import QueueTrigger
-from windrow.model.plan import slug
 from windrow.sources.spotify import params as spotify_params
 from windrow.sources.spotify.artist_requests import FindArtistsOperator, PublishNewOperator
 from windrow.sources.spotify.operators import CapabilitiesOperator
@@ -56,8 +55,7 @@ REQUESTED = Asset(
     doc_md=__doc__,
     default_args=TASK_DEFAULTS,
     params={"artist": spotify_params.artist(), "client": spotify_params.spotify_client()},
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )
 def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
     find = FindArtistsOperator(task_id="find_artists", dataset=DATASET, conn_id="spotify", queue_name=QUEUE)

@@ -22,7 +22,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, chain, 
 
 from windrow.airflow.operators import params
 from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.dispatch import DispatchOperator
 from windrow.airflow.operators.enqueue import EnqueueOperator
 from windrow.airflow.operators.harvest import HarvestOperator
@@ -31,7 +31,6 @@ from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.airflow.operators.warehouse import load_and_merge
 from windrow.airflow.sensors.drain import DrainSensor
-from windrow.model.plan import slug
 from windrow.sources.titanic.streams import Passengers
 
 DATASET = Passengers.dataset
@@ -62,8 +61,7 @@ SQL = "bigquery/titanic"
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),
     },
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )
 def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     plan = PlanOperator(task_id="plan", dataset=DATASET, conn_id="titanic")

@@ -29,12 +29,17 @@ class Warehouse:
         loader = jinja2.FileSystemLoader(f"{SQL_FOLDER}/bigquery/{dataset}")
         self._files = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - SQL, no HTML
         self._files.filters["slug"] = slug
+        self._files.globals["prefix"] = lambda: ""
         for name in (dataset, LANDING):
             self.client.create_dataset(name, exists_ok=True)
 
     def text(self, file: str, **context: Any) -> str:
         """Render a file, named from the dataset's folder, as Airflow does."""
         return self._files.get_template(file).render(context)
+
+    def made(self, sql: str, run_id: str = "one") -> list[Row]:
+        """Render and run SQL that was made from a declaration, as a task of this run does."""
+        return self.query(self._files.from_string(sql).render(run_id=run_id))
 
     def run(self, file: str, run_id: str = "one", **context: Any) -> list[Row]:
         """Run a file as a task of this run does."""

@@ -7,6 +7,7 @@
     │   ├── BadParameter              a DAG param is unknown or has an invalid value
     │   │   ├── NothingFound              the API does not know a name or an id
     │   │   └── Ambiguous                 the API knows several things of one name
+    │   ├── SchemaConflict            a column of a table does not match the contract
     │   ├── ConnectionUnusable        a field of the Airflow connection is missing or invalid
     │   └── CredentialsRejected       the API, or its token endpoint, rejected the credentials
     ├── NothingToHarvest          the API lists nothing: never retried, the warehouse keeps its data
@@ -86,6 +87,10 @@ class Ambiguous(BadParameter):
 
 class ConnectionUnusable(Misconfigured):
     """A field of an Airflow connection is missing or invalid."""
+
+
+class SchemaConflict(Misconfigured):
+    """A table has a column that does not match the contract of its stream."""
 
 
 class CredentialsRejected(Misconfigured):

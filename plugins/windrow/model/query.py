@@ -20,7 +20,8 @@ class Query:
     """One call. ``params`` are sent in this order; ``cost`` is in quota units of the API.
 
     It is a GET, or a POST if it has a ``body`` (JSON). ``headers`` are sent in addition to those of every call.
-    ``format`` is that of the answer; it is not stored with the query, as the stream declares it.
+    ``about`` says what it is for, such as the name of a place whose coordinates are sent: records may have it as a
+    column. ``format`` is that of the answer; it is not stored with the query, as the stream declares it.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Query:
     cost: int = 1
     headers: tuple[tuple[str, str], ...] = ()
     body: str = ""
+    about: tuple[tuple[str, str], ...] = ()
     format: Format = field(default=JSON, compare=False)
 
     @classmethod
@@ -41,6 +43,7 @@ class Query:
         headers: Mapping[str, str] | None = None,
         body: str = "",
         known_by: Mapping[str, str] | None = None,
+        about: Mapping[str, str] | None = None,
         format: Format = JSON,
     ) -> "Query":
         """Make a query. Its key is its path and its sorted parameters, as in a URL.
@@ -53,7 +56,8 @@ class Query:
         """
         pairs = tuple((params or {}).items())
         key = _key(path, known_by.items() if known_by else pairs)
-        return cls(key, path, pairs, cost, tuple((headers or {}).items()), body, format)
+        about_pairs = tuple((about or {}).items())
+        return cls(key, path, pairs, cost, tuple((headers or {}).items()), body, about_pairs, format)
 
     def following(self, link: str) -> "Query":
         """Make the query for the next page, from the link in an answer to this query. A POST keeps its body.
@@ -88,15 +92,16 @@ class Query:
     @property
     def row(self) -> tuple[object, ...]:
         """The query as plain values, for storing."""
-        row = (self.key, self.path, self.params, self.cost, self.headers, self.body)
-        return row if self.headers or self.body else row[:4]
+        row = (self.key, self.path, self.params, self.cost, self.headers, self.body, self.about)
+        return row if self.about else row[:6] if self.headers or self.body else row[:4]
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "Query":
         """Make the query from the value of `row`, also after a conversion to JSON and back."""
         key, path, params, cost, *rest = row
-        headers, body = rest or ((), "")
-        return cls(key, path, _pairs(params), cost, _pairs(headers), body)
+        without: tuple[Any, ...] = ((), "", ())  # rows of earlier versions are shorter
+        headers, body, about = (*rest, *without[len(rest) :])
+        return cls(key, path, _pairs(params), cost, _pairs(headers), body, _pairs(about))
 
 
 def _key(path: str, told: Iterable[tuple[str, str]]) -> str:

@@ -17,6 +17,7 @@ from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
 from windrow.model.rate_limits import RateLimits
+from windrow.model.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,10 @@ class Stream(ABC):
     """How to run the export job that each query of the plan starts; None if the answers have the rows themselves."""
     planned_from: ClassVar[str] = ""
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
+    table: ClassVar[Table | None] = None
+    """How the records become a table, if its SQL is made from the contract."""
+    may_be_empty: ClassVar[bool] = False
+    """Whether a run without any record is normal, as for an increment with nothing new."""
     partition: ClassVar[str] = ""
     """Column of kind DATE by which files are landed apart; empty for none."""
 
