@@ -278,8 +278,8 @@ def _refused(rejected: Rejected) -> QueryRefused:
     """Return the error for an answer that is quarantined."""
     return QueryRefused(
         f"{rejected.query.key!r} is quarantined: {rejected.reason}",
-        advice="Inspect the answer in the quarantine (docs/operations.md). Fix the source and clear 'land', which reads "
-        "it again, or clear this task to call the API again.",
+        advice="Inspect the answer in the quarantine (docs/operations.md). Fix the source and clear 'land', which "
+        "reads it again, or clear this task to call the API again.",
         key=rejected.query.key,
         status=rejected.status,
     )
