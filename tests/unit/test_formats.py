@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from tests.scripted_api import Reply, ScriptedApi
+from windrow.declare.stream import Declared
 from windrow.http.auth import NoAuth, StaticToken
 from windrow.http.client import Client, Limits
 from windrow.model.answer import Answer, Rejected
+from windrow.model.contract import Column, Kind
 from windrow.model.errors import Unreadable
 from windrow.model.formats import JSON, LARGEST_SPLIT, Csv, Format, Json, Ndjson, Xml, expanded
 from windrow.model.policy import Backoff
@@ -245,3 +247,12 @@ def test_an_answer_larger_than_a_document_is_read_where_it_can_be_split(
     else:
         assert settled.reason == f"body of {len(body):,} bytes, more than 15,000,000 bytes; the connection was closed"
         assert len(scripted.asked) == 1
+
+
+def test_a_declared_stream_reads_csv_and_xml_in_the_types_of_its_columns(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windrow.model.registry._declared", {})
+    columns = (Column("n", "n", Kind.INTEGER, "Number."), Column("x", "x", Kind.FLOAT, "Decimal."))
+    for format, text in ((Csv(), "n,x\n1,2.5\n"), (Xml("a/row"), "<a><row><n>1</n><x>2.5</x></row></a>")):
+        given: dict[str, Any] = {"dataset": "shop_prices", "get": "/prices", "format": format, "columns": columns}
+        stream = type("Prices", (Declared,), given)()
+        assert stream.records(Query.of("/prices"), format.parse(text)) == [{"n": 1, "x": 2.5, "_extra": None}]

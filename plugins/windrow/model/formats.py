@@ -48,6 +48,8 @@ class Format(ABC):
     """Sent as Accept."""
     can_be_split: ClassVar[bool] = False
     """Whether any answer may be stored in several parts. Of JSON only an array may be."""
+    is_typed: ClassVar[bool] = True
+    """Whether values have types. Without types all are strings, see `Contract.text_record`."""
     reads_empty: ClassVar[bool] = False
     """Whether an empty text has a value."""
 
@@ -120,6 +122,7 @@ class Csv(Format):
     header: tuple[str, ...] = ()
     null: str | None = ""
     media_type: ClassVar[str] = "text/csv"
+    is_typed: ClassVar[bool] = False
     can_be_split: ClassVar[bool] = True
 
     def parse(self, text: str) -> list[dict[str, str | None]]:
@@ -159,6 +162,7 @@ class Xml(Format):
 
     rows: str = ""
     media_type: ClassVar[str] = "application/xml"
+    is_typed: ClassVar[bool] = False
 
     def parse(self, text: str) -> Any:
         """Read the root, or the elements at ``rows``."""
