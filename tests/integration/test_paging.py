@@ -19,6 +19,8 @@ from windrow.http.paging import NextPage, Pages, StoredPage
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import RateLimited, Unreadable
+from windrow.model.export import ExportJob
+from windrow.model.formats import Csv
 from windrow.model.plan import Run
 from windrow.model.query import Query
 from windrow.model.stream import PlanFlow, Request, Stream
@@ -211,9 +213,12 @@ def shelf(staging: Staging) -> Staging:
 
 def harvest(api: ScriptedApi, staging: Staging, stream: Stream = STREAM) -> Tally:
     async def run() -> Tally:
-        async with Client(api.url, NoAuth(), name="shop", limits=Limits(backoff=QUICK, patience_s=0.2)) as client:
+        limits = Limits(backoff=QUICK, patience_s=0.2)
+        files = Client(api.url, NoAuth(), name="shop", limits=limits)
+        async with Client(api.url, NoAuth(), name="shop", limits=limits, storage=files) as client:
             feed = PlanFeed(staging, staging.plan(RUN))
-            return await Harvester(client, staging, feed, stream.records, next_page=stream.next_page).run()
+            pages: Any = {name: getattr(stream, name) for name in ("next_page", "paging", "format", "export")}
+            return await Harvester(client, staging, feed, stream.records, **pages).run()
 
     return asyncio.run(run())
 
@@ -302,6 +307,37 @@ def test_five_pages_at_three_calls_a_window_are_complete_after_two_windows(scrip
     numbers = [dict(asked.params).get("page", "1") for asked in scripted.asked]
     assert numbers == ["1", "2", "3", "4", "4", "5"]  # the first call for 4 was answered with 429
     assert sum(note["sent"] for note in shelf.notes(RUN).values()) == len(numbers)
+    assert shelf.paged(RUN) == {}
+
+
+class Exported(Shelf):
+    """Items that an export job writes to a file."""
+
+    export = ExportJob("/jobs/{job}", poll_s=30)
+    format = Csv()
+
+    def next_page(self, query: Query, answer: Answer) -> Query | None:
+        return None
+
+    def records(self, query: Query, answer: Any) -> Sequence[dict[str, object]]:
+        return [self.contract.record({"id": int(row["id"])}) for row in answer]
+
+
+def test_an_export_job_is_started_once_over_deferrals(scripted: ScriptedApi, shelf: Staging):
+    state = {"status": "running", "url": f"{scripted.url}/file"}
+
+    def script(asked: Asked) -> Reply:
+        return {"/shelf": Reply({"id": 7}), "/jobs/7": Reply(state)}.get(asked.path, Reply("id\n1\n2\n"))
+
+    scripted.script = script
+    with pytest.raises(RateLimited, match="is not finished"):
+        harvest(scripted, shelf, Exported())
+    state["status"] = "completed"
+    assert harvest(scripted, shelf, Exported()).answered == 1
+    assert [asked.path for asked in scripted.asked] == ["/shelf", "/jobs/7", "/jobs/7", "/file"]
+    assert sum(note["sent"] for note in shelf.notes(RUN).values()) == 4
+    [answer] = staged(shelf)
+    assert Exported().records(SHELF, answer.parsed_as(Csv())) == [{"id": 1, "_extra": None}, {"id": 2, "_extra": None}]
     assert shelf.paged(RUN) == {}
 
 

@@ -141,7 +141,8 @@ class Declared(Stream):
         if not isinstance(row, Mapping):
             raise Unreadable(f"a row must be an object, not {row!r:.60}")
         about = dict(query.about)
-        record = self.contract.record({column.name: _value(column, row, page, about) for column in self.columns})
+        check = self.contract.record if self.format.is_typed else self.contract.text_record
+        record = check({column.name: _value(column, row, page, about) for column in self.columns})
         extra = _rest(row, _used(type(self)))
         return record | {"_extra": exact_json.dumps(extra, sort=True)} if extra else record
 

@@ -14,7 +14,7 @@ from windrow.store.staging import Staging
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A query to settle, with the number of its chunk. ``ticket`` is for the feed, to know the item again by."""
+    """A query to settle, with the number of its chunk. ``ticket`` identifies the item for its feed."""
 
     query: Query
     chunk: int
@@ -26,25 +26,25 @@ class Feed(Protocol):
 
     run: Run
     planned: int
-    """Queries of the run's plan; 0 while it is not known."""
+    """Queries in the plan of the run; 0 while this is unknown."""
     done_before: int
-    """Queries of the plan that were found settled, so far."""
+    """Queries of the plan that were settled before."""
 
     def start(self) -> None:
-        """Begin to load. Called once, in the harvester's event loop."""
+        """Begin to load. Called once, in the event loop of the harvester."""
 
     async def next(self) -> Item | None:
-        """Return the next query that is not settled, or None at the end. Called by many workers at once."""
+        """Return the next query that is not settled, or None at the end. Many workers call this at once."""
 
     def durable(self, items: Sequence[Item]) -> None:
-        """Learn that the answers to these are durable, or their rejection is. Runs in a thread."""
+        """Called when the answers to these queries, or their rejections, are durable. Runs in a thread."""
 
     def stop(self) -> None:
-        """Load no more."""
+        """Stop loading."""
 
 
 class PlanFeed:
-    """A plan, chunk by chunk, without what is settled. The next chunk is loaded while the present one is asked."""
+    """The queries of a plan that are not settled, chunk by chunk. The next chunk is loaded ahead."""
 
     def __init__(self, staging: Staging, plan: Plan) -> None:
         self.run = plan.run
@@ -75,10 +75,10 @@ class PlanFeed:
         return self._pending.popleft()
 
     def durable(self, items: Sequence[Item]) -> None:
-        """Nothing is left to do: what is staged is settled."""
+        """Do nothing: a staged query is settled."""
 
     def stop(self) -> None:
-        """Drop the chunk that is being loaded."""
+        """Stop loading the next chunk."""
         if self._ahead is not None:
             self._ahead.cancel()
             self._ahead = None

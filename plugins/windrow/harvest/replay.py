@@ -8,25 +8,25 @@ from windrow.store.staging import Staging
 
 
 def replay(staging: Staging, run: Run, stream: Stream) -> int:
-    """Stage every quarantined answer of a run that can be read now, and return how many.
+    """Stage every quarantined answer of a run that is readable now; return how many.
 
-    An answer is staged before it leaves the quarantine, so it is always in one of the two. Where one is staged
-    already, it is the whole one, and stays.
+    An answer is staged before it leaves the quarantine, so it is always in one of the two. A staged answer is not
+    replaced.
     """
     replayed = 0
     for number, rejected in staging.quarantined(run):
-        if number < 0:  # it is no part of the plan
+        if number < 0:  # it is not in the plan
             continue
         if staging.is_settled(run, rejected.query.key):
             staging.release(run, rejected.query.key)
             continue
-        if rejected.incomplete or not 200 <= rejected.status <= 299:  # there is no whole answer to read
+        if rejected.incomplete or not 200 <= rejected.status <= 299:  # it is only a part of an answer
             continue
         try:
             text = rejected.text_as(stream.format)
             answer = Answer(rejected.query, Outcome.ANSWERED, rejected.status, text, rejected.fetched_at)
             stream.records(rejected.query, answer.parsed_as(stream.format))
-            if stream.next_page(rejected.query, answer) is not None:  # pages behind the bad one were never asked for
+            if stream.next_page(rejected.query, answer) is not None:  # the pages after it were never called
                 continue
         except Unreadable:
             continue

@@ -1,6 +1,7 @@
 """Read bodies and streams with limits on memory and time, whatever the server sends."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 
 from windrow.model.errors import ApiUnreachable
@@ -37,6 +38,29 @@ async def body(
             if size > most:
                 return b"".join(read)[:most], True
     return b"".join(read), False
+
+
+def unpacked(read_some: Callable[[], Awaitable[bytes]], encoding: str) -> Callable[[], Awaitable[bytes]]:
+    """Return a function that reads from a stream and removes its Content-Encoding, a limited number of bytes at a time.
+
+    The function raises OSError if the stream is not in this encoding.
+    """
+    if encoding.lower() in {"", "identity"}:
+        return read_some
+    if encoding.lower() != "gzip":
+        raise OSError(f"the Content-Encoding {encoding!r:.40} was not requested")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    async def read() -> bytes:
+        while data := unpacker.unconsumed_tail or await read_some():
+            try:
+                if piece := unpacker.decompress(data, 2**16):
+                    return piece
+            except zlib.error as error:
+                raise OSError(f"invalid gzip encoding: {error}") from None
+        return b""
+
+    return read
 
 
 async def lines(read_some: Callable[[], Awaitable[bytes]], silence_s: float, name: str) -> AsyncIterator[bytes]:

@@ -39,7 +39,7 @@ from windrow.model.errors import (
     Unanswered,
     Unreadable,
 )
-from windrow.model.formats import GZIP, JSON, LARGEST_SPLIT, Format, expanded
+from windrow.model.formats import GZIP, JSON, LARGEST_SPLIT, Format
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, Decision, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.redact import blot, blot_body, blot_sent, without
@@ -87,6 +87,7 @@ class Client:
     :param conditional_requests: the cache of earlier answers, for conditional requests.
     :param network: proxy and certificates; by default those of the environment.
     :param pauses: stores pauses for a rate limit over tries and deferrals.
+    :param storage: downloads the files of export jobs, without the credential of this API.
     """
 
     def __init__(
@@ -104,11 +105,15 @@ class Client:
         conditional_requests: ConditionalRequests | None = None,
         network: Network | None = None,
         pauses: PauseStore | None = None,
+        storage: "Client | None" = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
         self.limits = limits or Limits()
         self.events: Counter[str] = Counter()
+        self.storage = storage
+        if storage:
+            storage.events = self.events
         self._auth = auth
         self._policy = policy
         self._ledger = ledger
@@ -125,12 +130,15 @@ class Client:
             name=name,
             connections=self.limits.connections,
             timeout_s=self.limits.timeout_s,
-            headers={"User-Agent": "windrow", "Accept": "application/json"} | dict(headers or {}),
+            headers={"User-Agent": "windrow", "Accept": "application/json", "Accept-Encoding": "gzip"}
+            | dict(headers or {}),
             settings=network,
         )
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
+        if self.storage:
+            await self.storage.__aenter__()
         if self._pauses is not None and (pause := await asyncio.to_thread(self._pauses.pause, self.name)):
             self._paused = pause
             self._auth.pauses = pause.times
@@ -141,6 +149,8 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if self.storage:
+                await self.storage.__aexit__(kind, error, trace)
             await self._auth.close()
             await self._transport.close()
         finally:
@@ -173,14 +183,14 @@ class Client:
         throttles = Throttles()
         failures = switches = 0
         broken = False
-        unreadable = ""
+        failure: tuple[str, bytes] | None = None
         kept = await self._conditional_requests.find(query) if self._conditional_requests else None
         while True:
             first = failures + throttles.times + switches == 0
             sent_at, response = await self._attempt(query, kept, first=first, fresh=broken)
             broken = response.status is None
             decision = self._policy.judge(response)
-            action, unreadable_before, unreadable = decision.action, unreadable, ""
+            action, before, failure = decision.action, failure, None
             if self._other_signs(query, response, decision):
                 self._gate.leave(sent_at)
                 switches += 1
@@ -202,7 +212,7 @@ class Client:
                     await self._keep(settled, response)
                     return settled
             except Unreadable as error:
-                unreadable = error.reason
+                failure = (error.reason, response.body if isinstance(error, _Garbled) else b"")
                 self.events["unreadable"] += 1
             await self._check_access(query, action, response)
             failures += 1
@@ -211,10 +221,10 @@ class Client:
                 raise RateLimited.for_s(
                     asked_s, f"The API '{self.name}' asks to wait ({response.summary})", key=query.key
                 )
-            is_repeated = unreadable != "" and unreadable == unreadable_before  # the API sends nothing else
+            is_repeated = failure is not None and failure == before  # the API sends nothing else
             if failures == backoff.attempts or is_repeated:
-                if unreadable:
-                    return self._rejected(query, response, unreadable)
+                if failure:
+                    return self._rejected(query, response, failure[0])
                 raise self._given_up(query, action, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is tried at once
                 await asyncio.sleep(max(backoff.pause_s(failures), asked_s))
@@ -365,7 +375,8 @@ class Client:
             if query.path.startswith("//"):
                 url = URL(f"{self._base.scheme}:{query.path}")
             elif _COMPLETE.match(query.path):
-                url = URL(query.path)
+                is_signed = "?" in query.path and query.path.isascii()  # it is sent as it is
+                url = URL(query.path, encoded=is_signed)
             else:  # "./": a colon in the path does not make a scheme
                 url = self._base.join(URL(f"./{query.path.lstrip('/')}"))
             origin = url.origin()
@@ -420,10 +431,7 @@ class Client:
             await asyncio.sleep(wait_s)
 
     async def _send(self, attempt: Attempt, format: Format, *, fresh: bool) -> Response:
-        """Send a call. A body that is a gzip file is expanded.
-
-        An answer of a format that can be split may be larger than others.
-        """
+        """Send a call. An answer of a format that can be split may be larger than others."""
 
         def limit(beginning: bytes) -> int:
             return LARGEST_SPLIT if beginning.startswith(GZIP) or format.splits(beginning) else LARGEST
@@ -438,11 +446,6 @@ class Client:
             fresh=fresh,
         )
         self.events["no_answer" if response.status is None else f"http_{response.status}"] += 1
-        if response.body.startswith(GZIP) and not response.cut:
-            with suppress(Unreadable):  # a damaged file stays as it is; whoever reads it reports it
-                content = expanded(response.body, LARGEST_SPLIT)
-                most = limit(content)
-                return replace(response, body=content[:most], cut=len(content) > most)
         return response
 
     async def _exchange(
@@ -500,7 +503,10 @@ class Client:
 
         :raises Unreadable: it is not in the format of the query, or not what the reader expects.
         """
-        text, parsed = _parsed(query.format, response)
+        try:
+            text, parsed = _parsed(query.format, response)
+        except Unreadable as error:
+            raise _Garbled(error.reason, key=query.key) from None
         read(query, parsed)
         if self._owner_only:
             text = without(self._owner_only, text.encode()).decode()
@@ -514,6 +520,10 @@ class Client:
             resolve=partial(self._resolved, query),
             headers=response.headers,
         )
+
+    def allows(self, url: URL) -> bool:
+        """Return whether this URL is at an allowed origin."""
+        return url.origin() in self._origins and url.user is None
 
     def page_query(self, query: Query) -> Query:
         """Return the query of a next page with its path below the base URL, if that is where it is.
@@ -602,6 +612,10 @@ class Client:
         )
 
 
+class _Garbled(Unreadable):
+    """The bytes of an answer are not in its format. With other bytes the next attempt may be better."""
+
+
 class StreamRefused(ApiError):
     """The API did not open the stream. ``verdict`` is the decision of the policy."""
 
@@ -630,16 +644,20 @@ def _parsed(format: Format, response: Response) -> tuple[str, object]:
 
 
 def _shown(format: Format, response: Response) -> tuple[str, bytes]:
-    """Return the text of an answer for the quarantine, and its bytes if they are another text than that in UTF-8."""
-    content_type = response.headers.get("Content-Type", "")
-    try:
-        text = format.text(response.body, content_type) if not response.cut else _text(response)
-    except Unreadable:
-        text = _text(response)
+    """Return the text of an answer for the quarantine, and its bytes where the text does not tell all of them."""
+    content_type, is_clear = response.headers.get("Content-Type", ""), not response.cut
+    text = _text(response)
+    if is_clear:
+        try:
+            text = format.text(response.body, content_type)
+        except Unreadable:
+            is_clear = False
     clean = blot_sent(text, response.signature.values())
     if clean != text:  # the signature was in an encoding in which it was not found before
         return clean, clean.encode()
-    is_whole = len(text) * 4 <= LARGEST or len(response.body) <= LARGEST
+    if response.cut:
+        return text, b""
+    is_whole = is_clear and (len(text) * 4 <= LARGEST or len(response.body) <= LARGEST)
     return text, b"" if is_whole and text.encode() == response.body else response.body
 
 

@@ -12,8 +12,10 @@ from typing import Protocol
 import orjson
 
 from windrow.http.client import Client, Reader
+from windrow.http.export import Export
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Unreadable
+from windrow.model.export import ExportJob
 from windrow.model.formats import JSON, LARGEST_SPLIT, Format
 from windrow.model.paging import Cursor, Paging
 from windrow.model.query import Query
@@ -76,6 +78,7 @@ class Pages:
     :param paging: the declared paging. Without it ``next_page`` names the next page.
     :param format: of the answers.
     :param store: keeps the pages of unfinished answers; None to start each answer from its first page.
+    :param export: how to run the job that a query starts, if it does.
     """
 
     read: Reader
@@ -83,6 +86,7 @@ class Pages:
     paging: Paging | None = None
     format: Format = JSON
     store: PageStore | None = None
+    export: ExportJob | None = None
 
     async def ask(self, client: Client, query: Query) -> Answer | Rejected:
         """Call all pages of a query, and return one answer: a JSON array of the pages if there are several.
@@ -91,7 +95,9 @@ class Pages:
             a circle or do not fit together, or when they are too large together.
         :raises WindrowError: what `Client.ask` raises. The pages up to then are kept.
         """
-        stored = await self.store.pages(query) if self.store else []
+        if self.export:
+            return await Export(client, query, self.export, self).run()
+        stored = await self.stored(query)
         walk = _Walk(self, client, query, stored)
         settled = await walk.to_the_end()
         if walk.is_stale(settled):  # a cursor may be valid for some minutes only
@@ -99,10 +105,32 @@ class Pages:
             return await _Walk(self, client, query, []).to_the_end()
         return settled
 
+    async def stored(self, query: Query) -> list[StoredPage]:
+        """Return the pages that are kept of a query."""
+        return await self.store.pages(query) if self.store else []
+
+    async def keep(self, query: Query, page: Answer, following: Query, number: int = 0) -> None:
+        """Make a page of a query durable."""
+        if self.store:
+            await self.store.keep_page(query, number, StoredPage(page, following))
+
     async def drop(self, query: Query) -> None:
         """Delete the pages that are kept of a query."""
         if self.store:
             await self.store.drop_pages(query)
+
+    def joined(self, query: Query, pages: Sequence[Answer]) -> Answer | Rejected:
+        """Make one answer of pages, each of which is readable. Together they must be readable as well."""
+        if len(pages) == 1:
+            return pages[0] if pages[0].query is query else replace(pages[0], query=query)
+        fetched_at = pages[0].fetched_at if pages else datetime.now(UTC)
+        answer = Answer(query, Outcome.ANSWERED, 200, _joined(pages, self.format), fetched_at, is_paged=True)
+        try:
+            self.read(query, answer.parsed)
+        except Unreadable as error:
+            reason = f"all pages together: {error.reason}"
+            return Rejected(query, answer.status, answer.body, reason, fetched_at, incomplete=True)
+        return answer
 
 
 @dataclass(slots=True)
@@ -144,8 +172,7 @@ class _Walk:
             if next_query is None:
                 return await self._complete()
             following = next_query
-            if self.how.store:
-                await self.how.store.keep_page(self.query, len(self.pages) - 1, StoredPage(page, following))
+            await self.how.keep(self.query, page, following, len(self.pages) - 1)
 
     def is_stale(self, settled: Answer | Rejected) -> bool:
         """Return whether the pages of an earlier try led nowhere."""
@@ -209,18 +236,10 @@ class _Walk:
         return replace(page, query=self.query)
 
     async def _complete(self) -> Answer | Rejected:
-        """Join the pages, each of which is readable. Together they must be readable as well."""
-        first = self.pages[0]
-        if first.query is not self.query:
-            first = replace(first, query=self._of_format(self.query))
-        if len(self.pages) == 1:
-            return first
-        answer = replace(first, body=_joined(self.pages, self.how.format), next_link="", is_paged=True)
-        try:
-            self.how.read(answer.query, answer.parsed)
-        except Unreadable as error:
-            return await self._abandoned(f"all pages together: {error.reason}")
-        return answer
+        """Join the pages."""
+        query = self.query if len(self.pages) == 1 and not self.how.paging else self._of_format(self.query)
+        answer = self.how.joined(query, self.pages)
+        return await self._abandoned(answer.reason) if isinstance(answer, Rejected) else answer
 
     async def _abandoned(self, reason: str) -> Rejected:
         """Reject an answer whose pages do not lead to an end. The next try starts from the first page."""

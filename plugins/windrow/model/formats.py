@@ -34,11 +34,9 @@ _NO_CHARSETS = {"unicode_escape", "raw_unicode_escape", "utf-7", "idna", "punyco
 """Encodings of Python that are no charsets of texts on the web."""
 _XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _C1 = re.compile(b"[\x80-\x9f]")
-_FIELD_LIMIT = 15_000_000
-"""Maximum characters of a field of a CSV file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Format(ABC):
     """How to read the text of an answer.
 
@@ -50,6 +48,8 @@ class Format(ABC):
     """Sent as Accept."""
     can_be_split: ClassVar[bool] = False
     """Whether any answer may be stored in several parts. Of JSON only an array may be."""
+    is_typed: ClassVar[bool] = True
+    """Whether values have types. Without types all are strings, see `Contract.text_record`."""
     reads_empty: ClassVar[bool] = False
     """Whether an empty text has a value."""
 
@@ -122,11 +122,12 @@ class Csv(Format):
     header: tuple[str, ...] = ()
     null: str | None = ""
     media_type: ClassVar[str] = "text/csv"
+    is_typed: ClassVar[bool] = False
     can_be_split: ClassVar[bool] = True
 
     def parse(self, text: str) -> list[dict[str, str | None]]:
         """Read the rows by the names of the header."""
-        csv.field_size_limit(_FIELD_LIMIT)
+        csv.field_size_limit(LARGEST_SPLIT)
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, strict=True)
         try:
             return list(self._records(rows, self.header or next((row for row in rows if row), ())))
@@ -161,6 +162,7 @@ class Xml(Format):
 
     rows: str = ""
     media_type: ClassVar[str] = "application/xml"
+    is_typed: ClassVar[bool] = False
 
     def parse(self, text: str) -> Any:
         """Read the root, or the elements at ``rows``."""
@@ -242,26 +244,29 @@ def decoded(body: bytes, charset: str, *, is_set: bool = False) -> str:
     return _strictly(body, name, "by the server")
 
 
-def expanded(body: bytes, most: int = LARGEST_SPLIT) -> bytes:
+def expanded(body: bytes, most: int = LARGEST_SPLIT, encoding: str = "gzip") -> bytes:
     """Return the content of a gzip file; of other bytes, the bytes.
 
     :param most: maximum bytes of the content. Of a larger one the beginning is returned, one byte longer than this.
+    :param encoding: ``deflate`` if it is one by its Content-Encoding.
     :raises Unreadable: the file is damaged or truncated.
     """
-    if not body.startswith(GZIP):
+    found, rest, window = bytearray(), body, zlib.MAX_WBITS | 16
+    if encoding == "deflate" and body:
+        window = zlib.MAX_WBITS if body[0] & 0xF == 8 else -zlib.MAX_WBITS  # some servers omit the header
+    elif not body.startswith(GZIP):
         return body
-    found, rest = bytearray(), body
-    while rest.startswith(GZIP):  # a file may have several members
-        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    while rest:
+        member = zlib.decompressobj(window)
         try:
             found += member.decompress(rest, most + 1 - len(found))
         except zlib.error as error:
-            raise Unreadable(f"damaged gzip file after {len(found):,} bytes of its content: {error}") from None
+            raise Unreadable(f"damaged {encoding} data after {len(found):,} bytes of its content: {error}") from None
         if len(found) > most:
             break
         if not member.eof:
-            raise Unreadable(f"truncated gzip file: it ends after {len(found):,} bytes of its content")
-        rest = member.unused_data
+            raise Unreadable(f"truncated {encoding} data: it ends after {len(found):,} bytes of its content")
+        rest = member.unused_data if member.unused_data.startswith(GZIP) else b""  # a file may have several members
     return bytes(found)
 
 

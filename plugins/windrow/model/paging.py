@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
-import orjson
-
+from windrow.model import exact_json
 from windrow.model.answer import Answer
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.query import Query
@@ -278,19 +277,19 @@ def with_value(query: Query, name: str, value: object, *, in_body: bool = False)
     if not in_body:
         return query.changed(((name, str(value)),))
     try:
-        body: Any = orjson.loads(query.body)
+        body: Any = exact_json.loads(query.body.encode())
         fields = body
         *path, last = name.split(".")
         for part in path:
             fields = fields.setdefault(part, {})
         fields[last] = value
-    except (orjson.JSONDecodeError, TypeError, AttributeError, IndexError):
+    except (Unreadable, TypeError, AttributeError, IndexError):
         raise Unreadable(f"the body of the query has no place for {name!r}: it must be a JSON object") from None
-    return query.changed(body=orjson.dumps(body).decode())
+    return query.changed(body=exact_json.dumps(body))
 
 
 def _number(query: Query, name: str, in_body: bool, default: int) -> int:
-    value = at(orjson.loads(query.body), name) if in_body else dict(query.params).get(name, default)
+    value = at(exact_json.loads(query.body.encode()), name) if in_body else dict(query.params).get(name, default)
     return int(value)
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from windrow.model.answer import Answer
 from windrow.model.contract import Contract
 from windrow.model.errors import Unreadable
+from windrow.model.export import ExportJob
 from windrow.model.formats import JSON, Format
 from windrow.model.paging import Cursor, Paging
 from windrow.model.policy import HTTP_POLICY, ResponsePolicy
@@ -141,6 +142,8 @@ class Stream(ABC):
     """How the API leads to the next page of an answer; None if `next_page` does, or if there are no pages."""
     format: ClassVar[Format] = JSON
     """The format of the answers to the queries of a plan."""
+    export: ClassVar[ExportJob | None] = None
+    """How to run the export job that each query of the plan starts; None if the answers have the rows themselves."""
     planned_from: ClassVar[str] = ""
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
     table: ClassVar[Table | None] = None
@@ -153,8 +156,15 @@ class Stream(ABC):
     def __init_subclass__(cls) -> None:
         if cls.paging is not None and cls.next_page is not Stream.next_page:
             raise TypeError(f"{cls.__name__} declares 'paging' and overrides 'next_page'; remove one of them")
+        if cls.paging is not None and cls.export is not None:
+            raise TypeError(f"{cls.__name__} declares 'paging' and 'export'; remove one of them")
         if cls.conditional_requests and isinstance(cls.paging, Cursor) and cls.paging.header:
             raise TypeError(f"{cls.__name__}: a 304 has no cursor in a header, so conditional_requests must be False")
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether answers may have several pages, or come from an export job."""
+        return self.paging is not None or self.export is not None or type(self).next_page is not Stream.next_page
 
     @abstractmethod
     def plan(self, request: Request) -> PlanFlow:

@@ -235,6 +235,16 @@ def test_an_origin_that_is_none_is_refused(connect: Any, bad: object):
         connect(host="api.example", extra={"origins": bad}).client(STREAM, MemoryBook())
 
 
+def test_export_files_are_downloaded_from_named_hosts_without_a_credential(connect: Any, api: Any):
+    extra = {"auth": "bearer", "token": "t0ken-of-the-api", "storage_origins": [api.url]}
+    client = connect(host="api.example", extra=extra).client(STREAM, MemoryBook())
+    assert isinstance(client.storage._auth, NoAuth)
+    assert (client.storage.base_url, client.storage.limits.timeout_s) == (api.url, 300)
+    assert connect(host="api.example").client(STREAM, MemoryBook()).storage is None
+    with pytest.raises(ConnectionUnusable, match="'ships' has an invalid 'storage_origins'"):
+        connect(host="api.example", extra={"storage_origins": ["files.example"]}).client(STREAM, MemoryBook())
+
+
 @pytest.mark.parametrize("extra", ['{"rate_per_s": 5', "rate_per_s=5", "[]", "5", '"rate_per_s"'])
 def test_an_extra_that_is_no_object_is_refused(connect: Any, extra: str):
     """Airflow takes a garbled extra for an empty one: the API would be asked without limit and without token."""

@@ -6,6 +6,7 @@ Schema, host and port are the address of the API; schema defaults to https, and 
 
 import json
 import math
+from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -16,9 +17,11 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from windrow.airflow.hooks import auth, no_connection, pool, unusable
 from windrow.airflow.hooks.fields import AUTH_FIELDS, COMMON, LIMITS
 from windrow.airflow.hooks.given import read
+from windrow.http.auth import NoAuth
 from windrow.http.client import Client, Limits
 from windrow.http.conditional import ConditionalRequests, HttpCache
 from windrow.http.consent import ConsentStore
+from windrow.http.export import STORAGE_POLICY
 from windrow.http.ledger import Ledger, QuotaStore
 from windrow.http.network import Network
 from windrow.http.pacing import PauseStore
@@ -29,6 +32,8 @@ from windrow.model.stream import Stream
 
 _NETWORK = ("proxy", "ca_bundle", "verify_tls")
 _EXTRAS = {*COMMON, *AUTH_FIELDS}
+_DOWNLOAD_S = 300.0
+"""Minimum timeout of a download."""
 _OF_HTTP = "srv_lookup"
 """Field that Airflow's form adds to connections of type HTTP. Windrow does not look up DNS SRV records."""
 
@@ -86,11 +91,12 @@ class ApiHook(BaseHook):
             if quotas
             else None,
             headers=stream.headers,
-            origins=self._origins(extra),
+            origins=self._origins(extra, "origins"),
             owner_only=stream.owner_only,
             conditional_requests=ConditionalRequests(state, base_url) if stream.conditional_requests else None,
             network=self._network(extra, certificate),
             pauses=state,
+            storage=self._storage(extra, limits),
         )
 
     def pool_size(self, stream: Stream) -> int:
@@ -162,8 +168,23 @@ class ApiHook(BaseHook):
         netloc = url.netloc if port or not connection.port else f"{url.netloc}:{connection.port}"
         return f"{url.scheme}://{netloc}{url.path}"
 
-    def _origins(self, extra: dict[str, Any]) -> list[str]:
-        given = extra.get("origins", [])
+    def _storage(self, extra: dict[str, Any], limits: Limits) -> Client | None:
+        """Make the client for export files. It has no credential and no client certificate."""
+        origins = self._origins(extra, "storage_origins")
+        if not origins:
+            return None
+        return Client(
+            origins[0].rstrip("/"),
+            NoAuth(),
+            name=self.conn_id,
+            limits=replace(limits, timeout_s=max(limits.timeout_s, _DOWNLOAD_S), rate_per_s=None),
+            policy=STORAGE_POLICY,
+            origins=origins,
+            network=self._network(extra, None),
+        )
+
+    def _origins(self, extra: dict[str, Any], name: str) -> list[str]:
+        given = extra.get(name, [])
         for origin in given if isinstance(given, list) else [given]:
             try:
                 parts = urlsplit(origin)
@@ -173,7 +194,7 @@ class ApiHook(BaseHook):
                 good = False
             if not good or not isinstance(given, list):
                 raise self._unusable(
-                    f"has an invalid 'origins': {given!r:.80}",
+                    f"has an invalid '{name}': {given!r:.80}",
                     'It must be a list of origins, like ["https://api2.example.com"].',
                 )
         return list(given)

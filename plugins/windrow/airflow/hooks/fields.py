@@ -215,6 +215,13 @@ COMMON: Mapping[str, Field] = {
         _as_it_is,
         type="array",
     ),
+    "storage_origins": Field(
+        "Storage origins",
+        "origins of the storage hosts that export files may be downloaded from, without the credential of the API, "
+        'like `["https://storage.googleapis.com"]`',
+        _as_it_is,
+        type="array",
+    ),
     "quota": Field(
         "Quotas",
         'quotas that replace those of the source, like `{"shop.orders": {"units": 50000, "per": "day"}}`',

@@ -90,6 +90,7 @@ class FetchOperator(HarvestOperator):
                 next_page=stream.next_page,
                 paging=stream.paging,
                 format=stream.format,
+                export=stream.export,
             )
             try:
                 figures = asyncio.run(harvest(client, harvester))

@@ -57,6 +57,7 @@ class HarvestOperator(HarvestStep):
                 next_page=stream.next_page,
                 paging=stream.paging,
                 format=stream.format,
+                export=stream.export,
             )
             try:
                 return asyncio.run(harvest(client, self._harvester))
