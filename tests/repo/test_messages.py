@@ -24,10 +24,7 @@ LATER = (
     "plugins/windrow/http/flow.py",
     "plugins/windrow/http/paging.py",
     "plugins/windrow/landing/",
-    "plugins/windrow/sources/github/lists.py",
-    "plugins/windrow/sources/github/streams.py",
     "plugins/windrow/sources/spotify/",
-    "plugins/windrow/sources/youtube/",
     "local_cloud/apis/",
     "local_cloud/emulators/",
 )

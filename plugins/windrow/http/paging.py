@@ -1,5 +1,6 @@
 """A query whose answer has several pages: settled as one, or not at all."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -7,6 +8,9 @@ from windrow.http.client import Client, Reader
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.model.errors import Unreadable
 from windrow.model.query import Query
+from windrow.model.stream import MaybePage
+
+log = logging.getLogger(__name__)
 
 MOST_PAGES = 10_000
 """Pages of one answer. An API that has more is asked in parts, by another parameter."""
@@ -38,17 +42,18 @@ class Trail:
 
 
 async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextPage) -> Answer | Rejected:
-    """Ask for all pages of a query, and return one answer: a JSON array of the pages where there are several.
+    """Request all pages of a query, and return one answer: a JSON array of the pages if there are several.
 
     :param read: accepts each page by itself, and then all pages together.
-    :returns: `Rejected`, with the page at fault named, when a page cannot be had or read, when the pages lead in a
-        circle or do not go together, or when all together are more than can be kept.
+    :returns: `Rejected`, with the bad page named, if a page is refused or cannot be read, if the pages lead in a loop
+        or do not fit together, or if all together are too large to store. If the bad page is a `MaybePage`, the pages
+        before it, as a partial answer.
     :raises WindrowError: what `Client.ask` raises; no page counts then.
     """
     first = await client.ask(query, read)
     if not isinstance(first, Answer) or first.outcome is Outcome.MISSING:
         return first
-    pages, trail, size = [first], Trail(MOST_PAGES), 1 + _size(first)
+    pages, trail, size, maybe = [first], Trail(MOST_PAGES), 1 + _size(first), False
     trail.to(query)
     while True:
         try:
@@ -57,16 +62,31 @@ async def ask_whole(client: Client, query: Query, read: Reader, next_page: NextP
                 return first if len(pages) == 1 else _whole(pages, read)
             trail.to(following)
         except Unreadable as error:
-            return _rejected(pages, error.reason)
+            return _partial(pages[:-1], pages[-1], error.reason) if maybe else _rejected(pages, error.reason)
+        maybe = isinstance(following, MaybePage)
         page = await client.ask(following, read)
-        if isinstance(page, Rejected):
-            return _rejected([*pages, page], page.reason)
-        if page.outcome is Outcome.MISSING:
-            return _rejected([*pages, page], "the API knows no such page")
+        reason = page.reason if isinstance(page, Rejected) else ""
+        if isinstance(page, Answer) and page.outcome is Outcome.MISSING:
+            reason = "the API knows no such page"
+        if isinstance(page, Answer) and maybe and not reason:
+            together = _whole([*pages, page], read)
+            reason = together.reason if isinstance(together, Rejected) else ""
+        if isinstance(page, Rejected) or reason:
+            return _partial(pages, page, reason) if maybe else _rejected([*pages, page], reason)
         pages.append(page)
         size += _size(page)
         if size > LARGEST:
             return _rejected(pages, f"so far there are {size:,} bytes, more than MongoDB keeps in a document")
+
+
+def _partial(pages: Sequence[Answer], bad: Answer | Rejected, reason: str) -> Answer:
+    """Join the pages before a bad one, which may not exist. The answer names the bad page and has its status."""
+    first = pages[0]
+    log.warning(
+        "%r has no page %s (%s), the pages before are kept: %s", first.query.key, len(pages) + 1, bad.query.key, reason
+    )
+    body = first.body if len(pages) == 1 else _joined(pages)
+    return replace(first, outcome=Outcome.PARTIAL, status=bad.status, body=body, next_link=bad.query.key)
 
 
 def _whole(pages: Sequence[Answer], read: Reader) -> Answer | Rejected:

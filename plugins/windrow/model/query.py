@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from windrow.model.errors import BadParameter
@@ -38,7 +38,7 @@ class Query:
         headers: Mapping[str, str] | None = None,
         body: str = "",
         known_by: Mapping[str, str] | None = None,
-    ) -> "Query":
+    ) -> Self:
         """Make a query. Its key is its path and its sorted parameters, as in a URL.
 
         The key is readable in a log: only characters that would make it ambiguous are escaped. The end of a very

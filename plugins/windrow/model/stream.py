@@ -65,6 +65,15 @@ class Gap:
     status: int = 404
 
 
+@dataclass(frozen=True, slots=True)
+class MaybePage(Query):
+    """The query for a next page that may not exist: the answer may be complete without it.
+
+    If the API refuses it, or it does not fit to the pages before, these are kept, and the answer is a gap on the
+    receipt (`Outcome.PARTIAL`).
+    """
+
+
 T = TypeVar("T")
 R = TypeVar("R")
 Flow = Generator[Query | Asked | Planned | Gap | Unreadable, Any, T]
@@ -167,9 +176,10 @@ class Stream(ABC):
         return True
 
     def next_page(self, query: Query, answer: Answer) -> Query | None:
-        """Name the query for the next page of an answer; None where it is whole, as most are.
+        """Return the query for the next page of an answer; None if it is complete, as most are.
 
-        The answer to a query with several pages is a JSON array of them.
+        The answer to a query with several pages is a JSON array of them. If it is not certain that there is a next
+        page, return a `MaybePage`.
         """
         return None
 
