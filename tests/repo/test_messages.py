@@ -21,10 +21,7 @@ LATER = (
     "plugins/windrow/airflow/operators/estimate.py",
     "plugins/windrow/airflow/operators/plan.py",
     "plugins/windrow/landing/",
-    "plugins/windrow/sources/github/lists.py",
-    "plugins/windrow/sources/github/streams.py",
     "plugins/windrow/sources/spotify/",
-    "plugins/windrow/sources/youtube/",
     "local_cloud/apis/",
     "local_cloud/emulators/",
 )

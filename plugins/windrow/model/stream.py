@@ -69,6 +69,15 @@ class Gap:
     status: int = 404
 
 
+@dataclass(frozen=True, slots=True)
+class MaybePage(Query):
+    """The query for a next page that may not exist: the answer may be complete without it.
+
+    If the API refuses it, or it does not fit to the pages before, these are kept, and the answer is a gap on the
+    receipt (`Outcome.PARTIAL`).
+    """
+
+
 T = TypeVar("T")
 R = TypeVar("R")
 Flow = Generator[Query | Asked | Planned | Gap | Unreadable, Any, T]
@@ -196,7 +205,8 @@ class Stream(ABC):
     def next_page(self, query: Query, answer: Answer) -> Query | None:
         """Return the query for the next page of an answer; None if there is none. Override it for an unusual API.
 
-        The answer to a query with several pages is a list of them.
+        The answer to a query with several pages is a list of them. If it is not certain that there is a next page,
+        return a `MaybePage`.
 
         :param query: the query of this page.
         :raises Unreadable: the page does not say clearly whether there is another.
