@@ -102,7 +102,7 @@ def test_of_a_batch_the_messages_that_cannot_be_read_stay_in_the_queue(ask: Call
 
 
 def test_what_is_no_request_fails_with_the_reason(ask: Callable[[object], Any]):
-    with pytest.raises(LocalCloudError, match="is no request"):
+    with pytest.raises(LocalCloudError, match="not a request"):
         ask({"singer": "Wren"})
 
 
