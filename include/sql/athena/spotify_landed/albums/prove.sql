@@ -8,4 +8,8 @@ SELECT
     SELECT count(*) FROM spotify_landed.albums
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
   ) AS merged,
+  (
+    SELECT coalesce(sum(CAST(json_extract_scalar(_extra, '$.dropped') AS bigint)), 0) FROM spotify_landed.albums
+    WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
+  ) AS null_elements,
   (SELECT count(*) FROM spotify_landed.albums) AS total
