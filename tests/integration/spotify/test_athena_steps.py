@@ -88,8 +88,8 @@ def test_staged_answers_land_in_s3_and_athena_reads_them():
         list(athena().ask(sql))
     assert list(athena().ask(f"SELECT track_id, rank FROM steps.{name}")) == [{"track_id": "t", "rank": "1"}]
     landed = (Path(SQL_FOLDER) / "athena/spotify_landed/top_tracks/landed.sql").read_text()
-    nulls = landed.partition("SELECT coalesce")[2].partition(" FROM ")[0]
-    assert list(athena().ask(f"SELECT coalesce{nulls} AS nulls FROM steps.{name}")) == [{"nulls": "1"}]
+    nulls = landed.partition("SELECT count_if")[2].partition(" FROM ")[0]
+    assert list(athena().ask(f"SELECT count_if{nulls} AS nulls FROM steps.{name}")) == [{"nulls": "1"}]
 
 
 # --- statements --------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
--- What Athena holds of one run's albums: landed records. They are read where they landed, so all are merged.
+-- What Athena holds of one run's albums: landed records, and answers from which nulls were dropped. They are read where
+-- they landed, so all are merged.
 SELECT
   (
     SELECT count(*) FROM spotify_landed.albums
@@ -9,7 +10,7 @@ SELECT
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
   ) AS merged,
   (
-    SELECT coalesce(sum(CAST(json_extract_scalar(_extra, '$.dropped') AS bigint)), 0) FROM spotify_landed.albums
+    SELECT count_if(_extra LIKE '%"dropped":%') FROM spotify_landed.albums
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
-  ) AS null_elements,
+  ) AS answers_with_nulls,
   (SELECT count(*) FROM spotify_landed.albums) AS total

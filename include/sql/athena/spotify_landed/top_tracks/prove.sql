@@ -1,5 +1,5 @@
 -- What Athena has of one run's top tracks: landed records; those of them whose artist the final table has, in this or
--- a newer version; nulls that were dropped from lists; and all records of the final table.
+-- a newer version; answers from which nulls were dropped; and all records of the final table.
 SELECT
   (
     SELECT count(*) FROM spotify_landed.top_tracks
@@ -13,7 +13,7 @@ SELECT
     WHERE landed.dt = '{{ dag_run.run_after | ds }}' AND landed.run = '{{ run_id | slug }}'
   ) AS merged,
   (
-    SELECT coalesce(sum(CAST(json_extract_scalar(_extra, '$.dropped') AS bigint)), 0) FROM spotify_landed.top_tracks
+    SELECT count_if(_extra LIKE '%"dropped":%') FROM spotify_landed.top_tracks
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
-  ) AS null_elements,
+  ) AS answers_with_nulls,
   (SELECT count(*) FROM spotify.top_tracks) AS total
