@@ -376,7 +376,7 @@ def fetch(artist_id: str, may: Capabilities = CLIENTS["extended"]) -> Flow[Answe
     if may.top_tracks:
         query = top_tracks_of(artist_id)
         try:
-            tracks: Answer = yield Asked(query, partial(TopTracks().records, query), has_alternative=True)
+            tracks: Answer = yield Asked(query, partial(TopTracks().records, query))
             return tracks
         except RateLimited:
             pass
