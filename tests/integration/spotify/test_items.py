@@ -7,7 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.scripted_api import Reply, ScriptedApi
-from windrow.airflow.hooks.dynamodb import CUT, DynamoTable, fitted
+from windrow.airflow.hooks.dynamodb import DynamoTable
+from windrow.model.dynamo_item import CUT, fitted
 from windrow.model.errors import Unwritten
 
 

@@ -1,33 +1,25 @@
 """Items of DynamoDB, each written on a condition: a write never replaces a newer item, whoever else writes."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.dynamodb import DynamoDBHook
 from botocore.exceptions import ClientError
 
+from windrow.model.dynamo_item import Item, put_of
 from windrow.model.errors import Unwritten
 
 log = logging.getLogger(__name__)
-
-Item = Mapping[str, Any]
-"""Plain values by attribute; numbers are int or Decimal."""
 
 AT_ONCE = 8
 """Concurrent writes. Batches of DynamoDB do not support conditions."""
 _PART = 100
 """Number of items that are taken from the caller at a time."""
-LARGEST = 400_000
-"""Maximum size of an item, in bytes; DynamoDB refuses more than 409,600."""
-CUT = "is_cut"
-"""Attribute of an item that was too large: true."""
 _THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"}
-_NUMBER_BYTES = 21
 
 
 class DynamoTable:
@@ -62,7 +54,8 @@ class DynamoTable:
     def put(self, items: Iterable[Item]) -> int:
         """Write items. Each replaces the item of its key unless that is newer. Return how many were written.
 
-        An item that is too large is cut to fit, and marked with `CUT`. An item that DynamoDB refuses stops no other.
+        An item that is too large is cut to fit, see `windrow.model.dynamo_item`. An item that DynamoDB refuses does not
+        stop the others.
 
         :raises Unwritten: DynamoDB had no capacity in any attempt; other items may be written.
         :raises ClientError: DynamoDB refused an item; all others are written.
@@ -82,15 +75,8 @@ class DynamoTable:
 
     def _write(self, item: Item) -> bool | ClientError:
         """Write an item unless there is a newer one; return whether it was written, or why DynamoDB refused it."""
-        names = {"#key": self._key, "#version": self._version}
         try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=fitted(item, keep=(self._key, self._version)),
-                ConditionExpression="attribute_not_exists(#key) OR attribute_not_exists(#version) OR #version <= :own",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues={":own": item[self._version]},
-            )
+            self._client.put_item(TableName=self._table, **put_of(item, key=self._key, version=self._version))
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         except ClientError as error:
@@ -103,46 +89,3 @@ class DynamoTable:
             log.warning("DynamoDB refused the item %.80r of the table %r: %s", item[self._key], self._table, error)
             return error
         return True
-
-
-def fitted(item: Item, *, keep: Sequence[str]) -> dict[str, Any]:
-    """Return an item that DynamoDB accepts. Its largest attributes are cut at their end until it fits.
-
-    :param keep: attributes that are not cut.
-    """
-    made = dict(item)
-    while (excess := _size(made) - LARGEST) > 0:
-        name = max(made.keys() - set(keep), key=lambda name: _size(made[name]), default=None)
-        if name is None:
-            break
-        log.warning("The attribute %r of the item %.80r is cut: it is too large", name, made[keep[0]])
-        made[name] = _shortened(made[name], excess)
-        made[CUT] = True
-    return made
-
-
-def _shortened(value: Any, excess: int) -> Any:
-    """Return a value without so many bytes at its end, or more; None if it cannot be cut."""
-    if isinstance(value, str) and value:
-        return value.encode()[: -excess or None].decode(errors="ignore") if excess < len(value.encode()) else ""
-    if isinstance(value, list) and value:
-        shorter = list(value)
-        while shorter and excess > 0:
-            excess -= _size(shorter.pop()) + 1
-        return shorter
-    return None
-
-
-def _size(value: Any) -> int:
-    """Return the size of a value in DynamoDB, in bytes, or a little more."""
-    match value:
-        case str():
-            return len(value.encode())
-        case bool() | None:
-            return 1
-        case int() | Decimal():
-            return _NUMBER_BYTES
-        case Mapping():
-            return 3 + sum(1 + len(str(name).encode()) + _size(one) for name, one in value.items())
-        case _:
-            return 3 + sum(1 + _size(one) for one in value)
