@@ -47,10 +47,13 @@ class Asked:
     """A query whose answer has to be what was promised.
 
     :param read: takes the parsed answer, or raises `Unreadable`; its result is dropped.
+    :param has_alternative: the source gets the same by other calls if this one is refused: a refusal then is not put
+        into the quarantine.
     """
 
     query: Query
     read: Callable[[object], object]
+    has_alternative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
