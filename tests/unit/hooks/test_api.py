@@ -215,7 +215,7 @@ def test_the_network_is_taken_from_the_extra(connect: Any):
     assert client._transport._network == Network(**settings)
 
 
-@pytest.mark.parametrize(("name", "bad"), [("proxy", 1), ("proxy", ""), ("ca_bundle", None), ("verify_tls", "false")])
+@pytest.mark.parametrize(("name", "bad"), [("proxy", 1), ("proxy", ""), ("ca_bundle", 1), ("verify_tls", "false")])
 def test_a_setting_of_the_network_of_another_type_is_refused(connect: Any, name: str, bad: object):
     with pytest.raises(ConnectionUnusable, match=f"'ships' has an invalid '{name}' in its extra"):
         connect(host="api.example", extra={name: bad}).client(STREAM, MemoryBook())
