@@ -157,6 +157,14 @@ def test_an_answer_that_is_no_token_is_asked_again(flow: Callable[[], TokenForm]
 
 
 @FLOWS
+def test_an_error_that_comes_with_success_is_an_error(flow: Callable[[], TokenForm]):
+    endpoint = Endpoint(Response(200, b'{"error":"bad_code"}'))
+    with pytest.raises(CredentialsRejected, match="HTTP 200 without a usable token, error 'bad_code'"):
+        granted(endpoint, flow)
+    assert len(endpoint.asked) == 1
+
+
+@FLOWS
 @pytest.mark.parametrize("status", [307, 400, 401, 403, 404])
 def test_credentials_that_are_turned_down_are_not_sent_again(flow: Callable[[], TokenForm], status: int):
     endpoint = Endpoint(Response(status, b'{"error":"invalid_client"}'))

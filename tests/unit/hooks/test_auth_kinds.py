@@ -190,6 +190,14 @@ def test_a_server_that_accepts_this_kind_alone(kind: str, connect: Any, scripted
         asked(hook, *QUERIES)
 
 
+def test_a_scope_that_the_endpoint_refuses_is_named(connect: Any, scripted: ScriptedApi):
+    scripted.script = lambda asked: Reply({"error": "invalid_scope"}, 400)
+    extra, fields = CONNECTIONS["jwt"]
+    with pytest.raises(CredentialsRejected, match=r"rejected the scope 'read': .*Set a scope"):
+        asked(connect({"auth": "jwt", **extra}, host=scripted.url, **fields), *QUERIES)
+    assert len(scripted.asked) == 1
+
+
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
     return PrivateCa(tmp_path_factory.mktemp("ca"))
