@@ -273,13 +273,13 @@ def test_a_refresh_of_a_machine_whose_clock_differs_is_waited_for(minutes: int):
                 assert self.claim_refresh(consent, claim)
             if self.looks == 2:
                 times = {"refresh_at": time.time() + 60, "expires_at": time.time() + 90}
-                tokens = {"refresh_token": "another-consent", "access_token": "of-another-machine", **times}
+                tokens = {"refresh_token": "an0th3r-c0ns3nt", "access_token": "t0k3n-of-an0th3r", **times}
                 assert self.save_refresh(consent, 1, FernetSeal(key).seal(json.dumps(tokens)), by="another machine")
             return super().consent(consent)
 
     endpoint = Endpoint(issued())
     signed = asyncio.run(consent_flow(Slow(), key).signature(endpoint.post))
-    assert signed == {"Authorization": "Bearer of-another-machine"}
+    assert signed == {"Authorization": "Bearer t0k3n-of-an0th3r"}
     assert endpoint.asked == []
 
 
@@ -311,7 +311,7 @@ def test_a_refresh_is_not_cut_off_between_the_call_and_the_storing_of_its_answer
             sent.append(form["refresh_token"])
             reached.set()
             await opened.wait()
-            return issued(refresh_token="another-consent")
+            return issued(refresh_token="an0th3r-c0ns3nt")
 
         ending, next_one = (consent_flow(book, key) for _ in range(2))
         call = asyncio.create_task(ending.signature(post))
@@ -325,7 +325,7 @@ def test_a_refresh_is_not_cut_off_between_the_call_and_the_storing_of_its_answer
         await next_one.rejected({"Authorization": f"Bearer {TOKEN}"}, post)
 
     asyncio.run(scenario())
-    assert sent == [CONSENT, "another-consent"]
+    assert sent == [CONSENT, "an0th3r-c0ns3nt"]
 
 
 @FLOWS
