@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow.parquet as pq
@@ -377,9 +377,9 @@ class WatchedStaging(Staging):
 
     chunks_read = 0
 
-    def answers(self, chunk: Chunk) -> list[Answer]:
+    def each_answer(self, chunk: Chunk) -> Iterator[Answer]:
         self.chunks_read += 1
-        return super().answers(chunk)
+        return super().each_answer(chunk)
 
 
 class WatchingStore(GcsStore):

@@ -290,7 +290,9 @@ class Client:
             while True:
                 response = await self._hop(query, way[-1], kept, fresh=fresh)
                 if not response.location:
-                    return sent_at, kept.answering(response) if kept and response.status == 304 else response
+                    if kept and response.status == HTTPStatus.NOT_MODIFIED:
+                        response = kept.answering(response, is_json=query.format is JSON)
+                    return sent_at, response
                 try:
                     way.append(self._redirected(query, response, way))
                 except ValueError as error:

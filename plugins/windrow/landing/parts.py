@@ -138,7 +138,7 @@ class Landing:
         schema = self._stream.contract.arrow_schema
         records: list[dict[str, object]] = []
         for number in range(plan.chunks):
-            for answer in self._staging.answers(self._staging.chunk(plan.run, number)):
+            for answer in self._staging.each_answer(self._staging.chunk(plan.run, number)):
                 records += self._records(plan.run, number, answer, count)
                 if len(records) >= self._part_records:
                     yield pa.Table.from_pylist(records, schema)

@@ -45,7 +45,7 @@ class Staged:
                 counted[outcome] += 1
                 if outcome is not Outcome.ANSWERED and len(examples) < _EXAMPLES:
                     examples += [_why(answer) for answer in [staging.answer(plan.run, planned[key])] if answer]
-        quarantined = staging.quarantined(plan.run)
+        quarantined = staging.quarantined(plan.run, with_bodies=False)
         examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined[:_EXAMPLES]]
         beside = Counter(number for number, _ in quarantined)
         return cls(

@@ -178,14 +178,15 @@ class Staging(ConsentDocuments):
 
     def answers(self, chunk: Chunk) -> list[Answer]:
         """Return the settled queries of a chunk with their answers, in the order of the plan."""
+        return list(self.each_answer(chunk))
+
+    def each_answer(self, chunk: Chunk) -> Iterator[Answer]:
+        """Yield what `answers` returns. Of answers in several documents only one at a time is in memory."""
         queries = {query.key: query for query in chunk.queries}
         order = {key: place for place, key in enumerate(queries)}
-        found = [
-            self._answer(chunk.run.dataset, queries[document["key"]], document)
-            for document in self._find(chunk.run.dataset, {"chunk": chunk.id})
-            if document["key"] in queries
-        ]
-        return sorted(found, key=lambda answer: order[answer.query.key])
+        found = [one for one in self._find(chunk.run.dataset, {"chunk": chunk.id}) if one["key"] in queries]
+        for document in sorted(found, key=lambda one: order[one["key"]]):
+            yield self._answer(chunk.run.dataset, queries[document["key"]], document)
 
     # --- pages of answers that are not complete -------------------------------------------------
 
@@ -243,10 +244,14 @@ class Staging(ConsentDocuments):
             ],
         )
 
-    def quarantined(self, run: Run) -> list[tuple[int, Rejected]]:
-        """Return what is in the quarantine of a run, by key, each with the number of its query's chunk."""
+    def quarantined(self, run: Run, *, with_bodies: bool = True) -> list[tuple[int, Rejected]]:
+        """Return what is in the quarantine of a run, by key, each with the number of its query's chunk.
+
+        :param with_bodies: whether texts and bytes are read too; without them the answers are empty.
+        """
         found = []
-        for document in self._find(_QUARANTINE, {"run": str(run)}):
+        fields = () if with_bodies else ("chunk", "query", "status", "reason", "fetched_at", "incomplete")
+        for document in self._find(_QUARANTINE, {"run": str(run)}, fields):
             one = Rejected(
                 query=Query.from_row(orjson.loads(document["query"])),
                 status=document["status"],
@@ -398,7 +403,7 @@ class Staging(ConsentDocuments):
         return b"".join(pieces)
 
     def _body(self, collection: str, document: Document) -> str:
-        body = document["body"]
+        body = document.get("body", "")
         return body if isinstance(body, str) else self._bytes(collection, document, "body").decode()
 
     def _answer(self, collection: str, query: Query, document: Document) -> Answer:
