@@ -8,7 +8,7 @@ parts hold the plan's order, and files that an earlier landing left over are del
 import hashlib
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Protocol
@@ -151,7 +151,7 @@ class Landing:
             count.gaps += 1
             return []
         try:
-            records = self._stream.records(answer.query, answer.parsed)
+            records, errors = self._stream.read(answer.query, answer.parsed)
         except Unreadable as error:
             count.unreadable += 1
             rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)
@@ -160,14 +160,13 @@ class Landing:
             return []
         if answer.query.key in count.quarantined:  # it could not be read once, and was asked for again since
             self._staging.release(run, answer.query.key)
-        self._set_aside(run, number, answer, count)
+        self._leave_out(run, number, answer, errors, count)
         count.answers += 1
         lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": run.run_id}
         return [record | lineage for record in records]
 
-    def _set_aside(self, run: Run, number: int, answer: Answer, count: "Count") -> None:
+    def _leave_out(self, run: Run, number: int, answer: Answer, errors: Sequence[Unreadable], count: "Count") -> None:
         """Put the records that are left out of an answer into the quarantine: one entry beside that of its query."""
-        errors = self._stream.left_out(answer.query, answer.parsed)
         beside = replace(answer.query, key=f"{answer.query.key}{_LEFT_OUT}")
         if errors:
             count.left_out += len(errors)
