@@ -13,8 +13,8 @@ Lists contributors, stargazers and forks, fetches each user once, and updates th
 | `check`, marts | check for duplicates; companies and places, overlap, growth of stars | yes |
 
 If the hourly limit of all tokens is used up, a task *defers* and continues automatically. Deleted users are gaps, up
-to `max_gaps`; so are pages that GitHub does not return, up to `max_missing_pages`. Clear a task *with all tasks
-downstream*. If a task failed, the last line of its log says what to do.
+to `max_gaps`; so are pages and repositories that GitHub does not return, up to `max_missing_pages` (docs/github.md).
+Clear a task *with all tasks downstream*. If a task failed, the last line of its log says what to do.
 """
 
 from datetime import timedelta
@@ -65,7 +65,7 @@ ASKING = {"conn_id": "github", "connections": "{{ params.connections }}", "execu
         "connections": params.connections(),
         "max_gaps": params.max_gaps(100),
         "max_missing_pages": Param(0, type="integer", minimum=0, title="Accepted missing pages",
-                                   description="How many list pages (too deep or too large) GitHub may not return."),
+                                   description="How many list pages and repositories GitHub may not return."),
     },
     **TEMPLATES,
 )  # fmt: skip

@@ -75,7 +75,7 @@ def youtube_analytics() -> None:  # noqa: D103 - the module's text is the DAG's
         land = LandOperator(task_id="land", dataset=Videos.dataset, **LANDED_VIDEOS)
         prove = ProveOperator(
             task_id="prove", dataset=Videos.dataset, **LANDED_VIDEOS, sql=f"{SQL}/videos/prove.sql",
-            outlets=[Asset(Videos.dataset)],
+            max_gaps="{{ params.max_gaps }}", outlets=[Asset(Videos.dataset)],
         )  # fmt: skip
         chain(harvest, land, *load_and_merge(Videos, land, bucket=BUCKET, sql=f"{SQL}/videos"), prove)
 

@@ -23,7 +23,7 @@ from tests import ends  # noqa: E402
 
 loopback_guard.install()
 os.environ.update(loopback_guard.environment(os.environ))  # processes that tests start are guarded too
-_DECIDING = re.compile("WINDROW_.*|AIRFLOW.*|.*_PROXY|.*_CA_BUNDLE|SSL_CERT_(FILE|DIR)", re.IGNORECASE)
+_DECIDING = re.compile("WINDROW_.*|AIRFLOW.*|.*_PROXY", re.IGNORECASE)
 for name in [name for name in os.environ if _DECIDING.fullmatch(name)]:
     del os.environ[name]  # what a developer has set must not decide over a test
 # without compiled files, each process that a test starts compiles Airflow anew, and pytest all tests: 20 s, not 5

@@ -48,13 +48,13 @@ class DagRun:
         self.states = states or AssetStates()
         at = at.astimezone(UTC)
         run = SimpleNamespace(
-            dag_id=dag.dag_id, run_id=run_id, conf=params, logical_date=at, run_after=at,
+            dag_id=dag.dag_id, run_id=run_id, conf=params, logical_date=at, run_after=at, start_date=at,
             run_type=SimpleNamespace(value="manual"), data_interval_start=at, data_interval_end=at,
         )  # fmt: skip
         events: dict[Any, Any] = {}
         self.context: dict[str, Any] = {
             "dag": dag, "run_id": run_id, "dag_run": run, "logical_date": at, "ds": f"{at:%Y-%m-%d}",
-            "params": {**{name: param.value if hasattr(param, "value") else param for name, param in dag.params.items()}, **params},
+            "params": {**{name: getattr(param, "value", param) for name, param in dag.params.items()}, **params},
             "ti": SimpleNamespace(
                 task_id="", dag_id=dag.dag_id, run_id=run_id, map_index=-1, try_number=1, xcom_pull=self._pull,
                 xcom_push=lambda *args, **kwargs: None,

@@ -55,6 +55,12 @@ def together(barrier: Any) -> None:
     globals()["meet"] = lambda: barrier.wait(60)
 
 
+def once(api: str, mongo: str, database: str, key: bytes) -> None:
+    """Make one call with the consent."""
+    with opened(mongo, database) as staging:
+        call(api, flow(staging, key, lease_s=0.2))
+
+
 def compete(api: str, mongo: str, database: str, key: bytes) -> list[Any]:
     """Make calls with the consent, at the same time as the others."""
     meet: Callable[[], int] = globals()["meet"]

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from cryptography.fernet import Fernet
 from pymongo import MongoClient
 
 from local_cloud.settings import Settings
-from tests.faults.consent_process import CONSENT, call, compete, flow, together
+from tests.faults.consent_process import CONSENT, call, compete, flow, once, together
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.http.consent import Claim
 from windrow.model.errors import CredentialsRejected, StagingUnavailable
@@ -40,14 +42,14 @@ class Owner:
 
     def __call__(self, asked: Asked) -> Reply:
         if asked.path != "/token":
-            return Reply({}, 200 if asked.signature == f"Bearer access-token-{self.issued}" else 401)
+            return Reply({}, 200 if asked.signature == f"Bearer acc3ss-t0k3n-{self.issued}" else 401)
         given = dict(parse_qsl(asked.body))["refresh_token"]
         self.used.append(given)
         if given not in self.valid[-2 if self.grace else -1 :]:
             return Reply({"error": "invalid_grant"}, 400)
         self.issued += 1
-        self.valid.append(f"r3fr3sh-token-{self.issued}")
-        return Reply({"access_token": f"access-token-{self.issued}", "refresh_token": self.valid[-1]})
+        self.valid.append(f"r3fr3sh-t0k3n-{self.issued}")
+        return Reply({"access_token": f"acc3ss-t0k3n-{self.issued}", "refresh_token": self.valid[-1]})
 
     def revoke_access(self) -> None:
         """End the access token, as its lifetime does."""
@@ -70,20 +72,51 @@ def test_ten_runs_one_after_the_other_refresh_and_lose_nothing(
     assert owner.used == [CONSENT, *owner.valid[1:5]], "a run that finds a good access token does not refresh"
     stored = list(staging._database[CONSENTS].find())
     assert len(stored) == 1
-    assert not [secret for secret in (CONSENT, owner.valid[-1], "access-token-") if secret in str(stored)]
+    assert not [secret for secret in (CONSENT, owner.valid[-1], "acc3ss-t0k3n-") if secret in str(stored)]
+
+
+def mongo_url(cloud: Settings) -> str:
+    return os.environ.get("MONGO_URL") or f"mongodb://127.0.0.1:{cloud.mongo_port}"
 
 
 def test_processes_at_once_refresh_once(staging: Staging, scripted: ScriptedApi, owner: Owner, cloud: Settings) -> None:
-    url = os.environ.get("MONGO_URL") or f"mongodb://127.0.0.1:{cloud.mongo_port}"
+    def slow(asked: Asked) -> Reply:
+        if asked.path == "/token":
+            time.sleep(0.2)  # so that both processes want to refresh
+        return owner(asked)
+
+    scripted.script = slow
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     with ProcessPoolExecutor(2, context, initializer=together, initargs=(barrier,)) as pool:
-        given = (scripted.url, url, staging._database.name, KEY)
+        given = (scripted.url, mongo_url(cloud), staging._database.name, KEY)
         for _ in range(3):
             running = [pool.submit(compete, *given) for _ in range(2)]
             assert [one.result(60) for one in running] == [[200] * 4] * 2
             owner.revoke_access()
     assert owner.used == [CONSENT, *owner.valid[1:3]], "one refresh for both, each time"
+
+
+def test_a_process_that_is_killed_while_it_waits_for_the_endpoint(
+    staging: Staging, scripted: ScriptedApi, owner: Owner, cloud: Settings
+) -> None:
+    owner.grace = True
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=once, args=(scripted.url, mongo_url(cloud), staging._database.name, KEY))
+
+    def script(asked: Asked) -> Reply:
+        reply = owner(asked)
+        if owner.issued == 1:
+            process.kill()
+            process.join(10)
+        return reply
+
+    scripted.script = script
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert call(scripted.url, flow(staging, KEY)) == [200]
+    assert owner.used == [CONSENT, CONSENT]
 
 
 class Dying(Staging):
@@ -189,7 +222,7 @@ def test_an_endpoint_that_keeps_the_refresh_token_is_asked_with_it_again(
     def script(asked: Asked) -> Reply:
         if asked.path == "/token":
             issued.append(dict(parse_qsl(asked.body))["refresh_token"])
-            return Reply({"access_token": f"access-{len(issued)}", "expires_in": 0.3})
+            return Reply({"access_token": f"acc3ss-{len(issued)}", "expires_in": 0.3})
         return Reply({})
 
     scripted.script = script

@@ -1,6 +1,8 @@
 """The examples of declared sources, from the API to the table, each in one run after the other."""
 
+import importlib
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -9,6 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from airflow.providers.google.cloud.hooks import bigquery as hooks
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
@@ -17,6 +20,7 @@ from local_cloud.settings import PROJECT_ID, Settings
 from tests.dag_run import AssetStates, DagRun, load
 from tests.scripted_api import Asked, Reply, ScriptedApi
 
+EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_settings"
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = "a-key-of-the-example"
@@ -43,8 +47,9 @@ def ticket(number: int, changed: timedelta = timedelta(0)) -> dict[str, Any]:
     at = NOON - timedelta(days=10) + timedelta(hours=number, microseconds=number) + changed
     return {
         "id": f"T-{number:05d}", "subject": f"Ticket {number} ü", "status": "open",
-        "requester": {"id": number, "name": "Ann"}, "amount": {"value": f"{number}.{number:02d}1234567", "currency": "EUR"},
-        "tags": ["vip"], "created_at": "2026-11-01T00:00:00Z", "updated_at": at.isoformat(), "deleted": number % 50 == 0,
+        "requester": {"id": number, "name": "Ann"}, "tags": ["vip"], "deleted": number % 50 == 0,
+        "amount": {"value": f"{number}.{number:02d}1234567", "currency": "EUR"},
+        "created_at": "2026-11-01T00:00:00Z", "updated_at": at.isoformat(),
     }  # fmt: skip
 
 
@@ -70,6 +75,9 @@ def connections(cloud: Settings, scripted: ScriptedApi, monkeypatch: pytest.Monk
     for name, value in airflow_env.airflow_environment(cloud, {}).items():
         if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) or "EMULATOR" in name:
             monkeypatch.setenv(name, value)
+    monkeypatch.setattr(hooks, "build", hooks.build)  # restored at the end
+    monkeypatch.syspath_prepend(str(EMULATORS))
+    importlib.import_module("google_clients").keep_on_emulators(os.environ)
     auth = {
         "WEATHER": {"auth": "query_key", "param": "apikey", "api_key": KEY},
         "DESK": {"auth": "header_key", "header": "X-Api-Key", "api_key": KEY},

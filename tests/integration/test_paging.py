@@ -23,7 +23,7 @@ from windrow.model.export import ExportJob
 from windrow.model.formats import Csv
 from windrow.model.plan import Run
 from windrow.model.query import Query
-from windrow.model.stream import PlanFlow, Request, Stream
+from windrow.model.stream import MaybePage, PlanFlow, Request, Stream
 from windrow.store.pages import RunPages
 from windrow.store.staging import Staging
 
@@ -160,6 +160,44 @@ def test_a_page_that_cannot_be_had_rejects_the_whole_query_and_is_named(
     assert (whole.query, whole.status, whole.incomplete) == (SHELF, status, True)
     assert whole.reason.startswith(SECOND + reason)
     assert whole.body.startswith('[{"items": [{"id": 1}]},')
+
+
+def maybe(query: Query, answer: Answer) -> Query | None:
+    """Lead on as the stream does, but never for certain."""
+    page = STREAM.next_page(query, answer)
+    return MaybePage.of(page.path, dict(page.params)) if page else None
+
+
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [
+        (GONE, 404),
+        (GARBLED, 200),
+        (Reply({"error": "no"}, 403), 403),
+        (page(3, next="three"), 200),
+        (page(2, link=2), 200),
+        (page(1), 200),
+    ],
+)
+def test_pages_before_one_that_may_not_exist_are_kept(scripted: ScriptedApi, bad: Reply, status: int):
+    scripted.answers(page(1, link=2), page(2, link=3), bad)
+    found = asked(scripted, Once().records, maybe)
+    assert (found.outcome, found.status, found.next_link) == (Outcome.PARTIAL, status, "shelf?name=a&page=3")
+    assert ids(found) == [1, 2]
+    scripted.answers(page(1, link=2), bad)
+    assert ids(asked(scripted, Once().records, maybe)) == [1]
+
+
+def test_a_partial_answer_is_asked_for_again_when_the_harvest_is_run_again(scripted: ScriptedApi, shelf: Staging):
+    class Unsure(Shelf):
+        next_page = staticmethod(maybe)
+
+    scripted.answers(page(1, link=2), GONE)
+    assert harvest(scripted, shelf, Unsure()).answered == 1
+    assert [(one.outcome, ids(one)) for one in staged(shelf)] == [(Outcome.PARTIAL, [1])]
+    scripted.answers(page(1, link=2), page(2))
+    harvest(scripted, shelf, Unsure())
+    assert [(one.outcome, ids(one)) for one in staged(shelf)] == [(Outcome.ANSWERED, [1, 2])]
 
 
 def test_a_first_page_whose_next_one_cannot_be_found_is_rejected(scripted: ScriptedApi):

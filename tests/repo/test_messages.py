@@ -21,16 +21,9 @@ LATER = (
     "plugins/windrow/airflow/operators/estimate.py",
     "plugins/windrow/airflow/operators/plan.py",
     "plugins/windrow/landing/",
-    "plugins/windrow/sources/github/lists.py",
-    "plugins/windrow/sources/github/streams.py",
-    "plugins/windrow/sources/spotify/",
-    "plugins/windrow/sources/youtube/",
     "local_cloud/apis/",
     "local_cloud/emulators/",
 )
-NOW = ("plugins/windrow/sources/spotify/params.py",)
-"""Files that are checked although their folder is in ``LATER``."""
-
 IDIOM = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -71,7 +64,7 @@ def _files() -> Iterator[Path]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = str(path.relative_to(ROOT))
-            if name in NOW or not name.startswith(LATER):
+            if not name.startswith(LATER):
                 yield path
 
 

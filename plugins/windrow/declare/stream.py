@@ -302,8 +302,11 @@ def _rest(row: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if name not in used:
             rest[name] = value
-        elif used[name] and isinstance(value, Mapping) and (inner := _rest(value, used[name])):
-            rest[name] = inner
+        elif used[name] and isinstance(value, Mapping):
+            if inner := _rest(value, used[name]):
+                rest[name] = inner
+        elif used[name] and value is not None:  # not the object that columns look into
+            rest[name] = value
     return rest
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 
 from windrow.http.auth import Exchange, RefreshingToken, Token
-from windrow.http.oauth import TokenForm
+from windrow.http.oauth import TokenForm, error_code
 from windrow.model.redact import know
 from windrow.model.response import Response
 
@@ -31,6 +31,7 @@ class Signer:
         self, issuer: str, private_key: str, claims: dict[str, str], *, key_id: str = "", algorithm: str = "RS256"
     ) -> None:
         know(private_key)
+        self.scope = claims.get("scope", "")
         self._claims = {"iss": issuer, **claims}
         self._headers = {"kid": key_id} if key_id else None
         self._algorithm = algorithm
@@ -54,6 +55,7 @@ class JwtGrant(TokenForm):
 
     def __init__(self, token_url: str, signer: Signer, **settings: Any) -> None:
         super().__init__(token_url, {"grant_type": _GRANT}, secrets=[], **settings)
+        self._scope = signer.scope
         self._signer = signer
 
     async def request(self, post: Exchange, token_url: str) -> Response:
@@ -62,6 +64,8 @@ class JwtGrant(TokenForm):
 
     def advice(self, response: Response) -> str:
         """Return the advice for a rejected account."""
+        if error_code(response) == "invalid_scope":
+            return super().advice(response)
         return (
             "Check login, private_key, key_id, audience, subject and token_path of the Airflow connection "
             f"'{self._name}', and the clock of this machine."

@@ -101,7 +101,7 @@ class Auth(ABC):
         return replace(attempt, headers=headers)
 
     async def close(self) -> None:  # noqa: B027 - most have no use for it
-        """Wait for a running refresh: a new token that is not stored may be lost. The client calls this at its end."""
+        """End what runs in the background. The client calls this before it closes its connections."""
 
     @abstractmethod
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
@@ -224,8 +224,9 @@ class RefreshingToken(Auth):
             self.refused = 0
 
     async def close(self) -> None:
-        """Wait for a refresh that runs in the background. Its failure is not reported: no call needs its token."""
-        if self._refresh is not None:
+        """End a refresh: no call needs its token any more."""
+        if self._refresh is not None and not self._refresh.done():
+            self._refresh.cancel()
             await asyncio.wait([self._refresh])
 
     async def _refreshed(self, post: Exchange) -> Token:

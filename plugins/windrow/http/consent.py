@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.25
 """How often a process looks for the tokens of another one."""
+_SKEW = timedelta(minutes=5)
+"""A claim whose lease ended longer ago than this is over, whatever the clocks say."""
+_LONGEST_LEASE = timedelta(minutes=10)
 _SAVE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0)
 """Pauses between attempts to store new tokens: without them the consent is lost."""
 
@@ -104,7 +107,7 @@ class Consent:
     :param client_id: the client that the consent was given to.
     :param refresh_token: the refresh token of the connection. Another one is another consent, so what a person sets
         anew in the connection replaces what is stored.
-    :param lease_s: longer than any attempt at a refresh.
+    :param lease_s: longer than any attempt at a refresh; at most 10 minutes.
     """
 
     def __init__(
@@ -124,14 +127,19 @@ class Consent:
 
         :param used: the last access token of this process: one that is no longer wanted.
         """
+        seen: Claim | None = None
+        seen_at = 0.0
         while True:
             state = await asyncio.to_thread(self._store.consent, self._id)
             refresh_token, token = self._read(state)
             if token is not None and token.value != used and time.monotonic() < token.refresh_at:
                 return token
             now, last = datetime.now(UTC), state.claim
-            if last is not None and last.by != self._by:
-                wait_s = min((last.until - now), self._lease).total_seconds()
+            if last != seen:
+                seen, seen_at = last, time.monotonic()
+            if last is not None and last.by != self._by and last.until > now - _SKEW:
+                # clocks of machines differ, so the lease counts from when this process first saw the claim
+                wait_s = seen_at + min(last.until - last.started_at, _LONGEST_LEASE).total_seconds() - time.monotonic()
                 if wait_s > 0:
                     await asyncio.sleep(min(wait_s, _POLL_S))
                     continue

@@ -133,7 +133,8 @@ class Driver:
             self._last = heard
             return heard
         self._thrown = _trouble(heard)
-        if isinstance(heard, Rejected) and (self.keeps_refusals or isinstance(self._thrown, Unreadable)):
+        keeps = self.keeps_refusals and not asked.has_alternative
+        if isinstance(heard, Rejected) and (keeps or isinstance(self._thrown, Unreadable)):
             self._thrown = await self._set_aside(heard)
         return self._thrown
 

@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 import orjson
 
 from windrow.http.auth import LIFETIME_S, Exchange, RefreshingToken, Token, can_be_sent
-from windrow.http.consent import Claim, Consent
+from windrow.http.consent import Claim, Consent, Turn
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, ResponsePolicy
 from windrow.model.redact import know
@@ -47,6 +47,7 @@ class TokenForm(RefreshingToken):
         self._token_url = token_url
         self._form = form
         self._headers = headers
+        self._scope = form.get("scope", "")
         know(*secrets)
         self._name = name
         self._patience_s = patience_s
@@ -80,7 +81,8 @@ class TokenForm(RefreshingToken):
         decision = self._policy.judge(response)
         error = error_code(response)
         passes = error in _TRANSIENT or (response.status or 500) >= 500
-        if not passes and decision.action in {Action.REFUSE, Action.FORBID, Action.REFRESH, Action.MISSING}:
+        refused = decision.action in {Action.REFUSE, Action.FORBID, Action.REFRESH, Action.MISSING}
+        if not passes and (refused or (error and response.status == 200)):  # some endpoints send errors with 200
             raise CredentialsRejected(
                 f"The token endpoint of '{self._name}' ({self._token_url}) rejected the "
                 f"{self.blamed(error)}: {self._told(response)}",
@@ -108,8 +110,7 @@ class TokenForm(RefreshingToken):
 
     def blamed(self, error: str) -> str:
         """Return what the endpoint rejected, for messages."""
-        scope = self._form.get("scope")
-        return f"scope {scope!r}" if error == "invalid_scope" and scope else "credentials"
+        return f"scope {self._scope!r}" if error == "invalid_scope" and self._scope else "credentials"
 
     def advice(self, response: Response) -> str:
         """Return the advice for rejected credentials."""
@@ -123,7 +124,8 @@ class TokenForm(RefreshingToken):
     def _told(self, response: Response) -> str:
         """Describe the response. The body of a successful status is left out, because it may have a token."""
         if response.status is not None and response.status < 400:
-            return f"HTTP {response.status} without a usable token"
+            error = error_code(response)
+            return f"HTTP {response.status} without a usable token{f', error {error[:80]!r}' if error else ''}"
         return response.summary
 
 
@@ -168,6 +170,7 @@ class RefreshToken(TokenForm):
 
     The endpoint may return a new refresh token, which ends the old one. It is stored before the access token is used.
 
+    :param client_secret: empty for a public client, which has none.
     :param with_basic: send id and secret in HTTP Basic.
     :param fields: more fields of the form, such as ``scope``.
     """
@@ -187,11 +190,12 @@ class RefreshToken(TokenForm):
         form = {"grant_type": "refresh_token"} | dict(fields or {})
         if not with_basic:
             headers = {}
-            form |= {"client_id": client_id, "client_secret": client_secret}
+            form |= {"client_id": client_id} | ({"client_secret": client_secret} if client_secret else {})
         super().__init__(token_url, form, headers=headers, secrets=secrets, **settings)
         self._consent = consent
         self._used = ""
         self._unanswered: Claim | None = None
+        self._exchanging = asyncio.Lock()
 
     async def attempt(self, post: Exchange) -> tuple[Token | None, Response]:
         """Refresh once, or take the token of another process that has just refreshed."""
@@ -200,20 +204,30 @@ class RefreshToken(TokenForm):
             if isinstance(turn, Token):
                 self._used = turn.value
                 return turn, Response()
-            asked_at = time.monotonic()
-            form = {**self._form, "refresh_token": turn.refresh_token}
-            response = await post(self._token_url, form, headers=self._headers)
-            token = self.token_in(response, asked_at)
-            if token is None:
-                self._unanswered = turn.unanswered
-                if response.status is not None and 400 <= response.status < 500:  # else it may have taken effect
-                    if error_code(response) == "invalid_grant" and await self._consent.is_over(turn):
-                        continue
-                    await self._consent.release(turn.claim)
-                return None, response
-            if await self._consent.save(turn, token, _refresh_token_in(response) or turn.refresh_token):
-                self._used = token.value
+            async with self._exchanging:
+                token, response = await self._exchange(post, turn)
+            if token is not None or error_code(response) != "invalid_grant" or not await self._consent.is_over(turn):
                 return token, response
+
+    async def close(self) -> None:
+        """End a refresh, but not between the call and the storing of its answer: that could lose the consent."""
+        async with self._exchanging:
+            await super().close()
+
+    async def _exchange(self, post: Exchange, turn: Turn) -> tuple[Token | None, Response]:
+        """Use the refresh token of a turn, and store what the endpoint returns."""
+        asked_at = time.monotonic()
+        form = {**self._form, "refresh_token": turn.refresh_token}
+        response = await post(self._token_url, form, headers=self._headers)
+        token = self.token_in(response, asked_at)
+        self._unanswered = turn.unanswered
+        if token is not None:
+            if not await self._consent.save(turn, token, _refresh_token_in(response) or turn.refresh_token):
+                return None, Response(trouble="another process was faster")
+            self._used = token.value
+        elif error_code(response) or 400 <= (response.status or 0) < 500:  # others may have taken effect
+            await self._consent.release(turn.claim)
+        return token, response
 
     def advice(self, response: Response) -> str:
         """Distinguish a consent that has ended (``invalid_grant``, RFC 6749 section 5.2) from a wrong client."""

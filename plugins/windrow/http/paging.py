@@ -4,6 +4,7 @@ Each page but the last is durable before the next one is called. A harvest that 
 that it has.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ from windrow.model.export import ExportJob
 from windrow.model.formats import JSON, LARGEST_SPLIT, Format
 from windrow.model.paging import Cursor, Paging
 from windrow.model.query import Query
+from windrow.model.stream import MaybePage
+
+log = logging.getLogger(__name__)
 
 MOST_PAGES = 10_000
 """Maximum pages of one answer. An API that has more is asked in parts, by another parameter."""
@@ -150,6 +154,8 @@ class _Walk:
     trail: Trail = field(default_factory=lambda: Trail(MOST_PAGES))
     parsed: object = None
     """The last page."""
+    is_certain: bool = True
+    """Whether the last page must exist, see `MaybePage`."""
 
     async def to_the_end(self) -> Answer | Rejected:
         """Call page after page."""
@@ -162,6 +168,7 @@ class _Walk:
                 self.trail.to(following)
             except Unreadable as error:
                 return await self._abandoned(error.reason)
+            self.is_certain = not isinstance(following, MaybePage)
             page = await self.client.ask(self._of_format(following), self._reader)
             if isinstance(page, Rejected) or page.outcome is Outcome.MISSING:
                 return await self._ended(page)
@@ -169,8 +176,10 @@ class _Walk:
                 next_query = self._add(page)
             except Unreadable as error:
                 return await self._abandoned(error.reason)
-            if next_query is None:
-                return await self._complete()
+            if next_query is None or not self.is_certain:
+                settled = await self._complete()
+                if next_query is None or not isinstance(settled, Answer) or settled.outcome is Outcome.PARTIAL:
+                    return settled
             following = next_query
             await self.how.keep(self.query, page, following, len(self.pages) - 1)
 
@@ -192,6 +201,8 @@ class _Walk:
             self.size += _size(page)
             self.pages.append(page)
             following = stored.following
+        if self.pages and not self.how.paging:  # whether the page may not exist is not stored
+            following = self.how.next_page(self.pages[-1].query, self.pages[-1]) or following
         return following
 
     def _of_format(self, query: Query) -> Query:
@@ -226,6 +237,8 @@ class _Walk:
         """Return the result where a page is missing or rejected."""
         paging = self.how.paging
         if self.pages:
+            if not self.is_certain:
+                return self._partial(page, page.reason if isinstance(page, Rejected) else "the API has no such page")
             if isinstance(page, Rejected):
                 return self._rejected(page, page.reason)
             if paging and paging.ends_at_missing:
@@ -241,11 +254,30 @@ class _Walk:
         answer = self.how.joined(query, self.pages)
         return await self._abandoned(answer.reason) if isinstance(answer, Rejected) else answer
 
-    async def _abandoned(self, reason: str) -> Rejected:
+    async def _abandoned(self, reason: str) -> Answer | Rejected:
         """Reject an answer whose pages do not lead to an end. The next try starts from the first page."""
-        await self.how.drop(self.query)
         last = self.pages.pop()
+        if not self.is_certain:
+            return self._partial(last, reason)
+        await self.how.drop(self.query)
         return self._rejected(last, reason)
+
+    def _partial(self, bad: Answer | Rejected, reason: str) -> Answer:
+        """Join the pages before a bad one that may not exist. The answer names the bad page and has its status."""
+        number = len(self.pages) + 1
+        log.warning(
+            "%r has no page %s (%s: %s); the pages before it are kept", self.query.key, number, bad.query.key, reason
+        )
+        body = self.pages[0].body if number == 2 else _joined(self.pages, self.how.format)
+        return replace(
+            self.pages[0],
+            query=self.query,
+            outcome=Outcome.PARTIAL,
+            status=bad.status,
+            body=body,
+            next_link=bad.query.key,
+            is_paged=number > 2,
+        )
 
     def _rejected(self, last: Answer | Rejected, reason: str) -> Rejected:
         """Make one record for the quarantine of pages that are not a complete answer. The last one is at fault."""

@@ -166,7 +166,7 @@ class TokenPool(Auth):
         return self._signed[_text(signature)].auth.sign(signature, attempt)
 
     async def close(self) -> None:
-        """Wait for the running refreshes of all credentials."""
+        """End the refreshes of all credentials."""
         await asyncio.gather(*(member.auth.close() for member in self._members))
 
     def learned(self, signature: Mapping[str, str], response: Response, query: Query | None = None) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from windrow.model.errors import BadParameter, Unreadable
@@ -45,7 +45,7 @@ class Query:
         known_by: Mapping[str, str] | None = None,
         about: Mapping[str, str] | None = None,
         format: Format = JSON,
-    ) -> "Query":
+    ) -> Self:
         """Make a query. Its key is its path and its sorted parameters, as in a URL.
 
         The key is readable in a log: only characters that would make it ambiguous are escaped. The end of a very

@@ -47,10 +47,13 @@ class Asked:
     """A query whose answer has to be what was promised.
 
     :param read: takes the parsed answer, or raises `Unreadable`; its result is dropped.
+    :param has_alternative: the source gets the same by other calls if this one is refused: a refusal then is not put
+        into the quarantine.
     """
 
     query: Query
     read: Callable[[object], object]
+    has_alternative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,15 @@ class Gap:
     query: Query
     reason: str
     status: int = 404
+
+
+@dataclass(frozen=True, slots=True)
+class MaybePage(Query):
+    """The query for a next page that may not exist: the answer may be complete without it.
+
+    If the API refuses it, or it does not fit to the pages before, these are kept, and the answer is a gap on the
+    receipt (`Outcome.PARTIAL`).
+    """
 
 
 T = TypeVar("T")
@@ -196,7 +208,8 @@ class Stream(ABC):
     def next_page(self, query: Query, answer: Answer) -> Query | None:
         """Return the query for the next page of an answer; None if there is none. Override it for an unusual API.
 
-        The answer to a query with several pages is a list of them.
+        The answer to a query with several pages is a list of them. If it is not certain that there is a next page,
+        return a `MaybePage`.
 
         :param query: the query of this page.
         :raises Unreadable: the page does not say clearly whether there is another.

@@ -32,7 +32,7 @@ def test_a_list_that_does_not_come_is_in_the_quarantine_and_the_others_are_plann
 
 
 @pytest.mark.parametrize("listing", ["contributors", "stargazers", "forks"])
-@pytest.mark.parametrize(("oddity", "said"), [("null", "null"), ("no_id", "no id")])
+@pytest.mark.parametrize(("oddity", "said"), [("null", "null"), ("no_id", "without an id")])
 def test_an_odd_row_is_left_out_alone_and_told(
     github: Github, world: World, listing: str, oddity: str, said: str
 ) -> None:

@@ -2,18 +2,25 @@
 
 import asyncio
 import base64
+import importlib.util
 import json
 import logging
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from airflow.providers_manager import _create_provider_info_schema_validator
+from airflow.sdk.crypto import get_fernet
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt as google_jwt
@@ -23,13 +30,17 @@ from tests.private_ca import PrivateCa
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from tests.shop import Orders
 from tests.unit.books import MemoryBook
+from windrow import __version__
 from windrow.airflow.hooks.api import ApiHook
-from windrow.airflow.hooks.auth import KINDS
+from windrow.airflow.hooks.auth import MAKERS
+from windrow.airflow.hooks.fields import COMMON, FIELDS, KINDS, STANDARD
 from windrow.http.auth import StaticAuth
+from windrow.http.sigv4 import SigV4
 from windrow.model.answer import Answer, Rejected
 from windrow.model.errors import ConnectionUnusable, CredentialsRejected
 from windrow.model.query import Query
 
+ROOT = Path(__file__).resolve().parents[3]
 STREAM = Orders()
 SECRET = "s3cr3t-of-the-client"
 KEY = "k3y+of/the=shop%25"
@@ -46,7 +57,7 @@ GRANTS = {
     "refresh_token": {"refresh_token": CONSENT},
     "jwt": {},
 }
-"""What the token endpoint wants besides id and secret, by kind. The kind's token is ``<kind>-token``."""
+"""What the token endpoint wants besides id and secret, by kind. The kind's token is ``t0k3n-of-<kind>``."""
 
 
 class Marked(StaticAuth):
@@ -56,10 +67,14 @@ class Marked(StaticAuth):
         super().__init__({"X-Mark": f"{options['mark']} {name} {patience_s:g}"}, "mark", [options["mark"]])
 
 
+def broken(*, options: dict[str, str], **_: object) -> StaticAuth:
+    raise ValueError(f"bad key {options['key']}")
+
+
 def proven(asked: Asked) -> set[str]:
     """Return the kinds of auth that a request proves."""
     word, _, rest = asked.headers.get("Authorization", "").partition(" ")
-    found = {f"{kind}" for kind in GRANTS if (word, rest) == ("Bearer", f"{kind}-token")}
+    found = {f"{kind}" for kind in GRANTS if (word, rest) == ("Bearer", f"t0k3n-of-{kind}")}
     found |= {"bearer"} if rest == TOKEN else set()
     found |= {"pool"} if rest == f"{TOKEN}-2" else set()
     found |= {"basic"} if word == "Basic" and base64.b64decode(rest).decode() == f"me:{SECRET}" else set()
@@ -97,7 +112,7 @@ def token(asked: Asked) -> Reply:
         client = (form.get("client_id"), form.get("client_secret"))
         good = asked.signature == f"Basic {login}" or client == ("me", SECRET)
         good = good and all(form.get(name) == value for name, value in GRANTS[kind].items())
-    return Reply({"access_token": f"{kind}-token", "expires_in": 60}) if good else Reply({"error": "bad"}, 400)
+    return Reply({"access_token": f"t0k3n-of-{kind}", "expires_in": 60}) if good else Reply({"error": "bad"}, 400)
 
 
 def guarded(kind: str) -> Callable[[Asked], Reply]:
@@ -160,7 +175,8 @@ def asked(hook: ApiHook, *queries: Query) -> list[Answer | Rejected]:
 
 
 def test_every_kind_is_tested():
-    assert {*CONNECTIONS, "certificate"} - {"jwt itself"} == set(KINDS)
+    assert {*CONNECTIONS, "certificate"} - {"jwt itself"} == set(KINDS) == set(MAKERS)
+    assert {name for kind in KINDS.values() for name in kind.fields} <= set(FIELDS)
 
 
 @pytest.mark.parametrize("kind", CONNECTIONS)
@@ -172,6 +188,14 @@ def test_a_server_that_accepts_this_kind_alone(kind: str, connect: Any, scripted
     scripted.script = guarded("basic" if kind == "none" else "none")
     with pytest.raises(CredentialsRejected):
         asked(hook, *QUERIES)
+
+
+def test_a_scope_that_the_endpoint_refuses_is_named(connect: Any, scripted: ScriptedApi):
+    scripted.script = lambda asked: Reply({"error": "invalid_scope"}, 400)
+    extra, fields = CONNECTIONS["jwt"]
+    with pytest.raises(CredentialsRejected, match=r"rejected the scope 'read': .*Set a scope"):
+        asked(connect({"auth": "jwt", **extra}, host=scripted.url, **fields), *QUERIES)
+    assert len(scripted.asked) == 1
 
 
 @pytest.fixture(scope="module")
@@ -274,11 +298,14 @@ def test_a_certificate_that_cannot_be_used(what: str, words: str, connect: Any, 
         ({"auth": "jwt", "private_key": "secret-pem-key"}, {"login": "me"}, "invalid 'private_key'.*PEM"),
         ({"auth": "jwt", "private_key": PEM[:200]}, {"login": "me"}, "not a PEM private key for RS256"),
         ({"auth": "jwt", "private_key": PEM, "algorithm": "ES256"}, {"login": "me"}, "not a PEM private key for ES256"),
+        ({"auth": "jwt", "private_key": PEM, "token_path": "/token"}, {"login": "me"}, "no 'audience'"),
+        ({"auth": "pool", "tokens": [{"token": TOKEN, "onwer": "a"}]}, {}, "invalid token 1 of 1"),
         ({"auth": "jwt", "private_key": PEM, "algorithm": "none"}, {"login": "me"}, "invalid 'algorithm'"),
         ({"auth": "custom", "factory": "nowhere.auth:Mine"}, {}, "invalid 'factory'.*No module named 'nowhere'"),
         ({"auth": "custom", "factory": "json:Mine"}, {}, "invalid 'factory'"),
         ({"auth": "custom", "factory": "json"}, {}, "invalid 'factory'"),
         ({"auth": "custom", "factory": f"{__name__}:Marked"}, {}, "failed: KeyError"),
+        ({"auth": "custom", "factory": f"{__name__}:broken", "options": {"key": KEY}}, {}, "failed: ValueError: bad "),
         ({"auth": "custom", "factory": "builtins:dict"}, {}, "returned dict, not a windrow.http.auth.Auth"),
         ({"auth": "custom", "factory": "builtins:dict", "options": "x"}, {}, "invalid 'options'"),
         ({"auth": "none", "srv_lookup": True}, {}, "srv_lookup"),
@@ -296,7 +323,8 @@ def test_settings_that_are_incomplete_or_unclear_are_refused_by_name(
 
 
 def test_fields_that_a_form_leaves_empty_say_nothing(connect: Any, scripted: ScriptedApi):
-    empty = {"token": None, "api_key": "", "tokens": [], "srv_lookup": False, "scope": ""}
+    form = dict.fromkeys({*FIELDS, *COMMON, "auth"} - {*STANDARD})
+    empty = form | {"api_key": "", "tokens": [], "srv_lookup": False, "scope": ""}
     assert [one.status for one in asked(connect(empty, host=scripted.url), QUERIES[0])] == [200]
 
 
@@ -305,6 +333,53 @@ def test_a_certificate_needs_https(connect: Any, ca: PrivateCa):
     hook = connect({"client_cert": str(own.certificate), "client_key": str(own.key)}, host="http://api.example")
     with pytest.raises(ConnectionUnusable, match="schema is http"):
         hook.client(STREAM, MemoryBook())
+
+
+# --- a consent, and the key of Airflow that encrypts it ------------------------------------------
+
+
+@pytest.fixture
+def fernet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Set the Fernet keys of Airflow, which it reads once a process."""
+
+    def set_keys(keys: str) -> None:
+        monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", keys)
+        get_fernet.cache_clear()
+
+    yield set_keys
+    monkeypatch.undo()
+    get_fernet.cache_clear()
+
+
+def test_a_consent_is_encrypted_with_the_key_of_airflow(
+    connect: Any, scripted: ScriptedApi, fernet: Callable[[str], None]
+):
+    book, old, new = MemoryBook(), *(Fernet.generate_key().decode() for _ in range(2))
+    tokens = {"access_token": TOKEN, "refresh_token": "n3xt-c0nsent"}
+    scripted.script = lambda asked: Reply(tokens if asked.path == "/token" else {})
+    hook = connect({"token_path": "/token", "refresh_token": CONSENT}, host=scripted.url, **LOGIN)
+
+    def ask() -> None:
+        async def scenario() -> None:
+            async with hook.client(STREAM, book) as client:
+                await client.ask(QUERIES[0], lambda query, answer: None)
+
+        asyncio.run(scenario())
+
+    fernet(old)
+    ask()
+    [stored] = [one["sealed"] for one in book.documents.values()]
+    assert json.loads(Fernet(old).decrypt(stored))["refresh_token"] == "n3xt-c0nsent"
+    fernet(f"{new},{old}")
+    ask()
+    fernet(new)
+    with pytest.raises(ConnectionUnusable, match=r"Fernet key does not decrypt.*new,old"):
+        ask()
+    for none in ("", "{FERNET_KEY}"):
+        fernet(none)
+        with pytest.raises(ConnectionUnusable, match=r"Airflow has no valid Fernet key.*AIRFLOW__CORE__FERNET_KEY"):
+            ask()
+    assert [one.path for one in scripted.asked].count("/token") == 1
 
 
 # --- a key in a query parameter ----------------------------------------------------------------
@@ -354,3 +429,56 @@ def test_a_key_in_a_query_parameter_is_kept_nowhere(
     everything = "\n".join([*shown, *logged])
     for spelled in (KEY, KEY[:12], "k3y%2Bof", "k3y+of", "k3y%252Bof", base64.b64encode(KEY.encode()).decode()[:20]):
         assert spelled not in everything
+
+
+def test_a_stream_is_opened_with_the_signature(connect: Any, scripted: ScriptedApi):
+    scripted.answers(Reply("one\r\n"))
+
+    async def read() -> list[bytes]:
+        hook = connect({"auth": "query_key", "api_key": KEY, "param": "key"}, host=scripted.url)
+        async with hook.client(STREAM, MemoryBook()) as client:
+            opened = client.lines(Query.of("/stream"), silence_s=5, opened=lambda headers: None)
+            return [line async for line in opened]
+
+    assert asyncio.run(read()) == [b"one"]
+    assert ("key", KEY) in scripted.asked[0].params
+
+
+# --- what explains the fields ------------------------------------------------------------------
+
+
+def test_the_page_of_connections_has_the_fields_of_today():
+    spec = importlib.util.spec_from_file_location("connections", ROOT / "docs/connections.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run .venv/bin/python docs/connections.py"
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"^```json\n(.*?)\n```", (ROOT / "docs/connections.md").read_text(), re.MULTILINE | re.DOTALL)
+)
+def test_the_examples_of_the_page_make_clients(example: str, monkeypatch: pytest.MonkeyPatch):
+    keys = {"conn_type": "aws", "login": "key-id", "password": SECRET}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(keys))
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", example)
+    auth = ApiHook("shop").client(STREAM, MemoryBook())._auth
+    if isinstance(auth, SigV4):
+        assert asyncio.run(auth.signature(None)) == {"access_key": "key-id"}
+
+
+def test_airflow_accepts_the_connection_form():
+    """Airflow finds the entry point in the plugins folder, where no package is installed."""
+    [found] = [one for one in metadata.distributions(path=[str(ROOT / "plugins")]) if one.name == "windrow"]
+    [entry] = [one for one in found.entry_points if one.group == "apache_airflow_provider"]
+    info = entry.load()()
+    _create_provider_info_schema_validator().validate(info)
+    assert found.version == info["versions"][0] == __version__
+    [form] = info["connection-types"]
+    assert {*form["conn-fields"], *STANDARD} == {"auth", *FIELDS, *COMMON}
+    assert form["conn-fields"]["api_key"]["schema"]["format"] == "password"
+    assert form["conn-fields"]["auth"]["schema"]["enum"] == [*KINDS, None]
+    module, _, name = form["hook-class-name"].rpartition(".")
+    assert getattr(importlib.import_module(module), name) is ApiHook
+    assert form["connection-type"] == ApiHook.conn_type

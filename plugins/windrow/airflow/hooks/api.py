@@ -1,26 +1,7 @@
 """Make a client of an API from an Airflow connection of type ``http`` or ``windrow``.
 
-==================  =========================================================================================
-field               meaning
-==================  =========================================================================================
-Schema, Host, Port  address of the API; Schema defaults to https. Host may also be a complete URL.
-Login, Password     see `windrow.airflow.hooks.auth`
-extra auth          kind of auth; `windrow.airflow.hooks.auth` has all kinds and their fields
-extra origins       other origins that redirects and next pages may lead to, like ``["https://api2.example.com"]``
-extra storage_origins  origins of the storage hosts that export files may be downloaded from, without the credential of
-                    the API, like ``["https://storage.googleapis.com"]``
-extra quota         quotas of this account that override those of the source, like
-                    ``{"shop.orders": {"units": 50000, "per": "pacific_day"}}``
-extra connections   maximum concurrent calls (16)
-extra rate_per_s    maximum calls per second, evenly spaced (no limit)
-extra timeout_s     timeout of one attempt in seconds (30)
-extra proxy         URL of the proxy for this API, like ``http://user:password@host:3128``. The default is the
-                    environment's: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY
-extra ca_bundle     PEM file or folder of the certificate authorities to trust. The default is the environment's:
-                    REQUESTS_CA_BUNDLE, SSL_CERT_FILE
-extra verify_tls    ``false`` accepts any certificate, and logs a warning in every run
-extra patience_s    longest pause, in seconds, to wait inside the task; for a longer one the task defers (60)
-==================  =========================================================================================
+Schema, host and port are the address of the API; schema defaults to https, and host may also be a complete URL.
+`windrow.airflow.hooks.fields` has all other fields, docs/connections.md explains them.
 """
 
 import json
@@ -33,7 +14,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from windrow.airflow.hooks import auth, no_connection, unusable
+from windrow.airflow.hooks import auth, no_connection, pool, unusable
+from windrow.airflow.hooks.fields import AUTH_FIELDS, COMMON, LIMITS
+from windrow.airflow.hooks.given import read
 from windrow.http.auth import NoAuth
 from windrow.http.client import Client, Limits
 from windrow.http.conditional import ConditionalRequests, HttpCache
@@ -47,9 +30,8 @@ from windrow.model.errors import ConnectionUnusable
 from windrow.model.quota import Quota, restated
 from windrow.model.stream import Stream
 
-_LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
 _NETWORK = ("proxy", "ca_bundle", "verify_tls")
-_EXTRAS = {"quota", "origins", "storage_origins", *_LIMITS, *_NETWORK, *auth.AUTH_FIELDS}
+_EXTRAS = {*COMMON, *AUTH_FIELDS}
 _DOWNLOAD_S = 300.0
 """Minimum timeout of a download."""
 _OF_HTTP = "srv_lookup"
@@ -95,7 +77,7 @@ class ApiHook(BaseHook):
         limits = self._limits(extra)
         quotas = self._quotas(extra, stream.quotas)
         base_url = self._base_url(connection)
-        given = auth.read(self.conn_id, connection, extra, stream, limits, store=state, share=share, reserved=reserved)
+        given = read(self.conn_id, connection, extra, stream, limits, store=state, share=share, reserved=reserved)
         certificate = auth.client_certificate(given)
         if certificate and not base_url.startswith("https:"):
             raise self._unusable("has a client_cert, but its schema is http", "Set the schema to https.")
@@ -123,8 +105,8 @@ class ApiHook(BaseHook):
         :raises ConnectionUnusable: as `client`.
         """
         connection = self._connection()
-        given = auth.read(self.conn_id, connection, self._extra(connection, stream), stream, Limits())
-        return len(by_owner(auth.credentials(given)))
+        given = read(self.conn_id, connection, self._extra(connection, stream), stream, Limits())
+        return len(by_owner(pool.credentials(given)))
 
     def cost(self, stream: Stream) -> tuple[Limits, list[Quota]]:
         """Return the limits and quotas that apply to this stream, without making a client.
@@ -154,7 +136,7 @@ class ApiHook(BaseHook):
         unknown = sorted(set(extra) - known)
         if unknown:
             raise self._unusable(f"has unknown fields in its extra: {unknown}", f"Valid fields are {sorted(known)}.")
-        return extra
+        return {name: value for name, value in extra.items() if value is not None}  # Airflow's form saves null
 
     def _base_url(self, connection: Connection) -> str:
         host = (connection.host or "").rstrip("/")
@@ -228,7 +210,7 @@ class ApiHook(BaseHook):
 
     def _limits(self, extra: dict[str, Any]) -> Limits:
         given: dict[str, Any] = {}
-        for name in extra.keys() & _LIMITS:
+        for name in extra.keys() & LIMITS.keys():
             number = _positive(extra[name])
             if number is None or (name == "connections" and not number.is_integer()):
                 kind = "whole number" if name == "connections" else "number"

@@ -1,6 +1,6 @@
 """plan: list what to ask for, and write it down."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +13,14 @@ from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.harvest.discovery import Discovery
 from windrow.http.client import Client
-from windrow.model.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimited
+from windrow.model.errors import (
+    BadParameter,
+    NothingToHarvest,
+    PlanMissing,
+    RateLimited,
+    Unanswered,
+    Unusable,
+)
 from windrow.model.plan import Plan, Run
 from windrow.model.stream import Request
 from windrow.store.staging import LIST, Staging
@@ -60,6 +67,7 @@ class PlanOperator(HarvestStep):
 
         :raises BadParameter: a param is unknown or cannot be meant; no call was made.
         :raises NothingToHarvest: the API lists nothing.
+        :raises Unanswered: lists have no answer, and the task can be retried.
         """
         return self.make_plan(context)
 
@@ -93,6 +101,7 @@ class PlanOperator(HarvestStep):
                 )
                 if discovery.left_out:
                     self.log.warning("%s lists are left out, see above: 'prove' will fail.", len(discovery.left_out))
+                    retry_unanswered(discovery.left_out, context)
         if scope:
             self.log.info("This run is about %s.", ", ".join(f"{name} {value}" for name, value in scope.items()))
         if not plan.planned:
@@ -120,6 +129,22 @@ class PlanOperator(HarvestStep):
                 params[name] = _default(name, text)
         mark = self.watermark_of(context, self.watermark) if self.watermark else ""
         return Request(params | (self.given or {}), dag_run.logical_date or dag_run.run_after, mark)
+
+
+def retry_unanswered(left_out: Sequence[Unusable], context: Context) -> None:
+    """Return if all lists have an answer, or if this is the last try of the task.
+
+    The plan is written: the next try requests only these lists, and adds what follows from them.
+
+    :raises Unanswered: lists have no answer.
+    """
+    unanswered = [error for error in left_out if isinstance(error, Unanswered)]
+    if unanswered and context["ti"].try_number <= context["ti"].max_tries:
+        raise Unanswered(
+            f"{len(unanswered):,} lists have no answer; all others are in the plan. The first: {unanswered[0].what}",
+            advice="The next try requests only these. After the last try the run continues without them, and the task "
+            "'prove' names them.",
+        )
 
 
 def _default(name: str, text: str) -> object:

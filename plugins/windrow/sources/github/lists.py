@@ -252,7 +252,7 @@ def member(row: object, listing: str) -> Mapping[str, Any] | None:
         return None
     number = user.get("id") if isinstance(user, Mapping) else None
     if number is None:
-        raise Unreadable(f"a row of {listing} has a user with no id")
+        raise Unreadable(f"a row of {listing} has a user without an id")
     if isinstance(number, bool) or not isinstance(number, int):
         raise Unreadable(f"a row of {listing} has a user with the id {_shown(number)}")
     return None if number == _GHOST else user

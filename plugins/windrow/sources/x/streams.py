@@ -251,9 +251,8 @@ def stream(*, usernames: bool = False) -> Query:
 
 
 def _asked(words: Mapping[str, str], *, usernames: bool) -> dict[str, str]:
-    if not usernames:
-        return dict(words)
-    return dict(USERNAMES) | dict(words)  # words with expansions have the authors among them
+    # words with expansions have the authors among them
+    return {**USERNAMES, **words} if usernames else dict(words)
 
 
 def words_of(tags: Iterable[str]) -> str | None:

@@ -1,5 +1,5 @@
--- What Athena holds of one run's top tracks: landed records; those of them whose artist the final table has, in this
--- or a newer version; and all records of the final table.
+-- What Athena has of one run's top tracks: landed records; those of them whose artist the final table has, in this or
+-- a newer version; answers from which nulls were dropped; and all records of the final table.
 SELECT
   (
     SELECT count(*) FROM spotify_landed.top_tracks
@@ -12,4 +12,8 @@ SELECT
       ON kept.artist_id = landed.artist_id AND kept.fetched_at >= landed._fetched_at
     WHERE landed.dt = '{{ dag_run.run_after | ds }}' AND landed.run = '{{ run_id | slug }}'
   ) AS merged,
+  (
+    SELECT count_if(_extra LIKE '%"dropped":%') FROM spotify_landed.top_tracks
+    WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
+  ) AS answers_with_nulls,
   (SELECT count(*) FROM spotify.top_tracks) AS total
