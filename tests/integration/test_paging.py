@@ -24,6 +24,7 @@ from windrow.model.formats import Csv
 from windrow.model.plan import Run
 from windrow.model.query import Query
 from windrow.model.stream import MaybePage, PlanFlow, Request, Stream
+from windrow.store.pages import RunPages
 from windrow.store.staging import Staging
 
 RUN = Run("shop_items", "daily")
@@ -399,6 +400,22 @@ def test_a_kill_between_pages_loses_the_page_in_flight_alone(scripted: ScriptedA
     assert harvest(scripted, shelf).answered == 1
     assert [ids(one) for one in staged(shelf)] == [[1, 2, 3, 4, 5]]
     assert [dict(asked.params).get("page", "1") for asked in scripted.asked] == ["1", "2", "3", "4", "4", "5"]
+
+
+def test_a_worker_that_takes_over_a_query_continues_behind_its_pages(shelf: Staging):
+    """The other worker has died since this one has begun."""
+    own, other = RunPages(shelf, RUN, is_shared=True), RunPages(shelf, RUN, is_shared=True)
+    answer = Answer(SHELF, Outcome.ANSWERED, 200, "{}", datetime.now(UTC))
+
+    async def take_over() -> list[StoredPage]:
+        await own.load()
+        await other.keep_page(SHELF, 0, StoredPage(answer, SHELF.following("/shelf?page=2")))
+        pages = await own.pages(SHELF)
+        await own.drop_pages(SHELF)
+        return pages
+
+    assert [page.following.key for page in asyncio.run(take_over())] == ["shelf?page=2"]
+    assert shelf.paged(RUN) == {}
 
 
 def test_pages_that_a_kill_left_behind_a_complete_answer_are_deleted(scripted: ScriptedApi, shelf: Staging):

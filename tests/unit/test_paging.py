@@ -12,11 +12,15 @@ import orjson
 import pytest
 
 from tests.scripted_api import Asked, Reply, ScriptedApi
+from windrow.declare.rows import Rows
+from windrow.declare.stream import Declared
 from windrow.http.auth import StaticToken
 from windrow.http.client import Client, Limits
 from windrow.http.paging import Pages, StoredPage
 from windrow.model.answer import Answer, Rejected
+from windrow.model.contract import Column, Kind
 from windrow.model.errors import BadParameter, QueryRefused, Unreadable
+from windrow.model.export import ExportJob
 from windrow.model.formats import Csv
 from windrow.model.paging import Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paging, TimeWindow
 from windrow.model.policy import Backoff
@@ -216,6 +220,8 @@ def counting(**fields: Any) -> Callable[[Asked], Reply]:
         (PageNumber(rows="items", total="n"), counting(n="many"), 1, "'n' must be a whole number, not 'many'", 1),
         (Cursor("after", more="more"), counting(more="yes"), 1, "'more' must be true or false, not 'yes'", 1),
         (Cursor("next", more="more"), counting(more=True), 1, "'more' is true, but there is no cursor", 1),
+        (PageNumber(), counting(), 1, "the page is not a list; declare in 'rows'", 1),
+        (Offset(), counting(), 1, "the page is not a list; declare in 'rows'", 1),
         (NextUrl("items"), counting(), 1, "'items' must be a string, not [1]", 1),
         (NextUrl("after"), lambda asked: Reply({"after": "http://[x"}), 1, "not at an allowed origin", 1),
         (TimeWindow(style="date", most=1), lambda asked: Reply([1]), 1, "declare a shorter window", 1),
@@ -343,6 +349,30 @@ def test_a_stream_pages_in_one_way():
         type("Both", (Stream,), {"paging": LinkHeader(), "next_page": lambda self, query, answer: None})
     with pytest.raises(TypeError, match="conditional_requests must be False"):
         type("Both", (Stream,), {"paging": Cursor(header="X-Next"), "conditional_requests": True})
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        Cursor,
+        lambda: Cursor("a", header="b"),
+        lambda: Offset(limit=0),
+        lambda: TimeWindow(window=timedelta(0)),
+        lambda: ExportJob("/exports"),
+    ],
+)
+def test_a_declaration_that_cannot_page_is_refused(declare: Callable[[], object]):
+    with pytest.raises(ValueError, match=r"Cursor|Offset|TimeWindow|ExportJob"):
+        declare()
+
+
+def test_a_declared_stream_says_once_where_its_rows_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windrow.model.registry._declared", {})
+    columns = (Column("n", "n", Kind.INTEGER, "Number."),)
+    given = {"dataset": "shop_items", "get": "/items", "columns": columns, "paging": Offset(limit=2)}
+    assert type("Items", (Declared,), {**given, "rows": Rows("data.items")})().paging == Offset(
+        limit=2, rows="data.items"
+    )
 
 
 def test_a_link_that_is_no_url_is_unreadable():

@@ -89,6 +89,8 @@ class Declared(Stream):
         if "dataset" not in cls.__dict__:
             return  # a base class of declarations
         cls.contract = Contract(tuple(replace(column, field=column.name) for column in cls.columns))
+        if cls.paging and not cls.paging.rows and isinstance(cls.rows, Rows) and "[]" not in cls.rows.path:
+            cls.paging = replace(cls.paging, rows=cls.rows.path)
         cls.may_be_empty = cls.may_be_empty or cls.time is not None
         _check(cls)
         registry.declare(cls)

@@ -139,6 +139,7 @@ class BrokerFeed:
         self, broker: Broker, staging: Staging, run: Run, worker: str, *, idle_s: float, claim_after_s: float
     ) -> None:
         self.run = run
+        self.is_shared = True
         self.planned = 0
         self.done_before = 0
         self.lost: BrokerUnavailable | None = None

@@ -87,7 +87,8 @@ class Harvester:
         self._staging = staging
         self._feed = feed
         self._run = feed.run
-        self._stored_pages = RunPages(staging, feed.run)
+        is_shared = feed.is_shared and (paging is not None or export is not None)
+        self._stored_pages = RunPages(staging, feed.run, is_shared=is_shared)
         self._pages = Pages(read, next_page, paging, format, self._stored_pages, export)
         self._window = asyncio.Semaphore(in_flight or 2 * client.limits.connections)
         self._outbox: list[Settled] = []

@@ -25,6 +25,8 @@ class Feed(Protocol):
     """What a harvester takes queries from."""
 
     run: Run
+    is_shared: bool
+    """Whether other workers take queries of the same run, and a query may come back from one that has died."""
     planned: int
     """Queries in the plan of the run; 0 while this is unknown."""
     done_before: int
@@ -48,6 +50,7 @@ class PlanFeed:
 
     def __init__(self, staging: Staging, plan: Plan) -> None:
         self.run = plan.run
+        self.is_shared = False
         self.planned = plan.planned
         self.done_before = 0
         self._staging = staging

@@ -36,6 +36,12 @@ class ExportJob:
     poll_s: float = 30.0
     most_s: float = 6 * 3600.0
 
+    def __post_init__(self) -> None:
+        if "{job}" not in self.status:
+            raise ValueError(
+                f"ExportJob: status must have {{job}} for the id, like /exports/{{job}}, not {self.status!r}"
+            )
+
     def status_query(self, query: Query, started: object) -> Query:
         """Return the query for the state of the job that this answer to the query of the plan has started.
 

@@ -36,13 +36,23 @@ class Paging(ABC):
         return query
 
     def count(self, page: object) -> int:
-        """Return the number of rows of a page; 0 where ``rows`` is not declared and the page is not a list."""
+        """Return the number of rows of a page; 0 if they are not counted.
+
+        :raises Unreadable: there is no list of rows.
+        """
         found = at(page, self.rows)
         if isinstance(found, list):
             return len(found)
-        if self.rows or self.total:
+        if self.rows:
             raise Unreadable(f"the page has no list of rows at {self.rows!r}")
+        if self.total or self._ends_by_rows:
+            raise Unreadable("the page is not a list; declare in 'rows' of the paging where its rows are")
         return 0
+
+    @property
+    def _ends_by_rows(self) -> bool:
+        """Whether the last page is known by its number of rows."""
+        return False
 
     def next_page(self, query: Query, answer: Answer, page: object, seen: int) -> Query | None:
         """Return the query of the page after this one, or None if it is the last.
@@ -105,6 +115,10 @@ class Cursor(Paging):
     in_body: bool = False
     more: str = ""
 
+    def __post_init__(self) -> None:
+        if bool(self.field) == bool(self.header):
+            raise ValueError("Cursor: set either 'field' or 'header' to where the cursor is")
+
     def _following(self, query: Query, answer: Answer, page: object, seen: int) -> Query | None:
         cursor = answer.headers.get(self.header, "") if self.header else _text(at(page, self.field), self.field)
         if self.more:
@@ -141,6 +155,10 @@ class PageNumber(Paging):
         """Whether a 404 behind the first page is the end: yes, unless the API counts rows or pages."""
         return not (self.total or self.pages)
 
+    @property
+    def _ends_by_rows(self) -> bool:
+        return not self.pages
+
     def first(self, query: Query) -> Query:
         """Add the first number, and the size."""
         if self.size_param:
@@ -172,6 +190,14 @@ class Offset(Paging):
     limit: int = 100
     in_body: bool = False
     repeats: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError(f"Offset: limit must be at least 1, not {self.limit}")
+
+    @property
+    def _ends_by_rows(self) -> bool:
+        return True
 
     def first(self, query: Query) -> Query:
         """Add the limit, and no rows to skip."""
@@ -205,6 +231,14 @@ class TimeWindow(Paging):
     step: timedelta = timedelta(0)
     most: int = 0
 
+    def __post_init__(self) -> None:
+        if self.window <= timedelta(0):
+            raise ValueError(f"TimeWindow: window must be longer than 0, not {self.window}")
+
+    @property
+    def _ends_by_rows(self) -> bool:
+        return self.most > 0
+
     def first(self, query: Query) -> Query:
         """Move the end to that of the first window."""
         return self._window(query, self._time(query, self.start), self._time(query, self.end))
@@ -220,7 +254,7 @@ class TimeWindow(Paging):
         return self._window(answer.query, start, end) if reached < end and start <= end else None
 
     def _window(self, query: Query, start: datetime, end: datetime) -> Query:
-        if start > end or self.window <= timedelta(0):
+        if start > end:
             raise BadParameter(
                 f"The query {query.key!r} has no valid time window: {start} to {end}.",
                 advice=f"{self.start!r} must not be after {self.end!r}.",

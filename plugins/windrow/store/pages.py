@@ -2,18 +2,22 @@
 
 import asyncio
 
-from windrow.http.paging import StoredPage
+from windrow.http.paging import MOST_PAGES, StoredPage
 from windrow.model.plan import Run
 from windrow.model.query import Query
 from windrow.store.staging import Staging
 
 
 class RunPages:
-    """The pages of one run. A `PageStore`. What earlier tries left is known from `load` on."""
+    """The pages of one run. A `PageStore`. What earlier tries left is known from `load` on.
 
-    def __init__(self, staging: Staging, run: Run) -> None:
+    :param is_shared: other workers add pages to the run, so look for the pages of each query.
+    """
+
+    def __init__(self, staging: Staging, run: Run, *, is_shared: bool = False) -> None:
         self._staging = staging
         self._run = run
+        self._is_shared = is_shared
         self._counts: dict[str, int] = {}
 
     async def load(self) -> None:
@@ -22,8 +26,11 @@ class RunPages:
 
     async def pages(self, query: Query) -> list[StoredPage]:
         """Return the pages of a query of the plan."""
-        count = self._counts.get(query.key, 0)
-        return await asyncio.to_thread(self._staging.pages, self._run, query.key, count) if count else []
+        count = MOST_PAGES if self._is_shared else self._counts.get(query.key, 0)
+        pages = await asyncio.to_thread(self._staging.pages, self._run, query.key, count) if count else []
+        if self._is_shared and pages:
+            self._counts[query.key] = len(pages)
+        return pages
 
     async def keep_page(self, query: Query, number: int, page: StoredPage) -> None:
         """Make a page durable."""

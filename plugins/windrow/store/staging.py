@@ -210,9 +210,11 @@ class Staging(ConsentDocuments):
         for number in range(count):
             for document in self._find(_PAGES, {"_id": f"{run}|{key}|{number:05d}"}):
                 query = Query.from_row(orjson.loads(document["query"]))
-                if len(found) == number and (not found or found[-1].following.key == query.key):
+                if not found or found[-1].following.key == query.key:
                     answer = self._answer(_PAGES, query, document)
                     found.append(StoredPage(answer, Query.from_row(orjson.loads(document["following"]))))
+            if len(found) <= number:
+                break
         return found
 
     def drop_pages(self, run: Run, key: str, count: int) -> None:
