@@ -187,6 +187,15 @@ class Attention:
     interval: Interval | None = None
     """An example."""
 
+    @property
+    def who(self) -> str:
+        """Who must act."""
+        if self.person:
+            return "you: it does not continue by itself"
+        if self.health is Health.WAITING:
+            return "nobody: it continues by itself"
+        return "you, but not at once: look what became of it"
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -456,7 +465,9 @@ def _of_dags(
                 (one for one in summaries if one.run_id == fact.run_id and one.dag_id in {"", dag.dag_id}), None
             )
             skipped = bool(fact.skipped.intersection(dag.provers.get(dataset, ())))
-            found.append(_interval(summary, fact, facts, quarantined, now, dataset=dataset, skipped=skipped))
+            own = tuple(task for task in fact.failed if dag.tasks.get(task, dataset) == dataset)
+            mine = replace(fact, failed=own or fact.failed)
+            found.append(_interval(summary, mine, facts, quarantined, now, dataset=dataset, skipped=skipped))
         begun = min((one.due_at for one in runs), default="")
         starts = {one.due_at[:19] for one in runs}
         for due_at in dag.due:

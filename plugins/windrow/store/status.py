@@ -188,7 +188,7 @@ class StatusStore:
 
     def datasets(self) -> list[str]:
         """Return the datasets that have summaries."""
-        with _reading():
+        with reading():
             return sorted(map(str, self._database[RUNS].distinct("dataset", maxTimeMS=_READ_MS)))
 
     def summaries(self, dataset: str = "", *, limit: int = _RUNS_AT_ONCE) -> list[Summary]:
@@ -331,7 +331,7 @@ class StatusStore:
         sort: list[tuple[str, int]] | None = None,
         limit: int,
     ) -> list[Document]:
-        with _reading():
+        with reading():
             cursor = self._database[collection].find(where, fields).limit(limit).max_time_ms(_READ_MS)
             return list(cursor.sort(sort) if sort else cursor)
 
@@ -343,7 +343,8 @@ def _all_of(field_name: str, dataset: str) -> Document:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
+    """Turn errors of the driver into `StagingUnavailable`."""
     try:
         yield
     except PyMongoError as error:

@@ -24,6 +24,7 @@ extra proxy         URL of the proxy for this API, like ``http://user:password@h
 extra ca_bundle     PEM file or folder of the certificate authorities to trust. The default is the environment's:
                     REQUESTS_CA_BUNDLE, SSL_CERT_FILE
 extra verify_tls    ``false`` accepts any certificate, and logs a warning in every run
+extra expires_on    last day of the credential, like ``2027-03-31``, for the Harvest page: it counts the days
 extra patience_s    longest pause, in seconds, to wait inside the task; for a longer one the task defers (60)
 ==================  =========================================================================================
 
@@ -33,6 +34,7 @@ A stream may declare more kinds of credentials for the pool, see `windrow.model.
 import json
 import math
 from collections.abc import Iterable
+from datetime import date
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -57,7 +59,18 @@ from windrow.model.stream import CredentialKind, Stream
 _LIMITS = ("connections", "rate_per_s", "timeout_s", "patience_s")
 _POOL = ("tokens", "points_per_minute", "rate_limits")
 _NETWORK = ("proxy", "ca_bundle", "verify_tls")
-_EXTRAS = {"token", "token_path", "token_auth", "refresh_token", "quota", "origins", *_POOL, *_LIMITS, *_NETWORK}
+_EXTRAS = {
+    "expires_on",
+    "token",
+    "token_path",
+    "token_auth",
+    "refresh_token",
+    "quota",
+    "origins",
+    *_POOL,
+    *_LIMITS,
+    *_NETWORK,
+}
 _GRANTS: dict[str, type[ClientCredentials | BasicClientCredentials]] = {
     "form": ClientCredentials,
     "basic": BasicClientCredentials,
@@ -149,6 +162,8 @@ class ApiHook(BaseHook):
         unknown = sorted(set(extra) - known)
         if unknown:
             raise self._unusable(f"has unknown fields in its extra: {unknown}", f"Valid fields are {sorted(known)}.")
+        if "expires_on" in extra and not _is_date(extra["expires_on"]):
+            raise self._unusable("has an invalid 'expires_on'", 'It must be a date, like "2027-03-31".')
         return extra
 
     def _base_url(self, connection: Connection) -> str:
@@ -341,6 +356,14 @@ class ApiHook(BaseHook):
 
     def _unusable(self, what: str, advice: str) -> ConnectionUnusable:
         return ConnectionUnusable(f"The Airflow connection '{self.conn_id}' {what}.", advice=advice)
+
+
+def _is_date(value: object) -> bool:
+    """Return whether a value is a date in ISO format. The Harvest page counts the days until it."""
+    try:
+        return isinstance(value, str) and bool(date.fromisoformat(value))
+    except ValueError:
+        return False
 
 
 def _positive(value: object) -> float | None:
