@@ -595,7 +595,7 @@ def _one_cause(members: Sequence[tuple[Stream, Interval]]) -> Attention:
         do, safe = "unpause the DAG, or trigger a run for the interval (docs/backfill.md)", "all earlier intervals"
     elif one.state is State.UNKNOWN:
         do = "open the run in Airflow: if it has ended, clear its last task; without a receipt nothing is proved"
-    elif not tasks and known is OTHER:
+    elif not tasks and not told and known is OTHER:
         do = "open the run in Airflow; clear 'harvest' with all tasks downstream: it makes only the missing calls"
     return Attention(
         health=stream.health,
