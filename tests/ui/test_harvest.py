@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,33 @@ def test_without_a_connection_it_says_where_to_make_one(harvests: Harvests, monk
     assert "The state of the harvests is unknown" in text
     assert "AIRFLOW_CONN_MONGO_DEFAULT" in text
     assert "No stream has run yet" not in text, "that is not known"
+
+
+def test_twenty_tabs_and_a_mongodb_that_hangs_hold_up_no_other_request(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tasks' heartbeats go to the same server: it must not wait for MongoDB with them."""
+    from windrow.ui.harvest import snapshots
+
+    began, go_on = threading.Semaphore(0), threading.Event()
+
+    def hang(name: str) -> dict[str, Any]:
+        began.release()
+        go_on.wait(60)
+        return dict(snapshots._last)
+
+    monkeypatch.setattr(snapshots, "cache", RefreshedCache(hang, seconds=60.0, patience_s=60.0))
+    with ThreadPoolExecutor(20) as pool:
+        looks = [pool.submit(get, harvests, "") for _ in range(20)]
+        try:
+            assert began.acquire(timeout=30)
+            other = requests.get(f"{harvests.url}/dags/shop", timeout=30)
+            waiting = sum(not look.done() for look in looks)
+        finally:
+            go_on.set()
+        assert (other.status_code, waiting) == (200, 20)
+        assert {look.result().status_code for look in looks} == {200}
+    assert not began.acquire(blocking=False), "one snapshot for all"
 
 
 # --- how it looks ------------------------------------------------------------------------------

@@ -465,8 +465,11 @@ def _of_dags(
                 (one for one in summaries if one.run_id == fact.run_id and one.dag_id in {"", dag.dag_id}), None
             )
             skipped = bool(fact.skipped.intersection(dag.provers.get(dataset, ())))
-            own = tuple(task for task in fact.failed if dag.tasks.get(task, dataset) == dataset)
-            mine = replace(fact, failed=own or fact.failed)
+            failed, retrying, deferred = (
+                tuple(task for task in tasks if dag.tasks.get(task, dataset) == dataset)
+                for tasks in (fact.failed, fact.retrying, fact.deferred)
+            )
+            mine = replace(fact, failed=failed or fact.failed, retrying=retrying, deferred=deferred)
             found.append(_interval(summary, mine, facts, quarantined, now, dataset=dataset, skipped=skipped))
         begun = min((one.due_at for one in runs), default="")
         starts = {one.due_at[:19] for one in runs}

@@ -73,7 +73,7 @@ _templates = Environment(
 async def now(user: User) -> HTMLResponse:
     """Return the first page: everything in one sentence, what needs attention, all streams, what waits."""
     snapshot, _ = await snapshots.look(user)
-    return _page("now", snapshot, waiting=_waiting(snapshot))
+    return await _page("now", snapshot, waiting=_waiting(snapshot))
 
 
 @router.get("/stream")
@@ -82,8 +82,10 @@ async def stream(user: User, name: Text) -> HTMLResponse:
     snapshot, _ = await snapshots.look(user)
     found = snapshot.stream(name)
     if found is None:
-        return _nothing(snapshot, f"The stream {name!r:.200}")
-    return _page("stream", snapshot, stream=found, reasons=[one for one in snapshot.reasons if one.dataset == name])
+        return await _nothing(snapshot, f"The stream {name!r:.200}")
+    return await _page(
+        "stream", snapshot, stream=found, reasons=[one for one in snapshot.reasons if one.dataset == name]
+    )
 
 
 @router.get("/run")
@@ -92,9 +94,9 @@ async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLRe
     snapshot, _ = await snapshots.look(user)
     runs = _runs(snapshot, id, stream, dag)
     if not runs:
-        return _nothing(snapshot, f"The run {id!r:.300}")
+        return await _nothing(snapshot, f"The run {id!r:.300}")
     if len(runs) > 1:
-        return _page("runs", snapshot, run_id=id, runs=runs)
+        return await _page("runs", snapshot, run_id=id, runs=runs)
     ((of, one),) = runs
     trouble, notes = "", []
     try:
@@ -102,7 +104,7 @@ async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLRe
     except WindrowError as error:
         trouble = error.what
     moment = datetime.now(UTC)
-    return _page(
+    return await _page(
         "run",
         snapshot,
         stream=of,
@@ -122,13 +124,13 @@ async def keys(user: User, stream: Text, id: Text, of: Text) -> HTMLResponse:
     snapshot, _ = await snapshots.look(user)
     runs = _runs(snapshot, id, stream, "")
     if not runs or of not in {"gap", "open"}:
-        return _nothing(snapshot, f"The run {id!r:.300}")
+        return await _nothing(snapshot, f"The run {id!r:.300}")
     found, trouble = [], ""
     try:
         found = await snapshots.read(lambda store: store.keys(Run(stream, id), of))
     except WindrowError as error:
         trouble = error.what
-    return _page("keys", snapshot, stream=runs[0][0], interval=runs[0][1], of=of, keys=found, trouble=trouble)
+    return await _page("keys", snapshot, stream=runs[0][0], interval=runs[0][1], of=of, keys=found, trouble=trouble)
 
 
 @router.get("/quarantine")
@@ -141,7 +143,7 @@ async def quarantine(
     """Return the quarantine by reason; with a run also the answers, without their bodies."""
     snapshot, _ = await snapshots.look(user)
     if stream and snapshot.stream(stream) is None:
-        return _nothing(snapshot, f"The stream {stream!r:.200}")
+        return await _nothing(snapshot, f"The stream {stream!r:.200}")
     reasons = [
         one
         for one in snapshot.reasons
@@ -157,7 +159,7 @@ async def quarantine(
         except WindrowError as error:
             trouble = error.what
     groups = _by_reason(reasons)
-    return _page(
+    return await _page(
         "quarantine",
         snapshot,
         of_stream=stream,
@@ -175,7 +177,7 @@ async def limits(user: User) -> HTMLResponse:
     """Return quotas, pauses, pools, and credentials by days left."""
     snapshot, viewer = await snapshots.look(user)
     quotas, credentials = await snapshots.run(lambda: read_limits(snapshot, viewer.reads_connection))
-    return _page("limits", snapshot, quotas=quotas, credentials=credentials)
+    return await _page("limits", snapshot, quotas=quotas, credentials=credentials)
 
 
 @router.get("/find")
@@ -200,7 +202,7 @@ async def find(user: User, key: Text = "") -> HTMLResponse:
             )
         except WindrowError as error:
             trouble = error.what
-    return _page("find", snapshot, key=key, found=found, trouble=trouble, searched=SEARCHED)
+    return await _page("find", snapshot, key=key, found=found, trouble=trouble, searched=SEARCHED)
 
 
 def _runs(snapshot: Snapshot, run_id: str, dataset: str, dag_id: str) -> list[tuple[Stream, Interval]]:
@@ -250,14 +252,16 @@ def _with_change(snapshot: Snapshot, of: Stream, one: Interval) -> list[tuple[Re
     return [(r, r.count - counted.get(r.reason, 0) if before else None) for r in mine]
 
 
-def _nothing(snapshot: Snapshot, what: str) -> HTMLResponse:
+async def _nothing(snapshot: Snapshot, what: str) -> HTMLResponse:
     """Say that something is not there, or may not be seen: the two look alike."""
-    return _page("nothing", snapshot, what=what, status_code=404)
+    return await _page("nothing", snapshot, what=what, status_code=404)
 
 
-def _page(name: str, snapshot: Snapshot, *, status_code: int = 200, **context: Any) -> HTMLResponse:
+async def _page(name: str, snapshot: Snapshot, *, status_code: int = 200, **context: Any) -> HTMLResponse:
     again = _AGAIN_S if snapshot.active or snapshot.error else _AGAIN_IDLE_S
-    text = _templates.get_template(f"{name}.html").render(page=name, snapshot=snapshot, again=again, **context)
+    template = _templates.get_template(f"{name}.html")
+    # 50 streams take 50 ms: in a thread, so that Airflow's heartbeats do not wait for it
+    text = await snapshots.run(lambda: template.render(page=name, snapshot=snapshot, again=again, **context))
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": SECURITY}
     return HTMLResponse(text, status_code=status_code, headers=headers)
 
