@@ -20,7 +20,15 @@ from windrow.harvest.flow import calls_of
 from windrow.http.client import Client, Reader
 from windrow.http.paging import NextPage, Pages
 from windrow.model.answer import Answer, Outcome, Rejected
-from windrow.model.errors import ApiError, ApiUnreachable, Interrupted, QueryRefused, Unanswered, WindrowError
+from windrow.model.errors import (
+    ApiError,
+    ApiUnreachable,
+    Interrupted,
+    QueryRefused,
+    RateLimited,
+    Unanswered,
+    WindrowError,
+)
 from windrow.model.export import ExportJob
 from windrow.model.formats import JSON, Format
 from windrow.model.paging import Paging
@@ -33,6 +41,8 @@ _HOPELESS = 25
 """After so many failed queries in a row the cause is not one query."""
 _NOTE_EVERY_S = 1.0
 _LOG_EVERY_S = 10.0
+_ERROR = 600
+"""Characters of an error that the figures keep."""
 
 Settled = tuple[Item, Answer | Rejected]
 """The result of a query."""
@@ -246,7 +256,16 @@ class Harvester:
             **calls_of(self._client),
             "seconds": round(seconds, 3),
             "stopped_by": type(self._stopped_by).__name__ if self._stopped_by else None,
+            **self._trouble(),
         }
+
+    def _trouble(self) -> Figures:
+        """Return what people need to know about a harvest that stopped or lacks answers; nothing if all is well."""
+        error = self._stopped_by or (self._last_failure if self.tally.unanswered or self.tally.rejected else None)
+        if error is None:
+            return {}
+        until = {"waits_until": error.retry_at.isoformat()} if isinstance(error, RateLimited) else {}
+        return {"error": error.what[:_ERROR], "advice": error.advice[:_ERROR], **until}
 
     def progress_line(self) -> str:
         """Return one line that says how far the harvest is."""

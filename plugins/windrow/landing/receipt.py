@@ -175,6 +175,17 @@ class Receipt:
             "harvest_seconds": round(seconds, 3),
         }
 
+    def verdict(self) -> Figures:
+        """Return what explains the receipt to people: what does not agree, and the counts behind its subtractions."""
+        return {
+            "points": self.disagreements(),
+            "answers": self.manifest.answers,
+            "unreadable": self.manifest.unreadable,
+            "left_out": self.staged.left_out,
+            "looked_up": self.staged.looked_up,
+            "max_gaps": self.max_gaps,
+        }
+
     def prove(self) -> None:
         """Return if the counts agree.
 

@@ -14,6 +14,7 @@ collection             one document is                                ``_id``; i
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
 ``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
 ``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
+``windrow_runs``       a summary of a run, see `windrow.store.status`  dataset|run_id; ``dataset, first_at``
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
@@ -47,6 +48,7 @@ from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.model.query import Query
+from windrow.store import status
 from windrow.store.consents import CONSENTS, ConsentDocuments
 
 T = TypeVar("T")
@@ -91,6 +93,10 @@ class Staging(ConsentDocuments):
         self._do(lambda: self._database[dataset].create_index("chunk"))
         for name in (_QUARANTINE, _FIGURES, _PAGES):
             self._do(partial(self._database[name].create_index, "run"))
+        by_cause = [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)]
+        self._do(lambda: self._database[_QUARANTINE].create_index(by_cause))
+        self._do(lambda: self._database[status.RUNS].create_index([("dataset", 1), ("first_at", -1)]))
+        self._do(lambda: self._database[status.RUNS].create_index("first_at"))
         self._do(lambda: self._database[_QUOTAS].create_index("window"))
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[_QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
@@ -127,6 +133,7 @@ class Staging(ConsentDocuments):
         """Write the size of a plan, which makes it whole."""
         size = {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
         self._replace(_PLANS, [{"_id": f"{plan.run}|size", **size}])
+        self._summarize(plan.run, status.plan_update(plan.run, plan.listed, plan.planned))
 
     def plan(self, run: Run) -> Plan:
         """Return the size of a run's plan.
@@ -237,6 +244,7 @@ class Staging(ConsentDocuments):
                     "query": orjson.dumps(one.query.row).decode(),
                     "status": one.status,
                     "reason": one.reason,
+                    "cause": one.reason[: status.CAUSE],
                     "fetched_at": one.fetched_at.isoformat(),
                     "incomplete": one.incomplete,
                     "body": one.body[:_EXCERPT] if one.raw else kept(one.body),
@@ -288,6 +296,8 @@ class Staging(ConsentDocuments):
         """Keep what a step of a run counted; the last word of a step stays."""
         document = {"_id": f"{run}|{step}", "run": str(run), "step": step, "figures": figures}
         self._replace(_FIGURES, [document])
+        if change := status.summary_update(run, step, figures):
+            self._summarize(run, change)
 
     def notes(self, run: Run) -> dict[str, Figures]:
         """Return what the steps of a run counted, by step."""
@@ -351,6 +361,9 @@ class Staging(ConsentDocuments):
         writes = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
         if writes:
             self._do(lambda: self._database[collection].bulk_write(writes, ordered=False))
+
+    def _summarize(self, run: Run, change: Document) -> None:
+        self._do(lambda: self._database[status.RUNS].update_one({"_id": str(run)}, change, upsert=True))
 
     def _insert(self, collection: str, document: Document) -> bool:
         """Insert a document, unless its ``_id`` exists; return whether the document with this ``_id`` is ours.

@@ -366,3 +366,15 @@ def test_a_pool_that_cannot_be_used(connect: Any, extra: dict[str, Any], words: 
     with pytest.raises(ConnectionUnusable, match=words) as unusable:
         hook.client(STREAM, MemoryBook())
     assert POOLED not in "".join(traceback.format_exception(unusable.value))
+
+
+@pytest.mark.parametrize(
+    ("given", "good"), [("2027-03-31", True), ("soon", False), (20270331, False), ("2027-02-30", False)]
+)
+def test_the_last_day_of_a_credential_is_a_date(connect: Any, given: object, good: bool):
+    hook = connect(host="api.example", extra={"expires_on": given})
+    if good:
+        hook.client(STREAM, MemoryBook())
+    else:
+        with pytest.raises(ConnectionUnusable, match=r"'ships'.*'expires_on'"):
+            hook.client(STREAM, MemoryBook())

@@ -7,6 +7,7 @@ Schema, host and port are the address of the API; schema defaults to https, and 
 import json
 import math
 from dataclasses import replace
+from datetime import date
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -136,6 +137,8 @@ class ApiHook(BaseHook):
         unknown = sorted(set(extra) - known)
         if unknown:
             raise self._unusable(f"has unknown fields in its extra: {unknown}", f"Valid fields are {sorted(known)}.")
+        if extra.get("expires_on") is not None and not _is_date(extra["expires_on"]):
+            raise self._unusable("has an invalid 'expires_on'", 'It must be a date, like "2027-03-31".')
         return {name: value for name, value in extra.items() if value is not None}  # Airflow's form saves null
 
     def _base_url(self, connection: Connection) -> str:
@@ -230,6 +233,14 @@ class ApiHook(BaseHook):
 
     def _unusable(self, what: str, advice: str) -> ConnectionUnusable:
         return unusable(self.conn_id, what, advice)
+
+
+def _is_date(value: object) -> bool:
+    """Return whether a value is a date in ISO format. The Harvest page counts the days until it."""
+    try:
+        return isinstance(value, str) and bool(date.fromisoformat(value))
+    except ValueError:
+        return False
 
 
 def _positive(value: object) -> float | None:

@@ -216,6 +216,11 @@ COMMON: Mapping[str, Field] = {
         _as_it_is,
         type="array",
     ),
+    "expires_on": Field(
+        "Expires on",
+        "last day of the credential, like `2027-03-31`: the Harvest page counts the days",
+        _as_it_is,
+    ),
     "storage_origins": Field(
         "Storage origins",
         "origins of the storage hosts that export files may be downloaded from, without the credential of the API, "
