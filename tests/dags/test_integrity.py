@@ -300,6 +300,14 @@ def test_every_sql_file_is_there_and_can_be_rendered_by_its_task(dagbag):
     assert {file for file in unused if not re.search(r"/board/|/metric\.sql$", file)} == set(), "who runs these?"
 
 
+def test_every_table_of_a_file_has_the_prefix(dagbag):
+    """One variable keeps development and production apart; a table without it is shared by both."""
+    datasets = {file.split("/")[1] for file in TEXTS.values()} | {"windrow_landing"}
+    name = re.compile(rf"(?<![\w.}}/'])({'|'.join(sorted(datasets))})\.[a-z_]+")
+    for text, file in TEXTS.items():
+        assert name.findall(re.sub(r"--.*", "", text)) == [], file
+
+
 def test_what_sql_pulls_is_what_a_task_returns(dagbag):
     tasks = {task.task_id for dag in dags(dagbag) for task in dag.tasks}
     stems = {dag.dag_id.partition("_")[0] for dag in dags(dagbag)}  # a source that was deleted may have left its SQL

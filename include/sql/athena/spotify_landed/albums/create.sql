@@ -1,6 +1,6 @@
 -- Albums of artists as they were landed, one row each a run.
 -- Columns are those of windrow.sources.spotify.streams.Albums.contract; a test compares the two.
-CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.albums (
+CREATE EXTERNAL TABLE IF NOT EXISTS {{ prefix() }}spotify_landed.albums (
   `artist_id` string COMMENT 'Id of the requested artist.',
   `album_id` string COMMENT 'Id of the album.',
   `name` string COMMENT 'Name of the album.',

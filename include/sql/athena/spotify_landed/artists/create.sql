@@ -1,6 +1,6 @@
 -- Artists as they were landed, one row each a run.
 -- Columns are those of windrow.sources.spotify.streams.Artists.contract; a test compares the two.
-CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.artists (
+CREATE EXTERNAL TABLE IF NOT EXISTS {{ prefix() }}spotify_landed.artists (
   `artist_id` string COMMENT 'Id of the artist.',
   `is_known` boolean COMMENT 'False if the API no longer has the artist.',
   `name` string COMMENT 'Name of the artist.',

@@ -1,6 +1,6 @@
 -- Audio features of tracks as they were landed, one row each a run.
 -- Columns are those of windrow.sources.spotify.streams.AudioFeatures.contract; a test compares the two.
-CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.audio_features (
+CREATE EXTERNAL TABLE IF NOT EXISTS {{ prefix() }}spotify_landed.audio_features (
   `track_id` string COMMENT 'Id of the track.',
   `tempo` double COMMENT 'Beats per minute.',
   `energy` double COMMENT '0 to 1.',

@@ -1,6 +1,6 @@
 -- Top tracks of artists as they were landed, one row each a run.
 -- Columns are those of windrow.sources.spotify.streams.TopTracks.contract; a test compares the two.
-CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.top_tracks (
+CREATE EXTERNAL TABLE IF NOT EXISTS {{ prefix() }}spotify_landed.top_tracks (
   `artist_id` string COMMENT 'Id of the requested artist.',
   `rank` bigint COMMENT '1 for the first track; 0 if there is none.',
   `ranked_by` string COMMENT 'top_tracks, or newest_album if the client id does not get these.',
