@@ -206,7 +206,8 @@ def test_a_record_that_is_left_out_is_counted_and_in_the_quarantine_until_it_can
     store: GcsStore, prefix: str, staging: Staging, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others of its answer are landed, and so is the answer itself."""
-    monkeypatch.setattr(STREAM, "left_out", lambda query, answer: [Unreadable(f"odd {n}") for n in (1, 2)])
+    odd = [Unreadable("odd 1"), Unreadable("odd 2")]
+    monkeypatch.setattr(STREAM, "read", lambda query, answer: (STREAM.records(query, answer), odd))
     staging.save_plan(RUN, [query(PASSENGERS[0])])
     manifest = Landing(staging, STREAM, store, prefix).land(staging.plan(RUN))
     assert (manifest.answers, manifest.records, manifest.unreadable, manifest.left_out) == (1, 1, 0, 2)

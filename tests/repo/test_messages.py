@@ -17,10 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("plugins/windrow", "dags", "include/functions", "local_cloud")
 LATER = (
     "plugins/windrow/airflow/operators/cost.py",
-    "plugins/windrow/airflow/operators/discover.py",
-    "plugins/windrow/airflow/operators/estimate.py",
-    "plugins/windrow/airflow/operators/plan.py",
-    "plugins/windrow/landing/",
     "local_cloud/apis/",
     "local_cloud/emulators/",
 )

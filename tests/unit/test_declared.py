@@ -237,9 +237,17 @@ def test_rows_that_are_not_there_are_unreadable(rows: Any, answer: object):
 
 def test_a_bad_row_leaves_the_others():
     stream, answer = declare(), [{"id": 1}, {"id": "x"}, None, {"id": 2}]
-    assert [record["id"] for record in read(stream, answer)] == [1, 2]
-    reasons = [error.reason for error in stream().left_out(Query.of("/orders"), answer)]
-    assert reasons == ["field 'id' must be INTEGER, not \"x\"", "a row must be an object, not None"]
+    records, errors = stream().read(Query.of("/orders"), answer)
+    assert [record["id"] for record in records] == [1, 2]
+    assert [error.reason for error in errors] == [
+        "field 'id' must be INTEGER, not \"x\"",
+        "a row must be an object, not None",
+    ]
+
+
+def test_an_answer_without_a_good_row_is_unreadable():
+    with pytest.raises(Unreadable, match="field 'id' must be INTEGER"):
+        read(declare(), [{"id": "x"}, {"id": "y"}])
 
 
 TREE = st.recursive(

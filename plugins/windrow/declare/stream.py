@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from windrow.declare.rows import Arrays, OneRow, Rows
@@ -36,7 +36,7 @@ from windrow.model.contract import LINEAGE, Column, Contract, Kind
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import at
 from windrow.model.query import Query
-from windrow.model.stream import PlanFlow, Planned, Request, Stream, read_each
+from windrow.model.stream import PlanFlow, Planned, Request, Stream, read_some
 
 _NAME = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 _DATASET = re.compile(r"[a-z][a-z0-9]*_[a-z][a-z0-9_]*")
@@ -129,11 +129,12 @@ class Declared(Stream):
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the rows of an answer, or of a list of pages."""
-        return self._read(query, answer)[0]
+        return self.read(query, answer)[0]
 
-    def left_out(self, query: Query, answer: object) -> Sequence[Unreadable]:
-        """Return an error for each row that does not match the columns."""
-        return self._read(query, answer)[1]
+    def read(self, query: Query, answer: object) -> tuple[Sequence[dict[str, object]], Sequence[Unreadable]]:
+        """Return the records of an answer, and an error for each row that does not match the columns."""
+        rows = ((page, row) for page in self._pages(answer) for row in self.rows.of(page))
+        return read_some(rows, lambda placed: self.record(query, *placed))
 
     def record(self, query: Query, page: object, row: object) -> dict[str, object]:
         """Read one row.
@@ -147,15 +148,6 @@ class Declared(Stream):
         record = check({column.name: _value(column, row, page, about) for column in self.columns})
         extra = _rest(row, _used(type(self)))
         return record | {"_extra": exact_json.dumps(extra, sort=True)} if extra else record
-
-    def _read(self, query: Query, answer: object) -> tuple[list[dict[str, object]], list[Unreadable]]:
-        records: list[dict[str, object]] = []
-        errors: list[Unreadable] = []
-        for page in self._pages(answer):
-            good, bad = read_each(self.rows.of(page), partial(self.record, query, page))
-            records += good
-            errors += bad
-        return records, errors
 
     def _pages(self, answer: object) -> Sequence[object]:
         """Return the pages of an answer. Several pages are a list of them, and a page may be a list itself."""

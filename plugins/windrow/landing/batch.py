@@ -1,4 +1,4 @@
-"""A batch of a queue's messages to Parquet files in an object store, to be acknowledged when the warehouse has them.
+"""Writes a batch of messages as Parquet files to a bucket. They are acknowledged when the warehouse has them.
 
 ``<prefix>/part-00000.parquet``, ``<prefix>/_acks.json`` with the ids to acknowledge, and last the manifest. Until
 they are acknowledged the queue delivers the messages again, so a crash at any point loses nothing; what comes twice
@@ -30,12 +30,12 @@ ACKS = "_acks.json"
 AT_ONCE = 1_000
 """Messages in one pull, and ids in one acknowledgement."""
 _EMPTY_S = 3.0
-"""A queue that gives nothing for so long is taken for empty."""
+"""After so many seconds without a message the queue counts as empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that is ours until its deadline."""
+    """A message that was delivered, with its id for the acknowledgement."""
 
     ack_id: str
     message_id: str
@@ -43,13 +43,13 @@ class Received:
 
 
 class Messages(Protocol):
-    """The little that is needed of a queue."""
+    """The operations of a queue that a landing needs."""
 
     def pull(self, most: int, wait_s: float) -> list[Received]:
-        """Return up to so many messages; wait so long for the first."""
+        """Return up to this number of messages; wait this many seconds for the first."""
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """Let these messages never come again."""
+        """Acknowledge messages, so that they are not delivered again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Bounds:
 
 
 def gather(queue: Messages, bounds: Bounds) -> list[Received]:
-    """Pull until a bound is met, or the queue is empty."""
+    """Pull until the batch is full, or the queue is empty."""
     until = time.monotonic() + bounds.seconds
     gathered: list[Received] = []
     size = 0
@@ -76,7 +76,7 @@ def gather(queue: Messages, bounds: Bounds) -> list[Received]:
 
 
 class Batch:
-    """Lands what was gathered below a prefix of an object store."""
+    """Lands a batch below a prefix of an object store."""
 
     def __init__(self, run: Run, stream: Stream, store: ObjectStore, prefix: str) -> None:
         self._run = run
@@ -107,7 +107,7 @@ class Batch:
     def _record(self, data: bytes) -> dict[str, object]:
         """Read a message.
 
-        :raises Unreadable: it is none of this stream, or one that would not pass the audit.
+        :raises Unreadable: it is not a message of this stream, or would not pass the audit.
         """
         record = from_message(data, self._stream.contract)
         self._stream.vet(record)

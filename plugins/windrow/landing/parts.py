@@ -1,14 +1,14 @@
-"""Staged answers to Parquet files in an object store, with a manifest that vouches for them.
+"""Writes staged answers as Parquet files to an object store, with a manifest that lists them.
 
 ``<prefix>/part-00000.parquet ...`` and last ``<prefix>/_manifest.json``; the parts of a stream with a partition are
-in folders by its day, ``<prefix>/dt=2026-11-20/part-00000.parquet``. A landing made twice leaves the same files:
-parts hold the plan's order, and files that an earlier landing left over are deleted.
+in folders by its day, ``<prefix>/dt=2026-11-20/part-00000.parquet``. A second landing leaves the same files: parts
+have the order of the plan, and files of an earlier landing are deleted.
 """
 
 import hashlib
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Protocol
@@ -29,22 +29,22 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "_manifest.json"
 PART_RECORDS = 50_000
-"""Records in a part, about: a part ends with the answer that fills it."""
+"""Minimum records in a part, but for the last one: a part ends with the answer that fills it."""
 APART = 4
-"""Parts' worth of records that are taken apart by day at a time, lest two years become thousands of files."""
+"""How many parts are split by day together. A split of each part would make thousands of files of two years."""
 
 
 class ObjectStore(Protocol):
-    """The little that landing needs of GCS or S3. Names are keys inside one bucket."""
+    """The operations of GCS or S3 that a landing needs. Names are keys inside one bucket."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Write an object whole, replacing what is there."""
+        """Write an object, and replace an existing one."""
 
     def get(self, name: str) -> bytes | None:
-        """Return an object's content, or None when there is none."""
+        """Return the content of an object; None if it does not exist."""
 
     def names(self, prefix: str) -> list[str]:
-        """List the objects whose name begins so."""
+        """List the objects whose name has this prefix."""
 
     def delete(self, name: str) -> None:
         """Delete an object."""
@@ -81,7 +81,7 @@ class Manifest:
     def read(cls, store: ObjectStore, prefix: str) -> "Manifest":
         """Read the manifest below a prefix.
 
-        :raises ManifestMissing: there is none.
+        :raises ManifestMissing: it does not exist.
         """
         data = store.get(f"{prefix}/{MANIFEST}")
         if data is None:
@@ -106,9 +106,9 @@ class Landing:
         self._part_records = part_records
 
     def land(self, plan: Plan) -> Manifest:
-        """Read the quarantine again, write the parts, delete what an earlier landing left over, write the manifest.
+        """Retry the quarantine, write the parts, delete files of an earlier landing, write the manifest.
 
-        An answer that cannot be read any more (its reader changed since it was staged) goes to the quarantine.
+        An answer that can no longer be read, because its reader has changed since, goes to the quarantine.
         """
         replayed = replay(self._staging, plan.run, self._stream)
         if replayed:
@@ -117,7 +117,7 @@ class Landing:
         return write_all(self._store, self._prefix, plan.run, self._files(plan, count), count)
 
     def _files(self, plan: Plan, count: "Count") -> Iterator[tuple[str, pa.Table]]:
-        """Name the files of a landing below its prefix, each with its records."""
+        """Yield the files of a landing: the name below the prefix, and the records."""
         tables = self._tables(plan, count)
         column = self._stream.partition
         if not column:
@@ -131,9 +131,9 @@ class Landing:
             number += 1
 
     def _tables(self, plan: Plan, count: "Count") -> Iterator[pa.Table]:
-        """Read the answers chunk by chunk, and gather their records into tables of a part's size.
+        """Read the answers chunk by chunk, and collect their records in tables of the size of a part.
 
-        A chunk of reports about two years is half a million records, so its end cannot be waited for.
+        A chunk of reports of two years has half a million records, so a table does not wait for the end of a chunk.
         """
         schema = self._stream.contract.arrow_schema
         records: list[dict[str, object]] = []
@@ -151,23 +151,22 @@ class Landing:
             count.gaps += 1
             return []
         try:
-            records = self._stream.records(answer.query, answer.parsed_as(self._stream.format))
+            records, errors = self._stream.read(answer.query, answer.parsed_as(self._stream.format))
         except Unreadable as error:
             count.unreadable += 1
             rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)
             self._staging.reject(run, [(number, rejected)])
             log.warning("%s goes into the quarantine: %s", answer.query.key, error.reason)
             return []
-        if answer.query.key in count.quarantined:  # it could not be read once, and was asked for again since
+        if answer.query.key in count.quarantined:  # it was unreadable once, and was requested again since
             self._staging.release(run, answer.query.key)
-        self._set_aside(run, number, answer, count)
+        self._leave_out(run, number, answer, errors, count)
         count.answers += 1
         lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": run.run_id}
         return [record | lineage for record in records]
 
-    def _set_aside(self, run: Run, number: int, answer: Answer, count: "Count") -> None:
+    def _leave_out(self, run: Run, number: int, answer: Answer, errors: Sequence[Unreadable], count: "Count") -> None:
         """Put the records that are left out of an answer into the quarantine: one entry beside that of its query."""
-        errors = self._stream.left_out(answer.query, answer.parsed)
         beside = replace(answer.query, key=f"{answer.query.key}{_LEFT_OUT}")
         if errors:
             count.left_out += len(errors)
@@ -187,7 +186,7 @@ _REASONS = 5
 
 @dataclass(slots=True)
 class Count:
-    """What the files of a landing are made of, so far."""
+    """The counts of a landing, so far."""
 
     quarantined: set[str] = field(default_factory=set)
     answers: int = 0
@@ -206,10 +205,10 @@ def write_all(
 ) -> Manifest:
     """Write the files of a landing, delete what an earlier one left over, and write the manifest last.
 
-    :param files: names and records; ``count`` is whole once they are taken.
+    :param files: names and records; ``count`` is complete after the last one.
     :param beside: other objects.
     """
-    # Until the new manifest stands, nothing vouches for the files: a crash must not leave the old one.
+    # Until the new manifest is written, there is none: after a crash the old one must not list the new files.
     before, vouching = set(store.names(f"{prefix}/")), f"{prefix}/{MANIFEST}"
     if vouching in before:
         store.delete(vouching)

@@ -1,4 +1,4 @@
-"""The receipt of a run: what was planned, staged, exported, loaded and merged, and whether it is one number."""
+"""The receipt of a run: the counts of what was planned, staged, exported, loaded and merged, and whether they agree."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,24 +17,24 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What MongoDB holds of a plan, counted now."""
+    """The counts of a plan in MongoDB."""
 
     answered: int
     gaps: int
     quarantined: int
-    """All answers there, also to queries of no plan."""
+    """All answers in the quarantine, also those to queries that are not in the plan."""
     examples: tuple[str, ...] = ()
-    """Some of the queries behind ``gaps`` and ``quarantined``, each with what is wrong, for messages."""
+    """Some of the queries in ``gaps``, ``partial`` and ``quarantined``, each with the reason, for messages."""
     left_out: int = 0
-    """Of ``quarantined`` those that the plan was to be made from."""
+    """Of ``quarantined`` those that the plan is made from."""
     looked_up: int = 0
-    """Of ``quarantined`` those that were only looked up."""
+    """Of ``quarantined`` those of look-ups."""
     partial: int = 0
     """Of ``answered`` those without their last pages."""
 
     @classmethod
     def count(cls, staging: Staging, plan: Plan) -> "Staged":
-        """Count chunk by chunk; settled queries that are no longer in the plan do not count."""
+        """Count chunk by chunk. Settled queries that are no longer in the plan do not count."""
         counted: Counter[Outcome] = Counter()
         examples: list[str] = []
         for number in range(plan.chunks):
@@ -68,7 +68,7 @@ def _why(answer: Answer) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The counts of a run, each taken from the system that holds it."""
+    """The counts of a run, each from the system that has the data."""
 
     plan: Plan
     staged: Staged
@@ -89,7 +89,7 @@ class Receipt:
         return self.staged.gaps + self.staged.partial + self.manifest.left_out
 
     def disagreements(self) -> list[str]:
-        """Say what does not add up, and what to do about it. Empty when all is well."""
+        """Return which counts do not agree, each with what to do; empty if all agree."""
         plan, staged, manifest = self.plan, self.staged, self.manifest
         found = []
         missing = plan.planned - staged.answered - staged.gaps
@@ -97,13 +97,14 @@ class Receipt:
             found.append(
                 f"{missing:,} of {plan.planned:,} planned queries are not staged, "
                 f"{min(missing, staged.quarantined - staged.left_out - staged.looked_up):,} of them are "
-                "in the quarantine: clear 'harvest' with all tasks downstream to ask the API again, or mend the "
-                "source's reader and clear 'land' with all tasks downstream to read the kept answers again"
+                "in the quarantine: clear 'harvest' with all tasks downstream to request them again, or fix the reader "
+                "of the source and clear 'land' with all tasks downstream to read the stored answers again"
             )
         if staged.left_out:
             found.append(
                 f"{staged.left_out:,} answers that the plan was to be made from are in the quarantine, and what "
-                "follows from them is missing: clear the task that plans with all tasks downstream to ask again"
+                "follows from them is missing: clear the task that plans with all tasks downstream to request them "
+                "again"
             )
         if self.gaps > self.max_gaps:
             counts = (
@@ -118,8 +119,8 @@ class Receipt:
             )
         if manifest.unreadable:
             found.append(
-                f"{manifest.unreadable:,} staged answers could not be read when they were landed: mend the source's "
-                "reader, then clear 'land' with all tasks downstream"
+                f"{manifest.unreadable:,} staged answers could not be read when they were landed: fix the reader of "
+                "the source, then clear 'land' with all tasks downstream"
             )
         elif manifest.answers != staged.answered:
             found.append(
@@ -128,8 +129,8 @@ class Receipt:
             )
         if self.one_record_an_answer and manifest.records != manifest.answers:
             found.append(
-                f"{manifest.answers:,} answers gave {manifest.records:,} records, and each should give one: "
-                "look at the source's reader"
+                f"{manifest.answers:,} answers gave {manifest.records:,} records, and each must give one: "
+                "check the reader of the source"
             )
         if self.loaded != manifest.records:
             found.append(
@@ -144,7 +145,7 @@ class Receipt:
         return found
 
     def figures(self, notes: Mapping[str, Figures] | None = None) -> Figures:
-        """Return the receipt as plain numbers, with what the run's steps did to get the answers.
+        """Return the receipt as plain numbers, with the figures of the steps of the run.
 
         :param notes: the figures of the run's steps. Harvests and flows are summed, all tries together.
         """
@@ -177,7 +178,7 @@ class Receipt:
     def prove(self) -> None:
         """Return if the counts agree.
 
-        :raises CountsDisagree: naming each count that does not fit, and the task to clear.
+        :raises CountsDisagree: the message has each count that does not agree, and the task to clear.
         """
         found = self.disagreements()
         if found:
@@ -186,12 +187,12 @@ class Receipt:
             raise CountsDisagree(
                 f"The receipt of {self.plan.run.dataset}, run {self.plan.run.run_id!r}, does not add up. "
                 f"{points}.{examples}",
-                advice="Do what each point says. Nothing is lost: what was fetched is in MongoDB and landed.",
+                advice="Follow each point. Nothing is lost: all answers are in MongoDB, and landed.",
             )
 
 
 def as_text(figures: Mapping[str, object]) -> str:
-    """Show a receipt's figures as lines for a log or a terminal."""
+    """Format the figures of a receipt as lines for a log or a terminal."""
     width = max(map(len, figures))
     lines = []
     for name, value in figures.items():

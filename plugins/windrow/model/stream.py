@@ -235,12 +235,25 @@ class Stream(ABC):
         :raises Unreadable: it is not what the API promises.
         """
 
-    def left_out(self, query: Query, answer: object) -> Sequence[Unreadable]:
-        """Return why records of an answer are left out of `records`, one error for each; most streams leave none out.
+    def read(self, query: Query, answer: object) -> tuple[Sequence[dict[str, object]], Sequence[Unreadable]]:
+        """Return the `records` of an answer, and an error for each one that is left out. Most streams leave none out.
 
-        Each goes into the quarantine beside the answer, and is a gap on the receipt.
+        The errors go into the quarantine beside the answer, and are gaps on the receipt.
+
+        :raises Unreadable: as `records`.
         """
-        return ()
+        return self.records(query, answer), ()
+
+
+def read_some(rows: Iterable[T], read: Callable[[T], R]) -> tuple[list[R], list[Unreadable]]:
+    """Read rows one by one, as `read_each`.
+
+    :raises Unreadable: no row can be read, so the answer is at fault, and not a row.
+    """
+    records, errors = read_each(rows, read)
+    if errors and not records:
+        raise errors[0]
+    return records, errors
 
 
 def read_each(rows: Iterable[T], read: Callable[[T], R]) -> tuple[list[R], list[Unreadable]]:

@@ -17,7 +17,17 @@ from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import CredentialKind, Estimate, Flow, PlanFlow, Planned, Request, Stream, read_each
+from windrow.model.stream import (
+    CredentialKind,
+    Estimate,
+    Flow,
+    PlanFlow,
+    Planned,
+    Request,
+    Stream,
+    read_each,
+    read_some,
+)
 from windrow.sources.github.lists import (
     CONTRIBUTORS,
     FORKS,
@@ -76,22 +86,15 @@ class Memberships(GithubStream):
                 yield from list_pages(repository, listing, _page, graphql=choice.graphql)
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
-        """Read the members on a page. If none can be read, it is not the rows: the page cannot be read."""
-        members, errors = self._read(query, answer)
-        if errors and not members:
-            raise errors[0]
-        return members
+        """Read the members on a page."""
+        return self.read(query, answer)[0]
 
-    def left_out(self, query: Query, answer: object) -> Sequence[Unreadable]:
-        """Return why members on a page are left out."""
-        return self._read(query, answer)[1]
-
-    def _read(self, query: Query, answer: object) -> tuple[list[dict[str, object]], list[Unreadable]]:
+    def read(self, query: Query, answer: object) -> tuple[list[dict[str, object]], list[Unreadable]]:
         """Read each member on a page by itself: an odd one does not affect the others."""
         about, listing = _about(query), STARGAZERS if query.body else _listing(query)
         taken: set[str] = set()
 
-        def read(row: object) -> dict[str, object]:
+        def read_member(row: object) -> dict[str, object]:
             fields = _graphql_member(row) if query.body else _rest_member(row, listing)
             key = str(fields["member_key"])
             # Two members without an account may have starred in the same second.
@@ -101,7 +104,7 @@ class Memberships(GithubStream):
             taken.add(key)
             return record
 
-        return read_each(edges(answer) if query.body else rows(answer), read)
+        return read_some(edges(answer) if query.body else rows(answer), read_member)
 
 
 def _page(query: Query, _: Answer | None) -> PlanFlow:
@@ -217,10 +220,7 @@ class Users(GithubStream):
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read one user, which must be the requested one; or the users on a page of GraphQL."""
         if query.body:
-            users, errors = self._read_page(answer)
-            if errors and not users:
-                raise errors[0]
-            return users
+            return self.read(query, answer)[0]
         if not isinstance(answer, Mapping):
             raise Unreadable("a user must be an object")
         record = self.contract.record({name: answer[name] for name in answer if not _DERIVED.fullmatch(name)})
@@ -228,12 +228,11 @@ class Users(GithubStream):
             raise Unreadable(f"requested {query.path}, but the answer is about {record['user_id']}")
         return (record,)
 
-    def left_out(self, query: Query, answer: object) -> Sequence[Unreadable]:
-        """Return why users on a page of GraphQL are left out."""
-        return self._read_page(answer)[1] if query.body else ()
-
-    def _read_page(self, answer: object) -> tuple[list[dict[str, object]], list[Unreadable]]:
-        return read_each(edges(answer), lambda edge: self.contract.record(_graphql_user(edge)))
+    def read(self, query: Query, answer: object) -> tuple[Sequence[dict[str, object]], Sequence[Unreadable]]:
+        """Read one user; or each user on a page of GraphQL by itself."""
+        if not query.body:
+            return super().read(query, answer)
+        return read_some(edges(answer), lambda edge: self.contract.record(_graphql_user(edge)))
 
 
 _DERIVED = re.compile(r".*_url|url|node_id|gravatar_id|user_view_type")

@@ -44,8 +44,8 @@ def key_of(text: str) -> str:
     Ids are case-sensitive.
     """
     text = _unwrapped(text)
-    is_exact = is_artist_id(text) or _ADDRESS.fullmatch(text) or _ANY_ADDRESS.fullmatch(text)
-    return text if is_exact else words_of(text)
+    is_address = any(form.fullmatch(text) for form in (_ADDRESS, _API_ADDRESS, _SHORT_LINK, _ANY_ADDRESS))
+    return text if is_address or is_artist_id(text) else words_of(text)
 
 
 def _unwrapped(text: str) -> str:

@@ -190,12 +190,11 @@ class Albums(SpotifyStream):
             can_be_smaller = size != ALBUMS_A_PAGE[-1]
             try:
                 yield Asked(query, partial(_list, name="items"), has_alternative=can_be_smaller)
-            except NotGiven:
-                yield Planned([query])
-                raise
             except QueryRefused as refused:
-                if refused.status != HTTPStatus.BAD_REQUEST or not can_be_smaller:
-                    raise
+                if refused.status == HTTPStatus.BAD_REQUEST and can_be_smaller:
+                    continue
+                yield Planned([query])  # so the harvest records what the API says about this artist
+                raise
             else:
                 break
         yield Planned([query])

@@ -17,7 +17,7 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
-from windrow.model.stream import Asked, Flow, Gap, MaybePage, PlanFlow, Planned, Request, Stream, read_each
+from windrow.model.stream import Asked, Flow, Gap, MaybePage, PlanFlow, Planned, Request, Stream, read_each, read_some
 from windrow.sources.youtube.policy import GOOGLE_POLICY, items, total_results
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
@@ -77,16 +77,9 @@ class Videos(Stream):
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the requested videos, in that order. The answer does not contain deleted ones."""
-        videos, errors = self._read(query, answer)
-        if errors and not videos:
-            raise errors[0]
-        return videos
+        return self.read(query, answer)[0]
 
-    def left_out(self, query: Query, answer: object) -> Sequence[Unreadable]:
-        """Return why videos are left out: a value is impossible."""
-        return self._read(query, answer)[1]
-
-    def _read(self, query: Query, answer: object) -> tuple[list[dict[str, object]], list[Unreadable]]:
+    def read(self, query: Query, answer: object) -> tuple[list[dict[str, object]], list[Unreadable]]:
         """Read each video by itself: an impossible value does not affect the others."""
         found = items(answer)
         if found is None:
@@ -97,7 +90,13 @@ class Videos(Stream):
         strangers = resources.keys() - set(requested)
         if strangers:
             raise Unreadable(f"the answer has videos that were not requested: {sorted(strangers)[:3]}")
-        videos, errors = read_each(requested, lambda video_id: self._record(video_id, resources.get(video_id)))
+
+        def read_video(video_id: str) -> dict[str, object]:
+            if nameless and video_id not in resources:
+                raise Unreadable(f"video {video_id!r} is not in the answer, or has no id there")
+            return self._record(video_id, resources.get(video_id))
+
+        videos, errors = read_some(requested, read_video)
         return videos, nameless + errors
 
     def _record(self, video_id: str, item: object) -> dict[str, object]:
@@ -179,16 +178,10 @@ class VideoDays(Stream):
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read a report, all its pages. The columns are found by their names."""
-        days, errors = self._read(query, answer)
-        if errors and not days:
-            raise errors[0]
-        return days
+        return self.read(query, answer)[0]
 
-    def left_out(self, query: Query, answer: object) -> Sequence[Unreadable]:
-        """Return why days are left out: a value is impossible."""
-        return self._read(query, answer)[1]
-
-    def _read(self, query: Query, answer: object) -> tuple[list[dict[str, object]], list[Unreadable]]:
+    def read(self, query: Query, answer: object) -> tuple[list[dict[str, object]], list[Unreadable]]:
+        """Read each day by itself: an impossible value does not affect the others."""
         params = dict(query.params)
         video = params["filters"].removeprefix("video==")
         rows = [row for page in _pages(answer) for row in _rows(page)]
@@ -198,7 +191,7 @@ class VideoDays(Stream):
         strange = [day for day in days if not params["startDate"] <= day <= params["endDate"]]
         if strange:
             raise Unreadable(f"{strange[0]!r:.20} is not between {params['startDate']} and {params['endDate']}")
-        return read_each(rows, lambda row: self.contract.record({"video": video, **row}))
+        return read_some(rows, lambda row: self.contract.record({"video": video, **row}))
 
     def _report(self, channel: str, video: str, span: "Span") -> Query:
         metrics = [column.field for column in self.contract.columns if column.field not in {"video", "day"}]

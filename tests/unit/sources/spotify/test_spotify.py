@@ -133,7 +133,8 @@ def test_a_name_is_the_same_however_it_is_spaced_and_its_accents_are_composed(te
 
 def test_a_key_keeps_the_case_of_an_id_and_of_an_address() -> None:
     id_ = "aB" * 11
-    for text in (id_, f"spotify:artist:{id_}", f"https://open.spotify.com/artist/{id_}?si=X"):
+    addresses = (f"https://open.spotify.com/artist/{id_}?si=X", f"api.spotify.com/v1/artists/{id_}", "spotify.link/aB")
+    for text in (id_, f"spotify:artist:{id_}", *addresses):
         assert key_of(f" {text} ") == text
     assert key_of(f"<spotify:artist:{id_}>") == f"spotify:artist:{id_}"
 
@@ -243,6 +244,12 @@ def test_the_size_of_a_page_is_found_from_the_refusal() -> None:
         [path(ONE, 50), path(TWO, 50)],
         [path(ONE, 50), path(TWO, 50)],
     )
+
+
+def test_an_artist_whose_albums_are_refused_stays_in_the_plan() -> None:
+    path = "artists/{}/albums?limit={}".format
+    asked, planned = plan(Albums(), "extended", refused(403), {"items": []})
+    assert asked == planned == [path(ONE, 50), path(TWO, 50)]
 
 
 def own(artist_id: str = ONE) -> str:

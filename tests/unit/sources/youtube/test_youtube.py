@@ -415,9 +415,17 @@ def test_an_impossible_count_rejects_its_video_alone(count: str):
     details = Query.of("/youtube/v3/videos", {"part": "statistics", "id": ",".join(ids)})
     page = {"items": [video(one, likeCount=count if one == "v7" else "7") for one in ids]}
     assert [record["video_id"] for record in VIDEOS.records(details, page)] == [one for one in ids if one != "v7"]
-    [error] = VIDEOS.left_out(details, page)
+    [error] = VIDEOS.read(details, page)[1]
     assert "'v7'" in error.reason
     assert "'likeCount' must be INTEGER" in error.reason
+
+
+@pytest.mark.parametrize("odd", [None, {"snippet": {}}, {"id": ""}])
+def test_an_item_without_an_id_leaves_out_the_video_that_it_may_be(odd: object):
+    """It is not taken for a video that was deleted."""
+    page = {"items": [video("a"), odd]}
+    assert [record["video_id"] for record in VIDEOS.records(DETAILS, page)] == ["a"]
+    assert "'b' is not in the answer, or has no id" in VIDEOS.read(DETAILS, page)[1][-1].reason
 
 
 def test_where_no_video_can_be_read_it_is_the_page():
