@@ -31,6 +31,7 @@ from windrow.model.errors import (
     Unreadable,
     Unusable,
 )
+from windrow.model.paging import LinkHeader
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
 from windrow.model.stream import Asked, Gap, PlanFlow, Planned, Request, Stream
@@ -563,3 +564,21 @@ def test_a_long_part_of_a_plan_is_announced_whole_also_when_it_goes_on(shop: Scr
 
         assert calls == asked
         assert [item.query.key for items in told for item in items] == keys(staging, run)
+
+
+class Paged(DynamoTable):
+    """A list that is planned too. A plan gets its first page only."""
+
+    paging = LinkHeader()
+
+    def plan(self, request: Request) -> PlanFlow:
+        first = Query.of("/shelf", {"name": "a"})
+        yield first
+        yield Planned((first,))
+
+
+def test_a_first_page_does_not_settle_a_query_of_several(shop: ScriptedApi, staging: Staging):
+    shop.script = serving({})
+    plan, asked = discover(shop.url, staging, Paged())
+    assert (plan.planned, asked) == (1, 1)
+    assert staging.settled(RUN, 0) == {}

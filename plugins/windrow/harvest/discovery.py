@@ -96,11 +96,12 @@ class Discovery(RunDriver):
         before: list[Item] = []
         while some := list(islice(queries, CHUNK)):
             added = writer.add(some)
-            told = [(chunk, kept) for chunk, query in added if query.key in self._told and (kept := self._kept(query))]
+            answered = set() if self._stream.is_paged else self._told  # a flow gets the first page only
+            told = [(chunk, kept) for chunk, query in added if query.key in answered and (kept := self._kept(query))]
             self._staging.stage(self._run, told)
             if not self._announce:
                 continue
-            items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
+            items = [Item(query, chunk) for chunk, query in added if query.key not in answered]
             if self.asked:
                 self._announce(self._before + items)
                 self._before = []
