@@ -527,6 +527,10 @@ class Client:
         """Return whether this URL is at an allowed origin."""
         return url.origin() in self._origins and url.user is None
 
+    def with_links(self, answer: Answer) -> Answer:
+        """Return a stored answer with its links, as it was when it arrived."""
+        return replace(answer, resolve=partial(self._resolved, answer.query))
+
     def page_query(self, query: Query) -> Query:
         """Return the query of a next page with its path below the base URL, if that is where it is.
 
