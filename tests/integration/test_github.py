@@ -199,7 +199,7 @@ def test_a_repository_that_is_not_there_is_a_gap_of_both_streams(connect, api, w
         assert "'repos/acme/secret': HTTP 404 The repository 'acme/secret' is not found" in counted.examples[0]
 
 
-@pytest.mark.parametrize("fault", ["malformed", 501])
+@pytest.mark.parametrize("fault", ["malformed", 500])
 def test_a_list_of_one_repository_that_cannot_be_read_leaves_the_others(connect, api, world, mongo, fault):
     """And cleared, the task asks for it alone; the receipt does not add up until then."""
     database = json.loads(os.environ["AIRFLOW_CONN_MONGO_DEFAULT"])["schema"]

@@ -28,6 +28,7 @@ from windrow.model.stream import (
     read_each,
     read_some,
 )
+from windrow.model.table import Table
 from windrow.sources.github.lists import (
     CONTRIBUTORS,
     FORKS,
@@ -62,6 +63,11 @@ class Memberships(GithubStream):
     """One record per member of a list of a repository. Its plan consists of the pages of the lists."""
 
     dataset = "github_memberships"
+    table = Table(
+        key=("repository_id", "list", "member_key"),
+        cluster=("repository_id", "list"),
+        description="Members of the lists of repositories, one row each.",
+    )
     contract = Contract((
         Column(
             "repository_id", "repository_id", Kind.INTEGER, "Id of the repository; it never changes.", required=True
@@ -164,6 +170,11 @@ class Users(GithubStream):
     """One record per user."""
 
     dataset = "github_users"
+    table = Table(
+        key=("user_id",),
+        keep=("public_repos", "public_gists", "followers", "following"),  # GraphQL does not return them
+        description="Users of GitHub, one row each.",
+    )
     owner_only = OWNER_ONLY
     contract = Contract((
         Column("user_id", "id", Kind.INTEGER, "Id of the account; it never changes.", required=True),

@@ -18,6 +18,7 @@ from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
 from windrow.model.stream import Asked, Flow, Gap, MaybePage, PlanFlow, Planned, Request, Stream, read_each, read_some
+from windrow.model.table import Table
 from windrow.sources.youtube.policy import GOOGLE_POLICY, items, total_results
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
@@ -46,6 +47,7 @@ class Videos(Stream):
     """One record per listed video, with its current details. A listed video that was deleted has a record too."""
 
     dataset = "youtube_videos"
+    table = Table(key=("video_id",), cluster=("channel_id",), description="Videos, one row each.")
     policy = GOOGLE_POLICY
     quotas = QUOTAS
     contract = Contract((
@@ -110,6 +112,12 @@ class VideoDays(Stream):
     """One record per video and day."""
 
     dataset = "youtube_video_days"
+    table = Table(
+        key=("video_id", "day"),
+        partition="day",
+        cluster=("video_id",),
+        description="Figures of a video on a day, one row each.",
+    )
     partition = "day"
     policy = GOOGLE_POLICY
     quotas = QUOTAS
