@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` if it does not have the expected format."""
+_LARGE = 1_000_000
+"""Bytes of an answer that takes some time to read."""
 MOST_REDIRECTS = 10
 """Maximum redirects of one call. Browsers follow 20."""
 _SHOWS_RATE = {Action.ACCEPT, Action.MISSING, Action.REFUSE}
@@ -208,7 +210,7 @@ class Client:
             elif self._gate.succeeded(sent_at):
                 await self._forget_pause()
             try:
-                if settled := self._settle(query, response, action, read):
+                if settled := await self._settled(query, response, action, read):
                     await self._keep(settled, response)
                     return settled
             except Unreadable as error:
@@ -485,6 +487,14 @@ class Client:
             return max(asked_s, await self._ledger.exhaust(query, asked_s))
         return asked_s
 
+    async def _settled(
+        self, query: Query, response: Response, action: Action, read: Reader
+    ) -> Answer | Rejected | None:
+        """Return what `_settle` returns. A large answer is read in a thread, so that other calls do not time out."""
+        if len(response.body) < _LARGE:
+            return self._settle(query, response, action, read)
+        return await asyncio.to_thread(self._settle, query, response, action, read)
+
     def _settle(self, query: Query, response: Response, action: Action, read: Reader) -> Answer | Rejected | None:
         """Return the result that settles the query; None if the call must be retried.
 
@@ -526,6 +536,10 @@ class Client:
     def allows(self, url: URL) -> bool:
         """Return whether this URL is at an allowed origin."""
         return url.origin() in self._origins and url.user is None
+
+    def with_links(self, answer: Answer) -> Answer:
+        """Return a stored answer with its links, as it was when it arrived."""
+        return replace(answer, resolve=partial(self._resolved, answer.query))
 
     def page_query(self, query: Query) -> Query:
         """Return the query of a next page with its path below the base URL, if that is where it is.

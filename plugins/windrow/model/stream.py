@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
@@ -79,6 +79,28 @@ class MaybePage(Query):
     If the API refuses it, or it does not fit to the pages before, these are kept, and the answer is a gap on the
     receipt (`Outcome.PARTIAL`).
     """
+
+
+def each_page(
+    query: Query,
+    paging: Paging | None,
+    format: Format = JSON,
+    next_page: Callable[[Query, Answer], Query | None] = lambda query, answer: None,
+) -> Generator[Query, Answer, list[Answer]]:
+    """Call all pages of a query in a flow, and return them. See `Stream.pages`."""
+    pages: list[Answer] = []
+    seen = 0
+    following: Query | None = paging.first(query) if paging else query
+    while following is not None:
+        answer = yield replace(following, format=format)
+        pages.append(answer)
+        if paging is None:
+            following = next_page(answer.query, answer)
+        else:
+            page = answer.parsed
+            seen += paging.count(page)
+            following = paging.next_page(query, answer, page, seen)
+    return pages
 
 
 T = TypeVar("T")
@@ -218,6 +240,13 @@ class Stream(ABC):
             return None
         page = answer.parsed_as(self.format)
         return self.paging.next_page(query, answer, page, self.paging.count(page))
+
+    def pages(self, query: Query) -> Generator[Query, Answer, list[Answer]]:
+        """Call all pages of a query in a flow, and return them: ``pages = yield from stream.pages(query)``.
+
+        :raises Unreadable: a page does not say clearly whether there is another.
+        """
+        return each_page(query, self.paging, self.format, self.next_page)
 
     def vet(self, record: Mapping[str, object]) -> None:
         """Refuse a record of a message that keeps the contract, and that an audit would still find.
