@@ -40,7 +40,6 @@ _SELECTION_MS, _READ_MS = 2_000, 3_000
 _RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES = 2_000, 20_000, 20_000, 500
 _AFTER = "}"
 """The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
-_SYSTEM = re.compile(r"^(windrow_|system\.)")
 
 
 def stamp() -> str:
@@ -348,8 +347,9 @@ def reading() -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
+        what = re.split(r" \(configured|, Timeout:", str(error))[0][:300]  # without the settings of the driver
         raise StagingUnavailable(
-            f"MongoDB did not answer: {type(error).__name__}: {str(error)[:300]}",
+            f"MongoDB did not answer: {type(error).__name__}: {what}",
             advice="Check that MongoDB is running, and that host, port, login and database are correct. Harvests "
             "continue by themselves when it is back; answers that were staged are safe.",
         ) from error
