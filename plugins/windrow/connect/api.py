@@ -16,7 +16,7 @@ from windrow.connect import auth, pool, unusable
 from windrow.connect.fields import AUTH_FIELDS, COMMON, LIMITS
 from windrow.connect.given import Connection, Platform, read
 from windrow.http.auth import NoAuth
-from windrow.http.client import Client, Limits
+from windrow.http.client import Client, Limits, OnResponse
 from windrow.http.conditional import ConditionalRequests, HttpCache
 from windrow.http.consent import ConsentStore
 from windrow.http.export import STORAGE_POLICY
@@ -25,6 +25,7 @@ from windrow.http.network import Network
 from windrow.http.pacing import PauseStore
 from windrow.http.pool import by_owner
 from windrow.model.errors import ConnectionUnusable
+from windrow.model.policy import Backoff
 from windrow.model.quota import Quota, restated
 from windrow.model.stream import Stream
 
@@ -61,6 +62,8 @@ class Api(ABC):
         connections: int | None = None,
         share: tuple[int, int] = (0, 1),
         reserved: float = 0.0,
+        backoff: Backoff | None = None,
+        on_response: OnResponse | None = None,
     ) -> Client:
         """Make a client for a stream of this API. The caller enters its context.
 
@@ -68,6 +71,8 @@ class Api(ABC):
         :param connections: overrides the value of the connection.
         :param share: number of this worker, from 0, and number of workers. Each worker gets its own owners of the pool.
         :param reserved: share of every limit that is left to other runs, from 0 to 1.
+        :param backoff: overrides the pauses and the number of attempts of a call.
+        :param on_response: called with each response.
         :raises ConnectionUnusable: the connection does not exist, or a field is missing or invalid.
         """
         connection = self.connection()
@@ -75,6 +80,8 @@ class Api(ABC):
         if connections is not None:
             extra["connections"] = connections
         limits = self._limits(extra)
+        if backoff:
+            limits = replace(limits, backoff=backoff)
         quotas = self._quotas(extra, stream.quotas)
         base_url = self._base_url(connection)
         given = read(
@@ -107,6 +114,7 @@ class Api(ABC):
             network=self._network(extra, certificate),
             pauses=state,
             storage=self._storage(extra, limits),
+            on_response=on_response,
         )
 
     def pool_size(self, stream: Stream) -> int:
