@@ -51,6 +51,8 @@ Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` if it does not have the expected format."""
 _LARGE = 1_000_000
 """Bytes of an answer that takes some time to read."""
+OnResponse = Callable[[Query, Response], None]
+"""Called with each response to an attempt, also with one that is then repeated."""
 MOST_REDIRECTS = 10
 """Maximum redirects of one call. Browsers follow 20."""
 _SHOWS_RATE = {Action.ACCEPT, Action.MISSING, Action.REFUSE}
@@ -90,6 +92,7 @@ class Client:
     :param network: proxy and certificates; by default those of the environment.
     :param pauses: stores pauses for a rate limit over tries and deferrals.
     :param storage: downloads the files of export jobs, without the credential of this API.
+    :param on_response: called with each response, before it is judged.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Client:
         network: Network | None = None,
         pauses: PauseStore | None = None,
         storage: "Client | None" = None,
+        on_response: OnResponse | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -127,6 +131,7 @@ class Client:
         self._pace = Pace(self.limits.rate_per_s)
         self._gate = Gate(name, base_s=self.limits.backoff.base_s, patience_s=self.limits.patience_s)
         self._pauses = pauses
+        self._on_response = on_response
         self._paused: Pause | None = None
         self._transport = Transport(
             self._base,
@@ -193,6 +198,8 @@ class Client:
             first = failures + throttles.times + switches == 0
             sent_at, response = await self._attempt(query, kept, first=first, fresh=broken)
             broken = response.status is None
+            if self._on_response:
+                self._on_response(query, response)
             decision = self._policy.judge(response)
             action, before, failure = decision.action, failure, None
             if self._other_signs(query, response, decision):
