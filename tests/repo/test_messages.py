@@ -49,8 +49,7 @@ def _script() -> ModuleType:
 
 def _files() -> Iterator[Path]:
     for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            yield path
+        yield from sorted((ROOT / folder).rglob("*.py"))
 
 
 def _idiom(text: str) -> str | None:
