@@ -23,7 +23,7 @@ from datetime import timedelta
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Asset, CronTriggerTimetable, TaskGroup, TriggerRule, chain, dag, task
 
-from windrow.airflow.operators import params
+from windrow.airflow.operators import athena, params
 from windrow.airflow.operators.athena import AthenaCheckOperator, CrawlOperator, ProveInAthenaOperator, sql
 from windrow.airflow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
@@ -66,7 +66,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     capabilities = CapabilitiesOperator(task_id="probe_capabilities", **of)
     given = {"artists": artists.output["artists"], "capabilities": capabilities.output["capabilities"]}
     with TaskGroup("prepare") as prepare:
-        tables = [sql(f"spotify_landed/{name}/create", f"landed_{name}") for name in STREAMS]
+        tables = [athena.landed_table(f"spotify_{name}", BUCKET, f"landed_{name}") for name in STREAMS]
         tables += [sql(f"spotify/{name}/create", name) for name in ("top_tracks", "artist_days")]
         chain(sql("spotify_landed/database", "spotify_landed"), sql("spotify/database", "spotify"), tables)
 
@@ -78,7 +78,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     for name in STREAMS:
         with TaskGroup(name):
             harvests[name] = harvest("spotify", landing(name), given=given, connections="{{ params.connections }}")
-            registered[name] = sql(f"spotify_landed/{name}/register")
+            registered[name] = athena.register(f"spotify_{name}", BUCKET)
             [harvests[name].land, prepare] >> registered[name]
     [harvests["top_tracks"].harvest, choose_streams(capabilities.output["datasets"])] >> harvests["audio_features"].plan
     list(registered.values()) >> CrawlOperator(
