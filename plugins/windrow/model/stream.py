@@ -14,6 +14,7 @@ from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
 from windrow.model.rate_limits import RateLimits
+from windrow.model.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,8 @@ class Stream(ABC):
     planned_from: ClassVar[str] = ""
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
     partition: ClassVar[str] = ""
-    """Column of kind DATE by which files are landed apart; empty for none."""
+    """Column of kind DATE that has a folder for each day in the landing; empty for none. Set it only if Athena queries
+    the landing by day: many small files are slow to load and to read."""
 
     @abstractmethod
     def plan(self, request: Request) -> PlanFlow:
@@ -164,9 +166,23 @@ class Stream(ABC):
         """
         return
 
-    @abstractmethod
-    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
-        """Read the records in the parsed answer to a query, checked by the contract.
+    def rows(self, query: Query, answer: object) -> Rows | None:
+        """Return the rows of the parsed answer to a query as the API returns them, for `records` and for landing.
 
-        :raises Unreadable: it is not what the API promises.
+        A stream overrides this, or `records`, or both. Landing reads rows column by column, which is fast. `records`
+        decides about each answer in which a value does not match the contract, or for which this raises `Unreadable`.
+
+        :returns: None if the stream has only records.
+        :raises Unreadable: the answer is not what the API promises.
         """
+        return None
+
+    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+        """Return the records in the parsed answer to a query, checked by the contract.
+
+        :raises Unreadable: the answer is not what the API promises.
+        """
+        rows = self.rows(query, answer)
+        if rows is None:
+            raise NotImplementedError(f"{type(self).__name__} must override 'rows' or 'records'.")
+        return list(map(self.contract.record, rows))
