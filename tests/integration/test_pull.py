@@ -26,7 +26,7 @@ from windrow.airflow.operators.acknowledge import AcknowledgeOperator
 from windrow.airflow.operators.pull import PullOperator
 from windrow.airflow.triggers.pubsub import MessagesWaiting
 from windrow.landing.batch import ACKS, Bounds, gather
-from windrow.landing.parts import Manifest
+from windrow.landing.files import Manifest
 from windrow.model.errors import ConnectionUnusable, CountsDisagree, ManifestMissing
 from windrow.model.plan import Run, slug
 

@@ -79,9 +79,9 @@ def converted(stream: Stream, bodies: Sequence[bytes]) -> list[object]:
     """Return all records, and the reason for each answer without."""
     found: list[object] = []
     converter = Converter(stream, RUN)
-    for some, batch in converter.convert([converter.entry(answer) for answer in answers(bodies)]):
+    for some, batch in converter.convert([converter.entry(answer, 0) for answer in answers(bodies)]):
         if isinstance(batch, Unreadable):
-            found.append((some[0].query.key, batch.reason))
+            found.append((some[0].answer.query.key, batch.reason))
         else:
             assert batch.schema.equals(stream.contract.arrow_schema)
             batch.validate(full=True)

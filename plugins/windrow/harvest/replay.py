@@ -16,7 +16,7 @@ def replay(staging: Staging, run: Run, stream: Stream) -> int:
     already, it is the whole one, and stays.
     """
     replayed = 0
-    for number, rejected in staging.quarantined(run):
+    for number, rejected in staging.each_quarantined(run):
         if number < 0:  # it is no part of the plan
             continue
         if staging.is_settled(run, rejected.query.key):

@@ -7,7 +7,7 @@ is merged by its key.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,7 +15,7 @@ from typing import Protocol
 import orjson
 import pyarrow as pa
 
-from windrow.landing.parts import PART_RECORDS, Count, Manifest, ObjectStore, write_all
+from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetFiles, Sizes
 from windrow.model.answer import Rejected, kept
 from windrow.model.errors import ManifestMissing, Unreadable
 from windrow.model.message import from_message
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 ACKS = "_acks.json"
 AT_ONCE = 1_000
 """Messages in one pull, and ids in one acknowledgement."""
+_AT_ONCE = 10_000
+"""Records that become a table together."""
 _EMPTY_S = 3.0
 """A queue that gives nothing for so long is taken for empty."""
 
@@ -99,10 +101,13 @@ class Batch:
             except Unreadable as error:
                 rejected.append((0, _rejected(message, error.reason)))
         staging.reject(self._run, rejected)
-        files = ((f"part-{number:05d}.parquet", table) for number, table in enumerate(self._tables(records)))
-        count = Count(answers=len(records), unreadable=len(rejected))
-        acks = orjson.dumps([message.ack_id for message in messages])
-        return write_all(self._store, self._prefix, self._run, files, count, beside={ACKS: acks})
+        output, schema = Output(self._store, self._prefix), self._stream.contract.arrow_schema
+        with ParquetFiles(self._store, self._prefix, "part-{:05d}.parquet", schema, Sizes()) as files:
+            for place in range(0, len(records), _AT_ONCE):
+                files.write(pa.RecordBatch.from_pylist(records[place : place + _AT_ONCE], schema))
+            parts = files.close()
+        output.put(ACKS, orjson.dumps([message.ack_id for message in messages]))
+        return output.finish(self._run, Count(answers=len(records), unreadable=len(rejected)), parts)
 
     def _record(self, data: bytes) -> dict[str, object]:
         """Read a message.
@@ -112,10 +117,6 @@ class Batch:
         record = from_message(data, self._stream.contract)
         self._stream.vet(record)
         return record | {"_run_id": self._run.run_id}
-
-    def _tables(self, records: Sequence[dict[str, object]]) -> Iterator[pa.Table]:
-        for place in range(0, len(records), PART_RECORDS):
-            yield pa.Table.from_pylist(records[place : place + PART_RECORDS], self._stream.contract.arrow_schema)
 
     def acknowledge(self, queue: Messages) -> int:
         """Acknowledge all messages of a landed batch, and return how many.

@@ -7,9 +7,9 @@ the reasons in the quarantine, are the same as those of the slow way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,16 +37,25 @@ class NotClear(Exception):
     """A value has to be read by `Contract.record`."""
 
 
-_UNCLEAR = (NotClear, Unreadable, TypeError, ValueError, ArithmeticError, AttributeError, pa.ArrowException)
+_UNCLEAR = (
+    NotClear,
+    Unreadable,
+    TypeError,
+    LookupError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    pa.ArrowException,
+)
 """What a value of an unexpected type can raise. Arrow raises OverflowError for large integers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An answer, and its rows if the stream returns them."""
+class Entry(NamedTuple):
+    """An answer, its rows if the stream returns them, and the number of its chunk."""
 
     answer: Answer
     rows: Rows | None
+    chunk: int
 
 
 class Converter:
@@ -54,53 +63,69 @@ class Converter:
 
     def __init__(self, stream: Stream, run: Run) -> None:
         self._stream = stream
+        self._rows = stream.rows if type(stream).rows is not Stream.rows else None
         self._columns = stream.contract.columns
         self._known = frozenset(column.field for column in self._columns)
         self._schema = stream.contract.arrow_schema
         self._run_id = pa.scalar(run.run_id)
 
-    def entry(self, answer: Answer) -> Entry:
+    def entry(self, answer: Answer, chunk: int) -> Entry:
         """Parse an answer and find its rows."""
-        try:
-            return Entry(answer, self._stream.rows(answer.query, answer.parsed))
-        except Unreadable:
-            return Entry(answer, None)
+        rows = None
+        if self._rows is not None:
+            with suppress(Unreadable):  # `records` says why
+                rows = self._rows(answer.query, answer.parsed)
+        return Entry(answer, rows, chunk)
 
-    def convert(self, entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Answer], pa.RecordBatch | Unreadable]]:
+    def convert(self, entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
         """Convert answers, in their order; yield some of them with their records, or one with why it is unreadable."""
         try:
             batch = self._batch(entries)
         except _UNCLEAR:
-            if len(entries) == 1:
-                yield [entries[0].answer], self._records(entries[0].answer)
+            if len(entries) == 1 or all(entry.rows is None for entry in entries):
+                yield from self._one_by_one(entries)
                 return
             middle = len(entries) // 2
             yield from self.convert(entries[:middle])
             yield from self.convert(entries[middle:])
         else:
-            yield [entry.answer for entry in entries], batch
+            yield entries, batch
 
-    def _records(self, answer: Answer) -> pa.RecordBatch | Unreadable:
-        """Convert one answer record by record."""
-        try:
-            records = self._stream.records(answer.query, answer.parsed)
-        except Unreadable as error:
-            return error
-        lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": self._run_id.as_py()}
-        return pa.RecordBatch.from_pylist([{**record, **lineage} for record in records], self._schema)
+    def _one_by_one(self, entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
+        """Convert answers record by record."""
+        some: list[Entry] = []
+        records: list[dict[str, object]] = []
+        for entry in entries:
+            answer = entry.answer
+            try:
+                read = self._stream.records(answer.query, answer.parsed)
+            except Unreadable as error:
+                if some:
+                    yield some, pa.RecordBatch.from_pylist(records, self._schema)
+                some, records = [], []
+                yield [entry], error
+                continue
+            lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": self._run_id.as_py()}
+            some.append(entry)
+            records += [{**record, **lineage} for record in read]
+        if some:
+            yield some, pa.RecordBatch.from_pylist(records, self._schema)
 
     def _batch(self, entries: Sequence[Entry]) -> pa.RecordBatch:
         """Convert answers column by column.
 
         :raises NotClear: or another exception of `_UNCLEAR`; some value has to be read by the contract.
         """
-        if any(entry.rows is None for entry in entries):
-            raise NotClear
-        filled = [entry for entry in entries if entry.rows]
-        if not filled:
+        every, answers = [], []
+        for entry in entries:
+            if entry.rows is None:
+                raise NotClear
+            if entry.rows.count:
+                every.append(entry.rows)
+                answers.append(entry.answer)
+        if not every:
             return pa.RecordBatch.from_pylist([], self._schema)
-        every: list[Rows] = [entry.rows for entry in filled if entry.rows]
-        counts = [len(rows) for rows in every]
+        counts = [rows.count for rows in every]
         total = sum(counts)
         owners = None
         if total > len(every):
@@ -111,9 +136,11 @@ class Converter:
             return values if owners is None else values.take(owners)
 
         columns, extra = _joined(every, self._known)
-        constants = {field: [rows.constants[field] for rows in every] for field in every[0].constants}
-        if any(rows.constants.keys() != constants.keys() for rows in every) or constants.keys() - self._known:
-            raise NotClear
+        constants: dict[str, Sequence[Any]] = {}
+        if any(rows.constants for rows in every):
+            constants = {field: [rows.constants[field] for rows in every] for field in every[0].constants}
+            if any(rows.constants.keys() != constants.keys() for rows in every) or constants.keys() - self._known:
+                raise NotClear
         nested = [column for column in self._columns if column.columns]
         if nested:
             extra = _with_nested(extra, columns, nested)
@@ -127,8 +154,8 @@ class Converter:
                 arrays.append(array([None] * total, column))
         arrays += [
             pa.nulls(total, pa.string()) if extra is None else pa.array(map(_extra, extra), pa.string(), size=total),
-            spread(pa.array([entry.answer.query.key for entry in filled], pa.string())),
-            spread(pa.array([entry.answer.fetched_at for entry in filled], pa.timestamp("us", tz="UTC"))),
+            spread(pa.array([answer.query.key for answer in answers], pa.string())),
+            spread(pa.array([answer.fetched_at for answer in answers], pa.timestamp("us", tz="UTC"))),
             pa.repeat(self._run_id, total),
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)

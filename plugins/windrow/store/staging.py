@@ -20,14 +20,17 @@ collection             one document is                                ``_id``; i
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
+from tempfile import SpooledTemporaryFile
 from typing import Any, TypeVar
 
+import bson
 import orjson
 from pymongo import MongoClient, ReplaceOne
 from pymongo.collection import Collection
@@ -42,13 +45,15 @@ from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.model.query import Query
 
 T = TypeVar("T")
+_WAITING = 16_000_000
+"""Bytes of answers that wait in memory for their turn."""
 Document = dict[str, Any]
 Figures = dict[str, Any]
 """What a step counted: numbers and short texts by name."""
 
 _KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
-_ASIDE = "|"
+ASIDE = "|"
 """Before the key of a query that is in no plan: one that is may have the same key, and a fate of its own."""
 LIST, LOOK_UP = -1, -2
 """In place of the number of a chunk, where the quarantine holds what is in no plan: what one was to be made from, which
@@ -166,14 +171,32 @@ class Staging:
 
     def answers(self, chunk: Chunk) -> list[Answer]:
         """Return the settled queries of a chunk with their answers, in the order of the plan."""
+        return list(self.each_answer(chunk))
+
+    def each_answer(self, chunk: Chunk) -> Iterator[Answer]:
+        """Yield what `answers` returns, one by one: memory holds a few megabytes, however large the answers are.
+
+        MongoDB returns answers in about the order in which they arrived. Those that come before their turn wait: up
+        to `_WAITING` bytes in memory, more in a temporary file.
+        """
         queries = {query.key: query for query in chunk.queries}
-        order = {key: place for place, key in enumerate(queries)}
-        found = [
-            _answer(queries[document["key"]], document)
-            for document in self._find(chunk.run.dataset, {"chunk": chunk.id})
-            if document["key"] in queries
-        ]
-        return sorted(found, key=lambda answer: order[answer.query.key])
+        turns = deque(queries)
+        with Waiting() as waiting:
+            for document in self._each(chunk.run.dataset, {"chunk": chunk.id}):
+                key = document["key"]
+                if key not in queries:
+                    continue
+                if key != turns[0]:
+                    waiting.add(key, document)
+                    continue
+                turns.popleft()
+                yield _answer(queries[key], document)
+                while turns and turns[0] in waiting:
+                    key = turns.popleft()
+                    yield _answer(queries[key], waiting.take(key))
+            for key in turns:
+                if key in waiting:
+                    yield _answer(queries[key], waiting.take(key))
 
     # --- quarantine ----------------------------------------------------------------------------
 
@@ -183,7 +206,7 @@ class Staging:
             _QUARANTINE,
             [
                 {
-                    "_id": f"{run}|{_ASIDE if number < 0 else ''}{one.query.key}",
+                    "_id": f"{run}|{ASIDE if number < 0 else ''}{one.query.key}",
                     "run": str(run),
                     "chunk": number,
                     "query": orjson.dumps(one.query.row).decode(),
@@ -199,18 +222,21 @@ class Staging:
 
     def quarantined(self, run: Run) -> list[tuple[int, Rejected]]:
         """Return what is in the quarantine of a run, by key, each with the number of its query's chunk."""
-        found = []
-        for document in self._find(_QUARANTINE, {"run": str(run)}):
-            one = Rejected(
-                query=Query.from_row(orjson.loads(document["query"])),
-                status=document["status"],
-                body=document["body"],
-                reason=document["reason"],
-                fetched_at=datetime.fromisoformat(document["fetched_at"]),
-                incomplete=document.get("incomplete", False),
-            )
-            found.append((document["chunk"], one))
-        return sorted(found, key=lambda entry: entry[1].query.key)
+        return sorted(self.each_quarantined(run), key=lambda entry: entry[1].query.key)
+
+    def each_quarantined(self, run: Run) -> Iterator[tuple[int, Rejected]]:
+        """Yield what `quarantined` returns, one by one, in the order of their ids. Memory holds one of them."""
+        for key in sorted(self.quarantined_keys(run)):
+            for document in self._find(_QUARANTINE, {"_id": f"{run}|{key}"}):
+                one = Rejected(
+                    query=Query.from_row(orjson.loads(document["query"])),
+                    status=document["status"],
+                    body=document["body"],
+                    reason=document["reason"],
+                    fetched_at=datetime.fromisoformat(document["fetched_at"]),
+                    incomplete=document.get("incomplete", False),
+                )
+                yield document["chunk"], one
 
     def quarantined_keys(self, run: Run) -> set[str]:
         """Return the keys of the queries that are in the quarantine of a run."""
@@ -220,11 +246,11 @@ class Staging:
     def aside(self, run: Run, place: int) -> set[str]:
         """Return the keys of queries of no plan whose answers are in the quarantine of a run: LIST, or LOOK_UP."""
         found = self._find(_QUARANTINE, {"run": str(run)}, fields=("chunk",))
-        return {one["_id"].removeprefix(f"{run}|{_ASIDE}") for one in found if one["chunk"] == place}
+        return {one["_id"].removeprefix(f"{run}|{ASIDE}") for one in found if one["chunk"] == place}
 
     def release(self, run: Run, key: str, *, aside: bool = False) -> None:
         """Take a query out of the quarantine, once its answer is staged; with ``aside`` one that is in no plan."""
-        place = f"{run}|{_ASIDE if aside else ''}{key}"
+        place = f"{run}|{ASIDE if aside else ''}{key}"
         self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": place}))
 
     # --- figures -------------------------------------------------------------------------------
@@ -309,6 +335,28 @@ class Staging:
         projection = dict.fromkeys(fields, 1) or None
         return self._do(lambda: list(self._collection(collection).find(where, projection)))
 
+    def _each(self, collection: str, where: Mapping[str, str]) -> Iterator[Document]:
+        """Yield documents, each once; memory holds what the server sends at a time, 16 MB at most.
+
+        It begins again when the connection breaks, as `_do` does.
+        """
+        seen: set[str] = set()
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                for document in self._collection(collection).find(where):
+                    if document["_id"] not in seen:
+                        seen.add(document["_id"])
+                        yield document
+                return
+            except PyMongoError as error:
+                if (
+                    pause_s is None
+                    or not isinstance(error, AutoReconnect)
+                    or isinstance(error, ServerSelectionTimeoutError)
+                ):
+                    raise _unavailable(error) from error
+                time.sleep(pause_s)
+
     def _collection(self, name: str) -> Collection[Document]:
         return self._database[name]
 
@@ -341,6 +389,38 @@ def opened(url: str, database: str) -> Iterator[Staging]:
     client: MongoClient[Document]
     with MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=SOCKET_MS) as client:
         yield Staging(client, database)
+
+
+class Waiting:
+    """Documents that wait for their turn, by key. A context manager, which deletes the temporary file."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=_WAITING, prefix="windrow-")  # noqa: SIM115 - closed by __exit__
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def __enter__(self) -> "Waiting":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def add(self, key: str, document: Document) -> None:
+        """Add a document."""
+        if not self._places:  # what is in the file has been taken
+            self._file.seek(0)
+            self._file.truncate()
+        data = bson.encode(document)
+        self._places[key] = (self._file.seek(0, 2), len(data))
+        self._file.write(data)
+
+    def take(self, key: str) -> Document:
+        """Remove a document and return it."""
+        place, size = self._places.pop(key)
+        self._file.seek(place)
+        return bson.decode(self._file.read(size))
 
 
 class PlanWriter:
