@@ -32,8 +32,8 @@ ROUNDS = 3
 DAYS = [(date(2024, 1, 1) + timedelta(days=number)).isoformat() for number in range(730)]
 FIGURES = ("views", "engaged", "minutes", "seconds", "likes", "comments", "shares", "gained", "lost")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-VARIANTS = 97
-"""Different bodies that are made."""
+VARIANTS = 1_000_000
+"""Characters of different bodies that are made."""
 WIDTH = 24_000
 """Rows of a large answer, 684 kB."""
 
@@ -137,7 +137,7 @@ class MadeUp:
     def __init__(self, stream: Any, answers: int) -> None:
         self._stream = stream
         self._answers = answers
-        self._bodies = [stream.body(number) for number in range(min(VARIANTS, answers))]
+        self._bodies = [stream.body(number) for number in range(max(1, VARIANTS // len(stream.body(0))))]
         self._answers_of: list[Answer] = []
         self.not_counted_s = 0.0
 

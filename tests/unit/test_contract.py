@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from windrow.model import exact_json
 from windrow.model.contract import LINEAGE, Column, Contract, Kind
 from windrow.model.errors import Unreadable
+from windrow.model.message import from_message, to_message
 
 CONTRACT = Contract((
     Column("id", "Id", Kind.INTEGER, "Number.", required=True),
@@ -525,3 +526,17 @@ def test_records_fit_their_parquet_schema(answers: list[dict[str, object]]):
 def test_the_record_and_its_lineage_fill_every_column():
     record = CONTRACT.record({"Id": 1})
     assert {*record} | {column.name for column in LINEAGE} == {*CONTRACT.arrow_schema.names}
+
+
+def test_a_record_of_every_kind_survives_its_trip_as_a_message():
+    contract = Contract((
+        *NESTED.columns,
+        Column("amount", "Amount", Kind.BIGNUMERIC, "Amount."),
+        Column("at", "At", Kind.TIMESTAMP, "Moment.", format="epoch_ms"),
+        Column("local", "Local", Kind.DATETIME, "Moment.", format="%d.%m.%Y %H:%M"),
+        Column("raw", "Raw", Kind.JSON, "Anything."),
+    ))
+    visits = [{"Day": "2026-01-02", "At": {"City": "Kiel", "Zip": 1}}]
+    fields = {"Visits": visits, "Amount": "0.5", "At": 1_700_000_000_123, "Local": "02.01.2026 03:04", "Raw": {"a": 1}}
+    record = contract.record(fields) | {"_key": "k", "_fetched_at": datetime(2026, 1, 2, tzinfo=UTC), "_run_id": "r"}
+    assert from_message(to_message(record), contract) == record

@@ -17,14 +17,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from windrow.landing.files import Manifest, ObjectStore, ParquetFiles, Part
+from windrow.landing.files import Manifest, ObjectStore, ParquetFiles, Part, Sizes
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ManifestMissing, PlanMissing
 from windrow.model.plan import Chunk, Plan, Run
 from windrow.model.query import Query
 from windrow.store.staging import ASIDE, Staging
 
-NAME = "_answers-{:05d}.parquet"
+_NAME = "_answers-{:05d}.parquet"
 SCHEMA = pa.schema([
     pa.field("chunk", pa.int32(), nullable=False),
     pa.field("query", pa.string(), nullable=False),
@@ -43,6 +43,12 @@ _AT_ONCE = 4_000_000
 """Characters of bodies that become a table together, or are staged together."""
 _MOST = 1_000
 """Maximum answers of the same."""
+
+
+def archive_files(store: ObjectStore, prefix: str, sizes: Sizes) -> ParquetFiles:
+    """Return the writer of an archive's files. Its row groups are small, as text is compressed well in any size."""
+    small = Sizes(sizes.answers, sizes.group // 4, sizes.file)
+    return ParquetFiles(store, prefix, _NAME, SCHEMA, small, plain=("query", "body"))
 
 
 class ArchiveWriter:

@@ -54,7 +54,7 @@ class Sizes:
 
     answers: int = 2_000_000
     """Bodies that are converted together."""
-    group: int = 32_000_000
+    group: int = 24_000_000
     """A row group, before it is encoded."""
     file: int = 256_000_000
     """A file. It ends with the row group that reaches this size."""
@@ -178,7 +178,11 @@ class ParquetFiles:
         batches, self._batches, self._bytes = self._batches, [], 0
         if not batches:
             return
-        table = pa.Table.from_batches(batches, self._schema)
+        self._write_table(pa.Table.from_batches(batches, self._schema))
+        del batches
+        pa.default_memory_pool().release_unused()
+
+    def _write_table(self, table: pa.Table) -> None:
         if not self._partition:
             self._write(table)
             if self._file is not None and self._file.tell() >= self._sizes.file:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from windrow.harvest.replay import replay
-from windrow.landing.archive import NAME, SCHEMA, Archive, ArchiveWriter
+from windrow.landing.archive import Archive, ArchiveWriter, archive_files
 from windrow.landing.columns import Converter, Entry
 from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetFiles, Sizes
 from windrow.model.answer import Answer, Outcome, Rejected
@@ -67,7 +67,7 @@ class Landing:
         output = Output(self._store, self._prefix)
         with (
             part_files(self._store, self._prefix, self._stream, self._sizes) as parts,
-            ParquetFiles(self._store, self._prefix, NAME, SCHEMA, self._sizes, plain=("query", "body")) as files,
+            archive_files(self._store, self._prefix, self._sizes) as files,
         ):
             archive = ArchiveWriter(files)
             for some, batch in converted(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from windrow.model.answer import Answer
 from windrow.model.contract import Contract
@@ -123,6 +123,11 @@ class Stream(ABC):
     """Column of kind DATE that has a folder for each day in the landing; empty for none. Set it only if Athena queries
     the landing by day: many small files are slow to load and to read."""
 
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        if cls.rows is Stream.rows and cls.records is Stream.records:
+            raise TypeError(f"{cls.__name__} must override 'rows' or 'records'")
+        return super().__new__(cls)
+
     @abstractmethod
     def plan(self, request: Request) -> PlanFlow:
         """Find out what to ask for, by asking, and name it.
@@ -184,5 +189,5 @@ class Stream(ABC):
         """
         rows = self.rows(query, answer)
         if rows is None:
-            raise NotImplementedError(f"{type(self).__name__} must override 'rows' or 'records'.")
+            raise TypeError(f"{type(self).__name__}.rows returned None, and 'records' is not overridden")
         return list(map(self.contract.record, rows))

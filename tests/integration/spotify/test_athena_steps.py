@@ -18,7 +18,8 @@ from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import S3Store, open_store
 from windrow.airflow.operators.athena import AthenaCheckOperator, AthenaFileOperator, CrawlOperator
 from windrow.airflow.operators.retry import ErrorPolicy
-from windrow.landing.parts import Landing, Manifest
+from windrow.landing.files import Manifest
+from windrow.landing.parts import Landing
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import BadParameter, CheckFailed, ConnectionUnusable, StatementFailed
 from windrow.model.plan import Run

@@ -20,7 +20,7 @@ GCS_CALL_S = 60.0
 GCS_TRIED_S = 120.0
 """For so long no further attempt is put off."""
 _PIECE = 16 * 1024 * 1024
-"""Bytes of a file in one call. All of them are in memory."""
+"""Bytes of a file in one upload call. All of them are in memory."""
 _S3_TRANSFER = TransferConfig(multipart_threshold=_PIECE, multipart_chunksize=_PIECE, use_threads=False)
 
 
@@ -62,10 +62,8 @@ class GcsStore:
 
     def get_file(self, name: str, file: IO[bytes]) -> bool:
         """Copy an object to a file. Return False if the object does not exist."""
-        blob = self._blob(name)
-        blob.chunk_size = _PIECE
         try:
-            blob.download_to_file(file, **_gcs_limits())
+            self._blob(name).download_to_file(file, **_gcs_limits())
         except NotFound:
             return False
         return True

@@ -10,6 +10,7 @@ Days are those of California. Figures come two to three days late and fill in fo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from windrow.model.answer import Answer
@@ -17,6 +18,7 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
+from windrow.model.rows import Rows
 from windrow.model.stream import Asked, Flow, PlanFlow, Planned, Request, Stream
 from windrow.sources.youtube.policy import GOOGLE_POLICY, items
 
@@ -84,7 +86,6 @@ class VideoDays(Stream):
     """One record a video and day."""
 
     dataset = "youtube_video_days"
-    partition = "day"
     policy = GOOGLE_POLICY
     quotas = QUOTAS
     contract = Contract((
@@ -117,6 +118,22 @@ class VideoDays(Stream):
     def follows_watermark(self, params: Mapping[str, object]) -> bool:
         """A run with a range of its own may leave days out behind it, and another channel has days of its own."""
         return not any(params.get(name) for name in ("start_date", "end_date", "channel"))
+
+    def rows(self, query: Query, answer: object) -> Rows:
+        """Return the rows of a report of one page, column by column. `records` decides about any other answer."""
+        params = dict(query.params)
+        constants = {"video": params["filters"].removeprefix("video==")}
+        try:
+            report: Any = answer
+            names = [str(header["name"]) for header in report["columnHeaders"]]
+            rows = Rows.of_lists(names, report.get("rows") or [], constants)
+            days = rows.columns.get("day", ())
+            is_clear = not report.get("errors") and len(set(days)) == len(days)
+            if is_clear and all(params["startDate"] <= day <= params["endDate"] for day in days):
+                return rows
+        except (AttributeError, LookupError, TypeError):
+            pass
+        raise Unreadable("the report has another form, or other days than the requested ones")
 
     def next_page(self, query: Query, answer: Answer) -> Query | None:
         """Go on behind the rows so far, while they end early.
