@@ -124,6 +124,10 @@ class Stream(ABC):
     the landing by day: many small files are slow to load and to read."""
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Make a stream, if it can be read.
+
+        :raises TypeError: it overrides neither `rows` nor `records`.
+        """
         if cls.rows is Stream.rows and cls.records is Stream.records:
             raise TypeError(f"{cls.__name__} must override 'rows' or 'records'")
         return super().__new__(cls)

@@ -20,7 +20,7 @@ GCS_CALL_S = 60.0
 GCS_TRIED_S = 120.0
 """For so long no further attempt is put off."""
 _PIECE = 16 * 1024 * 1024
-"""Bytes of a file in one upload call. All of them are in memory."""
+"""Bytes of a file that are in memory at a time."""
 _S3_TRANSFER = TransferConfig(multipart_threshold=_PIECE, multipart_chunksize=_PIECE, use_threads=False)
 
 
@@ -135,11 +135,13 @@ class S3Store:
     def get_file(self, name: str, file: IO[bytes]) -> bool:
         """Copy an object to a file. Return False if the object does not exist."""
         try:
-            self._client.download_fileobj(self._bucket, name, file, Config=_S3_TRANSFER)
+            body = self._client.get_object(Bucket=self._bucket, Key=name)["Body"]
         except ClientError as error:
-            if _code(error) in {"404", "NoSuchKey"}:
+            if _code(error) == "NoSuchKey":
                 return False
             raise self._told(error) from error
+        for piece in body.iter_chunks(_PIECE):
+            file.write(piece)
         return True
 
     def names(self, prefix: str) -> list[str]:
