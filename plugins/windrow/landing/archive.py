@@ -8,7 +8,7 @@ had never been away.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 from operator import attrgetter
 from typing import IO, Any
@@ -22,7 +22,7 @@ from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ManifestMissing, PlanMissing
 from windrow.model.plan import Chunk, Plan, Run
 from windrow.model.query import Query
-from windrow.store.staging import ASIDE, Staging
+from windrow.store.staging import Staging
 
 _NAME = "_answers-{:05d}.parquet"
 SCHEMA = pa.schema([
@@ -55,7 +55,6 @@ class ArchiveWriter:
     """Writes the archive of a run."""
 
     def __init__(self, files: ParquetFiles) -> None:
-        self.answers = 0
         self._files = files
         self._chunks: list[int] = []
         self._queries: list[Query] = []
@@ -71,7 +70,6 @@ class ArchiveWriter:
         if answer is None:
             self._has_gaps = True
         else:
-            self.answers += 1
             self._size += len(answer.body)
         if self._size >= _AT_ONCE or len(self._answers) >= _MOST:
             self._flush()
@@ -80,7 +78,6 @@ class ArchiveWriter:
         """Add answers that are only in the quarantine."""
         self._flush()
         for chunk, one in rejected:
-            self.answers += 1
             row = {name: getattr(one, name, None) for name in SCHEMA.names}
             row |= {"chunk": chunk, "query": _as_json(one.query), "outcome": _QUARANTINED}
             self._files.write(pa.RecordBatch.from_pylist([row], SCHEMA))
@@ -123,7 +120,9 @@ class Archive:
     def restore(self, staging: Staging, run: Run) -> int:
         """Copy to MongoDB what it no longer has of a run, and return how many answers that are.
 
-        What is there stays as it is. If the plan is missing, it is written last: until then, this is repeated.
+        What is there stays as it is. If the plan is missing, it and the quarantine are copied too; its size is written
+        last, so a killed copy is repeated. With a plan, the quarantine is what MongoDB says: answers leave it when they
+        are called again.
 
         :raises ManifestMissing: the archive is incomplete.
         """
@@ -135,7 +134,8 @@ class Archive:
             plan = staging.plan(run)
         except PlanMissing:
             plan = None
-        if not manifest.archive or (plan and _count(staging, plan) >= manifest.archived):
+        staged = manifest.answers + manifest.gaps + manifest.unreadable
+        if not manifest.archive or (plan and _count(staging, plan) >= staged):
             return 0
         return _Restoration(staging, run, plan).restore(self._rows(manifest), manifest.listed)
 
@@ -191,13 +191,8 @@ def _rejected(row: dict[str, Any]) -> Rejected:
 
 
 def _count(staging: Staging, plan: Plan) -> int:
-    """Return how many answers MongoDB has of a plan, those of the quarantine included."""
-    quarantined, settled = staging.quarantined_keys(plan.run), 0
-    for number in range(plan.chunks):
-        keys = staging.settled(plan.run, number).keys()
-        settled += len(keys)
-        quarantined -= keys
-    return settled + len(quarantined)
+    """Return how many answers MongoDB has of a plan."""
+    return sum(len(staging.settled(plan.run, number)) for number in range(plan.chunks))
 
 
 class _Restoration:
@@ -207,12 +202,12 @@ class _Restoration:
         self._staging = staging
         self._run = run
         self._plan = plan
-        self._quarantined = staging.quarantined_keys(run)
+        self._quarantined = staging.quarantined_keys(run) if plan else set()
         self._number = -1
         self._queries: list[Query] = []
         """Of the present chunk, as far as it has been read."""
-        self._absent: set[str] | None = None
-        """Keys of the present chunk that have no answer in MongoDB; None for all of them."""
+        self._absent: Callable[[str], bool]
+        """Whether MongoDB lacks the answer to a query of the present chunk, by its key."""
         self._staged: list[tuple[int, Answer]] = []
         self._size = 0
         self._restored = self._planned = 0
@@ -221,14 +216,16 @@ class _Restoration:
         """Copy rows in their order, and return how many answers are copied."""
         for row in rows:
             if row["outcome"] == _QUARANTINED:
-                self._reject(row["chunk"], _rejected(row))
+                if self._plan is None:
+                    self._staging.reject(self._run, [(row["chunk"], _rejected(row))])
+                    self._restored += 1
                 continue
             if row["chunk"] != self._number:
                 self._end_chunk()
                 self._begin_chunk(row["chunk"])
             query = Query.from_row(orjson.loads(row["query"]))
             self._queries.append(query)
-            if row["outcome"] and (self._absent is None or query.key in self._absent):
+            if row["outcome"] and self._absent(query.key):
                 self._stage(_answer(row))
         self._end_chunk()
         if self._plan is None:
@@ -237,14 +234,13 @@ class _Restoration:
 
     def _begin_chunk(self, number: int) -> None:
         self._number, self._queries = number, []
+        settled = self._staging.settled(self._run, number).keys() | self._quarantined
         if self._plan is None:
-            self._absent = None
-        elif number >= self._plan.chunks:
-            self._absent = set()  # the plan is another one
-        else:
-            planned = {query.key for query in self._staging.chunk(self._run, number).queries}
-            settled = self._staging.settled(self._run, number)
-            self._absent = planned - settled.keys() - self._quarantined
+            self._absent = lambda key: key not in settled
+            return
+        # a chunk that the plan no longer has is skipped
+        queries = self._staging.chunk(self._run, number).queries if number < self._plan.chunks else ()
+        self._absent = {query.key for query in queries if query.key not in settled}.__contains__
 
     def _end_chunk(self) -> None:
         self._flush()
@@ -262,10 +258,3 @@ class _Restoration:
         self._staging.stage(self._run, self._staged)
         self._restored += len(self._staged)
         self._staged, self._size = [], 0
-
-    def _reject(self, chunk: int, rejected: Rejected) -> None:
-        key = rejected.query.key
-        known = key in self._quarantined or f"{ASIDE}{key}" in self._quarantined
-        if not known and not (chunk >= 0 and self._staging.is_settled(self._run, key)):
-            self._staging.reject(self._run, [(chunk, rejected)])
-            self._restored += 1

@@ -95,8 +95,6 @@ class Manifest:
     parts: tuple[Part, ...]
     archive: tuple[Part, ...] = ()
     """Files with the answers as the API returned them, see `windrow.landing.archive`."""
-    archived: int = 0
-    """Answers in the archive, those of the quarantine included."""
     listed: int = 0
     """Queries that the source planned, repetitions included."""
 
@@ -254,7 +252,6 @@ class Output:
         parts: Iterable[Part],
         archive: Iterable[Part] = (),
         *,
-        archived: int = 0,
         listed: int = 0,
     ) -> Manifest:
         """Delete what an earlier landing left, and write the manifest."""
@@ -267,7 +264,6 @@ class Output:
             records=sum(part.records for part in parts),
             parts=tuple(parts),
             archive=tuple(archive),
-            archived=archived,
             listed=listed,
         )
         written = {part.name for part in (*manifest.parts, *manifest.archive)}

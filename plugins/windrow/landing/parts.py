@@ -81,7 +81,7 @@ class Landing:
             quarantined = self._staging.each_quarantined(plan.run)
             archive.add_quarantined(one for one in quarantined if one[0] < 0 or one[1].query.key not in count.rejected)
             landed, archived = parts.close(), archive.close()
-        return output.finish(plan.run, count, landed, archived, archived=archive.answers, listed=plan.listed)
+        return output.finish(plan.run, count, landed, archived, listed=plan.listed)
 
     def _answers(self, plan: Plan, archive: ArchiveWriter, count: Count) -> Iterator[tuple[int, Answer]]:
         """Yield the answers to land, each with the number of its chunk, while the archive gets the whole plan."""
@@ -171,7 +171,7 @@ def refill(store: ObjectStore, archived: str, stream: Stream, prefix: str, *, si
     run = Run(manifest.dataset, manifest.run_id)
     count.gaps = manifest.gaps
     output = Output(store, prefix)
-    with part_files(store, prefix, stream, sizes) as parts:
+    with fewer_collections(), part_files(store, prefix, stream, sizes) as parts:
         for some, batch in converted(Converter(stream, run), archive.staged(), sizes):
             if isinstance(batch, Unreadable):
                 count.unreadable += 1

@@ -53,7 +53,7 @@ Figures = dict[str, Any]
 
 _KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
-ASIDE = "|"
+_ASIDE = "|"
 """Before the key of a query that is in no plan: one that is may have the same key, and a fate of its own."""
 LIST, LOOK_UP = -1, -2
 """In place of the number of a chunk, where the quarantine holds what is in no plan: what one was to be made from, which
@@ -206,7 +206,7 @@ class Staging:
             _QUARANTINE,
             [
                 {
-                    "_id": f"{run}|{ASIDE if number < 0 else ''}{one.query.key}",
+                    "_id": f"{run}|{_ASIDE if number < 0 else ''}{one.query.key}",
                     "run": str(run),
                     "chunk": number,
                     "query": orjson.dumps(one.query.row).decode(),
@@ -246,11 +246,11 @@ class Staging:
     def aside(self, run: Run, place: int) -> set[str]:
         """Return the keys of queries of no plan whose answers are in the quarantine of a run: LIST, or LOOK_UP."""
         found = self._find(_QUARANTINE, {"run": str(run)}, fields=("chunk",))
-        return {one["_id"].removeprefix(f"{run}|{ASIDE}") for one in found if one["chunk"] == place}
+        return {one["_id"].removeprefix(f"{run}|{_ASIDE}") for one in found if one["chunk"] == place}
 
     def release(self, run: Run, key: str, *, aside: bool = False) -> None:
         """Take a query out of the quarantine, once its answer is staged; with ``aside`` one that is in no plan."""
-        place = f"{run}|{ASIDE if aside else ''}{key}"
+        place = f"{run}|{_ASIDE if aside else ''}{key}"
         self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": place}))
 
     # --- figures -------------------------------------------------------------------------------
