@@ -34,7 +34,7 @@ FIGURES = ("views", "engaged", "minutes", "seconds", "likes", "comments", "share
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 VARIANTS = 1_000_000
 """Characters of different bodies that are made."""
-WIDTH = 24_000
+WIDTH = 16_000
 """Rows of a large answer, 684 kB."""
 
 

@@ -6,7 +6,8 @@ import json
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import IO
+from decimal import Decimal
+from typing import IO, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,13 +17,17 @@ from local_cloud.apis.made_up_passengers import make_passengers
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from tests.integration.warehouse import Warehouse, columns, declared
 from windrow.airflow.hooks.stores import GcsStore
+from windrow.airflow.operators.warehouse import PARQUET
 from windrow.landing.files import MANIFEST, Manifest, Sizes
 from windrow.landing.parts import Landing
 from windrow.model import registry
 from windrow.model.answer import Answer, Outcome
+from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import ConnectionUnusable, ManifestMissing
 from windrow.model.plan import Chunk, Plan, Run
 from windrow.model.query import Query
+from windrow.model.rows import Rows
+from windrow.model.stream import PlanFlow, Request, Stream
 from windrow.sources.youtube.streams import VideoDays
 from windrow.store.staging import Staging
 
@@ -462,6 +467,70 @@ def test_days_are_dates_in_the_files_and_in_the_warehouse(
         (video, day) for video in VIDEOS for day in days_of(video)
     ]
     assert loaded[0] == rows(store, manifest)[0]
+
+
+class Everything(Stream):
+    """A row with a column of each kind."""
+
+    dataset = "odd_everything"
+    contract = Contract((
+        Column("amount", "amount", Kind.NUMERIC, "Amount."),
+        Column("wei", "wei", Kind.BIGNUMERIC, "Small amount."),
+        Column("local", "local", Kind.DATETIME, "Local time."),
+        Column("raw", "raw", Kind.JSON, "Anything."),
+        Column("tags", "tags", Kind.STRING, "Texts.", repeated=True),
+        Column("at", "at", Kind.RECORD, "Place.", columns=(Column("city", "city", Kind.STRING, "City."),)),
+        Column(
+            "visits",
+            "visits",
+            Kind.RECORD,
+            "Visits.",
+            repeated=True,
+            columns=(Column("day", "day", Kind.DATE, "Day.", required=True), Column("n", "n", Kind.INTEGER, "Number.")),
+        ),
+    ))
+
+    def plan(self, request: Request) -> PlanFlow:
+        yield from ()
+
+    def rows(self, query: Query, answer: Any) -> Rows:
+        return Rows(answer)
+
+
+def test_a_column_of_each_kind_is_loaded_with_its_value(
+    cloud: Settings, store: GcsStore, prefix: str, staging: Staging
+) -> None:
+    run, query = Run(Everything.dataset, RUN.run_id), Query.of("/everything")
+    fields = {"amount": "12345678901234567890.123456789", "wei": "0.000000000000000001", "local": "2026-01-02T03:04:05"}
+    fields |= {"raw": {"a": [1, None]}, "tags": ["a", "b"], "at": {"city": "Kiel"}, "visits": [{"day": "2026-01-02"}]}
+    staging.stage(run, [(0, Answer(query, Outcome.ANSWERED, 200, json.dumps([fields, {}]), MOMENT))])
+
+    manifest = Landing(staging, Everything(), store, prefix).land(staging.save_plan(run, [query]))
+    warehouse = Warehouse(cloud, "landed")
+    schema = [bigquery.SchemaField.from_api_repr(field) for field in Everything.contract.bigquery_fields]
+    resource = {"load": {"sourceFormat": "PARQUET", "writeDisposition": "WRITE_TRUNCATE", **PARQUET}}
+    config = bigquery.LoadJobConfig.from_api_repr(resource)
+    config.schema = schema
+    uri = f"gs://{BUCKET}/{manifest.parts[0].name}"
+    warehouse.client.load_table_from_uri(uri, f"{PROJECT_ID}.landed.everything", job_config=config).result()
+
+    landed = rows(store, manifest)
+    empty = dict.fromkeys([*fields, "_extra"]) | {"tags": [], "visits": []}
+    assert [{name: row[name] for name in empty} for row in landed] == [
+        {
+            "amount": Decimal(str(fields["amount"])),
+            "wei": Decimal("1e-18"),
+            "local": datetime(2026, 1, 2, 3, 4, 5),  # noqa: DTZ001
+            "raw": '{"a":[1,null]}',
+            "tags": ["a", "b"],
+            "at": {"city": "Kiel"},
+            "visits": [{"day": date(2026, 1, 2), "n": None}],
+            "_extra": None,
+        },
+        empty,
+    ]
+    found = warehouse.rows("everything", "amount NULLS LAST")
+    assert found == landed
 
 
 # --- the store ---------------------------------------------------------------------------------

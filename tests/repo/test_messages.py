@@ -23,7 +23,7 @@ LATER = (
     "plugins/windrow/harvest/",
     "plugins/windrow/http/flow.py",
     "plugins/windrow/http/paging.py",
-    "plugins/windrow/landing/",
+    "plugins/windrow/landing/receipt.py",
     "plugins/windrow/sources/github/lists.py",
     "plugins/windrow/sources/github/streams.py",
     "plugins/windrow/sources/spotify/",

@@ -1,8 +1,8 @@
-"""A batch of a queue's messages to Parquet files in an object store, to be acknowledged when the warehouse has them.
+"""A batch of messages from a queue to Parquet files in an object store.
 
-``<prefix>/part-00000.parquet``, ``<prefix>/_acks.json`` with the ids to acknowledge, and last the manifest. Until
-they are acknowledged the queue delivers the messages again, so a crash at any point loses nothing; what comes twice
-is merged by its key.
+The files are ``<prefix>/part-00000.parquet ...``, ``<prefix>/_acks.json`` with the ids to acknowledge, and the manifest,
+which is written last. Messages are acknowledged when the warehouse has them; the queue delivers all others again. So a
+crash loses nothing, and a message that is delivered twice is merged by its key.
 """
 
 import logging
@@ -32,12 +32,12 @@ AT_ONCE = 1_000
 _AT_ONCE = 10_000
 """Records that become a table together."""
 _EMPTY_S = 3.0
-"""A queue that gives nothing for so long is taken for empty."""
+"""A queue that delivers nothing for so long is considered empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that is ours until its deadline."""
+    """A message, which no other client gets until its deadline."""
 
     ack_id: str
     message_id: str
@@ -45,18 +45,18 @@ class Received:
 
 
 class Messages(Protocol):
-    """The little that is needed of a queue."""
+    """The operations of a queue that a batch needs."""
 
     def pull(self, most: int, wait_s: float) -> list[Received]:
-        """Return up to so many messages; wait so long for the first."""
+        """Return up to ``most`` messages; wait up to ``wait_s`` seconds for the first."""
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """Let these messages never come again."""
+        """Acknowledge messages: the queue does not deliver them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When a batch is full."""
+    """Maximum messages, seconds and bytes of a batch."""
 
     messages: int = 50_000
     seconds: float = 45.0
@@ -64,7 +64,7 @@ class Bounds:
 
 
 def gather(queue: Messages, bounds: Bounds) -> list[Received]:
-    """Pull until a bound is met, or the queue is empty."""
+    """Pull until a bound is reached or the queue is empty."""
     until = time.monotonic() + bounds.seconds
     gathered: list[Received] = []
     size = 0
@@ -78,7 +78,7 @@ def gather(queue: Messages, bounds: Bounds) -> list[Received]:
 
 
 class Batch:
-    """Lands what was gathered below a prefix of an object store."""
+    """Lands messages below a prefix of an object store."""
 
     def __init__(self, run: Run, stream: Stream, store: ObjectStore, prefix: str) -> None:
         self._run = run
@@ -112,21 +112,22 @@ class Batch:
     def _record(self, data: bytes) -> dict[str, object]:
         """Read a message.
 
-        :raises Unreadable: it is none of this stream, or one that would not pass the audit.
+        :raises Unreadable: it is not a record of this stream, or would not pass the audit.
         """
         record = from_message(data, self._stream.contract)
         self._stream.vet(record)
         return record | {"_run_id": self._run.run_id}
 
     def acknowledge(self, queue: Messages) -> int:
-        """Acknowledge all messages of a landed batch, and return how many.
+        """Acknowledge all messages of a landed batch, and return their number.
 
-        :raises ManifestMissing: there is no such batch.
+        :raises ManifestMissing: the batch was not landed.
         """
         data = self._store.get(f"{self._prefix}/{ACKS}")
         if data is None:
             raise ManifestMissing(
-                f"There is no {ACKS} below {self._prefix}.", advice="Clear the task 'pull' with all tasks downstream."
+                f"{ACKS} below {self._prefix} does not exist.",
+                advice="Clear the task 'pull' with all tasks downstream.",
             )
         ack_ids: list[str] = orjson.loads(data)
         for place in range(0, len(ack_ids), AT_ONCE):
@@ -135,6 +136,6 @@ class Batch:
 
 
 def _rejected(message: Received, reason: str) -> Rejected:
-    log.warning("message %s goes into the quarantine: %s", message.message_id, reason)
+    log.warning("Message %s goes into the quarantine: %s", message.message_id, reason)
     query = Query.of("/messages", {"id": message.message_id})
     return Rejected(query, 200, kept(message.data.decode("utf-8", "backslashreplace")), reason, datetime.now(UTC))

@@ -54,8 +54,8 @@ class Sizes:
 
     answers: int = 2_000_000
     """Bodies that are converted together."""
-    group: int = 24_000_000
-    """A row group, before it is encoded."""
+    group: int = 16 * 1024 * 1024
+    """A row group, before it is encoded: what BigQuery asks for at least."""
     file: int = 256_000_000
     """A file. It ends with the row group that reaches this size."""
 

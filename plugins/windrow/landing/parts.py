@@ -48,7 +48,7 @@ class Landing:
         """
         restored = Archive(self._store, self._prefix).restore(self._staging, run)
         if restored:
-            log.warning("MongoDB did not have %s answers of %s; they are back from the archive", f"{restored:,}", run)
+            log.warning("MongoDB did not have %s answers of %s; they are back from the archive.", f"{restored:,}", run)
         return self._staging.plan(run)
 
     def land(self, plan: Plan) -> Manifest:
@@ -58,7 +58,7 @@ class Landing:
         """
         replayed = replay(self._staging, plan.run, self._stream)
         if replayed:
-            log.info("%s answers of the quarantine can be read now", f"{replayed:,}")
+            log.info("%s answers of the quarantine can be read now.", f"{replayed:,}")
         with fewer_collections():
             return self._land(plan)
 

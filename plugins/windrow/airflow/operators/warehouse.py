@@ -8,6 +8,9 @@ from airflow.sdk import BaseOperator
 from windrow.airflow.operators.bigquery import LANDING, LoadOperator, SqlFileOperator
 from windrow.model.stream import Stream
 
+PARQUET = {"parquetOptions": {"enableListInference": True}}
+"""Without it, BigQuery loads an array as a record with the field ``list``."""
+
 
 class AuditOperator(BigQueryCheckOperator):
     """Checks the landed records of a run before they are merged."""
@@ -32,6 +35,7 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
         "schema_fields": stream.contract.bigquery_fields,
         "autodetect": False,
         "write_disposition": "WRITE_TRUNCATE",
+        "extra_config": PARQUET,
     }
     return [
         SqlFileOperator(task_id="prepare_table", path=f"{sql}/create.sql"),
