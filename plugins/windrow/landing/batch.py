@@ -1,8 +1,8 @@
 """A batch of messages from a queue to Parquet files in an object store.
 
-The files are ``<prefix>/part-00000.parquet ...``, ``<prefix>/_acks.json`` with the ids to acknowledge, and the manifest,
-which is written last. Messages are acknowledged when the warehouse has them; the queue delivers all others again. So a
-crash loses nothing, and a message that is delivered twice is merged by its key.
+The files are ``<prefix>/part-00000.parquet ...``, ``<prefix>/_acks.json`` with the ids to acknowledge, and the
+manifest, which is written last. Messages are acknowledged when the warehouse has them; the queue delivers all others
+again. So a crash loses nothing, and a message that is delivered twice is merged by its key.
 """
 
 import logging

@@ -73,7 +73,7 @@ class Converter:
         """Parse an answer and find its rows."""
         rows = None
         if self._rows is not None:
-            with suppress(Unreadable):  # `records` says why
+            with suppress(*_UNCLEAR):  # `records` says why
                 rows = self._rows(answer.query, answer.parsed)
         return Entry(answer, rows, chunk)
 

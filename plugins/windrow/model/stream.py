@@ -179,7 +179,7 @@ class Stream(ABC):
         """Return the rows of the parsed answer to a query as the API returns them, for `records` and for landing.
 
         A stream overrides this, or `records`, or both. Landing reads rows column by column, which is fast. `records`
-        decides about each answer in which a value does not match the contract, or for which this raises `Unreadable`.
+        decides about each answer in which a value does not match the contract, or for which this raises an error.
 
         :returns: None if the stream has only records.
         :raises Unreadable: the answer is not what the API promises.

@@ -119,21 +119,16 @@ class VideoDays(Stream):
         """A run with a range of its own may leave days out behind it, and another channel has days of its own."""
         return not any(params.get(name) for name in ("start_date", "end_date", "channel"))
 
-    def rows(self, query: Query, answer: object) -> Rows:
+    def rows(self, query: Query, answer: Any) -> Rows:
         """Return the rows of a report of one page, column by column. `records` decides about any other answer."""
         params = dict(query.params)
-        constants = {"video": params["filters"].removeprefix("video==")}
-        try:
-            report: Any = answer
-            names = [str(header["name"]) for header in report["columnHeaders"]]
-            rows = Rows.of_lists(names, report.get("rows") or [], constants)
-            days = rows.columns.get("day", ())
-            is_clear = not report.get("errors") and len(set(days)) == len(days)
-            if is_clear and all(params["startDate"] <= day <= params["endDate"] for day in days):
-                return rows
-        except (AttributeError, LookupError, TypeError):
-            pass
-        raise Unreadable("the report has another form, or other days than the requested ones")
+        names = [header["name"] for header in answer["columnHeaders"]]
+        rows = Rows.of_lists(names, answer.get("rows") or [], {"video": params["filters"].removeprefix("video==")})
+        days = rows.columns.get("day", ())
+        inside = all(params["startDate"] <= day <= params["endDate"] for day in days)
+        if answer.get("errors") or not inside or len(set(days)) < len(days):
+            raise Unreadable("the report has errors, or other days than the requested ones")
+        return rows
 
     def next_page(self, query: Query, answer: Answer) -> Query | None:
         """Go on behind the rows so far, while they end early.
