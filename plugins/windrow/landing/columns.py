@@ -7,8 +7,7 @@ the reasons in the quarantine, are the same as those of the slow way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from itertools import chain, repeat
+from itertools import chain, compress, repeat
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -71,11 +70,12 @@ class Converter:
 
     def entry(self, answer: Answer, chunk: int) -> Entry:
         """Parse an answer and find its rows."""
-        rows = None
-        if self._rows is not None:
-            with suppress(*_UNCLEAR):  # `records` says why
-                rows = self._rows(answer.query, answer.parsed)
-        return Entry(answer, rows, chunk)
+        if self._rows is None:
+            return Entry(answer, None, chunk)
+        try:
+            return Entry(answer, self._rows(answer.query, answer.parsed), chunk)
+        except _UNCLEAR:
+            return Entry(answer, None, chunk)
 
     def convert(self, entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
         """Convert answers, in their order; yield some of them with their records, or one with why it is unreadable."""
@@ -116,16 +116,16 @@ class Converter:
 
         :raises NotClear: or another exception of `_UNCLEAR`; some value has to be read by the contract.
         """
-        every, answers = [], []
-        for entry in entries:
-            if entry.rows is None:
-                raise NotClear
-            if entry.rows.count:
-                every.append(entry.rows)
-                answers.append(entry.answer)
+        every = [entry.rows for entry in entries if entry.rows is not None]
+        if len(every) < len(entries):
+            raise NotClear
+        answers = [entry.answer for entry in entries]
+        counts = [rows.count for rows in every]
+        if 0 in counts:
+            every, answers = list(compress(every, counts)), list(compress(answers, counts))
+            counts = list(filter(None, counts))
         if not every:
             return pa.RecordBatch.from_pylist([], self._schema)
-        counts = [rows.count for rows in every]
         total = sum(counts)
         owners = None
         if total > len(every):
@@ -183,9 +183,7 @@ def _joined(
             else {name: list(chain.from_iterable(rows.columns[name] for rows in every)) for name in names}
         )
     else:
-        if any(rows.objects is None for rows in every):
-            raise NotClear
-        objects = list(chain.from_iterable(rows.objects for rows in every if rows.objects))
+        objects = list(chain.from_iterable([rows.objects for rows in every]))  # type: ignore[misc]  # None is unclear
         shapes = set(map(tuple, objects))
         if len(shapes) > 1:
             if any(not rows.constants.keys().isdisjoint(shape) for rows in every for shape in shapes):
