@@ -25,7 +25,7 @@ from windrow.model.answer import Answer, Outcome
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.plan import CHUNK, Chunk, Plan, Run
 from windrow.model.query import Query
-from windrow.model.rows import Rows
+from windrow.model.rows import RawRows
 from windrow.model.stream import PlanFlow, Request, Stream
 
 ROUNDS = 3
@@ -57,10 +57,10 @@ class Reports(Planless):
     ))
     rows_each = len(DAYS)
 
-    def rows(self, query: Query, answer: Any) -> Rows:
+    def raw_rows(self, query: Query, answer: Any) -> RawRows:
         """Return the rows of a report."""
         names = [header["name"] for header in answer["columnHeaders"]]
-        return Rows.of_lists(names, answer["rows"], {"video": dict(query.params)["filters"].removeprefix("video==")})
+        return RawRows.of_lists(names, answer["rows"], {"video": dict(query.params)["filters"].removeprefix("video==")})
 
     def query(self, number: int) -> Query:
         """Make a query."""
@@ -101,9 +101,9 @@ class Records(Planless):
     ))
     rows_each = 1
 
-    def rows(self, query: Query, answer: object) -> Rows:
+    def raw_rows(self, query: Query, answer: object) -> RawRows:
         """Return the record."""
-        return Rows([answer])
+        return RawRows([answer])
 
     def query(self, number: int) -> Query:
         """Make a query."""
@@ -120,12 +120,12 @@ class Records(Planless):
 class Stepwise:
     """Makes a stream have no rows, only records, as all streams had."""
 
-    def rows(self, query: Query, answer: object) -> None:
+    def raw_rows(self, query: Query, answer: object) -> None:
         """Return nothing."""
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Check each row."""
-        return list(map(self.contract.record, super().rows(query, answer)))  # type: ignore[attr-defined, misc]
+        return list(map(self.contract.record, super().raw_rows(query, answer)))  # type: ignore[attr-defined, misc]
 
 
 SHAPES = {"reports": Reports, "records": Records, "large": Large}

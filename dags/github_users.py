@@ -13,8 +13,8 @@ Lists contributors, stargazers and forks, fetches each user once, and updates th
 | `check`, marts | check for duplicates; companies and places, overlap, growth of stars | yes |
 
 If the hourly limit of all tokens is used up, a task *defers* and continues automatically. Deleted users are gaps, up
-to `max_gaps`; so are pages that GitHub does not return, up to `max_missing_pages`. Clear a task *with all tasks
-downstream*. If a task failed, the last line of its log says what to do.
+to `max_gaps`; so are pages and repositories that GitHub does not return, up to `max_missing_pages` (docs/github.md).
+Clear a task *with all tasks downstream*. If a task failed, the last line of its log says what to do.
 """
 
 from datetime import timedelta
@@ -24,7 +24,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, da
 
 from windrow.airflow.operators import params
 from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.discover import DiscoverOperator
 from windrow.airflow.operators.estimate import EstimateOperator
 from windrow.airflow.operators.fetch import FetchOperator
@@ -33,7 +33,6 @@ from windrow.airflow.operators.land import LandOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.airflow.operators.warehouse import load_and_merge
-from windrow.model.plan import slug
 from windrow.sources.github.lists import LISTS
 from windrow.sources.github.streams import GithubStream, Memberships, Users
 
@@ -66,10 +65,9 @@ ASKING = {"conn_id": "github", "connections": "{{ params.connections }}", "execu
         "connections": params.connections(),
         "max_gaps": params.max_gaps(100),
         "max_missing_pages": Param(0, type="integer", minimum=0, title="Accepted missing pages",
-                                   description="How many list pages (too deep or too large) GitHub may not return."),
+                                   description="How many list pages and repositories GitHub may not return."),
     },
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )  # fmt: skip
 def github_users() -> None:  # noqa: D103 - the module's text is the DAG's
     estimate = EstimateOperator(task_id="estimate", dataset=Users.dataset, **LISTING)

@@ -26,16 +26,15 @@ from airflow.sdk import Asset, CronTriggerTimetable, TaskGroup, TriggerRule, cha
 from windrow.airflow.operators import params
 from windrow.airflow.operators.athena import AthenaCheckOperator, CrawlOperator, ProveInAthenaOperator, sql
 from windrow.airflow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.groups import harvest
-from windrow.model.plan import slug
 from windrow.sources.spotify import params as spotify_params
 from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
 from windrow.sources.spotify.operators import CapabilitiesOperator, PublishOperator
 
 STREAMS = ("artists", "albums", "top_tracks", "audio_features")
 BUCKET, DAY, SLUG = "{{ var.value.windrow_s3_bucket }}", "dt={{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
-MARTS = f"s3://{BUCKET}/marts/spotify"
+MARTS, TABLE = f"s3://{BUCKET}/marts/spotify", "{{ prefix() }}spotify.top_tracks"
 
 
 def landing(name: str) -> dict[str, str]:
@@ -58,8 +57,7 @@ def landing(name: str) -> dict[str, str]:
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),
     },
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )
 def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     of = {"dataset": "spotify_artists", "conn_id": "spotify"}
@@ -85,7 +83,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     [harvests["top_tracks"].harvest, choose_streams(capabilities.output["datasets"])] >> harvests["audio_features"].plan
     list(registered.values()) >> CrawlOperator(
         task_id="crawl",
-        database="spotify_crawled",
+        database="{{ prefix() }}spotify_crawled",
         paths=[f"s3://{BUCKET}/spotify/{name}/" for name in STREAMS],
         wanted="{{ params.crawl }}",
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
@@ -94,10 +92,10 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     with TaskGroup("top_tracks_table") as top_tracks_table:
         folder = f"{MARTS}/top_tracks/run={SLUG}/"
         chain(
-            sql("spotify/top_tracks/build", kind=RewriteOperator, folder=folder, makes=f"spotify.top_tracks_{SLUG}"),
+            sql("spotify/top_tracks/build", kind=RewriteOperator, folder=folder, makes=f"{TABLE}_{SLUG}"),
             sql("spotify/top_tracks/check", kind=AthenaCheckOperator),
             sql("spotify/top_tracks/swap", kind=SwapOperator, folder=folder),
-            ThrowAwayBuildsOperator(task_id="throw_away", table="spotify.top_tracks"),
+            ThrowAwayBuildsOperator(task_id="throw_away", table=TABLE),
         )
     registered["audio_features"] >> features_or_not
     [registered["artists"], registered["top_tracks"], features_or_not] >> top_tracks_table

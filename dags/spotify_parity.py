@@ -17,8 +17,7 @@ from airflow.providers.google.cloud.transfers.s3_to_gcs import S3ToGCSOperator
 from airflow.sdk import Asset, chain, dag
 
 from windrow.airflow.operators.bigquery import LANDING, LoadOperator, prepare_datasets
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.model.plan import slug
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.sources.spotify import params as spotify_params
 from windrow.sources.spotify.parity import LocateLandingOperator, MetricsAgreeOperator
 from windrow.sources.spotify.streams import Artists
@@ -35,8 +34,7 @@ COPIED = "spotify/parity/{{ run_id | slug }}"
     doc_md=__doc__,
     default_args=TASK_DEFAULTS,
     params={"landed": spotify_params.landed()},
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )
 def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
     locate = LocateLandingOperator(task_id="locate_landing")

@@ -22,7 +22,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, chain, 
 
 from windrow.airflow.operators import params
 from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.dispatch import DispatchOperator
 from windrow.airflow.operators.enqueue import EnqueueOperator
 from windrow.airflow.operators.harvest import HarvestOperator
@@ -31,7 +31,7 @@ from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.airflow.operators.warehouse import load_and_merge
 from windrow.airflow.sensors.drain import DrainSensor
-from windrow.model.plan import slug
+from windrow.declare import bigquery
 from windrow.sources.titanic.streams import Passengers
 
 DATASET = Passengers.dataset
@@ -39,7 +39,6 @@ BUCKET = "{{ var.value.windrow_bucket }}"
 PREFIX = "titanic/passengers/dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}"
 LANDED = {"to": f"gs://{BUCKET}", "prefix": PREFIX}
 QUEUE = {"queue_id": "titanic-passengers", "location": "{{ var.value.get('windrow_tasks_location', 'us-central1') }}"}
-SQL = "bigquery/titanic"
 
 
 @dag(
@@ -62,8 +61,7 @@ SQL = "bigquery/titanic"
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),
     },
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )
 def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     plan = PlanOperator(task_id="plan", dataset=DATASET, conn_id="titanic")
@@ -75,19 +73,19 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     drain = DrainSensor(task_id="drain", dataset=DATASET, deferrable=True, timeout=timedelta(hours=12), **QUEUE)
     land = LandOperator(task_id="land", dataset=DATASET, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **LANDED)
 
-    to_table = load_and_merge(Passengers, land, bucket=BUCKET, sql=f"{SQL}/passengers")
+    to_table = load_and_merge(Passengers, land, bucket=BUCKET)
     check = BigQueryColumnCheckOperator(
         task_id="check",
-        table="titanic.passengers",
+        table="{{ prefix() }}titanic.passengers",
         column_mapping={"passenger_id": {"unique_check": {"equal_to": 0}, "null_check": {"equal_to": 0}}},
         use_legacy_sql=False,
     )
-    marts = SqlFileOperator(task_id="marts", path=f"{SQL}/survival/query.sql")
+    marts = SqlFileOperator(task_id="marts", path="bigquery/titanic/survival/query.sql")
     prove = ProveOperator(
         task_id="prove",
         dataset=DATASET,
         **LANDED,
-        sql=f"{SQL}/passengers/prove.sql",
+        sql=bigquery.prove(Passengers),
         max_gaps="{{ params.max_gaps }}",
         outlets=[Asset(DATASET)],
     )

@@ -19,11 +19,10 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTim
 
 from windrow.airflow.operators.acknowledge import AcknowledgeOperator
 from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.pull import PullOperator
 from windrow.airflow.operators.warehouse import load_and_merge
 from windrow.airflow.triggers.pubsub import MessagesWaiting
-from windrow.model.plan import slug
 from windrow.sources.x.streams import Posts
 
 DATASET = Posts.dataset
@@ -55,8 +54,7 @@ WAITING = Asset(
             description="Maximum time to collect messages. Pub/Sub delivers them again ten minutes after the pull.",
         ),
     },
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )  # fmt: skip
 def x_posts() -> None:  # noqa: D103 - the module's text is the DAG's
     pull = PullOperator(
@@ -67,7 +65,7 @@ def x_posts() -> None:  # noqa: D103 - the module's text is the DAG's
     )
     marts = [
         SqlFileOperator(task_id=f"mart_{mart}", path=f"{SQL}/{mart}/query.sql")
-        for mart in ("by_minute", "by_hour", "hashtags", "accounts")
+        for mart in ("by_minute", "by_hour", "by_rule", "hashtags", "accounts")
     ]
     merged = load_and_merge(Posts, pull, bucket=BUCKET, sql=f"{SQL}/posts")
     chain(pull, prepare_datasets("x"), *merged, acknowledge, marts)

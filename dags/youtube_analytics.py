@@ -27,13 +27,12 @@ from windrow.airflow.operators import params
 from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
 from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.deadline import ends_within
-from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
+from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.land import LandOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.airflow.operators.warehouse import load_and_merge
-from windrow.model.plan import slug
 from windrow.sources.youtube.streams import VideoDays, Videos
 
 BUCKET = "{{ var.value.windrow_bucket }}"
@@ -63,8 +62,7 @@ DAYS = Asset(VideoDays.dataset)
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),
     },
-    template_searchpath=SQL_FOLDER,
-    user_defined_filters={"slug": slug},
+    **TEMPLATES,
 )  # fmt: skip
 def youtube_analytics() -> None:  # noqa: D103 - the module's text is the DAG's
     plan_videos = PlanOperator(task_id="plan_videos", dataset=Videos.dataset, conn_id="youtube")
@@ -77,7 +75,7 @@ def youtube_analytics() -> None:  # noqa: D103 - the module's text is the DAG's
         land = LandOperator(task_id="land", dataset=Videos.dataset, **LANDED_VIDEOS)
         prove = ProveOperator(
             task_id="prove", dataset=Videos.dataset, **LANDED_VIDEOS, sql=f"{SQL}/videos/prove.sql",
-            outlets=[Asset(Videos.dataset)],
+            max_gaps="{{ params.max_gaps }}", outlets=[Asset(Videos.dataset)],
         )  # fmt: skip
         chain(harvest, land, *load_and_merge(Videos, land, bucket=BUCKET, sql=f"{SQL}/videos"), prove)
 

@@ -105,11 +105,12 @@ def write_passwords(settings: Settings) -> None:
 
 def _places(settings: Settings, base_environ: Mapping[str, str]) -> dict[str, str]:
     home = settings.var / "airflow"
-    path = [str(settings.root / "local_cloud" / "airflow_settings"), base_environ.get("PYTHONPATH", "")]
+    plugins = str(settings.root / "plugins")  # with it in PYTHONPATH, Airflow finds our connection type
+    path = [str(settings.root / "local_cloud" / "airflow_settings"), plugins, base_environ.get("PYTHONPATH", "")]
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.root / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.root / "plugins"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": plugins,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",

@@ -26,8 +26,23 @@ class WindrowPlugin(AirflowPlugin):
     fastapi_apps = _apps()
     external_views = [  # noqa: RUF012 - Airflow declares it so
         {
+            "name": "Harvest",
+            "href": "windrow/harvest/",  # relative: Airflow may be served below a path
+            "destination": "nav",
+            "url_route": "harvest",
+            "icon": "windrow/static/harvest.svg",
+            "icon_dark_mode": "windrow/static/harvest-dark.svg",
+            "nav_top_level": True,
+        },
+        {
+            "name": "Harvest",
+            "href": "windrow/harvest/run?dag={DAG_ID}&id={RUN_ID}",
+            "destination": "dag_run",
+            "url_route": "harvest-run",
+        },
+        {
             "name": "Posts",
-            "href": "windrow/boards/x_posts/",  # relative: Airflow may be served below a path
+            "href": "windrow/boards/x_posts/",
             "destination": "nav",
             "category": "browse",
             "url_route": "x-posts-board",

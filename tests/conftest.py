@@ -4,7 +4,9 @@ The local cloud is started once a session, when a test first asks for it. Tests 
 its own database, its own run ids and its own bucket prefix.
 """
 
+import base64
 import os
+import re
 import sys
 import tempfile
 import uuid
@@ -21,9 +23,8 @@ from tests import ends  # noqa: E402
 
 loopback_guard.install()
 os.environ.update(loopback_guard.environment(os.environ))  # processes that tests start are guarded too
-for name in [
-    name for name in os.environ if name.startswith(("WINDROW_", "AIRFLOW")) or name.upper().endswith("_PROXY")
-]:
+_DECIDING = re.compile("WINDROW_.*|AIRFLOW.*|.*_PROXY", re.IGNORECASE)
+for name in [name for name in os.environ if _DECIDING.fullmatch(name)]:
     del os.environ[name]  # what a developer has set must not decide over a test
 # without compiled files, each process that a test starts compiles Airflow anew, and pytest all tests: 20 s, not 5
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -35,6 +36,7 @@ os.environ |= {  # read when Airflow is first imported, which no module of the t
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_home}/airflow.db",
     "NO_GCE_CHECK": "true",
 }

@@ -21,6 +21,10 @@ class Asked:
     params: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
     body: str
+    raw: str = ""
+    """Path and query as they were sent."""
+    certificate: str = ""
+    """Common name of the client certificate."""
 
     @property
     def signature(self) -> str | None:
@@ -71,23 +75,26 @@ class ScriptedApi:
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.text()
-        asked = Asked(request.method, request.path, tuple(request.query.items()), request.headers.copy(), body)
+        params, headers = tuple(request.query.items()), request.headers.copy()
+        peer = request.get_extra_info("peercert") or {"subject": [[("commonName", "")]]}
+        name = dict(pair for pairs in peer["subject"] for pair in pairs)["commonName"]
+        asked = Asked(request.method, request.path, params, headers, body, request.raw_path, name)
         self.asked.append(asked)
         return self.script(asked).response()
 
 
 @contextmanager
 def running(tls: ssl.SSLContext | None = None) -> Iterator[ScriptedApi]:
-    """Run a server on a free port until the block ends; with ``tls`` over HTTPS at localhost."""
+    """Run a server on a free port until the block ends; with ``tls`` over HTTPS."""
     api, loop, started = ScriptedApi(), asyncio.new_event_loop(), threading.Event()
 
     async def start() -> web.AppRunner:
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{path:.*}", api.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)  # it would count as our log
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-        api.url = f"{'https://localhost' if tls else 'http://127.0.0.1'}:{runner.addresses[0][1]}"
+        api.url = f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
         return runner
 
     def serve() -> None:

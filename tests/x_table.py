@@ -13,12 +13,13 @@ from windrow.sources.x.streams import Posts, post_id_at
 
 SQL = Path(__file__).resolve().parents[1] / "include" / "sql" / "bigquery" / "x"
 NOW = datetime.now(UTC).replace(microsecond=0)
-MARTS = ("by_minute", "by_hour", "hashtags", "accounts")
+MARTS = ("by_minute", "by_hour", "by_rule", "hashtags", "accounts")
 
 
 def run(warehouse: bigquery.Client, file: str, run_id: str = "one", **context: str) -> list[dict[str, Any]]:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - SQL, no HTML
     environment.filters["slug"] = slug
+    environment.globals["prefix"] = lambda: ""
     text = environment.from_string((SQL / file).read_text()).render(run_id=run_id, **context)
     return [dict(row) for row in warehouse.query_and_wait(text)]
 
@@ -42,6 +43,10 @@ def post(number: int, fetched_at: datetime = NOW, *, age: timedelta = timedelta(
 
 def deletion(number: int, fetched_at: datetime = NOW) -> dict[str, Any]:
     return post(number, fetched_at, text=None, author_id=None, lang=None, deleted_at=fetched_at.isoformat())
+
+
+def withholding(number: int, fetched_at: datetime = NOW) -> dict[str, Any]:
+    return post(number, fetched_at, text=None, author_id=None, lang=None, withheld_in="DE FR")
 
 
 def land(warehouse: bigquery.Client, *rows: dict[str, Any], run_id: str = "one") -> None:

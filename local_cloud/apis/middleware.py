@@ -16,7 +16,8 @@ from local_cloud.apis.counters import Counters, Flaw
 from local_cloud.apis.endpoint import Endless, Endpoint
 from local_cloud.apis.faults import Fate, Faults, FaultSwitch, fate
 
-NOT_JSON = b"<html><body><h1>Service temporarily unavailable</h1></body></html>"
+NOT_JSON = "<html><body><h1>Service temporarily unavailable</h1><p>Request {}</p></body></html>"
+"""The page of a proxy, which has the id of the request."""
 UNKNOWN_FIELDS = {"_added_later": "a field of a newer version", "_debug": {"shard": 7, "cached": None}}
 
 
@@ -182,7 +183,7 @@ def spoil(call: Call, response: web.Response) -> Flaw | None:
     body = _body(response)
     if drawn.malformed and drawn.choice < 0.5:
         response.content_type = "text/html"
-        response.body = NOT_JSON
+        response.body = NOT_JSON.format(drawn.choice).encode()
         return "malformed"
     if drawn.malformed:
         response.body = body[: int(len(body) * drawn.choice)]

@@ -166,15 +166,17 @@ def sql_of(task) -> str:
     """The SQL file that a task runs; empty if it runs none."""
     text = getattr(task, "sql", None)
     assert not str(text).endswith(".sql"), f"{task}: there is no {text}"
-    return getattr(task, "path", "") or TEXTS.get(text, "")
+    statement = str(text or getattr(task, "configuration", ""))
+    included = re.search(r"{% include '([^']+)' %}", statement)
+    return getattr(task, "path", "") or TEXTS.get(text, "") or (included[1] if included else "")
 
 
 def test_runs_of_a_backfill_take_turns_at_the_api_and_at_the_tables_they_share(dagbag):
     """Airflow starts several runs of a backfill at once, whatever max_active_runs of the DAG says."""
-    from windrow.airflow.operators.bigquery import SqlFileOperator
+    from windrow.airflow.operators.bigquery import PrepareTableOperator, SqlOperator
     from windrow.airflow.operators.harvest import HarvestOperator
 
-    for kind in (HarvestOperator, SqlFileOperator):
+    for kind in (HarvestOperator, SqlOperator, PrepareTableOperator):
         for _, task in steps(dagbag, kind):
             assert task.max_active_tis_per_dag == 1, task
 
@@ -226,11 +228,12 @@ def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_c
 def test_the_datasets_of_a_statement_are_made_before_it_runs(dagbag):
     from airflow.providers.google.cloud.operators.bigquery import BigQueryCreateEmptyDatasetOperator
 
-    from windrow.airflow.operators.bigquery import LANDING, SqlFileOperator
+    from windrow.airflow.operators.bigquery import LANDING, SqlOperator
 
-    for _, task in steps(dagbag, SqlFileOperator):
-        made = {one.dataset_id for one in before(task) if isinstance(one, BigQueryCreateEmptyDatasetOperator)}
-        assert {LANDING, task.path.split("/")[1]} <= made, task
+    for dag, task in steps(dagbag, SqlOperator):
+        creating = [one for one in before(task) if isinstance(one, BigQueryCreateEmptyDatasetOperator)]
+        made = {one.dataset_id.removeprefix("{{ prefix() }}") for one in creating}
+        assert {LANDING, dag.dag_id.partition("_")[0]} <= made, task
 
 
 def test_the_watermark_moves_when_all_else_is_done(dagbag):
@@ -295,6 +298,14 @@ def test_every_sql_file_is_there_and_can_be_rendered_by_its_task(dagbag):
     datasets = {file.split("/")[1] for file in rendered}  # a source that was deleted may have left its SQL
     unused = {file for file in TEXTS.values() if file.split("/")[1] in datasets} - set(rendered)
     assert {file for file in unused if not re.search(r"/board/|/metric\.sql$", file)} == set(), "who runs these?"
+
+
+def test_every_table_of_a_file_has_the_prefix(dagbag):
+    """One variable keeps development and production apart; a table without it is shared by both."""
+    datasets = {file.split("/")[1] for file in TEXTS.values()} | {"windrow_landing"}
+    name = re.compile(rf"(?<![\w.}}/'])({'|'.join(sorted(datasets))})\.[a-z_]+")
+    for text, file in TEXTS.items():
+        assert name.findall(re.sub(r"--.*", "", text)) == [], file
 
 
 def test_what_sql_pulls_is_what_a_task_returns(dagbag):

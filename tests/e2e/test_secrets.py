@@ -247,7 +247,9 @@ def places(evidence: Evidence, *, of_planted: bool) -> Mapping[str, Collection[s
 
 def test_every_dag_has_failed_in_every_way(evidence: Evidence) -> None:
     dags = {path.stem for path in (Path(__file__).parents[2] / "dags").glob("*.py")}
-    assert {dag_id for dag_id, _ in evidence.runs} == dags
+    assert {dag_id for dag_id, _ in evidence.runs} == dags - {"spotify_requests"}, (
+        "that one calls no API, and no cloud is gone"
+    )
     for api, of_api in LANES.items():
         for way in WAYS:
             assert (evidence.calls[api, way] > 0) is (way != "unreachable"), (api, way)

@@ -27,12 +27,14 @@ from windrow.model.errors import (
     PlanMissing,
     QueryRefused,
     RateLimited,
+    Unanswered,
     Unreadable,
     Unusable,
 )
+from windrow.model.paging import LinkHeader, NextUrl
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
-from windrow.model.stream import Asked, PlanFlow, Planned, Request, Stream
+from windrow.model.stream import Asked, Gap, PlanFlow, Planned, Request, Stream
 from windrow.sources.titanic.streams import Passengers
 from windrow.store.staging import LIST, Staging
 
@@ -56,7 +58,7 @@ class DynamoTable(Stream):
                 while page is not None:
                     try:
                         answer = yield Asked(page, lambda parsed: _texts(parsed, "items"))
-                    except Unreadable:
+                    except (Unreadable, Unanswered):
                         break
                     except QueryRefused as refused:
                         yield Planned([Query.of("/vanished", {"shelf": shelf, "status": str(refused.status)})])
@@ -295,7 +297,7 @@ def test_a_source_may_go_on_without_what_it_cannot_have(
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply({}, 404), r"'shelves' cannot be had: the API says there is no such thing \(HTTP 404\)"),
+        (Reply({}, 404), r"The API has no answer to 'shelves': it does not exist \(HTTP 404\)"),
         (Reply({"error": "who are you"}, 403), r"the API rejected the query.*who are you.*\(HTTP 403\)"),
         (Reply("<html>"), r"'shelves' cannot be read: invalid JSON.*Received: '<html>'"),
     ],
@@ -355,7 +357,7 @@ def test_a_plan_that_lacks_a_list_is_added_to_once_that_can_be_read(shop: Script
     shop.asked.clear()
 
     again, _ = discover(shop.url, staging, standing=first)
-    assert (again, shop.paths) == (first, ["/shelf?name=a"] * QUICK.attempts), "it is still in the quarantine"
+    assert (again, shop.paths) == (first, ["/shelf?name=a"] * 2), "it is still in the quarantine"
     shop.script = serving({})
     mended, asked = discover(shop.url, staging, standing=first, announce=announced.append)
 
@@ -389,7 +391,7 @@ def test_pages_in_a_circle_end_their_list_and_are_asked_anew(shop: ScriptedApi, 
     [(_, kept)] = staging.quarantined(RUN)
     assert (kept.query.key, kept.reason) == (
         "shelf?name=a&page=2",
-        "its next page is 'shelf?name=a', which was there before",
+        "its next page is 'shelf?name=a', which was called before",
     )
     shop.script = serving({})
     assert discover(shop.url, staging, standing=plan)[1] == 1
@@ -413,6 +415,47 @@ def test_where_no_list_can_be_read_there_is_no_plan(shop: ScriptedApi, staging: 
 
 def answer(path: str, body: str = "{}", **params: str) -> Answer:
     return Answer(Query.of(path, params), Outcome.ANSWERED, 200, body, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_one_list_without_an_answer_leaves_the_others_and_is_asked_again(shop: ScriptedApi, staging: Staging):
+    shop.script = serving({"/shelf?name=a": Reply({"error": "oh"}, 500)})
+    plan, _ = discover(shop.url, staging)
+    assert keys(staging) == ["item?id=9"]
+    [(number, kept)] = staging.quarantined(RUN)
+    assert (number, kept.query.key, kept.status, kept.body) == (LIST, "shelf?name=a", 500, '{"error": "oh"}')
+    assert f"in {QUICK.attempts} attempts" in kept.reason
+    shop.script = serving({})
+    assert discover(shop.url, staging, standing=plan)[0].planned == 4
+    assert staging.quarantined(RUN) == []
+
+
+@pytest.mark.parametrize("failing", [["/shelves"], [f"/shelf?name={name}" for name in "abcde"]])
+def test_an_api_that_answers_nothing_is_tried_again_by_the_task(
+    shop: ScriptedApi, staging: Staging, failing: list[str]
+):
+    shelves = {"/shelves": Reply({"shelves": ["a", "b", "c", "d", "e", "f"]})}
+    shop.script = serving(shelves | {path: Reply(status=500) for path in failing})
+    with pytest.raises(Unanswered, match=failing[-1].removeprefix("/").replace("?", r"\?")):
+        discover(shop.url, staging)
+    with pytest.raises(PlanMissing):
+        staging.plan(RUN)
+    assert "/shelf?name=f" not in shop.paths
+
+
+def test_a_gap_is_in_the_plan_and_is_not_asked_for(shop: ScriptedApi, staging: Staging):
+    class Promising(DynamoTable):
+        def plan(self, request: Request) -> PlanFlow:
+            shelves = yield Query.of("/shelves")
+            yield Planned([Query.of("/item", {"id": "1"})])
+            yield Gap(Query.of("/shelf", {"name": "z"}), f"{len(shelves.parsed)} of 2 lists", 451)
+
+    announced: list[Item] = []
+    plan, _ = discover(shop.url, staging, Promising(), announce=announced.extend)
+    assert (plan.planned, keys(staging)) == (2, ["item?id=1", "shelf?name=z"])
+    assert [item.query.key for item in announced] == ["item?id=1"]
+    told = Staged.count(staging, plan)
+    assert (told.gaps, told.examples) == (1, ("'shelf?name=z': HTTP 451 1 of 2 lists",))
+    assert discover(shop.url, staging, Promising(), standing=plan)[0].planned == 2
 
 
 def test_trouble_with_the_api_is_not_told_to_the_source(staging: Staging, shop: ScriptedApi):
@@ -521,3 +564,43 @@ def test_a_long_part_of_a_plan_is_announced_whole_also_when_it_goes_on(shop: Scr
 
         assert calls == asked
         assert [item.query.key for items in told for item in items] == keys(staging, run)
+
+
+class Paged(DynamoTable):
+    """A list that is planned too. A plan gets its first page only."""
+
+    paging = LinkHeader()
+
+    def plan(self, request: Request) -> PlanFlow:
+        first = Query.of("/shelf", {"name": "a"})
+        yield first
+        yield Planned((first,))
+
+
+class Members(Paged):
+    """Items of all pages of another list."""
+
+    paging = NextUrl()
+
+    def plan(self, request: Request) -> PlanFlow:
+        pages = yield from self.pages(Query.of("/list"))
+        yield Planned(Query.of("/item", {"id": str(item)}) for page in pages for item in page.parsed["items"])
+
+
+def test_a_plan_follows_all_pages_of_a_list_also_when_it_continues(shop: ScriptedApi, staging: Staging):
+    second = {"items": [2], "next": "/v1/list?page=3"}
+    replies = {"/v1/list": {"items": [1], "next": "/v1/list?page=2"}, "/v1/list?page=3": {"items": [3]}}
+    shop.script = serving({name: Reply(body) for name, body in replies.items()} | {"/v1/list?page=2": Reply({}, 500)})
+    with pytest.raises(Unanswered):
+        discover(f"{shop.url}/v1", staging, Members())
+    shop.asked.clear()
+    shop.script = serving({name: Reply(body) for name, body in {**replies, "/v1/list?page=2": second}.items()})
+    assert discover(f"{shop.url}/v1", staging, Members())[0].planned == 3
+    assert shop.paths == ["/v1/list?page=2", "/v1/list?page=3"]
+
+
+def test_a_first_page_does_not_settle_a_query_of_several(shop: ScriptedApi, staging: Staging):
+    shop.script = serving({})
+    plan, asked = discover(shop.url, staging, Paged())
+    assert (plan.planned, asked) == (1, 1)
+    assert staging.settled(RUN, 0) == {}

@@ -186,7 +186,20 @@ def test_a_second_run_asks_only_what_has_changed(connect, api, world):
     assert used == api.counters()["totals"]["requests"] // 2 - limits["not_modified"] - 8
 
 
-@pytest.mark.parametrize("fault", ["malformed", 501])
+def test_a_repository_that_is_not_there_is_a_gap_of_both_streams(connect, api, world):
+    job = Job(repositories=["tiny/one", "acme/secret"])
+    job.execute(DiscoverOperator)
+    job.fetch()
+    job.execute(PlanOperator, MEMBERSHIPS)
+    assert job.users().keys() == world.details(world.member_ids(["tiny/one"])).keys()
+    for dataset in (USERS, MEMBERSHIPS):
+        with staging("mongo_default", dataset) as state:
+            counted = Staged.count(state, job.plan(dataset))
+        assert counted.gaps == 1
+        assert "'repos/acme/secret': HTTP 404 The repository 'acme/secret' is not found" in counted.examples[0]
+
+
+@pytest.mark.parametrize("fault", ["malformed", 500])
 def test_a_list_of_one_repository_that_cannot_be_read_leaves_the_others(connect, api, world, mongo, fault):
     """And cleared, the task asks for it alone; the receipt does not add up until then."""
     database = json.loads(os.environ["AIRFLOW_CONN_MONGO_DEFAULT"])["schema"]
@@ -542,7 +555,7 @@ def test_without_redis_the_sweep_does_all(connect, world, monkeypatch, caplog):
     job = Job()
     job.execute(DiscoverOperator)
     assert job.fetch()["sent"] == 0
-    assert "Redis does not do its part" in caplog.text
+    assert "Redis operation failed" in caplog.text
     assert job.execute(HarvestOperator)["answered"] > 0
     assert_complete(job, world, TINY)
 
@@ -561,7 +574,7 @@ def test_redis_lost_in_the_middle_costs_no_answer(connect, api, world, monkeypat
     assert staged > 50
 
     assert job.fetch()["sent"] == 0
-    assert "Redis does not do its part" in caplog.text
+    assert "Redis operation failed" in caplog.text
     swept = job.execute(HarvestOperator)
 
     assert swept["settled_before"] == staged
@@ -606,11 +619,11 @@ def test_discovery_goes_on_where_it_was(connect, api, world):
     ("names", "words"),
     [
         (["acme/no-such"], "'acme/no-such'"),
-        (["tiny/one", "acme/secret", "x/y"], "'acme/secret', 'x/y'"),
-        (["acme"], "'acme' is no name"),
-        (["acme/wind mill"], "is no name"),
-        (["../rate_limit"], "is no name"),
-        ([], "not empty"),
+        (["acme/secret", "x/y"], "'acme/secret' is not found.*'x/y' is not found"),
+        (["acme"], "'acme' is not a valid"),
+        (["acme/wind mill"], "is not a valid"),
+        (["../rate_limit"], "is not a valid"),
+        ([], "at least one name"),
         (None, "must be a list"),
     ],
 )

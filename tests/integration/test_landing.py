@@ -23,10 +23,10 @@ from windrow.landing.parts import Landing
 from windrow.model import registry
 from windrow.model.answer import Answer, Outcome
 from windrow.model.contract import Column, Contract, Kind
-from windrow.model.errors import ConnectionUnusable, ManifestMissing
+from windrow.model.errors import ConnectionUnusable, ManifestMissing, Unreadable
 from windrow.model.plan import Chunk, Plan, Run
 from windrow.model.query import Query
-from windrow.model.rows import Rows
+from windrow.model.rows import RawRows
 from windrow.model.stream import PlanFlow, Request, Stream
 from windrow.sources.youtube.streams import VideoDays
 from windrow.store.staging import Staging
@@ -218,6 +218,24 @@ def test_what_can_be_read_again_leaves_the_quarantine_when_it_is_landed(
 
 
 # --- landing again -----------------------------------------------------------------------------
+
+
+def test_a_record_that_is_left_out_is_counted_and_in_the_quarantine_until_it_can_be_read(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others of its answer are landed, and so is the answer itself."""
+    odd = [Unreadable("odd 1"), Unreadable("odd 2")]
+    monkeypatch.setattr(STREAM, "read", lambda query, answer: (STREAM.records(query, answer), odd))
+    staging.save_plan(RUN, [query(PASSENGERS[0])])
+    manifest = Landing(staging, STREAM, store, prefix).land(staging.plan(RUN))
+    assert (manifest.answers, manifest.records, manifest.unreadable, manifest.left_out) == (1, 1, 0, 2)
+    [(_, kept)] = staging.quarantined(RUN)
+    assert kept.reason == "2 records are left out: odd 1; odd 2"
+    assert Landing(staging, STREAM, store, prefix).land(staging.plan(RUN)) == manifest, "landed twice it is the same"
+
+    monkeypatch.undo()
+    assert Landing(staging, STREAM, store, prefix).land(staging.plan(RUN)).left_out == 0
+    assert staging.quarantined(RUN) == []
 
 
 def test_a_landing_made_twice_leaves_the_same_files(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
@@ -493,8 +511,8 @@ class Everything(Stream):
     def plan(self, request: Request) -> PlanFlow:
         yield from ()
 
-    def rows(self, query: Query, answer: Any) -> Rows:
-        return Rows(answer)
+    def raw_rows(self, query: Query, answer: Any) -> RawRows:
+        return RawRows(answer)
 
 
 def test_a_column_of_each_kind_is_loaded_with_its_value(

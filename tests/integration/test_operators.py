@@ -149,7 +149,7 @@ def plan_videos(connect, context, api, monkeypatch):
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"start_date": "2026-11-02", "end_date": "2026-11-01"}, "comes after end_date"),
+        ({"start_date": "2026-11-02", "end_date": "2026-11-01"}, "is after end_date"),
         ({"end_date": (datetime.now(UTC) + timedelta(days=30)).date().isoformat()}, "has not ended in California"),
         ({"strat_date": "2026-11-02"}, "Was 'start_date' meant"),
     ],
@@ -193,7 +193,7 @@ def unused_port() -> int:
     ("changes", "said"),
     [
         ({"host": ""}, "has no host"),
-        ({"password": ""}, "no login or no password"),
+        ({"password": ""}, "no 'password'"),
         ({"extra": {"tokenpath": "/oauth/token"}}, "unknown fields in its extra"),
         ({"extra": {"connections": "many"}}, "'connections' in its extra: 'many'"),
     ],

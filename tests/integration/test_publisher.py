@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,8 @@ from windrow.sources.x.publisher.publisher import STEP, Publisher, Tempo
 from windrow.sources.x.publisher.reconnect import Pauses
 from windrow.sources.x.streams import POLICY
 from windrow.store.staging import Staging
+
+DISCONNECTS = ("OperationalDisconnect", "UpstreamOperationalDisconnect", "ForceDisconnect", "SlowReader")
 
 
 @pytest.fixture(scope="session")
@@ -179,7 +182,8 @@ def test_lines_of_every_kind_have_a_clear_outcome(desk: Desk) -> None:
     long = json.dumps({"data": {"id": "1800000000000000002", "text": "x" * 65_536}})
     lines = (
         *(good, good, long, '{"data": {"id": "1800000000000000003"}}', '{"data": {"id"'),
-        '{"delete": {"post": {"id": "1800000000000000001"}}}',
+        '{"data": {"delete": {"tweet": {"id": "1800000000000000001", "author_id": "1"}, "event_at": "x"}}}',
+        '{"data": {"withheld": {"tweet": {"id": "1800000000000000002"}, "withheld_in_countries": ["DE"]}}}',
         '{"data": {"id": "1800000000000000004", "text": "b", "edit_history_post_ids": ["17", "1800000000000000004"]}}',
     )
     with desk.publishing():
@@ -192,11 +196,13 @@ def test_lines_of_every_kind_have_a_clear_outcome(desk: Desk) -> None:
         ("1", False),
         ("2", False),
         ("1", True),
+        ("2", False),
         ("4", False),
     ]
     assert messages[1]["text"] == "x" * 65_536
-    assert messages[3]["edit_of"] == "17"
-    assert (state["posts"], state["deletions"], state["repeated"]) == (3, 1, 1)
+    assert messages[3]["withheld_in"] == "DE"
+    assert messages[4]["edit_of"] == "17"
+    assert (state["posts"], state["deletions"], state["withholdings"], state["repeated"]) == (3, 1, 1, 1)
     reasons = [rejected.reason for _, rejected in desk.staging.quarantined(RUN)]
     assert sorted(reasons)[0] == "field 'text' is missing"
     assert sorted(reasons)[1].startswith("invalid JSON")
@@ -238,7 +244,7 @@ def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
     before = ids(desk.x)
     with desk.publishing() as process:
         eventually(lambda: desk.state.get("through"), "its state is there", 20)
-        desk.x.scene(rate_per_s=100)
+        desk.x.scene(rate_per_s=100, long_share=0.3)
         eventually(lambda: len(ids(desk.x) - before) > 200, "posts are made", 20)
         killed(process)
     eventually(lambda: not desk.x.admin("GET")["connected"], "the stream is closed", 20)
@@ -256,15 +262,14 @@ def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
         eventually(lambda: "Filled the gap" in desk.log, "it says so")
 
     assert made_in_the_gap <= {m["post_id"] for m in messages if m["_key"] != "stream"}, "the search brought them"
+    assert {m["rules"] for m in messages} == {"x-posts"}
+    assert any(len(m["text"]) > 280 for m in messages if m["_key"] != "stream"), "long posts are whole"
     assert "no reposts and no deletions" in desk.log
 
 
 @pytest.mark.parametrize(
     "break_it",
-    [
-        lambda x: x.admin("POST", "/cut"),
-        lambda x: x.admin("POST", "/end?kind=UpstreamOperationalDisconnect"),
-    ],
+    [lambda x: x.admin("POST", "/cut"), lambda x: x.admin("POST", "/end?kind=ForceDisconnect")],
     ids=["cut", "ended"],
 )
 def test_a_stream_that_breaks_is_opened_again_at_once(desk: Desk, break_it: Callable[[X], object]) -> None:
@@ -444,9 +449,14 @@ def test_a_post_that_was_given_up_while_it_waited_for_room_may_come_again(
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             await asyncio.to_thread(lambda: bench.acknowledge(bench.pull()))
-            return [*taken, await publish(3), await publish(3)]
+            taken += [await publish(3), await publish(3)]
+            # the search for another rule finds it, too: it comes again with that rule, once
+            other = asyncio.create_task(intake.publish(post(3) | {"rules": "de"}, "stream", 3.0))
+            while not other.done():
+                await asyncio.to_thread(lambda: bench.acknowledge(bench.pull(wait=False)))
+            return [*taken, await other, await intake.publish(post(3) | {"rules": "de"}, "stream", 3.0)]
 
-        assert asyncio.run(again()) == [True, True, True, False]
+        assert asyncio.run(again()) == [True, True, True, False, True, False]
 
 
 def names(bench: Bench) -> tuple[str, str]:
@@ -461,17 +471,41 @@ def script(scripted: ScriptedApi, stream: Reply) -> None:
     scripted.script = lambda asked: {RULES: rules, STREAM: stream}.get(asked.path, nothing)
 
 
-def test_a_stream_that_tells_only_of_trouble_is_opened_ever_later(
-    scripted: ScriptedApi, staging: Staging, outlet: Callable[[], Outlet], caplog: pytest.LogCaptureFixture
+LIMIT = {"title": "ConnectionException", "detail": "limit", "connection_issue": "TooManyConnections"}
+
+
+def ended(kind: str) -> Reply:
+    """A stream that ends with the error that X documents for it."""
+    told = {"title": "operational-disconnect", "disconnect_type": kind, "detail": "The stream ends."}
+    return Reply(json.dumps({"errors": [told]}).encode() + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("stream", "pauses"),
+    [
+        (Reply(LIMIT, 429), ["60.0"]),
+        (Reply(json.dumps(LIMIT).encode() + b"\r\n"), ["60.0"]),
+        (Reply({"title": "Service Unavailable"}, 503), ["5.0"]),
+        *((ended(kind), ["0.0", "0.2", "0.5"]) for kind in DISCONNECTS),
+    ],
+    ids=["429", "429 as a line", "503", *DISCONNECTS],
+)
+def test_the_pause_before_a_reconnect_is_the_one_that_x_asks_for(
+    scripted: ScriptedApi,
+    staging: Staging,
+    outlet: Callable[[], Outlet],
+    caplog: pytest.LogCaptureFixture,
+    stream: Reply,
+    pauses: list[str],
 ) -> None:
-    script(scripted, Reply(b'{"errors": [{"title": "operational-disconnect"}]}\r\n'))
-    tempo = Tempo(pauses=Pauses(broken_step=1000, broken_most=1000), closing=1)
+    script(scripted, stream)
 
-    publish_until(
-        lambda: "reconnecting in 1000.0 s" in caplog.text, scripted, staging, outlet, tempo, "the second pause is long"
-    )
+    def told() -> list[str]:
+        return re.findall(r"reconnecting in (\S+) s", caplog.text)[: len(pauses)]
 
-    assert len([asked for asked in scripted.asked if asked.path == STREAM]) == 2
+    publish_until(lambda: len(told()) == len(pauses), scripted, staging, outlet, Tempo(closing=1), "it pauses")
+
+    assert told() == pauses
 
 
 def publish_until(

@@ -86,7 +86,12 @@ class Task:
         return PullOperator(task_id="pull", **self.batch, **bounds).execute(self.context)
 
     def acknowledge(self) -> dict[str, Any]:
-        sql = (SQL / "posts/prove.sql").read_text().replace("{{ run_id | slug }}", slug(self.run_id))
+        sql = (
+            (SQL / "posts/prove.sql")
+            .read_text()
+            .replace("{{ run_id | slug }}", slug(self.run_id))
+            .replace("{{ prefix() }}", "")
+        )
         return AcknowledgeOperator(task_id="acknowledge", **self.batch, sql=sql).execute(self.context)
 
     @property

@@ -1,5 +1,6 @@
 """Reading the quarantine again, without a call."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,13 +9,21 @@ import pytest
 
 from local_cloud.apis.made_up_passengers import make_passengers
 from local_cloud.apis.testing import FakeApi
-from tests.faults.harvest_process import DATASET, STREAM, answers, asking, bodies, harvest, served, totals
+from tests.faults.harvest_process import DATASET, QUICK, STREAM, answers, asking, bodies, harvest, served, totals
+from tests.scripted_api import Reply, ScriptedApi
+from windrow.harvest.engine import Harvester
+from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.replay import replay
+from windrow.http.auth import NoAuth
+from windrow.http.client import Client, Limits
 from windrow.model.answer import Answer, Outcome, Rejected
-from windrow.model.errors import Unreadable
+from windrow.model.contract import Column, Contract, Kind
+from windrow.model.errors import StagingUnavailable, Unreadable
+from windrow.model.formats import Csv
 from windrow.model.plan import Plan, Run
 from windrow.model.policy import Backoff
 from windrow.model.query import Query
+from windrow.model.stream import PlanFlow, Request, Stream
 from windrow.store.staging import Staging
 
 RUN = Run(DATASET, "scheduled__2026-01-01T00:00:00+00:00")
@@ -135,3 +144,70 @@ def test_a_harvest_whose_reader_was_wrong_is_saved_without_a_call(api: FakeApi, 
     assert bodies(staging, plan) == passengers
     assert all(one.outcome is Outcome.ANSWERED for one in answers(staging, plan))
     assert staging.quarantined(RUN) == []
+
+
+class Prices(Stream):
+    """Rows of a CSV file. Its charset is declared wrong by the server."""
+
+    dataset = "shop_prices"
+    contract = Contract((Column("name", "name", Kind.STRING, "Name.", required=True),))
+    format = Csv()
+
+    def plan(self, request: Request) -> PlanFlow:
+        yield from ()
+
+    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+        assert isinstance(answer, list)
+        return [self.contract.record(row) for row in answer]
+
+
+class Fixed(Prices):
+    """The same, with the charset that the file is in."""
+
+    dataset = "shop_prices"
+    format = Csv(charset="latin-1")
+
+
+def harvested(api: ScriptedApi, staging: Staging, stream: Stream) -> Run:
+    """Harvest one query."""
+    run = Run(stream.dataset, "daily")
+    plan = staging.save_plan(run, [Query.of("/prices")])
+
+    async def running() -> None:
+        async with Client(api.url, NoAuth(), limits=Limits(backoff=QUICK)) as client:
+            await Harvester(client, staging, PlanFeed(staging, plan), stream.records, format=stream.format).run()
+
+    asyncio.run(running())
+    return run
+
+
+@pytest.mark.parametrize("size", [3, 15_100_000], ids=["small", "larger than a document"])
+def test_bytes_that_could_not_be_decoded_are_read_by_a_fixed_format(
+    scripted: ScriptedApi, staging: Staging, size: int
+) -> None:
+    text = f"name\n{'é' * size}\n"
+    scripted.answers(Reply(text.encode("latin-1"), headers={"Content-Type": "text/csv; charset=utf-8"}))
+    run = harvested(scripted, staging, Prices())
+    [(_, kept)] = staging.quarantined(run)
+    assert (kept.raw, kept.content_type) == (text.encode("latin-1"), "text/csv; charset=utf-8")
+    assert len(scripted.asked) == 2
+
+    assert replay(staging, run, Prices()) == 0
+    assert replay(staging, run, Fixed()) == 1
+
+    assert [answer.body for answer in staging.answers(staging.chunk(run, 0))] == [text]
+    assert staging.quarantined(run) == []
+
+
+def test_an_answer_in_several_documents_is_read_as_one(scripted: ScriptedApi, staging: Staging) -> None:
+    lines = [f"{number:09000}é" for number in range(2_000)]
+    scripted.answers(Reply("\n".join(["name", *lines])))
+    run = harvested(scripted, staging, Prices())
+    [answer] = staging.answers(staging.chunk(run, 0))
+    assert Prices().records(answer.query, answer.parsed_as(Csv()))[-1]["name"] == lines[-1]
+    assert answer.body == "\n".join(["name", *lines])
+    assert staging.settled(run, 0) == {"prices": Outcome.ANSWERED}
+
+    staging._database[run.dataset].delete_one({"piece": {"$exists": True}})
+    with pytest.raises(StagingUnavailable, match="MongoDB has only a part"):
+        staging.answers(staging.chunk(run, 0))

@@ -22,6 +22,7 @@ import grpc
 import pytest
 import requests
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+from airflow.providers.amazon.aws.hooks.sqs import SqsHook
 from airflow.providers.amazon.aws.triggers.athena import AthenaTrigger
 from airflow.providers.google.cloud.hooks.tasks import CloudTasksHook
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
@@ -213,10 +214,9 @@ async def prepare_outlet() -> None:
     await asyncio.to_thread(outlet.Outlet("p", "t").prepare, "s")
 
 
-async def receive() -> None:
-    trigger = QueueTrigger(sqs_queue="q", aws_conn_id="aws")
-    async with await trigger.hook.get_async_conn() as client:
-        await trigger.poll_sqs(client)
+async def watch() -> None:
+    async with await SqsHook(aws_conn_id="aws").get_async_conn() as client:
+        await anext(QueueTrigger("q")._new_messages(client))
 
 
 async def wait_for_query() -> None:
@@ -259,7 +259,7 @@ CALLS: dict[str, tuple[bytes, Callable[[], Any]]] = {
     "dynamodb get": (HTTP, lambda: DynamoTable("aws", "t", key="k").get("a")),
     "dynamodb put": (HTTP, lambda: DynamoTable("aws", "t", key="k").put([{"k": "a", "fetched_at": "2026"}])),
     "sqs": (HTTP, lambda: Queue("aws", "q")),
-    "sqs, triggerer": (HTTP, lambda: asyncio.run(receive())),
+    "sqs, triggerer": (HTTP, lambda: asyncio.run(watch())),
     "bigquery, count": (HTTP, lambda: count_in_warehouse(CONN, "SELECT 1")),
     "bigquery, board": (HTTP, lambda: boards.rows("x_posts", CONN)),
     "bigquery, SQL file": (HTTP, lambda: execute(sql_file())),

@@ -10,7 +10,8 @@ from google.cloud import bigquery
 
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.integration.warehouse import empty
-from tests.x_table import MARTS, NOW, SQL, deletion, land, merge, post, run
+from tests.x_table import MARTS, NOW, SQL, deletion, land, merge, post, run, withholding
+from windrow.model.query import Query
 from windrow.sources.x.streams import Posts
 
 
@@ -58,7 +59,8 @@ def test_every_column_of_a_newer_record_replaces_the_older(final):
     merge(final, post(1))
     other = {
         "text": "other", "author_id": "2", "username": "ada", "lang": "fr", "hashtags": "a b", "repost_of": "3",
-        "quote_of": "4", "reply_to": "5", "edit_of": "6", "_extra": "{}", "_key": "k", "_run_id": "two",
+        "quote_of": "4", "reply_to": "5", "edit_of": "6", "first_version": "5", "rules": "a b", "withheld_in": "DE",
+        "_extra": "{}", "_key": "k", "_run_id": "two",
     }  # fmt: skip
     changed = post(1, NOW + timedelta(hours=1), **other)
     merge(final, changed, run_id="two")
@@ -87,6 +89,45 @@ def test_a_deletion_takes_the_text_and_no_post_brings_it_back(final, later):
     assert run(final, "posts/prove.sql", "c")[0]["merged"] == 1
 
 
+LATER = NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [(post(1, rules="cars"), post(1, LATER, rules="de cars"))],
+        [(post(1, rules="cars"),), (post(1, LATER, rules="de"),)],
+        [(post(1, LATER, rules="de"),), (post(1, rules="cars"),)],
+    ],
+    ids=["one batch", "in order", "the later first"],
+)
+def test_a_post_has_the_rules_of_all_its_records(final, batches):
+    for number, batch in enumerate(batches):
+        merge(final, *batch, run_id=str(number))
+        run(final, "posts/merge.sql", str(number))
+
+    assert [(row["rules"], row["_fetched_at"]) for row in table(final)] == [("cars de", LATER)]
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [(post(1), withholding(1, LATER))],
+        [(post(1),), (withholding(1, LATER),)],
+        [(withholding(1, LATER),), (post(1),)],
+        [(post(1, LATER),), (withholding(1),)],
+    ],
+    ids=["one batch", "in order", "the notice first", "an old notice"],
+)
+def test_a_notice_of_withholding_changes_nothing_else_and_counts_as_merged(final, batches):
+    for number, batch in enumerate(batches):
+        merge(final, *batch, run_id=str(number))
+
+    assert [(row["text"], row["lang"], row["withheld_in"]) for row in table(final)] == [("tesla 1", "en", "DE FR")]
+    for number in range(len(batches)):
+        assert run(final, "posts/prove.sql", str(number))[0]["merged"] == 1
+
+
 def test_a_deletion_in_the_same_batch_wins(final):
     merge(final, deletion(1), post(1, NOW + timedelta(minutes=1)))
 
@@ -104,7 +145,8 @@ def test_proof_sees_a_post_that_was_not_merged(final):
     ("rows", "failed"),
     [
         ([post(1), deletion(2), post(1)], set()),
-        ([post(1, text=None)], {"only_deleted_posts_lack_a_text"}),
+        ([withholding(1)], set()),
+        ([post(1, text=None)], {"only_notices_lack_a_text"}),
         ([post(1, created_at=(NOW + timedelta(hours=2)).isoformat())], {"no_post_is_of_the_future"}),
     ],
 )
@@ -118,13 +160,14 @@ def test_marts_count_what_is_there_now(final):
     old = post(9)
     merge(
         final,
-        post(1, hashtags="ev tesla"),
+        post(1, hashtags="ev tesla", rules="cars"),
         post(2, hashtags="ev", author_id="2", repost_of="1"),
         post(3, author_id="2", username="ada", lang=None, age=timedelta(hours=3)),
         post(4, age=timedelta(days=3), hashtags="late"),
         deletion(5),
         old,
-        post(10, edit_of=old["post_id"], lang="de", hashtags="ev"),
+        post(10, edit_of=old["post_id"], first_version=old["post_id"], lang="de", hashtags="ev", rules="cars de"),
+        withholding(11),
     )
     for mart in MARTS:
         run(final, f"{mart}/query.sql")
@@ -141,6 +184,7 @@ def test_marts_count_what_is_there_now(final):
         (minute, "en", 2, 1, 2),
     ]
     assert [row[:3] for row in rows("by_hour", "hour, lang, posts")][-2:] == [(hour, "de", 1), (hour, "en", 2)]
+    assert rows("by_rule", "rule, hour, posts, reposts, authors") == [("cars", hour, 2, 0, 1), ("de", hour, 1, 0, 1)]
     assert rows("hashtags", "hashtag, posts, reposts, authors") == [("ev", 3, 1, 2), ("tesla", 1, 0, 1)]
     assert rows("accounts", "author_id, account, posts, reposts") == [("1", "1", 2, 0), ("2", "ada", 2, 1)]
 
@@ -155,8 +199,9 @@ def test_marts_count_what_is_there_now(final):
     ids=["deleted later", "deleted before it came", "in one batch"],
 )
 def test_of_a_chain_of_edits_the_last_counts_and_none_when_that_is_deleted(final, batches):
-    first, second = post(1), post(2, edit_of=post(1)["post_id"])
-    third = post(3, edit_of=second["post_id"])
+    first = post(1)
+    second = post(2, edit_of=first["post_id"], first_version=first["post_id"])
+    third = post(3, edit_of=second["post_id"], first_version=first["post_id"])
     merge(final, first, second, run_id="chain")
     for number, batch in enumerate(batches(third, deletion(3))):
         merge(final, *batch, run_id=f"late{number}")
@@ -170,9 +215,16 @@ def test_of_a_chain_of_edits_the_last_counts_and_none_when_that_is_deleted(final
     assert list(final.query_and_wait("SELECT * FROM x.by_hour")) == []
 
 
-def test_of_a_chain_of_edits_only_the_last_counts(final):
-    first, second = post(1, lang="de"), post(2, lang="fr", edit_of=post(1)["post_id"])
-    merge(final, post(3, lang="ja", edit_of=second["post_id"]), second, first)
+@pytest.mark.parametrize("came", [(3, 2, 1), (1, 3)], ids=["all", "one version never came"])
+def test_of_a_chain_of_edits_only_the_last_counts(final, came):
+    def told(number: int) -> dict[str, Any]:
+        history = [{"id": post(number)["post_id"], "text": "t", "edit_history_post_ids": versions}]
+        (record,) = Posts().records(Query.of("/"), {"data": history, "meta": {}})
+        changes = {name: record[name] for name in ("edit_of", "first_version")}
+        return post(number, **changes, lang={1: "de", 2: "fr", 3: "ja"}[number])
+
+    versions = [post(number)["post_id"] for number in (1, 2, 3)]  # each version carries the whole history
+    merge(final, *map(told, came))
     run(final, "by_hour/query.sql")
 
     assert [row["lang"] for row in final.query_and_wait("SELECT lang FROM x.by_hour")] == ["ja"]

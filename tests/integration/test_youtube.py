@@ -2,23 +2,28 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube import figures
 from local_cloud.apis.youtube.catalog import DEMO
 from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
+from tests.faults.consent_process import FernetSeal
 from windrow.harvest.discovery import Discovery
 from windrow.harvest.engine import Harvester, Tally
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.client import Client, Limits
+from windrow.http.consent import Consent
 from windrow.http.ledger import Ledger
 from windrow.http.oauth import RefreshToken
+from windrow.landing.receipt import Staged
 from windrow.model.errors import CredentialsRejected, RateLimited
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
@@ -28,10 +33,12 @@ from windrow.sources.youtube.streams import QUOTAS, VideoDays
 from windrow.store.staging import Staging
 
 DAYS = VideoDays()
+KEY = Fernet.generate_key()
 AT = datetime(2026, 11, 20, 18, tzinfo=UTC)
 TODAY = date(2026, 11, 20)
 RUN = Run(DAYS.dataset, "daily")
 MONTH = {"start_date": "2025-01-01", "end_date": "2025-01-31"}
+SPAN = (date(2025, 1, 1), date(2025, 1, 31))
 REPORTS = "GET /v2/reports"
 
 
@@ -43,10 +50,12 @@ def youtube(api: FakeApi) -> FakeApi:
 
 
 def client(api: FakeApi, staging: Staging, quotas: Sequence[Quota] = QUOTAS) -> Client:
-    consent = RefreshToken("/token", api.client.client_id, api.client.client_secret, DEMO_REFRESH_TOKEN, name="youtube")
+    client_id, secret = api.client.client_id, api.client.client_secret
+    consent = Consent(staging, FernetSeal(KEY), client_id, DEMO_REFRESH_TOKEN)
+    auth = RefreshToken("/token", client_id, secret, consent, name="youtube")
     limits = Limits(connections=8, patience_s=1)
-    ledger = Ledger(staging, quotas, account=api.client.client_id)
-    return Client(api.url, consent, name="youtube", limits=limits, policy=DAYS.policy, ledger=ledger)
+    ledger = Ledger(staging, quotas, account=client_id)
+    return Client(api.url, auth, name="youtube", limits=limits, policy=DAYS.policy, ledger=ledger)
 
 
 def planned(api: FakeApi, staging: Staging, run: Run = RUN, **params: object) -> Plan:
@@ -96,6 +105,52 @@ def test_a_month_is_whole_however_short_the_pages_of_a_report_are(youtube, stagi
     expected = told(date(2025, 1, 1), date(2025, 1, 31))
     assert len(expected) > 1_000
     assert views(staging) == expected
+
+
+def test_a_second_page_is_only_requested_where_a_page_may_be_cut(youtube, staging):
+    """Reports of 40 of 200 videos end half a month early, because nobody watched these: no page is missing."""
+    idle = [video.id for video in DEMO.videos[:40]]
+    youtube.youtube(idle=idle)
+    planned(youtube, staging, **MONTH)
+    assert harvest(youtube, staging).answered == 200
+    expected = told(date(2025, 1, 1), date(2025, 1, 31))
+    dropped = {key for key in expected if key[0] in idle and key[1] > date(2025, 1, 16)}
+    assert len(dropped) > 300
+    assert views(staging) == {key: number for key, number in expected.items() if key not in dropped}
+    assert route(youtube)["requests"] == 200
+
+
+@pytest.mark.parametrize("paging", ["refused", "repeats"])
+def test_rows_of_the_first_page_are_kept_where_the_second_is_not_one(youtube, staging, paging):
+    plan = planned(youtube, staging, **MONTH)
+    youtube.youtube(report_page_rows=27, report_paging=paging)
+    assert harvest(youtube, staging).answered == 200
+    whole = told(*SPAN)
+    lengths = Counter(video for video, _ in whole)
+    cut = sum(length > 27 for length in lengths.values())
+    assert views(staging) == {
+        (video, day): number
+        for (video, day), number in whole.items()
+        if lengths[video] <= 27 or day <= date(2025, 1, 27)
+    }
+    counted = Staged.count(staging, plan)
+    assert (counted.answered, counted.partial, counted.quarantined) == (200, cut, 0)
+    assert "startIndex=28" in counted.examples[0]
+
+    youtube.youtube(report_paging="ok")
+    harvest(youtube, staging)
+    assert views(staging) == whole
+    assert Staged.count(staging, plan).partial == 0
+
+
+@pytest.mark.parametrize(("listed", "promised"), [(100, 200), (200, 25_000)])
+def test_a_playlist_that_ends_early_is_a_gap_on_the_receipt(youtube, staging, listed, promised):
+    youtube.youtube(playlist_cap=listed, promised=promised)
+    plan = planned(youtube, staging, **MONTH)
+    counted = Staged.count(staging, plan)
+    assert (plan.planned, counted.gaps, counted.left_out) == (listed + 1, 1, 0)
+    assert f"has {promised:,} videos, and YouTube listed {listed}" in counted.examples[0]
+    assert harvest(youtube, staging).answered == listed
 
 
 def test_a_report_that_the_api_rejects_is_recorded_and_stops_no_other(youtube, staging):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -12,6 +13,8 @@ from google.cloud import bigquery
 from local_cloud.settings import PROJECT_ID, Settings
 from windrow.airflow.operators.bigquery import LANDING
 from windrow.airflow.operators.defaults import SQL_FOLDER
+from windrow.declare import bigquery as declared_sql
+from windrow.model import registry
 from windrow.model.contract import Contract
 from windrow.model.plan import slug
 from windrow.model.stream import Stream
@@ -29,12 +32,17 @@ class Warehouse:
         loader = jinja2.FileSystemLoader(f"{SQL_FOLDER}/bigquery/{dataset}")
         self._files = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - SQL, no HTML
         self._files.filters["slug"] = slug
+        self._files.globals["prefix"] = lambda: ""
         for name in (dataset, LANDING):
             self.client.create_dataset(name, exists_ok=True)
 
     def text(self, file: str, **context: Any) -> str:
-        """Render a file, named from the dataset's folder, as Airflow does."""
-        return self._files.get_template(file).render(context)
+        """Render a file of the dataset's folder as Airflow does. SQL without a file is made from the contract."""
+        return self._files.from_string(source(self.dataset, file)).render({"run_id": "one", **context})
+
+    def made(self, sql: str, run_id: str = "one") -> list[Row]:
+        """Render and run SQL that was made from a declaration, as a task of this run does."""
+        return self.query(self._files.from_string(sql).render(run_id=run_id))
 
     def run(self, file: str, run_id: str = "one", **context: Any) -> list[Row]:
         """Run a file as a task of this run does."""
@@ -65,6 +73,16 @@ class Warehouse:
             for row in rows
         ]
         self.client.load_table_from_json(texts, table, job_config=config).result()
+
+
+def source(dataset: str, file: str) -> str:
+    """Return the template of a step, like ``orders/merge.sql``: of its file, or made from the table of the stream."""
+    path = Path(SQL_FOLDER) / "bigquery" / dataset / file
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    folder, _, step = file.removesuffix(".sql").partition("/")
+    made = {"create": declared_sql.create, "audit": declared_sql.audit, "merge": declared_sql.write}
+    return (made | {"prove": declared_sql.prove})[step](registry.stream(f"{dataset}_{folder}"))
 
 
 def empty(client: bigquery.Client, dataset: str, tables: Sequence[str], create: Callable[[str], Any]) -> None:

@@ -1,20 +1,34 @@
-"""Quotas and pauses in memory, for tests that need no MongoDB."""
+"""State that the clients of all runs share, in memory, for tests that need no MongoDB."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from windrow.http.ledger import Page
 from windrow.http.pacing import Pause
+from windrow.store.consents import ConsentDocuments
 
 
-class MemoryBook:
-    """A `windrow.http.ledger.QuotaStore` and a `windrow.http.pacing.PauseStore`."""
+class MemoryBook(ConsentDocuments):
+    """Stores quotas, pauses, and the documents of consents."""
 
     def __init__(self) -> None:
+        self.documents: dict[str, dict[str, Any]] = {}
         self.windows: dict[str, list[int]] = defaultdict(list)
         """The units of the blocks, by number."""
         self.closed: dict[str, datetime] = {}
         self.pauses: dict[str, Pause] = {}
+
+    def _find(self, collection: str, where: Mapping[str, str]) -> list[dict[str, Any]]:
+        found = list(self.documents.values())
+        return [one for one in found if all(one[name] == value for name, value in where.items())]
+
+    def _insert(self, collection: str, document: dict[str, Any]) -> bool:
+        return self.documents.setdefault(document["_id"], document) is document
+
+    def _delete(self, collection: str, id_: str) -> None:
+        self.documents.pop(id_, None)
 
     def quota_page(self, window: str) -> Page:
         blocks = self.windows.get(window, [])

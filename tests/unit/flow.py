@@ -13,7 +13,7 @@ from windrow.http.flow import Driver
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import NotGiven, QueryRefused, Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import Asked, Planned, Request, Stream
+from windrow.model.stream import Asked, Gap, Planned, Request, Stream
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -28,6 +28,7 @@ class Scripted(Driver):
         self.replies = list(replies)
         self.queries: list[Query] = []
         self.plan: list[Query] = []
+        self.gaps: list[Gap] = []
 
     async def _settled(self, asked: Asked) -> Answer | Rejected:
         self.queries.append(asked.query)
@@ -49,6 +50,9 @@ class Scripted(Driver):
     async def _planned(self, planned: Planned) -> None:
         self.plan += planned.queries
 
+    async def _missing(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+
 
 def led(stream: Stream, request: Request, replies: Sequence[Any] = ()) -> Scripted:
     """Lead a plan to its end. Fails when more is asked than the replies answer, or less."""
@@ -59,7 +63,8 @@ def led(stream: Stream, request: Request, replies: Sequence[Any] = ()) -> Script
 
 
 def lead(stream: Stream, request: Request, replies: Sequence[Any] = ()) -> tuple[list[Query], list[Query]]:
-    """Return what was asked and what was planned, where nothing was left out."""
+    """Return what was asked and what was planned, where nothing was left out or is missing."""
     driver = led(stream, request, replies)
     assert not driver.left_out
+    assert not driver.gaps
     return driver.queries, driver.plan

@@ -15,7 +15,7 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import Unreadable
 from windrow.model.plan import Run
 from windrow.model.query import Query
-from windrow.model.rows import Rows
+from windrow.model.rows import RawRows
 from windrow.model.stream import PlanFlow, Request, Stream
 
 RUN = Run("odd_things", "manual__2026-01-02")
@@ -46,26 +46,26 @@ class Odd(Stream):
     def plan(self, request: Request) -> PlanFlow:
         yield from ()
 
-    def rows(self, query: Query, answer: Any) -> Rows:
+    def raw_rows(self, query: Query, answer: Any) -> RawRows:
         constants = {"About": dict(query.params)["about"]}
         match answer:
             case {"columns": columns}:
-                return Rows.of_columns(columns, constants)
+                return RawRows.of_columns(columns, constants)
             case {"names": names, "rows": rows}:
-                return Rows.of_lists(names, rows, constants)
+                return RawRows.of_lists(names, rows, constants)
             case list():
-                return Rows(answer, constants)
+                return RawRows(answer, constants)
         raise Unreadable("it is none of the three")
 
 
 class Slow(Odd):
     """The same, without rows."""
 
-    def rows(self, query: Query, answer: Any) -> None:
+    def raw_rows(self, query: Query, answer: Any) -> None:
         return None
 
     def records(self, query: Query, answer: Any) -> Sequence[dict[str, object]]:
-        return [self.contract.record(row) for row in super().rows(query, answer)]
+        return [self.contract.record(row) for row in super().raw_rows(query, answer)]
 
 
 def answers(bodies: Sequence[bytes]) -> list[Answer]:

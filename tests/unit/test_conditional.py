@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from windrow.http.conditional import CachedAnswer, ConditionalRequests
-from windrow.model.answer import Answer, Outcome
+from windrow.model.answer import LARGEST, Answer, Outcome
+from windrow.model.formats import Xml
 from windrow.model.query import Query
 from windrow.model.response import Response
 
@@ -77,3 +78,16 @@ def test_a_304_stands_for_the_kept_answer() -> None:
     assert (answer.status, answer.body.decode(), answer.revisited) == (200, '{"é":1}', True)
     assert dict(answer.headers) == {"Link": '</p?page=2>; rel="next"'}
     assert answer.signature == {"Authorization": "s"}
+
+
+def test_a_304_of_another_format_is_read_as_it_was_kept() -> None:
+    text = "<?xml version='1.0' encoding='iso-8859-1'?><a>\u00e9</a>"
+    answer = CachedAnswer(text, last_modified=CHANGED).answering(Response(304), is_json=False)
+    assert Xml().text(answer.body, "") == text
+
+
+def test_an_answer_larger_than_a_document_is_not_kept() -> None:
+    answer = Answer(USER, Outcome.ANSWERED, 200, "x" * (LARGEST + 1), NOON)
+    shelf = Shelf()
+    asyncio.run(ConditionalRequests(shelf, "a").keep(answer, Response(200, b"", {"Last-Modified": CHANGED}), "me"))
+    assert shelf.held == {}

@@ -540,3 +540,36 @@ def test_a_record_of_every_kind_survives_its_trip_as_a_message():
     fields = {"Visits": visits, "Amount": "0.5", "At": 1_700_000_000_123, "Local": "02.01.2026 03:04", "Raw": {"a": 1}}
     record = contract.record(fields) | {"_key": "k", "_fetched_at": datetime(2026, 1, 2, tzinfo=UTC), "_run_id": "r"}
     assert from_message(to_message(record), contract) == record
+
+
+TYPED = Contract((
+    Column("n", "n", Kind.INTEGER, "A number.", required=True),
+    Column("x", "x", Kind.FLOAT, "A decimal."),
+    Column("b", "b", Kind.BOOLEAN, "Yes or no."),
+    Column("s", "s", Kind.STRING, "A text."),
+))
+
+
+def test_texts_are_read_in_the_types_of_their_columns():
+    row = {"n": "-007", "x": "1.5e3", "b": "TRUE", "s": "12", "other": "1"}
+    assert TYPED.text_record(row) == {"n": -7, "x": 1500.0, "b": True, "s": "12", "_extra": '{"other":"1"}'}
+    assert TYPED.text_record({"n": "1", "x": None, "b": None})["x"] is None
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"n": "1.0"}, 'field .n. must be INTEGER, not "1.0"'),
+        ({"n": "1 000"}, "must be INTEGER"),
+        ({"n": "9" * 19}, "must be INTEGER"),
+        ({"n": "\u0663"}, "must be INTEGER"),
+        ({"n": None}, "field 'n' is null"),
+        ({"n": "1", "x": "nan"}, "must be FLOAT"),
+        ({"n": "1", "x": "1,5"}, "must be FLOAT"),
+        ({"n": "1", "b": "yes"}, "must be BOOLEAN"),
+        (["1"], "a record must be a JSON object"),
+    ],
+)
+def test_texts_that_are_not_clear_are_unreadable(row: object, reason: str):
+    with pytest.raises(Unreadable, match=reason):
+        TYPED.text_record(row)

@@ -29,12 +29,6 @@ SECRET = "p@ss-word!"
 LOGIN = "worker:p%40ss-word!"
 
 
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
@@ -51,7 +45,7 @@ def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> P
 def secure(authority: trustme.CA) -> Iterator[ScriptedApi]:
     """An API over TLS, with a certificate of a private authority."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
     with scripted_api.running(context) as api:
         yield api
 
@@ -190,7 +184,7 @@ def test_without_verification_each_run_warns(secure: ScriptedApi, caplog: pytest
 def test_an_expired_certificate_is_named(authority: trustme.CA, bundle: Path):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     past = datetime(2020, 1, 1, tzinfo=UTC)
-    authority.issue_cert("localhost", not_after=past).configure_cert(context)
+    authority.issue_cert("127.0.0.1", not_after=past).configure_cert(context)
     with scripted_api.running(context) as api, pytest.raises(ApiUnreachable, match="has expired") as error:
         ask(api.url, network=Network(ca_bundle=str(bundle)))
     assert "its owner must renew it" in error.value.advice

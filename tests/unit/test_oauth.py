@@ -6,15 +6,21 @@ import pickle
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
+from cryptography.fernet import Fernet
 
 from local_cloud.apis.testing import FakeApi
-from windrow.http.auth import Auth, Token
+from tests import scripted_api
+from tests.faults.consent_process import FernetSeal
+from tests.unit.books import MemoryBook
+from windrow.http.auth import Auth, Exchange, Token
 from windrow.http.client import Client, Limits
-from windrow.http.oauth import ClientCredentials, RefreshToken, TokenForm
+from windrow.http.consent import Claim, Consent, ConsentState
+from windrow.http.oauth import BasicClientCredentials, ClientCredentials, RefreshToken, TokenForm
 from windrow.model.answer import Answer
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, WindrowError
 from windrow.model.policy import Backoff
@@ -44,8 +50,16 @@ def credentials(backoff: Backoff = QUICK) -> ClientCredentials:
 
 
 def consent(backoff: Backoff = QUICK) -> RefreshToken:
-    return RefreshToken("/oauth/token", "me", SECRET, CONSENT, name="titanic", backoff=backoff)
+    return consent_flow(MemoryBook(), Fernet.generate_key(), backoff)
 
+
+def consent_flow(book: MemoryBook, key: bytes, backoff: Backoff = QUICK) -> RefreshToken:
+    consent = Consent(book, FernetSeal(key), "me", CONSENT)
+    return RefreshToken("/oauth/token", "me", SECRET, consent, name="titanic", backoff=backoff)
+
+
+TRANSIENT = ("internal_failure", "server_error", "temporarily_unavailable")
+"""What token endpoints answer while they are in trouble, some of them with status 400."""
 
 FLOWS = pytest.mark.parametrize("flow", [credentials, consent])
 """For what all flows with a form have in common."""
@@ -73,14 +87,6 @@ def test_a_consent_is_turned_into_a_token_as_the_rfc_has_it():
     assert granted(endpoint, consent).value == TOKEN
     form = {"grant_type": "refresh_token", "client_id": "me", "client_secret": SECRET, "refresh_token": CONSENT}
     assert endpoint.asked == [("/oauth/token", form)]
-
-
-def test_a_new_consent_in_the_answer_does_not_take_the_place_of_the_connections():
-    endpoint = Endpoint(issued(refresh_token="another"))
-    flow = consent()
-    for _ in range(2):
-        asyncio.run(flow.grant(endpoint.post))
-    assert [form["refresh_token"] for _, form in endpoint.asked] == [CONSENT, CONSENT]
 
 
 @FLOWS
@@ -124,7 +130,9 @@ def test_the_life_of_a_token_begins_before_it_arrives():
     "trouble",
     [
         Response(trouble="ConnectionResetError"),
+        *[Response(400, json.dumps({"error": error}).encode()) for error in TRANSIENT],
         Response(500),
+        Response(501),
         Response(503, b"busy"),
         Response(429),
         Response(408),
@@ -149,6 +157,14 @@ def test_an_answer_that_is_no_token_is_asked_again(flow: Callable[[], TokenForm]
 
 
 @FLOWS
+def test_an_error_that_comes_with_success_is_an_error(flow: Callable[[], TokenForm]):
+    endpoint = Endpoint(Response(200, b'{"error":"bad_code"}'))
+    with pytest.raises(CredentialsRejected, match="HTTP 200 without a usable token, error 'bad_code'"):
+        granted(endpoint, flow)
+    assert len(endpoint.asked) == 1
+
+
+@FLOWS
 @pytest.mark.parametrize("status", [307, 400, 401, 403, 404])
 def test_credentials_that_are_turned_down_are_not_sent_again(flow: Callable[[], TokenForm], status: int):
     endpoint = Endpoint(Response(status, b'{"error":"invalid_client"}'))
@@ -163,6 +179,16 @@ def test_credentials_that_are_turned_down_are_not_sent_again(flow: Callable[[], 
     ):
         assert word in rejected.value.what
     assert "password" in rejected.value.advice
+
+
+@pytest.mark.parametrize("grant", [ClientCredentials, BasicClientCredentials])
+def test_a_scope_that_the_endpoint_refuses_is_named(grant: type[ClientCredentials | BasicClientCredentials]):
+    endpoint = Endpoint(Response(400, b'{"error":"invalid_scope"}'))
+    flow = grant("/oauth/token", "me", SECRET, fields={"scope": "ships:read all"}, name="titanic")
+    with pytest.raises(CredentialsRejected, match="rejected the scope 'ships:read all': HTTP 400") as rejected:
+        asyncio.run(flow.grant(endpoint.post))
+    assert "Set a scope" in rejected.value.advice
+    assert len(endpoint.asked) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401])
@@ -226,6 +252,123 @@ def test_a_wait_of_hours_is_not_waited_for_in_place():
                 await credentials().grant(endpoint.post)
 
     asyncio.run(scenario())
+
+
+# --- processes that share a consent ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("minutes", [-3, 3])
+def test_a_refresh_of_a_machine_whose_clock_differs_is_waited_for(minutes: int):
+    """Else both use the refresh token, and the endpoint may end the consent."""
+    key = Fernet.generate_key()
+
+    class Slow(MemoryBook):
+        looks = 0
+
+        def consent(self, consent: str) -> ConsentState:
+            self.looks += 1
+            started_at = datetime.now(UTC) + timedelta(minutes=minutes)
+            if self.looks == 1:
+                claim = Claim(1, 1, "another machine", started_at, started_at + timedelta(seconds=60))
+                assert self.claim_refresh(consent, claim)
+            if self.looks == 2:
+                times = {"refresh_at": time.time() + 60, "expires_at": time.time() + 90}
+                tokens = {"refresh_token": "an0th3r-c0ns3nt", "access_token": "t0k3n-of-an0th3r", **times}
+                assert self.save_refresh(consent, 1, FernetSeal(key).seal(json.dumps(tokens)), by="another machine")
+            return super().consent(consent)
+
+    endpoint = Endpoint(issued())
+    signed = asyncio.run(consent_flow(Slow(), key).signature(endpoint.post))
+    assert signed == {"Authorization": "Bearer t0k3n-of-an0th3r"}
+    assert endpoint.asked == []
+
+
+def test_a_claim_of_yesterday_is_not_waited_for():
+    book, key = MemoryBook(), Fernet.generate_key()
+    flow = consent_flow(book, key)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    book.claim_refresh(flow._consent._id, Claim(1, 1, "killed", yesterday, yesterday + timedelta(seconds=60)))
+
+    async def scenario() -> None:
+        async with asyncio.timeout(5):
+            assert await flow.signature(Endpoint(issued()).post) == {"Authorization": f"Bearer {TOKEN}"}
+
+    asyncio.run(scenario())
+
+
+# --- a client that ends while a token is refreshed ---------------------------------------------
+
+
+def test_a_refresh_is_not_cut_off_between_the_call_and_the_storing_of_its_answer():
+    """The endpoint may have ended the old refresh token already."""
+    book, key = MemoryBook(), Fernet.generate_key()
+    sent: list[str] = []
+
+    async def scenario() -> None:
+        reached, opened = asyncio.Event(), asyncio.Event()
+
+        async def post(url: str, form: Mapping[str, str], **_: object) -> Response:
+            sent.append(form["refresh_token"])
+            reached.set()
+            await opened.wait()
+            return issued(refresh_token="an0th3r-c0ns3nt")
+
+        ending, next_one = (consent_flow(book, key) for _ in range(2))
+        call = asyncio.create_task(ending.signature(post))
+        await reached.wait()
+        call.cancel()
+        closing = asyncio.create_task(ending.close())
+        await asyncio.sleep(0)
+        opened.set()
+        await closing
+        assert await next_one.signature(post) == {"Authorization": f"Bearer {TOKEN}"}
+        await next_one.rejected({"Authorization": f"Bearer {TOKEN}"}, post)
+
+    asyncio.run(scenario())
+    assert sent == [CONSENT, "an0th3r-c0ns3nt"]
+
+
+@FLOWS
+def test_a_client_that_ends_does_not_wait_for_the_next_attempt(flow: Callable[[Backoff], TokenForm]):
+    auth = flow(Backoff(base_s=1e6, cap_s=1e6))
+
+    async def scenario() -> None:
+        reached = asyncio.Event()
+
+        async def post(url: str, form: Mapping[str, str], **_: object) -> Response:
+            reached.set()
+            return Response(503)
+
+        call = asyncio.create_task(auth.signature(post))
+        await reached.wait()
+        async with asyncio.timeout(5):
+            await auth.close()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(scenario())
+
+
+def test_the_client_ends_its_auth_before_its_connections():
+    class Last(RefreshToken):
+        status: int | None = None
+
+        async def close(self) -> None:
+            self.status = (await self.post("/token", {})).status
+
+        async def signature(self, post: Exchange, *_: object) -> Mapping[str, str]:
+            self.post = post
+            return {}
+
+    auth = Last("/token", "me", SECRET, Consent(MemoryBook(), FernetSeal(Fernet.generate_key()), "me", CONSENT))
+    with scripted_api.running() as api:
+
+        async def scenario() -> None:
+            async with Client(api.url, auth) as client:
+                await client.ask(Query.of("/items"), lambda query, answer: answer)
+
+        asyncio.run(scenario())
+    assert auth.status == 200
 
 
 # --- secrets -----------------------------------------------------------------------------------

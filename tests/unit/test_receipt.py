@@ -32,13 +32,15 @@ def receipt(
     loaded: int = 10,
     merged: int = 10,
     max_gaps: int = 0,
+    partial: int = 0,
+    left_out: int = 0,
     one_record_an_answer: bool = True,
 ) -> Receipt:
     """A receipt whose counts agree, but for what a test changes."""
     return Receipt(
         Plan(RUN, 2 * planned, planned, 1),
-        Staged(answered, gaps, quarantined),
-        Manifest(RUN.dataset, RUN.run_id, answers, gaps, unreadable, records, ()),
+        Staged(answered, gaps, quarantined, partial=partial),
+        Manifest(RUN.dataset, RUN.run_id, answers, gaps, unreadable, records, (), left_out),
         loaded,
         merged,
         total=1_000,
@@ -58,6 +60,7 @@ def receipt(
         {"answered": 8, "answers": 8, "records": 8, "loaded": 8, "merged": 8, "gaps": 2, "max_gaps": 5},
         {"one_record_an_answer": False, "records": 25, "loaded": 25, "merged": 25},
         {"planned": 0, "answered": 0, "answers": 0, "records": 0, "loaded": 0, "merged": 0},
+        {"planned": 11, "gaps": 1, "partial": 2, "left_out": 3, "max_gaps": 6},
     ],
 )
 def test_counts_that_agree(changes: dict[str, int]):
@@ -73,6 +76,8 @@ def test_counts_that_agree(changes: dict[str, int]):
         ({"planned": 12}, ["2 of 12 planned", "'harvest'", "'land'"]),
         ({"planned": 12, "quarantined": 2}, ["2 of 12 planned", "2 of them are in the quarantine"]),
         ({"planned": 13, "gaps": 3, "max_gaps": 2}, ["3 of 13 queries", "accepts 2", "max_gaps"]),
+        ({"partial": 2, "max_gaps": 1}, ["2 gaps", "accepts 1", "2 answers lack their last pages", "max_gaps"]),
+        ({"left_out": 2, "max_gaps": 1}, ["2 gaps", "accepts 1", "2 records cannot be read", "max_gaps"]),
         ({"answered": 7, "planned": 7}, ["7 answers are staged and 10 of them are landed", "'land'"]),
         ({"answered": 11, "planned": 11}, ["11 answers are staged and 10 of them are landed", "'land'"]),
         ({"answered": 12, "planned": 12, "unreadable": 2}, ["2 staged answers could not be read", "'land'"]),
@@ -239,8 +244,21 @@ def test_staged_queries_are_counted_by_outcome(staging: Staging):
     staging.reject(RUN, rejected)
     counted = Staged.count(staging, plan)
     assert (counted.answered, counted.gaps, counted.quarantined) == (2_475, 5, 1)
-    assert "'a?n=100': the API knows no such thing" in counted.examples
+    assert "'a?n=100': HTTP 404 {}" in counted.examples
     assert 1 <= len(counted.examples) <= 5
+
+
+def test_a_gap_says_what_the_api_answered_and_a_partial_answer_what_is_missing(staging: Staging):
+    blocked, short = Query.of("/a"), Query.of("/b")
+    plan = staging.save_plan(RUN, [blocked, short])
+    staging.stage(RUN, [(0, Answer(blocked, Outcome.MISSING, 451, '{"block": {"reason": "dmca"}}', NOW))])
+    staging.stage(RUN, [(0, Answer(short, Outcome.PARTIAL, 403, "[{}]", NOW, next_link="b?page=2"))])
+    counted = Staged.count(staging, plan)
+    assert (counted.answered, counted.gaps, counted.partial) == (1, 1, 1)
+    assert sorted(counted.examples) == [
+        """'a': HTTP 451 {"block": {"reason": "dmca"}}""",
+        "'b': the rows from page 'b?page=2' on are missing (HTTP 403)",
+    ]
 
 
 def test_what_is_no_longer_planned_does_not_count(staging: Staging):

@@ -377,3 +377,55 @@ def test_nor_is_it_in_the_quarantine(serve, cut):
 @pytest.mark.parametrize("body", [b'{"plan": 1, "x": "\\ud800"}', b'{"plan": ' + b"[" * 100_000, b'{"plan": "\xff"}'])
 def test_a_body_that_no_parser_takes_is_no_accident(body):
     assert b"plan" not in without({"plan"}, body)
+
+
+# --- compressed bodies -------------------------------------------------------------------------
+
+
+def packed(encoding: str, data: bytes) -> bytes:
+    window = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS, "raw": -zlib.MAX_WBITS}[encoding]
+    packer = zlib.compressobj(wbits=window)
+    return packer.compress(data) + packer.flush()
+
+
+def sending(encoding: str, body: bytes) -> Script:
+    head = HEAD + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding.encode(), len(body))
+    return lambda link: link.sendall(head + body)
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(("encoding", "packing"), [("gzip", "gzip"), ("deflate", "deflate"), ("Deflate", "raw")])
+def test_a_compressed_body_is_unpacked(serve, encoding, packing):
+    settled = ask(serve(sending(encoding, packed(packing, b'{"a": 1}'))))
+    assert (type(settled), settled.body) == (Answer, '{"a": 1}')
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (packed("gzip", b"a\n" * 1000)[:-9], "truncated gzip data: it ends after "),
+        (packed("gzip", b"a\n" * 1000)[:-8] + bytes(8), "damaged gzip data after 0 bytes"),
+    ],
+)
+def test_a_compressed_body_without_its_end_is_quarantined(serve, body, reason):
+    """Its rows up to there could be read, and the rest would be lost silently."""
+    settled = ask(serve(sending("gzip", body)))
+    assert isinstance(settled, Rejected)
+    assert reason in settled.reason
+    assert settled.raw == body
+
+
+def test_an_encoding_that_was_not_asked_for_is_no_answer(serve):
+    with pytest.raises(ApiUnreachable, match="the Content-Encoding 'br' was not requested"):
+        ask(serve(sending("br", b"\x0b\x02\x80")))
+
+
+@pytest.mark.usefixtures("parser")
+def test_a_compressed_stream_is_unpacked_line_by_line(serve):
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    first = packer.compress(b'{"id": 1}\r\n{"id"') + packer.flush(zlib.Z_SYNC_FLUSH)
+    last = packer.compress(b": 2}\r\n") + packer.flush()
+    head = CHUNKED.replace(b"Content-Type", b"Content-Encoding: gzip\r\nContent-Type")
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (first, last))
+    assert lines(serve(lambda link: link.sendall(head + chunks + b"0\r\n\r\n"))) == [b'{"id": 1}', b'{"id": 2}']

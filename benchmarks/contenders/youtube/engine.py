@@ -9,6 +9,7 @@ from windrow.harvest.discovery import Discovery
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.client import Client, Limits
+from windrow.http.consent import Consent
 from windrow.http.ledger import Ledger
 from windrow.http.oauth import RefreshToken
 from windrow.model import registry
@@ -45,10 +46,21 @@ async def _harvest(job: Job) -> None:
         await Harvester(client, staging, feed, _STREAM.records, next_page=_STREAM.next_page).run()
 
 
+class _Unsealed:
+    """No encryption: the tokens of the fake API are no secret."""
+
+    def seal(self, text: str) -> str:
+        return text
+
+    def unseal(self, sealed: str) -> str:
+        return sealed
+
+
 def _client(job: Job, staging: Staging) -> Client:
+    consent = Consent(staging, _Unsealed(), job.client_id, job.refresh_token)
     return Client(
         job.api_url,
-        RefreshToken(TOKEN_PATH, job.client_id, job.client_secret, job.refresh_token),
+        RefreshToken(TOKEN_PATH, job.client_id, job.client_secret, consent),
         limits=Limits(connections=job.connections),
         policy=_STREAM.policy,
         ledger=Ledger(staging, _STREAM.quotas, account=job.client_id),

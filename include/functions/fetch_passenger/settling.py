@@ -10,6 +10,7 @@ from delivery import Delivery
 from outbox import Outbox
 
 from windrow.http.client import Client
+from windrow.http.paging import Pages
 from windrow.model import registry
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import (
@@ -22,6 +23,7 @@ from windrow.model.errors import (
 )
 from windrow.model.plan import Run
 from windrow.model.query import Query
+from windrow.store.pages import RunPages
 from windrow.store.staging import Staging
 
 
@@ -86,25 +88,30 @@ class Settler:
         call = delivery.call
         if await asyncio.to_thread(self._staging.is_settled, call.run, call.query.key):
             return Reply(200, "already settled")
-        settled = await self._ask(call.run, call.query)
+        stream = registry.stream(call.run.dataset)
+        stored = RunPages(self._staging, call.run) if stream.is_paged else None
+        if stored:
+            await stored.load()
+        pages = Pages(stream.records, stream.next_page, stream.paging, stream.format, stored, stream.export)
+        settled = await self._ask(pages, call.query)
         if isinstance(settled, Answer):
             await self._outbox.stage(call.run, call.chunk, settled)
+            await pages.drop(call.query)
             return Reply(200, "gap" if settled.outcome is Outcome.MISSING else "answered")
         # An unreadable 2xx may be temporary; a rejection is final.
         if 200 <= settled.status <= 299 and not delivery.is_last_try:
             return Reply(503, "unreadable", settled.reason, logging.WARNING)
         return await self.record(call.run, call.chunk, settled)
 
-    async def _ask(self, run: Run, query: Query) -> Answer | Rejected:
+    async def _ask(self, pages: Pages, query: Query) -> Answer | Rejected:
         """Make the call once, and once more if the token had expired, because a new one usually helps."""
-        read = registry.stream(run.dataset).records
         tokens = self._client.refreshes
         try:
-            return await self._client.ask(query, read)
+            return await pages.ask(self._client, query)
         except CredentialsRejected:
             if self._client.refreshes == tokens:
                 raise
-            return await self._client.ask(query, read)
+            return await pages.ask(self._client, query)
 
 
 def _told(error: WindrowError) -> Reply:

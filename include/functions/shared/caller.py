@@ -3,6 +3,8 @@
 import asyncio
 import hmac
 import json
+import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +13,8 @@ from google.auth import transport
 from google.auth.exceptions import InvalidValue, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2.id_token import verify_token
+
+log = logging.getLogger(__name__)
 
 GOOGLE_CERTS_URL = "https://www.googleapis.com/oauth2/v1/certs"
 """X.509 certificates by key id; v3 of this URL has the same keys in another format."""
@@ -21,6 +25,8 @@ _FRESH_S = 3600.0
 """Certificates are fetched again after this time; earlier if a token does not match them."""
 _UNKNOWN_KEY_S = 10.0
 """... but not more often than this: otherwise every invalid token would cause a request to the issuer."""
+_KEPT_S = 24 * 3600.0
+"""While the issuer fails, the last certificates are used until they are this old. Google's are valid for weeks."""
 _FETCH_S = 10.0
 _SKEW_S = 10
 """How far the clocks of issuer and function may differ."""
@@ -106,17 +112,30 @@ class _Certificates(transport.Request):
         self.url = url
         self._held: transport.Response | None = None
         self._fetched_at = 0.0
+        self._failed_at = -math.inf
         self._fetching = asyncio.Lock()
 
     async def refresh(self, max_age_s: float) -> bool:
         """Fetch the certificates if they are older than ``max_age_s``; return whether they were fetched.
 
-        :raises CertificatesUnavailable: they could not be fetched.
+        If that fails, certificates of the last day stay in use, and are not fetched again for some seconds.
+
+        :raises CertificatesUnavailable: they could not be fetched, and there are none of the last day.
         """
         async with self._fetching:
-            if self._held is not None and time.monotonic() - self._fetched_at < max_age_s:
+            now = time.monotonic()
+            age_s = now - self._fetched_at
+            usable = self._held is not None and age_s < _KEPT_S
+            if usable and (age_s < max_age_s or now - self._failed_at < _UNKNOWN_KEY_S):
                 return False
-            self._held = await asyncio.to_thread(self._fetch)
+            try:
+                self._held = await asyncio.to_thread(self._fetch)
+            except CertificatesUnavailable as error:
+                if not usable:
+                    raise
+                self._failed_at = now
+                log.warning("Using certificates that are %.0f h old, for up to 24 h: %s", age_s / 3600, error)
+                return False
             self._fetched_at = time.monotonic()
             return True
 

@@ -5,6 +5,7 @@ answer. It accepts ``{"artist": "..."}``, or the messages of an SQS queue.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -18,10 +19,12 @@ from botocore.config import Config
 from windrow.http.client import Client, Limits
 from windrow.http.flow import Driver
 from windrow.http.oauth import BasicClientCredentials
+from windrow.model.dynamo_item import put_of
 from windrow.model.errors import BadParameter, WindrowError
 from windrow.sources.spotify.access import POLICY
 from windrow.sources.spotify.artists import key_of, look_up
-from windrow.sources.spotify.streams import TopTracks, fetch
+from windrow.sources.spotify.streams import NEWEST_ALBUM, TopTracks, fetch
+from windrow.sources.spotify.streams import TOP_TRACKS as BY_RANK
 from windrow.sources.spotify.top_tracks import (
     ARTIST_ID,
     REQUEST,
@@ -76,12 +79,22 @@ async def _answer(request: object) -> dict[str, Any]:
     except BadParameter as error:
         settled |= unmet(error)
     else:
-        dynamodb.Table(TOP_TRACKS).put_item(Item=item)
+        _write(dynamodb.Table(TOP_TRACKS), item)
         settled |= met(item[ARTIST_ID], item["artist_name"], len(item["tracks"]))
     settled["settled_at"] = instant(datetime.now(UTC))
     dynamodb.Table(REQUESTS).put_item(Item=settled)
     log.info("%s", json.dumps(settled))
     return settled
+
+
+def _write(table: Any, item: dict[str, Any]) -> None:
+    """Write an item, unless there is a newer one, or a newest album would replace top tracks."""
+    put = put_of(item, key=ARTIST_ID, version="fetched_at")
+    if item["ranked_by"] == NEWEST_ALBUM:
+        put["ConditionExpression"] += " AND (attribute_not_exists(ranked_by) OR ranked_by <> :better)"
+        put["ExpressionAttributeValues"][":better"] = BY_RANK
+    with contextlib.suppress(table.meta.client.exceptions.ConditionalCheckFailedException):
+        table.put_item(**put)
 
 
 async def _fetched(text: str, asked_at: datetime) -> dict[str, Any]:

@@ -294,7 +294,7 @@ def _known(selection: Selection, kind: str, names: set[str]) -> None:
 
 
 def _repository(selection: Selection, repository: Repository) -> dict[str, Any]:
-    alive = [(place, star) for place, star in enumerate(repository.stargazers) if not star.user.deleted]
+    alive = [(place, star) for place, star in enumerate(repository.stargazers) if star.user and not star.user.deleted]
     values: dict[str, Callable[[Selection], Any]] = {
         "databaseId": lambda _: repository.id,
         "nameWithOwner": lambda _: repository.full_name,

@@ -66,11 +66,11 @@ class User:
 
     def row(self) -> dict[str, Any]:
         """Give the account as it is shown inside of lists."""
-        return _simple(self, self.listed_login)
+        return account(self.id, self.listed_login, self.kind)
 
     def detail(self) -> dict[str, Any]:
         """Give the account as `/user/{id}` does."""
-        return _simple(self, self.login) | {
+        return account(self.id, self.login, self.kind) | {
             "name": self.name,
             "company": self.company,
             "blog": self.blog,
@@ -93,26 +93,32 @@ def instant(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _simple(user: User, login: str) -> dict[str, Any]:
+_ACCOUNT_URLS = {
+    "followers": "/followers",
+    "following": "/following{/other_user}",
+    "gists": "/gists{/gist_id}",
+    "starred": "/starred{/owner}{/repo}",
+    "subscriptions": "/subscriptions",
+    "organizations": "/orgs",
+    "repos": "/repos",
+    "events": "/events{/privacy}",
+    "received_events": "/received_events",
+}
+
+
+def account(account_id: int, login: str, kind: str) -> dict[str, Any]:
+    """Return an account as it is shown inside of other answers: all fields that the specification requires."""
     url = f"{API}/users/{login}"
     return {
         "login": login,
-        "id": user.id,
-        "node_id": f"U_{user.id:010x}",
-        "avatar_url": f"https://avatars.githubusercontent.com/u/{user.id}?v=4",
+        "id": account_id,
+        "node_id": f"U_{account_id:010x}",
+        "avatar_url": f"https://avatars.githubusercontent.com/u/{account_id}?v=4",
         "gravatar_id": "",
         "url": url,
         "html_url": f"{SITE}/{login}",
-        "followers_url": f"{url}/followers",
-        "following_url": f"{url}/following{{/other_user}}",
-        "gists_url": f"{url}/gists{{/gist_id}}",
-        "starred_url": f"{url}/starred{{/owner}}{{/repo}}",
-        "subscriptions_url": f"{url}/subscriptions",
-        "organizations_url": f"{url}/orgs",
-        "repos_url": f"{url}/repos",
-        "events_url": f"{url}/events{{/privacy}}",
-        "received_events_url": f"{url}/received_events",
-        "type": user.kind,
+        **{f"{name}_url": url + end for name, end in _ACCOUNT_URLS.items()},
+        "type": kind,
         "user_view_type": "public",
         "site_admin": False,
     }

@@ -16,13 +16,14 @@ from local_cloud.apis.github.gate import CALLER, VERSION, VERSIONS, Gate
 from local_cloud.apis.github.keyring import BadJwt, Keyring
 from local_cloud.apis.github.limits import CORE, GRAPHQL, Ledger
 from local_cloud.apis.github.pages import Page
-from local_cloud.apis.github.people import User, instant
+from local_cloud.apis.github.people import User
 from local_cloud.apis.github.settings import Dial
 from local_cloud.apis.github.world import LISTS, Repository, World
 
 API = "github"
 BASE = "/github"
 STAR_JSON = "application/vnd.github.star+json"
+_ACCOUNT_AT = {"stargazers": "user", "forks": "owner"}
 FORK_ORDERS: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
     "newest": lambda forks: forks[::-1],
     "oldest": lambda forks: forks,
@@ -115,9 +116,7 @@ class RestApi:
             repository,
             "stargazers",
             repository.stargazers,
-            lambda star: (
-                {"starred_at": instant(star.starred_at), "user": star.user.row()} if starred else star.user.row()
-            ),
+            lambda star: star.row() if starred else star.row()["user"],
         )
 
     def _forks(self, request: web.Request, repository: Repository) -> web.Response:
@@ -137,8 +136,16 @@ class RestApi:
         page = Page.of(request)
         if page.number > self._dial.current.page_cap:
             return replies.refuse(422, replies.TOO_DEEP)
+        oddity = self._dial.current.odd.get(f"{repository.full_name}/{listing}")
+        if oddity == "computing":
+            return json_response({}, 202)
         link = page.link(request, f"{BASE}/repositories/{repository.id}/{listing}", len(rows))
-        return json_response([show(row) for row in page.cut(rows)], headers={"Link": link} if link else None)
+        shown: list[Any] = [show(row) for row in page.cut(rows)]
+        if oddity == "null":
+            shown.insert(1, None)
+        elif oddity == "no_id":
+            del (shown[0] if listing == "contributors" else shown[0][_ACCOUNT_AT[listing]])["id"]
+        return json_response(shown, headers={"Link": link} if link else None)
 
     # --- users ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 SHAPES = ("retry_after", "abuse", "message_only")
+ODDITIES = ("null", "no_id", "computing")
 
 
 class BadSetting(ValueError):
@@ -29,9 +30,13 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
+def _is_odd(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value.values()) <= set(ODDITIES)
+
+
 def _setting(default: Any, accepts: Callable[[Any], bool], expected: str) -> Any:
     """Declare a setting: its value in the real thing, and what it accepts, as a check and in words."""
-    return field(default=default, metadata={"accepts": accepts, "expected": expected})
+    return field(default_factory=lambda: default, metadata={"accepts": accepts, "expected": expected})
 
 
 def _number(default: int) -> Any:
@@ -64,6 +69,9 @@ class Settings:
     """How a secondary refusal looks: `abuse` is the old wording, recorded without any x-ratelimit header;
     `message_only` has no Retry-After either."""
 
+    odd: Mapping[str, str] = _setting({}, _is_odd, "an object of lists, each with one of " + ", ".join(ODDITIES))
+    """What is odd on each page of a list like ``acme/windmill/forks``: a row that is null, a row whose account has no
+    id, or no list at all, but 202 with {} as GitHub answers while it computes something."""
     page_cap: int = _number(400)
     """Pages of a list that are served; deeper ones get 422."""
     bad_tokens: Sequence[str] = _setting((), _is_texts, "a list of tokens")

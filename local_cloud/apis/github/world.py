@@ -10,7 +10,7 @@ from functools import cache
 from random import Random
 from typing import Any, Literal, TypeAlias
 
-from local_cloud.apis.github.people import API, SITE, User, instant, make_users
+from local_cloud.apis.github.people import API, SITE, User, account, instant, make_users
 
 List: TypeAlias = Literal["contributors", "stargazers", "forks"]
 LISTS: tuple[List, ...] = ("contributors", "stargazers", "forks")
@@ -38,10 +38,14 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Star:
-    """A row of a stargazers list."""
+    """A row of a stargazers list. The account of a user who is None was deleted."""
 
-    user: User
+    user: User | None
     starred_at: datetime
+
+    def row(self) -> dict[str, Any]:
+        """Return the row as the media type of stars has it."""
+        return {"starred_at": instant(self.starred_at), "user": self.user.row() if self.user else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,12 @@ class Repository:
 
     def detail(self) -> dict[str, Any]:
         """Give the repository as `/repos/{owner}/{name}` does."""
-        return repository_json(self.id, self.owner, self.name, self.created_at, self.updated_at) | {
-            "stargazers_count": len(self.stargazers),
-            "watchers_count": len(self.stargazers),
-            "forks_count": len(self.forks),
-            "forks": len(self.forks),
-            "watchers": len(self.stargazers),
-            "network_count": len(self.forks),
-            "subscribers_count": len(self.stargazers) // 9,
+        stars, forks = len(self.stargazers), len(self.forks)
+        made = repository_json(self.id, self.owner, self.name, self.created_at, self.updated_at)
+        return made | {
+            **dict.fromkeys(("stargazers_count", "watchers_count", "watchers"), stars),
+            **dict.fromkeys(("forks_count", "forks", "network_count"), forks),
+            "subscribers_count": stars // 9,
             "size": 0 if self.empty else 4_711,
         }
 
@@ -100,34 +102,63 @@ class Repository:
         return made | {"fork": True, "owner": fork.user.row()}
 
     def member_ids(self, listing: List) -> list[int]:
-        """Give the ids of the users in a list, in its order; anonymous contributors have none."""
-        if listing == "contributors":
-            return [each.user.id for each in self.contributors if each.user]
-        return [each.user.id for each in (self.stargazers if listing == "stargazers" else self.forks)]
+        """Give the ids of the users in a list, in its order; who has no account has none."""
+        rows = {"contributors": self.contributors, "stargazers": self.stargazers, "forks": self.forks}[listing]
+        return [row.user.id for row in rows if row.user]
+
+
+_REPOSITORY_URLS = """
+archive /{archive_format}{/ref}      assignees /assignees{/user}       blobs /git/blobs{/sha}
+branches /branches{/branch}          collaborators /collaborators{/collaborator}
+comments /comments{/number}          commits /commits{/sha}            compare /compare/{base}...{head}
+contents /contents/{+path}           contributors /contributors        deployments /deployments
+downloads /downloads                 events /events                    forks /forks
+git_commits /git/commits{/sha}       git_refs /git/refs{/sha}          git_tags /git/tags{/sha}
+hooks /hooks                         issue_comment /issues/comments{/number}
+issue_events /issues/events{/number} issues /issues{/number}           keys /keys{/key_id}
+labels /labels{/name}                languages /languages              merges /merges
+milestones /milestones{/number}      notifications /notifications{?since,all,participating}
+pulls /pulls{/number}                releases /releases{/id}           stargazers /stargazers
+statuses /statuses/{sha}             subscribers /subscribers          subscription /subscription
+tags /tags                           teams /teams                      trees /git/trees{/sha}
+"""
+"""Names of fields without ``_url``, each followed by the end of its URL."""
+_REPOSITORY_FIELDS = {
+    **dict.fromkeys(("private", "fork", "archived", "disabled", "has_pages", "has_discussions", "is_template"), False),
+    **dict.fromkeys(("has_issues", "has_projects", "has_wiki", "has_downloads", "allow_forking"), True),
+    **dict.fromkeys(("stargazers_count", "watchers_count", "watchers", "forks_count", "forks", "size"), 0),
+    **dict.fromkeys(("open_issues_count", "open_issues"), 0),
+    **dict.fromkeys(("homepage", "mirror_url", "license")),
+    "language": "Python",
+    "default_branch": "main",
+    "visibility": "public",
+}
 
 
 def repository_json(
     repository_id: int, owner: str, name: str, created_at: datetime, updated_at: datetime
 ) -> dict[str, Any]:
-    """Give what all repositories have, forks too."""
+    """Return what all repositories have, forks too: all fields that the specification requires."""
     full_name = f"{owner}/{name}"
+    url, ends = f"{API}/repos/{full_name}", _REPOSITORY_URLS.split()
     return {
         "id": repository_id,
         "node_id": f"R_{repository_id:010x}",
         "name": name,
         "full_name": full_name,
-        "private": False,
-        "owner": {"login": owner, "id": sum(map(ord, owner)), "type": "Organization", "site_admin": False},
+        "owner": account(sum(map(ord, owner)), owner, "Organization"),
         "html_url": f"{SITE}/{full_name}",
         "description": f"The {name} of {owner}",
-        "fork": False,
-        "url": f"{API}/repos/{full_name}",
+        "url": url,
+        **{f"{of}_url": url + end for of, end in zip(ends[::2], ends[1::2], strict=True)},
         "created_at": instant(created_at),
         "updated_at": instant(updated_at),
         "pushed_at": instant(updated_at),
-        "language": "Python",
-        "default_branch": "main",
-        "visibility": "public",
+        "git_url": f"git://github.com/{full_name}.git",
+        "ssh_url": f"git@github.com:{full_name}.git",
+        "clone_url": f"{SITE}/{full_name}.git",
+        "svn_url": f"{SITE}/{full_name}",
+        **_REPOSITORY_FIELDS,
     }
 
 
@@ -215,6 +246,18 @@ def make_world() -> World:
             created,
             stargazers=[Star(u, at) for u, at in zip(giant, _rising(random, created, 250), strict=True)],
             too_large=True,
+        ),
+        Repository(
+            80_000_004,
+            "acme",
+            "abandoned",
+            created,
+            contributors=[Contribution(people[0], 3)],
+            stargazers=[
+                Star(user, created + timedelta(days=day))
+                for user, day in ((people[0], 1), (None, 2), (None, 2), (people[1], 3), (None, 4))
+            ],
+            forks=[Fork(890_000_001, people[1], created + timedelta(days=5))],
         ),
     ]
     by_name = {each.full_name.lower(): each.id for each in repositories}

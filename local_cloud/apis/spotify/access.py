@@ -26,7 +26,11 @@ class Access:
     """Calls that a bucket takes before it is closed for `retry_after_s`; buckets not named have no end."""
     retry_after_s: float = 86_000.0
     null_items: bool = False
-    """Whether pages of a search hold nulls beside artists."""
+    """Whether lists have nulls among their elements."""
+    odd_albums: bool = False
+    """Whether the albums of an artist begin with newer compilations and albums of others, and one without a date."""
+    batches: bool = True
+    """Whether several ids in one call are accepted, if the client id may use them."""
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """Give these switches with `changes` made. Raises BadFault and changes nothing."""
@@ -39,7 +43,9 @@ class Access:
         checks = {
             f"client must be one of {', '.join(CLIENTS)}": made.client in CLIENTS,
             "premium must be true or false": isinstance(made.premium, bool),
-            "null_items must be true or false": isinstance(made.null_items, bool),
+            "null_items, odd_albums and batches must be true or false": all(
+                isinstance(switch, bool) for switch in (made.null_items, made.odd_albums, made.batches)
+            ),
             "retry_after_s must be a number of seconds above 0": _is_number(made.retry_after_s)
             and made.retry_after_s > 0,
             f"quotas must be an object of calls by bucket, of {', '.join(BUCKETS)}": isinstance(quotas, Mapping)

@@ -53,6 +53,10 @@ class Shapes:
             "total_tracks": len(album.tracks),
         })
 
+    def listed_album(self, album: Album, group: str) -> Json:
+        """An album in the list of an artist, who belongs to it in some way."""
+        return self.album_link(album) | {"album_group": group}
+
     def album(self, album: Album) -> Json:
         """An album, whole, with its tracks."""
         tracks = [self._given(self._track(track)) for track in album.tracks]

@@ -1,6 +1,6 @@
 """Made-up posts. What post number n says depends on the seed, on n and on the shares of the scene alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -21,8 +21,18 @@ TEXTS = {
 LANGUAGES = ("en",) * 10 + ("de",) * 3 + ("fr", "es", "es", "ja", "ja", "und")
 HASHTAGS = ("Tesla", "EV", "ModelY", "Cybertruck", "TSLA", "FSD", "charging", "robotaxi", "Autopilot", "energy")
 AUTHORS = 400
-RENAMED = {"edit_history_tweet_ids": "edit_history_post_ids", "referenced_tweets": "referenced_posts"}
+RENAMED = {
+    "edit_history_tweet_ids": "edit_history_post_ids",
+    "referenced_tweets": "referenced_posts",
+    "note_tweet": "note_post",
+}
 """Fields by their names before and after August 2026."""
+DEFAULT_FIELDS = frozenset({"id", "text", "edit_history_tweet_ids"})
+RELATIONS = frozenset({"author_id", "edit_history_tweet_ids", "referenced_tweets"})
+"""Fields by their old names that the new vocabulary has as expansions."""
+SHORT = 280
+"""A longer text is cut in the field `text`, and whole in the note."""
+FILLER = " and there is a lot more to say about it, as everybody knows who waited for one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +49,40 @@ class Post:
     repost_of: str | None = None
     edits: tuple[str, ...] = field(default=())
 
-    def as_json(self, scene: Scene) -> dict[str, Any]:
-        """Return the post as the API shows it, with all fields."""
+    def as_json(self, fields: Set[str], vocabulary: str) -> dict[str, Any]:
+        """Return the post as the API shows it: with these fields (old names), in the names of a vocabulary."""
+        is_new = vocabulary == "post"
+        is_long = len(self.text) > SHORT
+        entities = self._entities(self.text)
         shown: dict[str, Any] = {
             "id": self.id,
-            "text": self.text,
+            "text": f"{self.text[: SHORT - 30]}\u2026 https://t.co/{self.number}" if is_long else self.text,
             "author_id": self.author_id,
             "created_at": self.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "lang": self.lang,
-            "public_metrics": {"retweet_count": self.number % 7, "reply_count": 0, "like_count": self.number % 31},
+            "public_metrics": {
+                "repost_count" if is_new else "retweet_count": self.number % 7,
+                "reply_count": 0,
+                "like_count": self.number % 31,
+                "quote_count": 0,
+                "bookmark_count": 0,
+                "impression_count": self.number % 997,
+            },
             "edit_history_tweet_ids": list(self.edits),
         }
-        if self.hashtags:
-            shown["entities"] = {"hashtags": [{"start": 0, "end": len(tag), "tag": tag} for tag in self.hashtags]}
+        if entities and not is_long:
+            shown["entities"] = entities
+        if is_long:
+            shown["note_tweet"] = {"text": self.text} | ({"entities": entities} if entities else {})
         if self.repost_of:
             shown["referenced_tweets"] = [{"type": "retweeted", "id": self.repost_of}]
-        if scene.vocabulary == "post":
-            shown = {RENAMED.get(name, name): value for name, value in shown.items()}
-        return shown
+        return {RENAMED.get(name, name) if is_new else name: value for name, value in shown.items() if name in fields}
+
+    def _entities(self, text: str) -> dict[str, Any]:
+        if not self.hashtags:
+            return {}
+        spans = [(text.index(f"#{tag}"), tag) for tag in self.hashtags]
+        return {"hashtags": [{"start": start, "end": start + len(tag) + 1, "tag": tag} for start, tag in sorted(spans)]}
 
 
 def user(author_id: str) -> Mapping[str, str]:
@@ -79,11 +105,14 @@ def make_post(scene: Scene, number: int, made_ms: int, earlier: str) -> Post:
     hashtags = tuple(random.sample(HASHTAGS, random.choice((0, 0, 1, 1, 2, 3))))
     if off_topic < scene.off_topic_share:
         hashtags = tuple(tag for tag in hashtags if tag != "Tesla")
-    text = " ".join((random.choice(TEXTS[lang]).format(word), *(f"#{tag}" for tag in hashtags)))
+    said = random.choice(TEXTS[lang]).format(word)
     # a few authors write most of the posts
     author = 9_000_000 + min(int(random.paretovariate(0.7)), AUTHORS)
     own = post_id(number, made_ms)
     is_repost = bool(earlier) and repost < scene.repost_share
+    if random.random() < scene.long_share:
+        said += FILLER * 4
+    text = " ".join((said, *(f"#{tag}" for tag in hashtags)))
     is_edit = bool(earlier) and not is_repost and edit < scene.edit_share
     return Post(
         id=own,

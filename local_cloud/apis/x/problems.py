@@ -4,7 +4,7 @@ from aiohttp import web
 
 from local_cloud.apis.endpoint import json_response
 
-TYPES = "https://api.twitter.com/2/problems/"
+TYPES = "https://api.x.com/2/problems/"
 TITLES = {400: "Invalid Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 503: "Service Unavailable"}
 
 
@@ -21,6 +21,11 @@ def refuse(status: int, message: str) -> web.Response:
     if status == 429:
         return json_response({"errors": [{"code": 88, "message": "Rate limit exceeded"}]}, 429)
     return problem(status, TITLES.get(status, "Error"), message)
+
+
+def invalid(detail: str) -> web.Response:
+    """Refuse a call for what it asks."""
+    return problem(400, "Invalid Request", f"One or more parameters is invalid: {detail}", "invalid-request")
 
 
 def not_connected(status: int, issue: str, detail: str) -> web.Response:

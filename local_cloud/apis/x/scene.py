@@ -25,8 +25,16 @@ class Scene(BaseModel):
     """Posts that are a new version of an earlier one."""
     duplicate_share: Share = 0.01
     """Lines of a stream that are sent twice."""
+    long_share: Share = 0.02
+    """Posts longer than 280 characters."""
     vocabulary: Literal["tweet", "post"] = "tweet"
-    """Names of fields: those before or after the renaming of August 2026."""
+    """Names of fields in the stream: those before or after the renaming of August 2026. The search answers in those it
+    is asked in."""
+    search_words: Literal["both", "tweet", "post"] = "both"
+    """Parameters that the search accepts; the others it refuses."""
+    search_relations: bool = True
+    """Whether the search returns the author, versions and references of a post in the new vocabulary without being
+    asked to expand them. The specification does not say."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 20.0
     """An idle stream gets an empty line so often."""
     silent: bool = False

@@ -10,8 +10,9 @@ from aiohttp import web
 
 from local_cloud.apis.endpoint import json_response
 from local_cloud.apis.x.limits import Window
-from local_cloud.apis.x.posts import EPOCH_MS, Post
-from local_cloud.apis.x.problems import problem, refusal, refuse
+from local_cloud.apis.x.parameters import SEARCH, complaint
+from local_cloud.apis.x.posts import DEFAULT_FIELDS, EPOCH_MS, RELATIONS, Post
+from local_cloud.apis.x.problems import invalid, refusal, refuse
 from local_cloud.apis.x.rules import BadQuery, Test, compile_query
 from local_cloud.apis.x.scene import Stage
 from local_cloud.apis.x.stream import shown
@@ -19,10 +20,6 @@ from local_cloud.apis.x.timeline import Timeline
 
 DAYS_S = 7 * 24 * 3600
 LONGEST_QUERY = 512
-KNOWN = frozenset({
-    *("query", "since_id", "until_id", "start_time", "end_time", "max_results", "next_token", "sort_order"),
-    *("tweet.fields", "post.fields", "user.fields", "expansions"),
-})
 
 
 class Search:
@@ -44,16 +41,16 @@ class Search:
             try:
                 response = self._page(request.query)
             except (BadQuery, ValueError) as error:
-                response = problem(
-                    400, "Invalid Request", f"One or more parameters is invalid: {error}", "invalid-request"
-                )
+                response = invalid(str(error))
         self.window.describe(response)
         return response
 
     def _page(self, query: Mapping[str, str]) -> web.Response:
-        unknown = sorted(set(query) - KNOWN)
-        if unknown:
-            raise BadQuery(f"unknown parameters {unknown}")
+        scene = self._stage.scene
+        asked = "tweet" if "tweet.fields" in query else "post"
+        words = asked if scene.search_words == "both" else scene.search_words
+        if bad := complaint(query, SEARCH[words]):
+            raise BadQuery(bad)
         value, most = query.get("query", ""), int(query.get("max_results", 10))
         if not 0 < len(value) <= LONGEST_QUERY:
             raise BadQuery(f"query must have 1 to {LONGEST_QUERY} characters")
@@ -75,7 +72,10 @@ class Search:
             meta["next_token"] = page[-1].id
         body: dict[str, Any] = {"meta": meta}
         if page:
-            body |= shown(page, self._stage.scene, expand="author_id" in query.get("expansions", ""))
+            always = DEFAULT_FIELDS
+            if words == "post":
+                always = DEFAULT_FIELDS | RELATIONS if scene.search_relations else DEFAULT_FIELDS - RELATIONS
+            body |= shown(page, query, words, always)
         return json_response(body)
 
     def _matching(self, test: Test, query: Mapping[str, str], since: int, until: int) -> Iterator[Post]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from random import Random
 from typing import Any
 
@@ -10,10 +10,11 @@ from aiohttp import web
 
 from local_cloud.apis.endpoint import Endless
 from local_cloud.apis.x.limits import Window
-from local_cloud.apis.x.posts import Post, user
-from local_cloud.apis.x.problems import disconnect, not_connected, refusal, refuse
+from local_cloud.apis.x.parameters import STREAM, complaint
+from local_cloud.apis.x.posts import DEFAULT_FIELDS, RENAMED, Post, user
+from local_cloud.apis.x.problems import disconnect, invalid, not_connected, refusal, refuse
 from local_cloud.apis.x.rules import Rules
-from local_cloud.apis.x.scene import Scene, Stage
+from local_cloud.apis.x.scene import Stage
 from local_cloud.apis.x.timeline import Timeline
 
 NEW_LINE = b"\r\n"
@@ -23,10 +24,18 @@ class Cut(ConnectionError):
     """The stream is to end without a word."""
 
 
-def shown(posts: Sequence[Post], scene: Scene, *, expand: bool) -> dict[str, Any]:
-    """Return posts as the body of an answer has them, with their authors when these are asked for."""
-    body: dict[str, Any] = {"data": [post.as_json(scene) for post in posts]}
-    if expand:
+def shown(
+    posts: Sequence[Post], query: Mapping[str, str], vocabulary: str, always: Set[str] = DEFAULT_FIELDS
+) -> dict[str, Any]:
+    """Return posts as the body of an answer has them: with the fields that the query asks for, and some always."""
+    old = {new: name for name, new in RENAMED.items()}
+    asked = {
+        old.get(name, name)
+        for parameter in ("tweet.fields", "post.fields", "expansions")
+        for name in query.get(parameter, "").split(",")
+    }
+    body: dict[str, Any] = {"data": [post.as_json(always | asked, vocabulary) for post in posts]}
+    if "author_id" in query.get("expansions", "").split(","):
         body["includes"] = {"users": [user(author) for author in sorted({post.author_id for post in posts})]}
     return body
 
@@ -34,9 +43,9 @@ def shown(posts: Sequence[Post], scene: Scene, *, expand: bool) -> dict[str, Any
 class Connection:
     """One client of the stream, and the lines that wait for it. None ends it, a Cut breaks it."""
 
-    def __init__(self, *, expand: bool) -> None:
+    def __init__(self, query: Mapping[str, str]) -> None:
         self.lines: asyncio.Queue[bytes | Cut | None] = asyncio.Queue()
-        self.expand = expand
+        self.query = query
         self.sent = 0
 
 
@@ -61,13 +70,15 @@ class Stream:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Open the stream, or say why not."""
-        response = self._refusal() or Endless(self._feed(request), {"Content-Type": "application/json"})
+        response = self._refusal(request.query) or Endless(self._feed(request), {"Content-Type": "application/json"})
         self.window.describe(response)
         return response
 
-    def _refusal(self) -> web.Response | None:
+    def _refusal(self, query: Mapping[str, str]) -> web.Response | None:
         if not self.window.take():
             return refuse(429, "")
+        if bad := complaint(query, STREAM):
+            return invalid(bad)
         if self._stage.scene.refuse:
             return refusal(self._stage.scene.refuse)
         if self._connection is not None:
@@ -78,7 +89,7 @@ class Stream:
 
     def _feed(self, request: web.Request) -> Any:
         async def feed(response: web.StreamResponse) -> None:
-            connection = Connection(expand="author_id" in request.query.get("expansions", ""))
+            connection = Connection(dict(request.query))
             self._connection = connection
             self._timeline.listeners.add(self._hear)
             try:
@@ -110,7 +121,7 @@ class Stream:
         if connection.lines.qsize() >= self._stage.scene.line_limit:
             self.end("SlowReader", "This stream has been disconnected as its client reads too slowly.")
             return
-        body = shown([post], self._stage.scene, expand=connection.expand)
+        body = shown([post], connection.query, self._stage.scene.vocabulary)
         body["data"] = body["data"][0]
         body["matching_rules"] = [{"id": rule.id, "tag": rule.tag} for rule in matching]
         line = json.dumps(body, ensure_ascii=False).encode()

@@ -74,7 +74,10 @@ class AnalyticsApi:
         settings = self._settings.current
         if not settings.monetized and any(metric.name in MONEY_METRICS for metric in report.metrics):
             raise Refusal(403, "Forbidden", "forbidden")
-        rows = _sorted(self._rows(report), report)[report.start :]
+        start = report.start
+        if start and settings.report_paging == "refused":
+            raise Refusal(400, "The query is not supported.", "badRequest")
+        rows = _sorted(self._rows(report), report)[start if settings.report_paging == "ok" else 0 :]
         limits = [limit for limit in (report.rows, settings.report_page_rows) if limit is not None]
         rows = rows[: min(limits)] if limits else rows
         return {"kind": "youtubeAnalytics#resultTable", "columnHeaders": headers(report)} | (
@@ -95,7 +98,10 @@ class AnalyticsApi:
             return []
         first = max(report.first, summed[0].first_day)
         if "day" in report.dimensions:
-            return day_rows(summed, first, report.last, today, [metric.name for metric in report.metrics])
+            last = report.last
+            if {video.id for video in summed} <= self._settings.current.idle:
+                last = report.first + (last - report.first) // 2
+            return day_rows(summed, first, last, today, [metric.name for metric in report.metrics])
         return _totals(summed, report, today)
 
 

@@ -90,6 +90,9 @@ class DataApi:
                 location="playlistId",
             )
         per_page, start = _page(params, playlist_id)
+        settings = self._settings.current
+        total = len(videos) if settings.promised is None else settings.promised
+        videos = videos[: settings.playlist_cap]
         vanished = self._settings.current.vanished
         items = [
             resource(
@@ -101,7 +104,7 @@ class DataApi:
             for position, video in _sliced(videos, start, per_page)
         ]
         tokens = _neighbours(playlist_id, start, per_page, len(videos))
-        return envelope("playlistItem", items, len(videos), per_page, tokens)
+        return envelope("playlistItem", items, total, per_page, tokens)
 
     def videos(self, query: MultiMapping[str]) -> Json:
         """Answer with the videos that exist of at most 50 that are asked for, in the order asked."""
@@ -117,6 +120,9 @@ class DataApi:
             for video in found
             if video.published_at <= now
         ]
+        for item in items:
+            if item["id"] in self._settings.current.impossible and "statistics" in item:
+                item["statistics"]["viewCount"] = "-1"
         return envelope("video", items, len(items), len(items))
 
     def search(self, query: MultiMapping[str]) -> Json:

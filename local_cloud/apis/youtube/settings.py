@@ -11,6 +11,7 @@ from local_cloud.apis.youtube.catalog import VIDEOS
 from local_cloud.apis.youtube.pacific import pacific_day
 
 YEARS = range(2000, 2050)
+PAGING = ("ok", "refused", "repeats")
 
 
 class BadSetting(ValueError):
@@ -54,6 +55,12 @@ def _video_ids(value: Any) -> frozenset[str]:
     return frozenset(value)
 
 
+def _paging(value: Any) -> str:
+    if value not in PAGING:
+        raise ValueError
+    return str(value)
+
+
 def _throttle_status(value: Any) -> int:
     if isinstance(value, bool) or value not in {403, 429}:
         raise ValueError
@@ -79,6 +86,16 @@ class Settings:
     """Calls of the Analytics API for a Pacific day; Google publishes no number."""
     report_page_rows: int | None = _setting(None, _rows, "null or a whole number above 0")
     """The most rows of one report answer, whatever maxResults says; Google publishes no number."""
+    report_paging: str = _setting("ok", _paging, "one of " + ", ".join(PAGING))
+    """What a report with a startIndex above 1 answers: its rows, a refusal, or the first page once more."""
+    idle: frozenset[str] = _setting(frozenset(), _video_ids, "a list of ids of videos that this fake has")
+    """Videos whose reports have no rows in the second half of the days asked for."""
+    impossible: frozenset[str] = _setting(frozenset(), _video_ids, "a list of ids of videos that this fake has")
+    """Videos with a negative number of views."""
+    playlist_cap: int = _setting(20_000, _whole, "a whole number, 0 or more")
+    """Items of a playlist that are listed, whatever its totalResults says."""
+    promised: int | None = _setting(None, _whole_or_none, "null or a whole number, 0 or more")
+    """The totalResults of a playlist; None: the truth."""
     vanished: frozenset[str] = _setting(frozenset(), _video_ids, "a list of ids of videos that this fake has")
     """Videos that were deleted."""
     consent: bool = _setting(True, _flag, "true or false")
@@ -110,7 +127,8 @@ class Settings:
     def as_json(self) -> dict[str, Any]:
         """Give every setting and its value."""
         now = self.now.isoformat() if self.now else None
-        return dataclasses.asdict(self) | {"now": now, "vanished": sorted(self.vanished)}
+        videos = {name: sorted(getattr(self, name)) for name in ("vanished", "idle", "impossible")}
+        return dataclasses.asdict(self) | {"now": now, **videos}
 
 
 class SettingsSwitch:

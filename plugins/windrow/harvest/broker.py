@@ -1,10 +1,10 @@
-"""Redis between the task that finds out what to ask and the tasks that ask: a stream and a consumer group a run.
+"""Redis between the task that discovers queries and the tasks that call the API: a stream and a group for each run.
 
-Redis only distributes. The truth is the plan in MongoDB: what Redis loses, the last step of a run finds unsettled
-there and asks for. Every message is taken by one worker, and is gone once its answer is durable; what a dead worker
-has taken, another one claims after a while. A message that comes twice costs a look, as its query is settled.
+Redis only distributes. The plan in MongoDB decides: the last step of a run makes the calls that Redis lost. A message
+is taken by one worker, and is deleted once its answer is durable. If a worker dies, another one claims its messages
+after some time. A message that is delivered twice costs one look-up, because its query is settled.
 
-The only module that speaks to Redis.
+The only module that uses Redis.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ T = TypeVar("T")
 
 _GROUP = "fetch"
 _EXPIRES_S = 7 * 24 * 3600
-"""A stream that nobody touches for a week is of a run that nobody will go on with."""
+"""Redis deletes a stream that was not used for so long."""
 _BATCH = 32
-"""Messages a worker takes at once. So many wait for it at most, while others may have nothing to do."""
+"""Maximum messages that one worker takes at once."""
 _LOOK_EVERY_S = 0.1
 
 
@@ -50,12 +50,12 @@ class Broker:
         self._do(self._create)
 
     def push(self, items: Sequence[Item]) -> None:
-        """Add queries to ask."""
+        """Add queries to call."""
         if items:
             self._do(lambda: self._add(items))
 
     def take(self, worker: str) -> list[Item]:
-        """Take messages that nobody has, for a worker."""
+        """Take messages that no worker has."""
         return self._do(lambda: _items(self._read(worker, ">")))
 
     def taken(self, worker: str, after: str = "0") -> list[Item]:
@@ -107,14 +107,14 @@ class Broker:
             return operation()
         except redis.RedisError as error:
             raise BrokerUnavailable(
-                f"Redis does not do its part: {type(error).__name__}: {error}",
-                advice="Nothing now: the plan and all answers are in MongoDB, and the run goes on from there with one "
-                "task. Look after Redis for the next run.",
+                f"Redis operation failed: {type(error).__name__}: {error}",
+                advice="No action needed for this run: the plan and all answers are in MongoDB, and one task continues "
+                "from there. Check that Redis is running before the next run.",
             ) from error
 
 
 def _items(answer: Any) -> list[Item]:
-    """Read the answer of XREADGROUP, in which there is one stream or none."""
+    """Read the answer of XREADGROUP, which has at most one stream."""
     return [item for _, entries in answer or () for item in _entries(entries)]
 
 
@@ -139,6 +139,7 @@ class BrokerFeed:
         self, broker: Broker, staging: Staging, run: Run, worker: str, *, idle_s: float, claim_after_s: float
     ) -> None:
         self.run = run
+        self.is_shared = True
         self.planned = 0
         self.done_before = 0
         self.lost: BrokerUnavailable | None = None

@@ -8,6 +8,7 @@ not be read is in the quarantine: a plan that is made again asks for that anew, 
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 
 from windrow.harvest.feeds import Item
@@ -17,7 +18,7 @@ from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Unreadable
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
-from windrow.model.stream import Asked, Estimate, Planned, Request, Stream
+from windrow.model.stream import Asked, Estimate, Gap, Planned, Request, Stream
 from windrow.store.staging import LIST, PlanWriter, Staging
 
 Announce = Callable[[Sequence[Item]], None]
@@ -80,17 +81,27 @@ class Discovery(RunDriver):
         if self._writer is not None:
             await asyncio.to_thread(self._write, self._writer, planned)
 
+    async def _missing(self, gap: Gap) -> None:
+        if self._writer is not None:
+            await asyncio.to_thread(self._stage_gap, self._writer, gap)
+
+    def _stage_gap(self, writer: PlanWriter, gap: Gap) -> None:
+        """Add a gap to the plan, with an answer that says why it is one. Runs in a thread."""
+        answer = Answer(gap.query, Outcome.MISSING, gap.status, gap.reason, datetime.now(UTC))
+        self._staging.stage(self._run, [(chunk, answer) for chunk, _ in writer.add((gap.query,))])
+
     def _write(self, writer: PlanWriter, planned: Planned) -> None:
         """Write a part of the plan, however long, and settle what was told on the way. Runs in a thread."""
         queries = iter(planned.queries)
         before: list[Item] = []
         while some := list(islice(queries, CHUNK)):
             added = writer.add(some)
-            told = [(chunk, kept) for chunk, query in added if query.key in self._told and (kept := self._kept(query))]
+            answered = set() if self._stream.is_paged else self._told  # a flow gets the first page only
+            told = [(chunk, kept) for chunk, query in added if query.key in answered and (kept := self._kept(query))]
             self._staging.stage(self._run, told)
             if not self._announce:
                 continue
-            items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
+            items = [Item(query, chunk) for chunk, query in added if query.key not in answered]
             if self.asked:
                 self._announce(self._before + items)
                 self._before = []
@@ -102,10 +113,10 @@ class Discovery(RunDriver):
         """Return what was told before in this run, and ask only for the rest."""
         if asked.query.key not in self._aside and (kept := await asyncio.to_thread(self._kept, asked.query)):
             try:
-                if kept.outcome is Outcome.ANSWERED:
+                if kept.outcome is not Outcome.MISSING:
                     asked.read(kept.parsed)
                 self._told.add(asked.query.key)
-                return kept
+                return self._client.with_links(kept)
             except Unreadable:  # an older reader took it
                 pass
         return await super()._settled(asked)

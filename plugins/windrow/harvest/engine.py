@@ -1,12 +1,11 @@
-"""The harvester: settle every query of a feed, with many calls in flight, and lose nothing on the way.
+"""The harvester: settle every query of a feed, with many calls in flight, without losing an answer.
 
-How it keeps its promises:
-
-* An answer counts once MongoDB has it. At most ``in_flight`` calls are under way or answered and not yet
-  durable; that is all a kill can make it ask again.
-* Answers are written as they come, in batches as large as the last write left time for: no timer, no idle disk.
-* What is settled is never asked again in the same run: a second start asks only for the rest.
-* One query in trouble does not stop the others. Trouble with everything does, after `_HOPELESS` in a row.
+* An answer counts once MongoDB has it. At most ``in_flight`` calls are running, or answered and not yet durable. A
+  kill can repeat these, and no others.
+* Answers are written as they arrive. Each batch has all answers that arrived during the last write, so there is no
+  timer.
+* A settled query is not called again in the same run. A second start makes only the missing calls.
+* A failed query does not stop the others. The harvest stops after `_HOPELESS` failures in a row.
 """
 
 import asyncio
@@ -19,25 +18,39 @@ from typing import Any
 from windrow.harvest.feeds import Feed, Item
 from windrow.harvest.flow import calls_of
 from windrow.http.client import Client, Reader
-from windrow.http.paging import NextPage, ask_whole
+from windrow.http.paging import NextPage, Pages
 from windrow.model.answer import Answer, Outcome, Rejected
-from windrow.model.errors import ApiError, ApiUnreachable, Interrupted, QueryRefused, Unanswered, WindrowError
+from windrow.model.errors import (
+    ApiError,
+    ApiUnreachable,
+    Interrupted,
+    QueryRefused,
+    RateLimited,
+    Unanswered,
+    WindrowError,
+)
+from windrow.model.export import ExportJob
+from windrow.model.formats import JSON, Format
+from windrow.model.paging import Paging
+from windrow.store.pages import RunPages
 from windrow.store.staging import Figures, Staging
 
 log = logging.getLogger(__name__)
 
 _HOPELESS = 25
-"""So many queries in a row without one success: it is not the queries."""
+"""After so many failed queries in a row the cause is not one query."""
 _NOTE_EVERY_S = 1.0
 _LOG_EVERY_S = 10.0
+_ERROR = 600
+"""Characters of an error that the figures keep."""
 
 Settled = tuple[Item, Answer | Rejected]
-"""What became of a query."""
+"""The result of a query."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one harvest did. ``planned`` and ``settled_before`` are the feed's."""
+    """Counts of one harvest. ``planned`` and ``done_before`` come from the feed."""
 
     planned: int = 0
     done_before: int = 0
@@ -49,7 +62,7 @@ class Tally:
 
     @property
     def settled(self) -> int:
-        """Queries that need no call any more."""
+        """Queries that need no further call."""
         return self.done_before + self.answered + self.gaps
 
 
@@ -57,10 +70,13 @@ class Harvester:
     """Settles the queries of one feed. Make one for each harvest.
 
     :param client: entered by the caller.
-    :param read: accepts a parsed answer or raises `Unreadable`; called once an answer, and its result dropped.
-    :param next_page: names the next page of an answer that has one.
-    :param in_flight: calls that may be under way or answered and not yet durable; by default twice the
-        client's connections, so that writing never idles them.
+    :param read: accepts a parsed answer or raises `Unreadable`. Its result is not used.
+    :param next_page: names the next page of an answer that has one; not called with a declared ``paging``.
+    :param paging: how to page, as the stream declares it.
+    :param format: of the answers.
+    :param export: how to run the export job that a query starts.
+    :param in_flight: maximum calls that are running, or answered and not yet durable; by default twice the
+        connections of the client, so that calls do not wait for writes.
     """
 
     def __init__(
@@ -71,6 +87,9 @@ class Harvester:
         read: Reader,
         *,
         next_page: NextPage = lambda query, answer: None,
+        paging: Paging | None = None,
+        format: Format = JSON,
+        export: ExportJob | None = None,
         in_flight: int | None = None,
     ) -> None:
         self.tally = Tally()
@@ -78,8 +97,9 @@ class Harvester:
         self._staging = staging
         self._feed = feed
         self._run = feed.run
-        self._read = read
-        self._next_page = next_page
+        is_shared = feed.is_shared and (paging is not None or export is not None)
+        self._stored_pages = RunPages(staging, feed.run, is_shared=is_shared)
+        self._pages = Pages(read, next_page, paging, format, self._stored_pages, export)
         self._window = asyncio.Semaphore(in_flight or 2 * client.limits.connections)
         self._outbox: list[Settled] = []
         self._news = asyncio.Event()
@@ -91,23 +111,24 @@ class Harvester:
         self._noted = self._logged = self._began = time.monotonic()
 
     async def run(self) -> Tally:
-        """Settle what is not settled yet. Whatever happens, what was answered is staged on return.
+        """Settle the queries that are not settled yet. On return all answers are staged, also after an error.
 
-        :raises Unanswered: some queries got no answer; `ApiUnreachable` if it is because nothing answers.
+        :raises Unanswered: some queries got no answer; `ApiUnreachable` if the API does not answer at all.
         :raises WindrowError: what stopped the harvest before its end: `RateLimited`, `CredentialsRejected`,
             `QueryRefused`, `StagingUnavailable`.
         """
         self._quarantined = await asyncio.to_thread(self._staging.quarantined_keys, self._run)
+        await self._stored_pages.load()
         self._feed.start()
         writer = asyncio.create_task(self._write())
         workers = [asyncio.create_task(self._work()) for _ in range(self._client.limits.connections)]
         working = asyncio.gather(*workers)
         try:
-            # The writer ends first only when it fails; the workers would then wait for room for ever.
+            # The writer ends first only when it fails. Then the workers must not wait for it.
             either: set[asyncio.Future[Any]] = {writer, working}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # Of a gathering that has failed, the others go on: each worker is ended by itself.
+            # After one worker failed, `gather` does not cancel the others.
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, working, return_exceptions=True)
@@ -121,21 +142,21 @@ class Harvester:
         return self.tally
 
     def stop(self) -> None:
-        """Take no more queries; those under way end and are staged. May be called from a signal handler."""
+        """Take no further queries. Running calls end and are staged. A signal handler may call this."""
         self._stopped_by = self._stopped_by or Interrupted(
             f"The harvest of {self._run.dataset} was asked to stop, after {self.tally.settled:,} of "
             f"{self.tally.planned:,} queries.",
-            advice="All answers are staged; clear this task, or let it retry, to go on from there.",
+            advice="All answers are staged. Clear this task, or let it retry, to continue from there.",
         )
 
     # --- workers -------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        """Take queries and settle them, until there are no more or something stops the harvest."""
+        """Take queries and settle them, until there are none left or the harvest stops."""
         while self._stopped_by is None and (item := await self._feed.next()) is not None:
             await self._window.acquire()
             try:
-                settled = await ask_whole(self._client, item.query, self._read, self._next_page)
+                settled = await self._pages.ask(self._client, item.query)
             except (ApiUnreachable, Unanswered) as error:
                 self._window.release()
                 self.tally.unanswered += 1
@@ -166,7 +187,7 @@ class Harvester:
     # --- writer --------------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        """Make answers durable as they come; on each return of a write the next one takes all that is there."""
+        """Make answers durable as they arrive. Each write takes all answers that arrived during the last one."""
         while not self._ended or self._outbox:
             await self._news.wait()
             self._news.clear()
@@ -189,6 +210,7 @@ class Harvester:
         for _, answer in answers:
             if answer.query.key in self._quarantined:
                 self._staging.release(self._run, answer.query.key)
+            self._stored_pages.drop(answer.query.key)
         self._feed.durable([item for item, _ in batch])
 
     def _count(self, batch: list[Settled]) -> None:
@@ -203,7 +225,7 @@ class Harvester:
     # --- telling -------------------------------------------------------------------------------
 
     async def _tell(self, *, last: bool = False) -> None:
-        """Keep the figures of this harvest up to date: in MongoDB every second, in the log every ten."""
+        """Write the counts of this harvest: to MongoDB every second, to the log every ten seconds."""
         self.tally.planned, self.tally.done_before = self._feed.planned, self._feed.done_before
         now = time.monotonic()
         if last or now - self._noted >= _NOTE_EVERY_S:
@@ -216,11 +238,11 @@ class Harvester:
 
     @property
     def _step(self) -> str:
-        """Name this harvest among the figures of its run; every try of the task has its own."""
+        """Name of this harvest among the figures of its run. Each try of the task has its own."""
         return f"harvest {self.tally.started_at.isoformat()}"
 
     def figures(self, state: str) -> Figures:
-        """Return what this harvest did so far."""
+        """Return the counts of this harvest so far."""
         tally, seconds = self.tally, time.monotonic() - self._began
         return {
             "state": state,
@@ -234,10 +256,19 @@ class Harvester:
             **calls_of(self._client),
             "seconds": round(seconds, 3),
             "stopped_by": type(self._stopped_by).__name__ if self._stopped_by else None,
+            **self._trouble(),
         }
 
+    def _trouble(self) -> Figures:
+        """Return what people need to know about a harvest that stopped or lacks answers; nothing if all is well."""
+        error = self._stopped_by or (self._last_failure if self.tally.unanswered or self.tally.rejected else None)
+        if error is None:
+            return {}
+        until = {"waits_until": error.retry_at.isoformat()} if isinstance(error, RateLimited) else {}
+        return {"error": error.what[:_ERROR], "advice": error.advice[:_ERROR], **until}
+
     def progress_line(self) -> str:
-        """Say in one line how far the harvest is."""
+        """Return one line that says how far the harvest is."""
         tally, events = self.tally, self._client.events
         fresh = tally.answered + tally.gaps
         rate = fresh / max(time.monotonic() - self._began, 1e-9)
@@ -257,18 +288,18 @@ class Harvester:
             raise (kind if kind is ApiUnreachable else Unanswered)(
                 f"{self.tally.unanswered:,} of {self.tally.planned:,} queries got no answer; all others are "
                 f"staged. The last: {self._last_failure.what}",
-                advice=f"Clear this task, or let it retry: only these are asked again. {self._last_failure.advice}",
+                advice=f"Clear this task, or let it retry: it makes only these calls. {self._last_failure.advice}",
                 key=self._last_failure.key,
                 status=self._last_failure.status,
             )
 
 
 def _refused(rejected: Rejected) -> QueryRefused:
-    """Say why an answer goes into the quarantine, in the form of the error it would be if it were the only one."""
+    """Return the error for an answer that is quarantined."""
     return QueryRefused(
-        f"{rejected.query.key!r} goes into the quarantine: {rejected.reason}",
-        advice="Look at the answers in the quarantine (docs/operations.md). Mend the reader and replay them, "
-        "or clear this task to ask again.",
+        f"{rejected.query.key!r} is quarantined: {rejected.reason}",
+        advice="Inspect the answer in the quarantine (docs/operations.md). Fix the source and clear 'land', which "
+        "reads it again, or clear this task to call the API again.",
         key=rejected.query.key,
         status=rejected.status,
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from windrow.model.answer import Outcome
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
 from windrow.store.staging import Staging
@@ -13,7 +14,7 @@ from windrow.store.staging import Staging
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A query to settle, with the number of its chunk. ``ticket`` is for the feed, to know the item again by."""
+    """A query to settle, with the number of its chunk. ``ticket`` identifies the item for its feed."""
 
     query: Query
     chunk: int
@@ -24,29 +25,32 @@ class Feed(Protocol):
     """What a harvester takes queries from."""
 
     run: Run
+    is_shared: bool
+    """Whether other workers take queries of the same run, and a query may come back from one that has died."""
     planned: int
-    """Queries of the run's plan; 0 while it is not known."""
+    """Queries in the plan of the run; 0 while this is unknown."""
     done_before: int
-    """Queries of the plan that were found settled, so far."""
+    """Queries of the plan that were settled before."""
 
     def start(self) -> None:
-        """Begin to load. Called once, in the harvester's event loop."""
+        """Begin to load. Called once, in the event loop of the harvester."""
 
     async def next(self) -> Item | None:
-        """Return the next query that is not settled, or None at the end. Called by many workers at once."""
+        """Return the next query that is not settled, or None at the end. Many workers call this at once."""
 
     def durable(self, items: Sequence[Item]) -> None:
-        """Learn that the answers to these are durable, or their rejection is. Runs in a thread."""
+        """Called when the answers to these queries, or their rejections, are durable. Runs in a thread."""
 
     def stop(self) -> None:
-        """Load no more."""
+        """Stop loading."""
 
 
 class PlanFeed:
-    """A plan, chunk by chunk, without what is settled. The next chunk is loaded while the present one is asked."""
+    """The queries of a plan that are not settled, chunk by chunk. The next chunk is loaded ahead."""
 
     def __init__(self, staging: Staging, plan: Plan) -> None:
         self.run = plan.run
+        self.is_shared = False
         self.planned = plan.planned
         self.done_before = 0
         self._staging = staging
@@ -55,6 +59,7 @@ class PlanFeed:
         self._pending: deque[Item] = deque()
         self._ahead: asyncio.Task[list[Item]] | None = None
         self._quarantined: set[str] = set()
+        self._paged: dict[str, int] = {}
 
     def start(self) -> None:
         """Begin to load the first chunk."""
@@ -73,10 +78,10 @@ class PlanFeed:
         return self._pending.popleft()
 
     def durable(self, items: Sequence[Item]) -> None:
-        """Nothing is left to do: what is staged is settled."""
+        """Do nothing: a staged query is settled."""
 
     def stop(self) -> None:
-        """Drop the chunk that is being loaded."""
+        """Stop loading the next chunk."""
         if self._ahead is not None:
             self._ahead.cancel()
             self._ahead = None
@@ -92,10 +97,14 @@ class PlanFeed:
         """Return the queries of a chunk that are not settled. Runs in a thread."""
         if number == 0:
             self._quarantined = self._staging.quarantined_keys(self.run)
+            self._paged = self._staging.paged(self.run)
         chunk = self._staging.chunk(self.run, number)
-        settled = self._staging.settled(self.run, number)
+        outcomes = self._staging.settled(self.run, number)
+        settled = {key: outcome for key, outcome in outcomes.items() if outcome is not Outcome.PARTIAL}
         for key in self._quarantined & settled.keys():  # killed between staging and release
             self._staging.release(self.run, key)
+        for key in self._paged.keys() & settled.keys():  # killed before its pages were deleted
+            self._staging.drop_pages(self.run, key, self._paged[key])
         pending = [Item(query, number) for query in chunk.queries if query.key not in settled]
         self.done_before += len(chunk.queries) - len(pending)
         return pending

@@ -9,9 +9,12 @@ import asyncio
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+from multidict import CIMultiDict
+from yarl import URL
 
 from windrow.model.errors import CredentialsRejected
 from windrow.model.policy import Backoff
@@ -32,6 +35,16 @@ class Exchange(Protocol):
         method: str = "POST",
     ) -> Response:
         """Send the call and return the response; ``trouble`` is the reason if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request before it is sent. A signature may depend on all of it."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 LIFETIME_S = 3600.0
@@ -70,14 +83,25 @@ class Auth(ABC):
     """How many tokens the API rejected since it last accepted one."""
     pauses = 0
     """How often all credentials were paused in a row; earlier tries may have counted some."""
+    query_params: tuple[str, ...] = ()
+    """Names of the query parameters that carry a credential. The client removes them from URLs that an API returns."""
 
     @abstractmethod
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
-        """Return the headers that sign one attempt.
+        """Return the credential that signs one attempt: for most kinds, the headers to send.
 
         :param query: the query of the attempt; None for a call of the token flow itself.
         :param prefer: the `identity` of the preferred credential, if there are several.
         """
+
+    def sign(self, signature: Mapping[str, str], attempt: Attempt) -> Attempt:
+        """Return the attempt, signed with a result of `signature`. Headers of the signature replace others."""
+        headers = CIMultiDict(attempt.headers)
+        headers.update(signature)
+        return replace(attempt, headers=headers)
+
+    async def close(self) -> None:  # noqa: B027 - most have no use for it
+        """End what runs in the background. The client calls this before it closes its connections."""
 
     @abstractmethod
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
@@ -118,27 +142,42 @@ class NoAuth(Auth):
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
         """Raise: there is nothing to refresh."""
         raise CredentialsRejected(
-            "The API answered 401 (unauthorized), but its Airflow connection has no credentials.",
-            advice="Set login, password and token_path (in the extra) of the Airflow connection, or a token.",
+            f"The API answered 401 (unauthorized), but its Airflow connection has no credentials: {why}",
+            advice="Set 'auth' in the extra of the Airflow connection, and its fields, such as token, or token_path "
+            "with login and password (docs/connections.md).",
         )
 
 
-class StaticToken(Auth):
-    """A bearer token that was created by hand, and is valid until it is revoked."""
+class StaticAuth(Auth):
+    """A credential that was created by hand, and is valid until it is revoked.
 
-    def __init__(self, token: str) -> None:
-        know(token)
-        self._signature = {"Authorization": f"Bearer {token}"}
+    :param headers: the headers that sign a call.
+    :param what: name of the credential in messages.
+    :param secrets: values that must not appear in messages.
+    """
+
+    def __init__(self, headers: Mapping[str, str], what: str, secrets: Sequence[str] = ()) -> None:
+        know(*secrets)
+        self._signature = dict(headers)
+        self._what = what
 
     async def signature(self, post: Exchange, query: Query | None = None, prefer: str = "") -> Mapping[str, str]:
-        """Return the Authorization header."""
+        """Return the same headers for every call."""
         return self._signature
 
     async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
-        """Raise: this token cannot be refreshed."""
+        """Raise: this credential cannot be refreshed."""
         raise CredentialsRejected(
-            f"The API rejected the token: {why}", advice="Set a valid token in the extra of the Airflow connection."
+            f"The API rejected the {self._what}: {why}",
+            advice=f"Set a valid {self._what} in the Airflow connection.",
         )
+
+
+class StaticToken(StaticAuth):
+    """A bearer token."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__({"Authorization": f"Bearer {token}"}, "token", [token])
 
 
 class RefreshingToken(Auth):
@@ -183,6 +222,12 @@ class RefreshingToken(Auth):
         """Reset the count of rejected tokens after an accepted one."""
         if response.status not in {None, 401}:
             self.refused = 0
+
+    async def close(self) -> None:
+        """End a refresh: no call needs its token any more."""
+        if self._refresh is not None and not self._refresh.done():
+            self._refresh.cancel()
+            await asyncio.wait([self._refresh])
 
     async def _refreshed(self, post: Exchange) -> Token:
         if self._turned_down is not None and time.monotonic() < self._ask_again_at:

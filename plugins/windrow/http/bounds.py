@@ -1,6 +1,7 @@
 """Read bodies and streams with limits on memory and time, whatever the server sends."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 
 from windrow.model.errors import ApiUnreachable
@@ -21,15 +22,45 @@ class LineTooLong(ApiUnreachable):
         self.beginning = beginning
 
 
-async def body(pieces: AsyncIterable[bytes], most: int) -> tuple[bytes, bool]:
-    """Read a body; return at most ``most`` bytes, and whether there were more."""
+async def body(
+    pieces: AsyncIterable[bytes], most: int, larger: Callable[[bytes], int] = lambda beginning: 0
+) -> tuple[bytes, bool]:
+    """Read a body; return at most ``most`` bytes, and whether there were more.
+
+    :param larger: returns the maximum of a body that begins like this, if it is above ``most``.
+    """
     read, size = [], 0
     async for piece in pieces:
         read.append(piece)
         size += len(piece)
         if size > most:
-            return b"".join(read)[:most], True
+            most = max(most, larger(read[0]))
+            if size > most:
+                return b"".join(read)[:most], True
     return b"".join(read), False
+
+
+def unpacked(read_some: Callable[[], Awaitable[bytes]], encoding: str) -> Callable[[], Awaitable[bytes]]:
+    """Return a function that reads from a stream and removes its Content-Encoding, a limited number of bytes at a time.
+
+    The function raises OSError if the stream is not in this encoding.
+    """
+    if encoding.lower() in {"", "identity"}:
+        return read_some
+    if encoding.lower() != "gzip":
+        raise OSError(f"the Content-Encoding {encoding!r:.40} was not requested")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    async def read() -> bytes:
+        while data := unpacker.unconsumed_tail or await read_some():
+            try:
+                if piece := unpacker.decompress(data, 2**16):
+                    return piece
+            except zlib.error as error:
+                raise OSError(f"invalid gzip encoding: {error}") from None
+        return b""
+
+    return read
 
 
 async def lines(read_some: Callable[[], Awaitable[bytes]], silence_s: float, name: str) -> AsyncIterator[bytes]:

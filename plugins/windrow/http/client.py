@@ -6,11 +6,14 @@ The `ResponsePolicy` decides what an answer means, not the client.
 import asyncio
 import codecs
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -18,7 +21,7 @@ from typing import Self
 from multidict import CIMultiDict
 from yarl import URL
 
-from windrow.http.auth import Auth
+from windrow.http.auth import Attempt, Auth
 from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
 from windrow.http.conditional import CachedAnswer, ConditionalRequests
 from windrow.http.ledger import Ledger
@@ -36,6 +39,7 @@ from windrow.model.errors import (
     Unanswered,
     Unreadable,
 )
+from windrow.model.formats import GZIP, JSON, LARGEST_SPLIT, Format
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, Decision, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.redact import blot, blot_body, blot_sent, without
@@ -45,10 +49,16 @@ log = logging.getLogger(__name__)
 
 Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` if it does not have the expected format."""
+_LARGE = 1_000_000
+"""Bytes of an answer that takes some time to read."""
+OnResponse = Callable[[Query, Response], None]
+"""Called with each response to an attempt, also with one that is then repeated."""
 MOST_REDIRECTS = 10
 """Maximum redirects of one call. Browsers follow 20."""
 _SHOWS_RATE = {Action.ACCEPT, Action.MISSING, Action.REFUSE}
 """After these the rate of calls is within the API's limit."""
+_COMPLETE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
+"""How the path of a query begins if it is a complete URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,8 @@ class Client:
     :param conditional_requests: the cache of earlier answers, for conditional requests.
     :param network: proxy and certificates; by default those of the environment.
     :param pauses: stores pauses for a rate limit over tries and deferrals.
+    :param storage: downloads the files of export jobs, without the credential of this API.
+    :param on_response: called with each response, before it is judged.
     """
 
     def __init__(
@@ -98,33 +110,44 @@ class Client:
         conditional_requests: ConditionalRequests | None = None,
         network: Network | None = None,
         pauses: PauseStore | None = None,
+        storage: "Client | None" = None,
+        on_response: OnResponse | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
         self.limits = limits or Limits()
         self.events: Counter[str] = Counter()
+        self.storage = storage
+        if storage:
+            storage.events = self.events
         self._auth = auth
         self._policy = policy
         self._ledger = ledger
         self._conditional_requests = conditional_requests
         self._base = URL(f"{base_url}/")
-        self._origins = {self._base.origin(), *(URL(origin).origin() for origin in origins)}
+        self._base_origin = self._base.origin()
+        self._origins = {self._base_origin, *(URL(origin).origin() for origin in origins)}
         self._owner_only = frozenset(owner_only)
         self._pace = Pace(self.limits.rate_per_s)
         self._gate = Gate(name, base_s=self.limits.backoff.base_s, patience_s=self.limits.patience_s)
         self._pauses = pauses
+        self._on_response = on_response
         self._paused: Pause | None = None
         self._transport = Transport(
             self._base,
             name=name,
             connections=self.limits.connections,
             timeout_s=self.limits.timeout_s,
-            headers={"User-Agent": "windrow", "Accept": "application/json"} | dict(headers or {}),
+            headers={"User-Agent": "windrow", "Accept": "application/json", "Accept-Encoding": "gzip"}
+            | dict(headers or {}),
             settings=network,
+            tls=any(origin.scheme == "https" for origin in self._origins),
         )
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
+        if self.storage:
+            await self.storage.__aenter__()
         if self._pauses is not None and (pause := await asyncio.to_thread(self._pauses.pause, self.name)):
             self._paused = pause
             self._auth.pauses = pause.times
@@ -135,6 +158,9 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if self.storage:
+                await self.storage.__aexit__(kind, error, trace)
+            await self._auth.close()
             await self._transport.close()
         finally:
             if self._ledger is not None:
@@ -166,13 +192,16 @@ class Client:
         throttles = Throttles()
         failures = switches = 0
         broken = False
+        failure: tuple[str, bytes] | None = None
         kept = await self._conditional_requests.find(query) if self._conditional_requests else None
         while True:
             first = failures + throttles.times + switches == 0
             sent_at, response = await self._attempt(query, kept, first=first, fresh=broken)
             broken = response.status is None
+            if self._on_response:
+                self._on_response(query, response)
             decision = self._policy.judge(response)
-            action, unreadable = decision.action, ""
+            action, before, failure = decision.action, failure, None
             if self._other_signs(query, response, decision):
                 self._gate.leave(sent_at)
                 switches += 1
@@ -190,11 +219,11 @@ class Client:
             elif self._gate.succeeded(sent_at):
                 await self._forget_pause()
             try:
-                if settled := self._settle(query, response, action, read):
+                if settled := await self._settled(query, response, action, read):
                     await self._keep(settled, response)
                     return settled
             except Unreadable as error:
-                unreadable = error.reason
+                failure = (error.reason, response.body if isinstance(error, _Garbled) else b"")
                 self.events["unreadable"] += 1
             await self._check_access(query, action, response)
             failures += 1
@@ -203,9 +232,10 @@ class Client:
                 raise RateLimited.for_s(
                     asked_s, f"The API '{self.name}' asks to wait ({response.summary})", key=query.key
                 )
-            if failures == backoff.attempts:
-                if unreadable:
-                    return self._rejected(query, response, unreadable)
+            is_repeated = failure is not None and failure == before  # the API sends nothing else
+            if failures == backoff.attempts or is_repeated:
+                if failure:
+                    return self._rejected(query, response, failure[0])
                 raise self._given_up(query, action, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is tried at once
                 await asyncio.sleep(max(backoff.pause_s(failures), asked_s))
@@ -234,9 +264,10 @@ class Client:
         :raises ApiUnreachable: no answer, a broken connection, or no line for too long.
         """
         signature = await self._auth.signature(self._exchange, query)
+        attempt = self._auth.sign(signature, Attempt("GET", self._url(query)))
         self.events["sent"] += 1
         try:
-            async with self._transport.stream(self._url(query), signature, silence_s) as got:
+            async with self._transport.stream(attempt.url, attempt.headers, silence_s) as got:
                 self.events[f"http_{got.status}"] += 1
                 if got.status != HTTPStatus.OK:
                     body, cut = await got.body(LARGEST_ASIDE, self.limits.timeout_s)
@@ -255,7 +286,7 @@ class Client:
                 advice=advice(error, {}, self.name)
                 or "No action needed: the stream is opened again. If this happens often, check that the service "
                 "is running.",
-            ) from error
+            ) from None  # some of these errors have the URL, which may have an API key
 
     async def _attempt(
         self, query: Query, kept: CachedAnswer | None, *, first: bool, fresh: bool
@@ -270,7 +301,9 @@ class Client:
             while True:
                 response = await self._hop(query, way[-1], kept, fresh=fresh)
                 if not response.location:
-                    return sent_at, kept.answering(response) if kept and response.status == 304 else response
+                    if kept and response.status == HTTPStatus.NOT_MODIFIED:
+                        response = kept.answering(response, is_json=query.format is JSON)
+                    return sent_at, response
                 try:
                     way.append(self._redirected(query, response, way))
                 except ValueError as error:
@@ -295,8 +328,15 @@ class Client:
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
-        came = await self._send(query, url, {**conditions, **signature} if conditions else signature, fresh=fresh)
-        response = _without_echo(replace(came, signature=signature))
+        body = query.body.encode()
+        headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
+        if query.format is not JSON:
+            headers["Accept"] = f"{query.format.media_type}, */*;q=0.1"
+        headers.update(query.headers)
+        headers.update(conditions)
+        attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
+        sent = {*signature.values(), attempt.headers.get("Authorization", "")}
+        response = _without_echo(await self._send(attempt, query.format, fresh=fresh), signature, sent)
         self._auth.learned(signature, response, query)
         self._report_pause(response)
         return response
@@ -319,7 +359,7 @@ class Client:
         """
         where = response.location[:80]
         try:
-            target = way[-1].join(URL(response.location)).with_user(None)
+            target = self._unsigned(way[-1].join(URL(response.location)).with_user(None))
             origin = target.origin()
         except ValueError:
             raise ValueError(f"redirects to an invalid URL: {where!r}") from None
@@ -342,16 +382,37 @@ class Client:
 
         :raises QueryRefused: the origin is not allowed.
         """
-        path = query.path.lstrip("/")
-        whole = query.path.startswith(("http://", "https://"))
-        url = URL(path) if whole else self._base.join(URL(path))
-        if url.origin() not in self._origins:
+        try:
+            if query.path.startswith("//"):
+                url = URL(f"{self._base.scheme}:{query.path}")
+            elif _COMPLETE.match(query.path):
+                is_signed = "?" in query.path and query.path.isascii()  # it is sent as it is
+                url = URL(query.path, encoded=is_signed)
+            else:  # "./": a colon in the path does not make a scheme
+                url = self._base.join(URL(f"./{query.path.lstrip('/')}"))
+            # to compare origins takes ten times as long; most calls are at the base URL
+            is_known = (url.scheme, url.raw_authority) == (self._base.scheme, self._base.raw_authority)
+            origin = self._base_origin if is_known else url.origin()
+        except ValueError:
             raise QueryRefused(
-                f"The query {query.key!r} is at {url.origin()}, which is not an allowed origin: {self._allowed()}.",
+                f"The query {query.key!r} has an invalid URL.", advice="Fix the path of the query.", key=query.key
+            ) from None
+        if url.user is not None or url.password is not None:
+            raise QueryRefused(
+                f"A query has a login in its URL, which is at {origin}.",
+                advice=f"Remove it from the URL. Set the login in the Airflow connection '{self.name}'.",
+            )
+        if origin not in self._origins:
+            raise QueryRefused(
+                f"The query {query.key!r} is at {origin}, which is not an allowed origin: {self._allowed()}.",
                 advice=f"If the origin is correct, add it to 'origins' in the extra of the connection '{self.name}'.",
                 key=query.key,
             )
-        return url.extend_query(query.params) if query.params else url
+        return self._unsigned(url.extend_query(query.params) if query.params else url)
+
+    def _unsigned(self, url: URL) -> URL:
+        """Remove the query parameters that carry a credential: APIs return them in links."""
+        return url.without_query_params(*self._auth.query_params) if self._auth.query_params else url
 
     async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
         """Keep an answer that has a validator for conditional requests."""
@@ -382,16 +443,19 @@ class Client:
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, query: Query, url: URL, added: Mapping[str, str], *, fresh: bool) -> Response:
-        headers = {**dict(query.headers), **added} if query.headers else added
-        if query.body:
-            headers = {"Content-Type": "application/json", **headers}
+    async def _send(self, attempt: Attempt, format: Format, *, fresh: bool) -> Response:
+        """Send a call. An answer of a format that can be split may be larger than others."""
+
+        def limit(beginning: bytes) -> int:
+            return LARGEST_SPLIT if beginning.startswith(GZIP) or format.splits(beginning) else LARGEST
+
         response = await self._transport.send(
-            "POST" if query.body else "GET",
-            url,
-            headers=headers,
-            data=query.body.encode() if query.body else None,
+            attempt.method,
+            attempt.url,
+            headers=attempt.headers,
+            data=attempt.body or None,
             most=LARGEST,
+            larger=limit,
             fresh=fresh,
         )
         self.events["no_answer" if response.status is None else f"http_{response.status}"] += 1
@@ -432,17 +496,25 @@ class Client:
             return max(asked_s, await self._ledger.exhaust(query, asked_s))
         return asked_s
 
+    async def _settled(
+        self, query: Query, response: Response, action: Action, read: Reader
+    ) -> Answer | Rejected | None:
+        """Return what `_settle` returns. A large answer is read in a thread, so that other calls do not time out."""
+        if len(response.body) < _LARGE:
+            return self._settle(query, response, action, read)
+        return await asyncio.to_thread(self._settle, query, response, action, read)
+
     def _settle(self, query: Query, response: Response, action: Action, read: Reader) -> Answer | Rejected | None:
         """Return the result that settles the query; None if the call must be retried.
 
         :raises Unreadable: the answer cannot be read.
         """
         if action is Action.ACCEPT and response.cut:  # a retry would get the same
-            return self._rejected(query, response, f"body of more than {LARGEST:,} bytes; the connection was closed")
+            return self._rejected(query, response, _too_large(response))
         if action is Action.ACCEPT:
             return self._read(query, response, read)
         if action is Action.MISSING:
-            return _settled(query, Outcome.MISSING, response)
+            return Answer(query, Outcome.MISSING, response.status or 0, kept(_text(response)), datetime.now(UTC))
         if action in {Action.REFUSE, Action.FORBID}:
             return self._rejected(query, response, f"the API rejected the query: {response.summary}")
         return None
@@ -450,41 +522,82 @@ class Client:
     def _read(self, query: Query, response: Response, read: Reader) -> Answer:
         """Turn a successful response into an answer, if the reader accepts it.
 
-        :raises Unreadable: it is not JSON, or not what the reader expects.
+        :raises Unreadable: it is not in the format of the query, or not what the reader expects.
         """
-        read(query, exact_json.loads(response.body) if response.status != 204 else None)
+        try:
+            text, parsed = _parsed(query.format, response)
+        except Unreadable as error:
+            raise _Garbled(error.reason, key=query.key) from None
+        read(query, parsed)
         if self._owner_only:
-            response = replace(response, body=without(self._owner_only, response.body))
-        return _settled(query, Outcome.ANSWERED, response, self._next_link(query, response))
+            text = without(self._owner_only, text.encode()).decode()
+        return Answer(
+            query,
+            Outcome.ANSWERED,
+            response.status or 0,
+            text,
+            datetime.now(UTC),
+            self._next_link(query, response),
+            resolve=partial(self._resolved, query),
+            headers=response.headers,
+        )
+
+    def allows(self, url: URL) -> bool:
+        """Return whether this URL is at an allowed origin."""
+        return url.origin() in self._origins and url.user is None
+
+    def with_links(self, answer: Answer) -> Answer:
+        """Return a stored answer with its links, as it was when it arrived."""
+        return replace(answer, resolve=partial(self._resolved, answer.query))
+
+    def page_query(self, query: Query) -> Query:
+        """Return the query of a next page with its path below the base URL, if that is where it is.
+
+        :raises Unreadable: it is not at an allowed origin, so it must not get a signature.
+        """
+        return query.at(self._resolved(query, query.path)) if _COMPLETE.match(query.path) else query
 
     def _next_link(self, query: Query, response: Response) -> str:
-        """Return the path of the next page, with its parameters, if the answer has a link to one.
+        """Return the path of the next page, with its parameters, if the answer has a link to one."""
+        return self._resolved(query, response.next_link) if response.next_link else ""
 
-        It is a complete URL if it is at another allowed origin.
+    def _resolved(self, query: Query, link: str) -> str:
+        """Return where a link in the answer to a query leads: a path below the base URL, or a complete URL elsewhere.
 
         :raises Unreadable: the origin is not allowed, so it must not get a signature.
         """
-        if not (link := response.next_link):
-            return ""
         try:
-            target = self._url(query).join(URL(link)).with_user(None)
-            elsewhere = target.origin() not in self._origins
+            target = URL(link) if _COMPLETE.match(link) and link[0] != "/" else self._url(query).join(URL(link))
+            target = self._unsigned(target.with_user(None).with_fragment(None))
+            is_allowed = target.origin() in self._origins
         except ValueError:
-            elsewhere = True
-        if elsewhere:
+            is_allowed = False
+        if not is_allowed:
             raise Unreadable(
                 f"its next page {link[:80]!r} is not at an allowed origin: {self._allowed()}", key=query.key
             )
-        if target.origin() != self._base.origin():
+        is_below = target.raw_path.startswith(self._base.raw_path)
+        # A path without a host that is not below the base URL comes from an API that does not know its own prefix.
+        if target.origin() != self._base.origin() or not (is_below or link.startswith("/")):
             return str(target)
         return f"/{target.raw_path_qs.removeprefix(self._base.raw_path).lstrip('/')}"
 
     def _rejected(self, query: Query, response: Response, reason: str) -> Rejected:
         """Make the quarantine record. An answer with a next page, or with a truncated body, is marked incomplete."""
+        text, raw = _shown(query.format, response)
         if self._owner_only:
-            response = replace(response, body=without(self._owner_only, response.body))
-        incomplete = bool(response.next_link) or response.cut
-        return Rejected(query, response.status or 0, kept(_text(response)), reason, datetime.now(UTC), incomplete)
+            text, raw = without(self._owner_only, text.encode()).decode("utf-8", "replace"), b""
+        return Rejected(
+            query,
+            response.status or 0,
+            kept(text),
+            reason,
+            datetime.now(UTC),
+            incomplete=bool(response.next_link) or response.cut,
+            raw=raw,
+            content_type=response.headers.get("Content-Type", "") if raw else "",
+            headers=response.headers,
+        )
 
     def _denied(self, query: Query, response: Response) -> CredentialsRejected:
         """Make the error for an account that is not allowed to call the API."""
@@ -520,7 +633,12 @@ class Client:
             advice="The next try makes this call again. If it fails again, check the status of the API.",
             key=query.key,
             status=response.status,
+            received=kept(_text(response)),
         )
+
+
+class _Garbled(Unreadable):
+    """The bytes of an answer are not in its format. With other bytes the next attempt may be better."""
 
 
 class StreamRefused(ApiError):
@@ -535,8 +653,45 @@ class StreamRefused(ApiError):
         self.decision = decision
 
 
-def _settled(query: Query, outcome: Outcome, response: Response, next_link: str = "") -> Answer:
-    return Answer(query, outcome, response.status or 0, kept(_text(response)), datetime.now(UTC), next_link)
+def _parsed(format: Format, response: Response) -> tuple[str, object]:
+    """Return the text of a successful answer, and its values.
+
+    :raises Unreadable: it is not in this format, or its charset is not clear.
+    """
+    if response.status == HTTPStatus.NO_CONTENT and not format.reads_empty:
+        return response.body.decode("utf-8", "replace"), None
+    if format is JSON:
+        with suppress(Unreadable):  # what is parsed is UTF-8
+            parsed = exact_json.loads(response.body)
+            return response.body.decode(), parsed
+    text = blot_sent(format.text(response.body, response.headers.get("Content-Type", "")), response.signature.values())
+    return text, format.parse(text)
+
+
+def _shown(format: Format, response: Response) -> tuple[str, bytes]:
+    """Return the text of an answer for the quarantine, and its bytes where the text does not tell all of them."""
+    content_type, is_clear = response.headers.get("Content-Type", ""), not response.cut
+    text = _text(response)
+    if is_clear:
+        try:
+            text = format.text(response.body, content_type)
+        except Unreadable:
+            is_clear = False
+    clean = blot_sent(text, response.signature.values())
+    if clean != text:  # the signature was in an encoding in which it was not found before
+        return clean, clean.encode()
+    if response.cut:
+        return text, b""
+    is_whole = is_clear and (len(text) * 4 <= LARGEST or len(response.body) <= LARGEST)
+    return text, b"" if is_whole and text.encode() == response.body else response.body
+
+
+def _too_large(response: Response) -> str:
+    """Say how large an answer is, as far as the server says it."""
+    size, most = response.headers.get("Content-Length", ""), len(response.body)
+    is_exact = size.isdecimal() and int(size) > most and "Content-Encoding" not in response.headers
+    known = f"{int(size):,} bytes, " if is_exact else ""
+    return f"body of {known}more than {most:,} bytes; the connection was closed"
 
 
 def _text(response: Response) -> str:
@@ -545,10 +700,10 @@ def _text(response: Response) -> str:
     return decoder.decode(response.body, final=not response.cut)  # no half character at the end
 
 
-def _without_echo(response: Response) -> Response:
-    """Remove the signature of a call from the body and headers of its answer: an API may echo it."""
-    sent, headers = response.signature.values(), response.headers
+def _without_echo(response: Response, signature: Mapping[str, str], sent: Collection[str]) -> Response:
+    """Add its signature to an answer, and remove the credentials that were sent: an API may echo them."""
+    headers = response.headers
     told = "\n".join(headers.values())
     if blot_sent(told, sent) != told:
         headers = CIMultiDict((name, blot_sent(value, sent)) for name, value in headers.items())
-    return replace(response, body=blot_body(response.body, sent), headers=headers)
+    return replace(response, body=blot_body(response.body, sent), headers=headers, signature=signature)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from windrow.model.answer import Answer
+from windrow.model.answer import LARGEST, Answer
 from windrow.model.query import Query
 from windrow.model.response import Response
 
@@ -32,10 +32,11 @@ class CachedAnswer:
             return {"If-Modified-Since": self.last_modified}
         return {"If-None-Match": self.etag} if self.etag and self.signed_by == identity else {}
 
-    def answering(self, response: Response) -> Response:
-        """Turn a 304 into the answer that it stands for."""
+    def answering(self, response: Response, *, is_json: bool = True) -> Response:
+        """Turn a 304 into the answer that it stands for. Other formats than JSON get a byte order mark."""
         headers = {"Link": f'<{self.next_link}>; rel="next"'} if self.next_link else {}
-        return replace(response, status=200, body=self.body.encode(), headers=headers, revisited=True)
+        body = self.body.encode("utf-8" if is_json else "utf-8-sig")
+        return replace(response, status=200, body=body, headers=headers, revisited=True)
 
 
 class HttpCache(Protocol):
@@ -73,5 +74,6 @@ class ConditionalRequests:
             identity,
         )
         again = kept.last_modified or (kept.etag and kept.next_link)
-        if again and not response.revisited and not answer.query.body:
+        fits = len(kept.body) * 4 <= LARGEST or len(kept.body.encode()) <= LARGEST
+        if again and fits and not response.revisited and not answer.query.body:
             await asyncio.to_thread(self._cupboard.keep, self._api, answer.query.key, kept)

@@ -1,12 +1,13 @@
-"""The driver of all flows: asks what a source yields, and tells it what came: an answer, or why there is none.
+"""The driver of all flows: it makes the calls that a source yields, and sends the answers or errors back to it.
 
-Plans, estimates and look-ups are led by it alike; what a source may yield: `windrow.model.stream.Flow`.
+It is used for plans, estimates and look-ups. `windrow.model.stream.Flow` says what a source may yield.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
@@ -14,43 +15,47 @@ from typing import Any, ClassVar, TypeVar
 from windrow.http.client import Client
 from windrow.http.paging import Trail
 from windrow.model.answer import Answer, Outcome, Rejected
-from windrow.model.errors import NotGiven, QueryRefused, RateLimited, Unreadable, Unusable, WindrowError
-from windrow.model.stream import Asked, Flow, Planned
+from windrow.model.errors import NotGiven, QueryRefused, RateLimited, Unanswered, Unreadable, Unusable, WindrowError
+from windrow.model.stream import Asked, Flow, Gap, Planned
 
 log = logging.getLogger(__name__)
 
 MOST_ASKED = 100_000
-"""Calls in a row that a flow may be made of: where each names a next one for ever, it ends here."""
+"""Maximum calls of one flow, in case each answer leads to another call."""
+MOST_UNANSWERED = 5
+"""After so many queries in a row without an answer the flow ends, and its task is retried."""
 T = TypeVar("T")
 E = TypeVar("E", bound=WindrowError)
 
 
 class Driver:
-    """Leads flows with one API, one after the other.
+    """Runs flows with one API, one after the other.
 
     :param client: entered by the caller, or by `run`.
     """
 
     keeps_refusals: ClassVar[bool] = False
-    """Whether a refusal is set aside though the source goes on without it. What cannot be read always is."""
+    """Whether a refused query is quarantined although the source continues. Unreadable answers always are."""
 
     def __init__(self, client: Client) -> None:
         self.asked = 0
-        """Queries that were asked of the API, and not found kept."""
+        """Queries that were sent to the API, without those whose answers were stored."""
         self.left_out: list[Unusable] = []
-        """What was set aside, and why."""
+        """The errors of the queries that were quarantined."""
         self._client = client
         self._trail = Trail(MOST_ASKED)
         self._last: Answer | None = None
-        """The last one that could be read."""
+        """The last readable answer."""
         self._heard: Answer | Rejected | None = None
-        """What the source hears now, and ``_thrown`` where that is an error."""
+        """The result that the source gets next; ``_thrown`` is its error, if it is one."""
         self._thrown: Unusable | None = None
+        self._unanswered = 0
+        """Queries in a row without an answer."""
 
     async def lead(self, flow: Flow[T]) -> T:
-        """Lead a flow to its end, and return what it returns.
+        """Run a flow to its end, and return its result.
 
-        :raises Unusable: what the source cannot do without. The answer is set aside.
+        :raises Unusable: the source cannot continue without this answer. It is quarantined.
         :raises WindrowError: what `Client.ask` raises, and the source.
         """
         self._trail, self._last, self._heard, self._thrown = Trail(MOST_ASKED), None, None, None
@@ -72,6 +77,9 @@ class Driver:
                 go_on = partial(flow.send, None)
                 if isinstance(step, Planned):
                     await self._planned(step)
+                elif isinstance(step, Gap):
+                    log.warning("%r is a gap: %s", step.query.key, step.reason)
+                    await self._missing(step)
                 elif isinstance(step, Unreadable) and self._last:
                     await self._set_aside(_unread(self._last, step))
                 elif not isinstance(step, Unreadable):
@@ -79,7 +87,7 @@ class Driver:
                     go_on = partial(flow.send if isinstance(told, Answer) else flow.throw, told)
 
     async def lead_each(self, flows: Iterable[Flow[T]], *, tolerated: tuple[type[E], ...] = ()) -> list[T | E]:
-        """Lead flows one after the other; return what each comes to, or the error that ended it alone.
+        """Run flows one after the other; return the result of each, or the error that ended it.
 
         :param tolerated: errors that concern one flow and not the next.
         :raises WindrowError: any other that `lead` raises.
@@ -102,37 +110,47 @@ class Driver:
         return asyncio.run(entered())
 
     async def _reply(self, asked: Asked) -> Answer | WindrowError:
-        """Return what the source is to hear: an answer that can be read, or an error."""
+        """Return what the source gets: a readable answer, or an error."""
         try:
             self._trail.to(asked.query)
             self._heard = heard = await self._settled(asked)
+            self._unanswered = 0
         except RateLimited as limit:  # another endpoint may still be open
             return limit
+        except Unanswered as error:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED:
+                raise
+            heard = Rejected(asked.query, error.status or 0, error.received, error.what, datetime.now(UTC))
+            self._heard = heard
+            self._thrown = error
+            return await self._set_aside(heard, error) if self.keeps_refusals else error
         except Unreadable as circle:  # the page before is at fault
             if self._last is None:
                 raise
             self._heard = heard = _unread(self._last, circle)
-        if isinstance(heard, Answer) and heard.outcome is Outcome.ANSWERED:
+        if isinstance(heard, Answer) and heard.outcome is not Outcome.MISSING:
             self._last = heard
             return heard
         self._thrown = _trouble(heard)
-        if isinstance(heard, Rejected) and (self.keeps_refusals or isinstance(self._thrown, Unreadable)):
+        keeps = self.keeps_refusals and not asked.has_alternative
+        if isinstance(heard, Rejected) and (keeps or isinstance(self._thrown, Unreadable)):
             self._thrown = await self._set_aside(heard)
         return self._thrown
 
     async def _ending(self, error: Unusable) -> Unusable:
-        """Return the error that ends a flow. What it is about is set aside now."""
+        """Return the error that ends a flow, and quarantine its answer."""
         if error in self.left_out:
             return error
         if self._heard and error is self._thrown:
-            return await self._set_aside(self._heard)
+            return await self._set_aside(self._heard, error)
         if self._last and isinstance(error, Unreadable):  # the source has read it by itself
             return await self._set_aside(_unread(self._last, error))
         return error
 
-    async def _set_aside(self, settled: Answer | Rejected) -> Unusable:
-        """Put an answer where a person finds it, and return the error that says why."""
-        error = _trouble(settled)
+    async def _set_aside(self, settled: Answer | Rejected, error: Unusable | None = None) -> Unusable:
+        """Quarantine an answer, and return the error with the reason."""
+        error = error or _trouble(settled)
         log.warning("%s", error)
         self.left_out.append(error)
         bad = settled if isinstance(settled, Rejected) else _unread(settled, error)
@@ -147,13 +165,16 @@ class Driver:
     # --- for a run --------------------------------------------------------------------------------
 
     async def _taken(self, answer: Answer) -> None:
-        """Learn that the source went on from an answer."""
+        """Called when the source has accepted an answer."""
 
     async def _planned(self, planned: Planned) -> None:
-        """Learn what a plan is to have."""
+        """Called with queries of the plan."""
+
+    async def _missing(self, gap: Gap) -> None:
+        """Called with a query of the plan that the API has no answer to."""
 
     def _quarantine(self, bad: Rejected) -> None:
-        """Keep an answer that cannot be used. Runs in a thread."""
+        """Store an unusable answer. Runs in a thread."""
 
 
 def _unread(answer: Answer, error: Unusable) -> Rejected:
@@ -162,14 +183,23 @@ def _unread(answer: Answer, error: Unusable) -> Rejected:
 
 
 def _trouble(settled: Answer | Rejected) -> Unusable:
-    """Make the error for a query without an answer to go on with."""
+    """Make the error for a query without a usable answer."""
     key, status = settled.query.key, settled.status
     if isinstance(settled, Rejected) and status < HTTPStatus.MULTIPLE_CHOICES:
         return Unreadable(settled.reason, key=key, received=settled.body)
-    reason = settled.reason if isinstance(settled, Rejected) else "the API says there is no such thing"
+    missing = "it does not exist" if status in _GONE else f"the API says '{_phrase(status)}'"
+    reason = settled.reason if isinstance(settled, Rejected) else missing
     return (QueryRefused if isinstance(settled, Rejected) else NotGiven)(
-        f"{key!r} cannot be had: {reason} (HTTP {status})",
-        advice="Check what was asked for, the params of the run, and the path of the API in its Airflow connection.",
+        f"The API has no answer to {key!r}: {reason} (HTTP {status})",
+        advice="Check the params of the run, and the path of the API in its Airflow connection.",
         key=key,
         status=status,
     )
+
+
+_GONE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+
+
+def _phrase(status: int) -> str:
+    """Return what a status means, in words; empty for an unknown one."""
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else ""

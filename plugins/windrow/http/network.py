@@ -40,17 +40,20 @@ class Network:
     :param proxy: URL of the proxy for all calls; empty for the proxy of the environment.
     :param ca_bundle: PEM file or folder of the certificate authorities to trust; empty for those of the environment.
     :param verify_tls: False accepts any certificate.
+    :param certificate: the client certificate: path of the PEM file, path of its key, password of the key.
     """
 
     proxy: str = field(default="", repr=False)
     ca_bundle: str = ""
     verify_tls: bool = True
+    certificate: tuple[str, str | None, str | None] | None = field(default=None, repr=False)
 
-    def connector(self, limit: int, *, reuse: bool = True) -> aiohttp.TCPConnector:
-        """Make a connector for ``limit`` connections. With ``reuse=False`` each call gets a new connection."""
-        return aiohttp.TCPConnector(
-            limit=limit, ttl_dns_cache=_DNS_S, ssl=self._ssl(), force_close=not reuse, enable_cleanup_closed=True
-        )
+    def connector(self, limit: int, tls: ssl.SSLContext | bool, *, reuse: bool = True) -> aiohttp.TCPConnector:
+        """Make a connector for ``limit`` connections. With ``reuse=False`` each call gets a new connection.
+
+        :param tls: what `tls` returned.
+        """
+        return aiohttp.TCPConnector(limit=limit, ttl_dns_cache=_DNS_S, ssl=tls, force_close=not reuse)
 
     def route(self, url: URL, name: str) -> dict[str, Any]:
         """Return the arguments ``proxy`` and ``proxy_headers`` of aiohttp for an origin; empty without a proxy.
@@ -90,9 +93,24 @@ class Network:
                 name,
             )
 
-    def _ssl(self) -> ssl.SSLContext | bool:
+    def tls(self) -> ssl.SSLContext | bool:
+        """Return the settings for TLS; True for the defaults.
+
+        :raises ConnectionUnusable: the certificate authorities to trust cannot be read.
+        """
+        context = self._trust()
+        if self.certificate is None:
+            return context or True
+        context = context or ssl.create_default_context()
+        context.load_cert_chain(*self.certificate)
+        return context
+
+    def _trust(self) -> ssl.SSLContext | None:
+        """Return the settings for the certificates of servers; None for the defaults."""
         if not self.verify_tls:
-            return False
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            return context
         for source, path in (
             ("field 'ca_bundle' of the Airflow connection", self.ca_bundle),
             ("environment variable REQUESTS_CA_BUNDLE", os.environ.get("REQUESTS_CA_BUNDLE", "")),
@@ -100,7 +118,7 @@ class Network:
         ):
             if path:
                 return _trusting(path, source)
-        return True
+        return None
 
 
 def _trusting(path: str, source: str) -> ssl.SSLContext:

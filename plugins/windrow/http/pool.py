@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from windrow.http.auth import Auth, Exchange
+from windrow.http.auth import Attempt, Auth, Exchange
 from windrow.http.owner_limits import OwnerLimits
 from windrow.http.pacing import LONGEST_PAUSE_S
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited
@@ -160,6 +160,14 @@ class TokenPool(Auth):
             else:
                 self._signed[_text(signature)] = member
                 return signature
+
+    def sign(self, signature: Mapping[str, str], attempt: Attempt) -> Attempt:
+        """Sign with the credential of the signature."""
+        return self._signed[_text(signature)].auth.sign(signature, attempt)
+
+    async def close(self) -> None:
+        """End the refreshes of all credentials."""
+        await asyncio.gather(*(member.auth.close() for member in self._members))
 
     def learned(self, signature: Mapping[str, str], response: Response, query: Query | None = None) -> None:
         """Read the remaining calls from the headers of an answer."""

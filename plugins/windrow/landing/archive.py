@@ -33,11 +33,14 @@ SCHEMA = pa.schema([
     ("fetched_at", pa.timestamp("us", tz="UTC")),
     ("body", pa.string()),
     ("next_link", pa.string()),
+    ("is_paged", pa.bool_()),
     ("reason", pa.string()),
     ("incomplete", pa.bool_()),
+    ("raw", pa.binary()),
+    ("content_type", pa.string()),
 ])
 _QUARANTINED = "quarantined"
-_FIELDS = {name: attrgetter(name) for name in ("outcome", "status", "fetched_at", "body", "next_link")}
+_FIELDS = {name: attrgetter(name) for name in ("outcome", "status", "fetched_at", "body", "next_link", "is_paged")}
 """What the archive holds of a staged answer, besides its query."""
 _AT_ONCE = 4_000_000
 """Characters of bodies that become a table together, or are staged together."""
@@ -182,12 +185,14 @@ def _read(file: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 def _answer(row: dict[str, Any]) -> Answer:
     query, outcome = Query.from_row(orjson.loads(row["query"])), Outcome(row["outcome"])
-    return Answer(query, outcome, row["status"], row["body"], row["fetched_at"].astimezone(UTC), row["next_link"])
+    moment = row["fetched_at"].astimezone(UTC)
+    return Answer(query, outcome, row["status"], row["body"], moment, row["next_link"], row["is_paged"])
 
 
 def _rejected(row: dict[str, Any]) -> Rejected:
     query, moment = Query.from_row(orjson.loads(row["query"])), row["fetched_at"].astimezone(UTC)
-    return Rejected(query, row["status"], row["body"], row["reason"], moment, row["incomplete"])
+    rest = (row["incomplete"], row["raw"], row["content_type"])
+    return Rejected(query, row["status"], row["body"], row["reason"], moment, *rest)
 
 
 def _count(staging: Staging, plan: Plan) -> int:

@@ -2,7 +2,7 @@
 
 `windrow.model.contract.Contract.record` defines what a record is. A column in which all values are clearly of its kind
 is converted at once by Arrow; the other values are converted one by one by the contract. If that fails anywhere, the
-answers are halved until the one that is not clear is alone, and `Stream.records` decides about it. So the records, and
+answers are halved until the one that is not clear is alone, and `Stream.read` decides about it. So the records, and
 the reasons in the quarantine, are the same as those of the slow way.
 """
 
@@ -17,7 +17,7 @@ from windrow.model.answer import Answer
 from windrow.model.contract import EPOCHS, Column, Kind, as_json, convert, unknown_within
 from windrow.model.errors import Unreadable
 from windrow.model.plan import Run
-from windrow.model.rows import Rows
+from windrow.model.rows import RawRows
 from windrow.model.stream import Stream
 
 _NULL = type(None)
@@ -50,11 +50,12 @@ _UNCLEAR = (
 
 
 class Entry(NamedTuple):
-    """An answer, its rows if the stream returns them, and the number of its chunk."""
+    """An answer, its rows if the stream returns them, the number of its chunk, and why records are left out."""
 
     answer: Answer
-    rows: Rows | None
+    rows: RawRows | None
     chunk: int
+    left_out: Sequence[Unreadable] = ()
 
 
 class Converter:
@@ -62,7 +63,7 @@ class Converter:
 
     def __init__(self, stream: Stream, run: Run) -> None:
         self._stream = stream
-        self._rows = stream.rows if type(stream).rows is not Stream.rows else None
+        self._rows = stream.raw_rows if type(stream).raw_rows is not Stream.raw_rows else None
         self._columns = stream.contract.columns
         self._known = frozenset(column.field for column in self._columns)
         self._schema = stream.contract.arrow_schema
@@ -73,7 +74,7 @@ class Converter:
         if self._rows is None:
             return Entry(answer, None, chunk)
         try:
-            return Entry(answer, self._rows(answer.query, answer.parsed), chunk)
+            return Entry(answer, self._rows(answer.query, answer.parsed_as(self._stream.format)), chunk)
         except _UNCLEAR:
             return Entry(answer, None, chunk)
 
@@ -98,7 +99,7 @@ class Converter:
         for entry in entries:
             answer = entry.answer
             try:
-                read = self._stream.records(answer.query, answer.parsed)
+                read, errors = self._stream.read(answer.query, answer.parsed_as(self._stream.format))
             except Unreadable as error:
                 if some:
                     yield some, pa.RecordBatch.from_pylist(records, self._schema)
@@ -106,7 +107,7 @@ class Converter:
                 yield [entry], error
                 continue
             lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": self._run_id.as_py()}
-            some.append(entry)
+            some.append(entry._replace(left_out=errors) if errors else entry)
             records += [{**record, **lineage} for record in read]
         if some:
             yield some, pa.RecordBatch.from_pylist(records, self._schema)
@@ -166,7 +167,7 @@ def _extra(fields: dict[str, object]) -> str | None:
 
 
 def _joined(
-    every: Sequence[Rows], known: frozenset[str]
+    every: Sequence[RawRows], known: frozenset[str]
 ) -> tuple[dict[str, Sequence[Any]], list[dict[str, object]] | None]:
     """Join the rows of several answers: values by field, and the unknown fields of each row, or None if there are none.
 

@@ -78,13 +78,18 @@ class Count:
     answers: int = 0
     gaps: int = 0
     unreadable: int = 0
+    left_out: int = 0
     rejected: set[str] = field(default_factory=set)
-    """Keys of the unreadable ones."""
+    """Keys of what this landing has put into the quarantine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of a landing. ``answers`` are queries with records, ``unreadable`` ones are in the quarantine."""
+    """The content of a landing.
+
+    ``answers`` are queries with records, ``unreadable`` ones are in the quarantine. ``left_out`` are records of answers
+    that could be read but for these; they are in the quarantine too.
+    """
 
     dataset: str
     run_id: str
@@ -93,6 +98,7 @@ class Manifest:
     unreadable: int
     records: int
     parts: tuple[Part, ...]
+    left_out: int = 0
     archive: tuple[Part, ...] = ()
     """Files with the answers as the API returned them, see `windrow.landing.archive`."""
     listed: int = 0
@@ -263,6 +269,7 @@ class Output:
             unreadable=count.unreadable,
             records=sum(part.records for part in parts),
             parts=tuple(parts),
+            left_out=count.left_out,
             archive=tuple(archive),
             listed=listed,
         )

@@ -10,6 +10,7 @@ import gc
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -25,6 +26,10 @@ from windrow.store.staging import Staging
 
 log = logging.getLogger(__name__)
 
+_LEFT_OUT = "#left_out"
+"""Behind the key of a query in the quarantine, for records of its answer. A key has no such sign."""
+_REASONS = 5
+"""Maximum reasons in one entry of the quarantine."""
 _ROWS = 1_000
 """Rows, or answers, that are converted together: as many as stay in the cache of a processor."""
 
@@ -111,10 +116,28 @@ class Landing:
 
     def _accept(self, run: Run, entries: Sequence[Entry], count: Count) -> None:
         count.answers += len(entries)
-        if count.quarantined:
-            for entry in entries:
-                if entry.answer.query.key in count.quarantined:  # it could not be read once, and was called again since
-                    self._staging.release(run, entry.answer.query.key)
+        for entry in entries:
+            if entry.left_out:
+                self._leave_out(run, entry, count)
+            elif count.quarantined:  # an older reader left some out
+                self._release(run, f"{entry.answer.query.key}{_LEFT_OUT}", count)
+            if count.quarantined:  # it was unreadable once, and was called again since
+                self._release(run, entry.answer.query.key, count)
+
+    def _release(self, run: Run, key: str, count: Count) -> None:
+        if key in count.quarantined:
+            self._staging.release(run, key)
+
+    def _leave_out(self, run: Run, entry: Entry, count: Count) -> None:
+        """Put the records that are left out of an answer into the quarantine: one entry beside that of its query."""
+        answer, errors = entry.answer, entry.left_out
+        count.left_out += len(errors)
+        reason = f"{len(errors)} records are left out: {'; '.join(error.reason for error in errors[:_REASONS])}"
+        log.warning("%r: %s", answer.query.key, reason)
+        beside = replace(answer.query, key=f"{answer.query.key}{_LEFT_OUT}")
+        rejected = Rejected(beside, answer.status, answer.body, reason, answer.fetched_at, incomplete=True)
+        count.rejected.add(beside.key)
+        self._staging.reject(run, [(entry.chunk, rejected)])
 
 
 @contextmanager
@@ -178,6 +201,7 @@ def refill(store: ObjectStore, archived: str, stream: Stream, prefix: str, *, si
                 log.warning("%r in %s cannot be read: %s", some[0].answer.query.key, archived, batch.reason)
             else:
                 count.answers += len(some)
+                count.left_out += sum(len(entry.left_out) for entry in some)
                 parts.write(batch)
         landed = parts.close()
     return output.finish(run, count, landed)

@@ -1,4 +1,4 @@
-"""The receipt of a run: what was planned, staged, exported, loaded and merged, and whether it is one number."""
+"""The receipt of a run: the counts of what was planned, staged, exported, loaded and merged, and whether they agree."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from windrow.harvest.flow import STEP
 from windrow.landing.files import Manifest
-from windrow.model.answer import Outcome
+from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import CountsDisagree
 from windrow.model.plan import Plan
+from windrow.model.response import Response
 from windrow.store.staging import LIST, LOOK_UP, Figures, Staging
 
 _EXAMPLES = 5
@@ -16,41 +17,58 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What MongoDB holds of a plan, counted now."""
+    """The counts of a plan in MongoDB."""
 
     answered: int
     gaps: int
     quarantined: int
-    """All answers there, also to queries of no plan."""
+    """All answers in the quarantine, also those to queries that are not in the plan."""
     examples: tuple[str, ...] = ()
-    """Some of the queries behind ``gaps`` and ``quarantined``, each with what is wrong, for messages."""
+    """Some of the queries in ``gaps``, ``partial`` and ``quarantined``, each with the reason, for messages."""
     left_out: int = 0
-    """Of ``quarantined`` those that the plan was to be made from."""
+    """Of ``quarantined`` those that the plan is made from."""
     looked_up: int = 0
-    """Of ``quarantined`` those that were only looked up."""
+    """Of ``quarantined`` those of look-ups."""
+    partial: int = 0
+    """Of ``answered`` those without their last pages."""
 
     @classmethod
     def count(cls, staging: Staging, plan: Plan) -> "Staged":
-        """Count chunk by chunk; settled queries that are no longer in the plan do not count."""
-        answered = gaps = 0
-        examples = []
+        """Count chunk by chunk. Settled queries that are no longer in the plan do not count."""
+        counted: Counter[Outcome] = Counter()
+        examples: list[str] = []
         for number in range(plan.chunks):
-            planned = {query.key for query in staging.chunk(plan.run, number).queries}
+            planned = {query.key: query for query in staging.chunk(plan.run, number).queries}
             for key, outcome in staging.settled(plan.run, number).items():
-                answered += key in planned and outcome is Outcome.ANSWERED
-                if key in planned and outcome is Outcome.MISSING:
-                    gaps += 1
-                    if gaps <= _EXAMPLES:
-                        examples.append(f"{key!r}: the API knows no such thing")
-        quarantined = staging.quarantined(plan.run)
+                if key not in planned:
+                    continue
+                counted[outcome] += 1
+                if outcome is not Outcome.ANSWERED and len(examples) < _EXAMPLES:
+                    examples += [_why(answer) for answer in [staging.answer(plan.run, planned[key])] if answer]
+        quarantined = staging.quarantined(plan.run, with_bodies=False)
         examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined[:_EXAMPLES]]
         beside = Counter(number for number, _ in quarantined)
-        return cls(answered, gaps, len(quarantined), tuple(examples[:_EXAMPLES]), beside[LIST], beside[LOOK_UP])
+        return cls(
+            answered=counted[Outcome.ANSWERED] + counted[Outcome.PARTIAL],
+            gaps=counted[Outcome.MISSING],
+            quarantined=len(quarantined),
+            examples=tuple(examples[:_EXAMPLES]),
+            left_out=beside[LIST],
+            looked_up=beside[LOOK_UP],
+            partial=counted[Outcome.PARTIAL],
+        )
+
+
+def _why(answer: Answer) -> str:
+    """Return why an answer is a gap, for a message: what the API answered, or what the source says."""
+    if answer.outcome is Outcome.PARTIAL:
+        return f"{answer.query.key!r}: the rows from page {answer.next_link!r} on are missing (HTTP {answer.status})"
+    return f"{answer.query.key!r}: {Response(answer.status, answer.body.encode()).summary}"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The counts of a run, each taken from the system that holds it."""
+    """The counts of a run, each from the system that has the data."""
 
     plan: Plan
     staged: Staged
@@ -65,8 +83,13 @@ class Receipt:
     """Gaps that the run accepts."""
     one_record_an_answer: bool = False
 
+    @property
+    def gaps(self) -> int:
+        """What the API does not return: queries, last pages of answers, and records that can be read."""
+        return self.staged.gaps + self.staged.partial + self.manifest.left_out
+
     def disagreements(self) -> list[str]:
-        """Say what does not add up, and what to do about it. Empty when all is well."""
+        """Return which counts do not agree, each with what to do; empty if all agree."""
         plan, staged, manifest = self.plan, self.staged, self.manifest
         found = []
         missing = plan.planned - staged.answered - staged.gaps
@@ -74,23 +97,30 @@ class Receipt:
             found.append(
                 f"{missing:,} of {plan.planned:,} planned queries are not staged, "
                 f"{min(missing, staged.quarantined - staged.left_out - staged.looked_up):,} of them are "
-                "in the quarantine: clear 'harvest' with all tasks downstream to ask the API again, or mend the "
-                "source's reader and clear 'land' with all tasks downstream to read the kept answers again"
+                "in the quarantine: clear 'harvest' with all tasks downstream to request them again, or fix the reader "
+                "of the source and clear 'land' with all tasks downstream to read the stored answers again"
             )
         if staged.left_out:
             found.append(
                 f"{staged.left_out:,} answers that the plan was to be made from are in the quarantine, and what "
-                "follows from them is missing: clear the task that plans with all tasks downstream to ask again"
+                "follows from them is missing: clear the task that plans with all tasks downstream to request them "
+                "again"
             )
-        if staged.gaps > self.max_gaps:
+        if self.gaps > self.max_gaps:
+            counts = (
+                (staged.gaps, f"of {plan.planned:,} queries have no answer"),
+                (staged.partial, "answers lack their last pages"),
+                (manifest.left_out, "records cannot be read and are left out"),
+            )
             found.append(
-                f"the API knows nothing of {staged.gaps:,} of {plan.planned:,} queries, and the run accepts "
-                f"{self.max_gaps:,}: trigger a run with a higher max_gaps, or have the API's list mended"
+                f"the run has {self.gaps:,} gaps and accepts {self.max_gaps:,} "
+                f"({', '.join(f'{count:,} {what}' for count, what in counts if count)}): trigger a run with a higher "
+                "max_gaps, or correct what is missing at the API"
             )
         if manifest.unreadable:
             found.append(
-                f"{manifest.unreadable:,} staged answers could not be read when they were landed: mend the source's "
-                "reader, then clear 'land' with all tasks downstream"
+                f"{manifest.unreadable:,} staged answers could not be read when they were landed: fix the reader of "
+                "the source, then clear 'land' with all tasks downstream"
             )
         elif manifest.answers != staged.answered:
             found.append(
@@ -99,8 +129,8 @@ class Receipt:
             )
         if self.one_record_an_answer and manifest.records != manifest.answers:
             found.append(
-                f"{manifest.answers:,} answers gave {manifest.records:,} records, and each should give one: "
-                "look at the source's reader"
+                f"{manifest.answers:,} answers gave {manifest.records:,} records, and each must give one: "
+                "check the reader of the source"
             )
         if self.loaded != manifest.records:
             found.append(
@@ -115,7 +145,7 @@ class Receipt:
         return found
 
     def figures(self, notes: Mapping[str, Figures] | None = None) -> Figures:
-        """Return the receipt as plain numbers, with what the run's steps did to get the answers.
+        """Return the receipt as plain numbers, with the figures of the steps of the run.
 
         :param notes: the figures of the run's steps. Harvests and flows are summed, all tries together.
         """
@@ -135,7 +165,7 @@ class Receipt:
             "listed": self.plan.listed,
             "planned": self.plan.planned,
             "staged": self.staged.answered,
-            "gaps": self.staged.gaps,
+            "gaps": self.gaps,
             "quarantined": self.staged.quarantined,
             "exported": self.manifest.records,
             "loaded": self.loaded,
@@ -145,10 +175,24 @@ class Receipt:
             "harvest_seconds": round(seconds, 3),
         }
 
+    def verdict(self) -> Figures:
+        """Return what explains the receipt to people: what does not agree, and the counts behind its subtractions."""
+        return {
+            "points": self.disagreements(),
+            "answers": self.manifest.answers,
+            "unreadable": self.manifest.unreadable,
+            "left_out": self.staged.left_out,
+            "looked_up": self.staged.looked_up,
+            "max_gaps": self.max_gaps,
+            "query_gaps": self.staged.gaps,
+            "partial": self.staged.partial,
+            "records_left_out": self.manifest.left_out,
+        }
+
     def prove(self) -> None:
         """Return if the counts agree.
 
-        :raises CountsDisagree: naming each count that does not fit, and the task to clear.
+        :raises CountsDisagree: the message has each count that does not agree, and the task to clear.
         """
         found = self.disagreements()
         if found:
@@ -157,12 +201,12 @@ class Receipt:
             raise CountsDisagree(
                 f"The receipt of {self.plan.run.dataset}, run {self.plan.run.run_id!r}, does not add up. "
                 f"{points}.{examples}",
-                advice="Do what each point says. Nothing is lost: what was fetched is in MongoDB and landed.",
+                advice="Follow each point. Nothing is lost: all answers are in MongoDB, and landed.",
             )
 
 
 def as_text(figures: Mapping[str, object]) -> str:
-    """Show a receipt's figures as lines for a log or a terminal."""
+    """Format the figures of a receipt as lines for a log or a terminal."""
     width = max(map(len, figures))
     lines = []
     for name, value in figures.items():

@@ -188,6 +188,8 @@ _DECIMALS = {
 """38 digits, 9 or 18 of them after the point."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEAP = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):60(?:\.\d+)?(.*)")
+_INTEGER_TEXT = re.compile(r"[+-]?[0-9]{1,19}")
+_FLOAT_TEXT = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][+-]?[0-9]{1,2})?")
 _SHOWN = 60
 """Maximum characters of an invalid value in a reason."""
 
@@ -215,6 +217,23 @@ class Contract:
         extra = unknown(fields, self.columns)
         record["_extra"] = as_json(extra) if extra else None
         return record
+
+    def text_record(self, fields: object) -> dict[str, object]:
+        """Check one record whose values are texts, as those of CSV and XML are.
+
+        Integers, decimals and ``true`` or ``false`` in any case are read for columns of these kinds. Then it is checked
+        like any `record`.
+
+        :raises Unreadable: a field does not match the contract; the message has the first one.
+        """
+        if not isinstance(fields, Mapping):
+            return self.record(fields)
+        typed = {
+            column.field: _from_text(value, column.kind)
+            for column in self.columns
+            if isinstance(value := fields.get(column.field), str)
+        }
+        return self.record({**fields, **typed})
 
     @property
     def arrow_schema(self) -> "pa.Schema":
@@ -286,6 +305,15 @@ def _one(value: object, column: Column, field: str) -> object:
         return read
     expected = f"{column.kind.name} in the format {column.format!r}" if column.format else column.kind.name
     raise Unreadable(f"field {field!r} must be {expected}, not {_shown(value)}")
+
+
+def _from_text(text: str, kind: Kind) -> object:
+    """Return the value of a text, or the text if it is not one of this kind."""
+    if kind is Kind.INTEGER and _INTEGER_TEXT.fullmatch(text):
+        return int(text)
+    if kind is Kind.FLOAT and _FLOAT_TEXT.fullmatch(text):
+        return float(text)
+    return {"true": True, "false": False}.get(text.lower(), text) if kind is Kind.BOOLEAN else text
 
 
 def _string(value: object, column: Column) -> str | None:

@@ -7,6 +7,7 @@
     │   ├── BadParameter              a DAG param is unknown or has an invalid value
     │   │   ├── NothingFound              the API does not know a name or an id
     │   │   └── Ambiguous                 the API knows several things of one name
+    │   ├── SchemaConflict            a column of a table does not match the contract
     │   ├── ConnectionUnusable        a field of the Airflow connection is missing or invalid
     │   └── CredentialsRejected       the API, or its token endpoint, rejected the credentials
     ├── NothingToHarvest          the API lists nothing: never retried, the warehouse keeps its data
@@ -17,10 +18,10 @@
     │   ├── Unusable                  one query has no usable answer; the other queries are not affected
     │   │   ├── QueryRefused              the API says that the call is invalid: never retried
     │   │   │   └── NotGiven                  the API does not have it, or gives it to nobody: counted as missing
-    │   │   └── Unreadable                an answer cannot be read: it is in the quarantine before this is raised
+    │   │   ├── Unreadable                an answer cannot be read: it is in the quarantine before this is raised
+    │   │   └── Unanswered                no answer after all attempts, but for errors like HTTP 500: retried
     │   ├── RateLimited               the API asks for a long pause: the task defers until then
-    │   ├── GivenUp                   a queue stopped trying some calls: never retried, waiting does not help
-    │   └── Unanswered                calls have no answer after all attempts: retried
+    │   └── GivenUp                   a queue stopped trying some calls: never retried, waiting does not help
     ├── BrokerUnavailable         Redis cannot be reached, or lost a stream: the run continues from MongoDB
     ├── StatementFailed           the warehouse cannot run an SQL file: never retried
     ├── Unwritten                 a database did not write all items: retried, writing again is safe
@@ -86,6 +87,10 @@ class Ambiguous(BadParameter):
 
 class ConnectionUnusable(Misconfigured):
     """A field of an Airflow connection is missing or invalid."""
+
+
+class SchemaConflict(Misconfigured):
+    """A table has a column that does not match the contract of its stream."""
 
 
 class CredentialsRejected(Misconfigured):
@@ -177,10 +182,6 @@ class RateLimited(ApiError):
         )
 
 
-class Unanswered(ApiError):
-    """Some calls have no answer after all attempts. All other answers are staged."""
-
-
 class GivenUp(ApiError):
     """A queue has stopped trying some calls. All other answers are staged."""
 
@@ -197,3 +198,16 @@ class Unreadable(Unusable):
             status=200,
         )
         self.reason = blot(reason)
+
+
+class Unanswered(Unusable):
+    """A call, or several, has no answer after all attempts. ``received`` is the body of the last attempt.
+
+    All other answers are staged.
+    """
+
+    def __init__(
+        self, what: str, *, advice: str, key: str | None = None, status: int | None = None, received: str = ""
+    ) -> None:
+        super().__init__(what, advice=advice, key=key, status=status)
+        self.received = received

@@ -5,7 +5,7 @@ A chunk is what is resumed, landed and counted at a time, so memory stays flat h
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from windrow.model.query import Query
 
@@ -19,6 +19,8 @@ class Run:
 
     dataset: str
     run_id: str
+    dag_id: str = field(default="", compare=False)
+    """The DAG that the run belongs to, for summaries; empty if it is not known. It is not part of the identity."""
 
     def __str__(self) -> str:
         return f"{self.dataset}|{self.run_id}"

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from windrow.model.errors import BadParameter
+from windrow.model.errors import BadParameter, Unreadable
+from windrow.model.formats import JSON, Format
 
 _KEY_LIMIT = 300
 """Maximum bytes of a key; longer ones are shortened. Old versions of MongoDB limit an index entry to 1,024 bytes."""
@@ -19,6 +20,8 @@ class Query:
     """One call. ``params`` are sent in this order; ``cost`` is in quota units of the API.
 
     It is a GET, or a POST if it has a ``body`` (JSON). ``headers`` are sent in addition to those of every call.
+    ``about`` says what it is for, such as the name of a place whose coordinates are sent: records may have it as a
+    column. ``format`` is that of the answer; it is not stored with the query, as the stream declares it.
     """
 
     key: str
@@ -27,6 +30,8 @@ class Query:
     cost: int = 1
     headers: tuple[tuple[str, str], ...] = ()
     body: str = ""
+    about: tuple[tuple[str, str], ...] = ()
+    format: Format = field(default=JSON, compare=False)
 
     @classmethod
     def of(
@@ -38,7 +43,9 @@ class Query:
         headers: Mapping[str, str] | None = None,
         body: str = "",
         known_by: Mapping[str, str] | None = None,
-    ) -> "Query":
+        about: Mapping[str, str] | None = None,
+        format: Format = JSON,
+    ) -> Self:
         """Make a query. Its key is its path and its sorted parameters, as in a URL.
 
         The key is readable in a log: only characters that would make it ambiguous are escaped. The end of a very
@@ -49,26 +56,52 @@ class Query:
         """
         pairs = tuple((params or {}).items())
         key = _key(path, known_by.items() if known_by else pairs)
-        return cls(key, path, pairs, cost, tuple((headers or {}).items()), body)
+        about_pairs = tuple((about or {}).items())
+        return cls(key, path, pairs, cost, tuple((headers or {}).items()), body, about_pairs, format)
 
     def following(self, link: str) -> "Query":
-        """Make the query for the next page, from the link in an answer to this query."""
-        parts = urlsplit(link)
+        """Make the query for the next page, from the link in an answer to this query. A POST keeps its body.
+
+        :param link: a complete URL, or a path below the base URL of the API, as in `Answer.next_link`. The client calls
+            a complete URL only at an allowed origin.
+        :raises Unreadable: the link is not a URL.
+        """
+        try:
+            parts = urlsplit(link)
+        except ValueError:
+            raise Unreadable(f"its next page {link!r:.80} is not a valid URL") from None
+        path = f"{parts.scheme or 'https'}://{parts.netloc}{parts.path}" if parts.netloc else parts.path or self.path
         params = tuple(parse_qsl(parts.query, keep_blank_values=True))  # a name may be there more than once
-        return Query(_key(parts.path, params), parts.path, params, self.cost, self.headers)
+        return self._with(path, params, self.body)
+
+    def changed(self, params: Sequence[tuple[str, str]] = (), *, body: str | None = None) -> "Query":
+        """Make a query that differs from this one in some parameters, or in its body."""
+        names = {name for name, _ in params}
+        rest = tuple(pair for pair in self.params if pair[0] not in names)
+        return self._with(self.path, (*rest, *params), self.body if body is None else body)
+
+    def at(self, path: str) -> "Query":
+        """Make the same query with its path written in another way."""
+        return self._with(path, self.params, self.body)
+
+    def _with(self, path: str, params: tuple[tuple[str, str], ...], body: str) -> "Query":
+        """Make another query of the same kind. What a POST asks is in its body, so its key has a digest of that."""
+        asked = (*params, ("body", hashlib.sha256(body.encode()).hexdigest()[:16])) if body else params
+        return replace(self, key=_key(path, asked), path=path, params=params, body=body)
 
     @property
     def row(self) -> tuple[object, ...]:
         """The query as plain values, for storing."""
-        row = (self.key, self.path, self.params, self.cost, self.headers, self.body)
-        return row if self.headers or self.body else row[:4]
+        row = (self.key, self.path, self.params, self.cost, self.headers, self.body, self.about)
+        return row if self.about else row[:6] if self.headers or self.body else row[:4]
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "Query":
         """Make the query from the value of `row`, also after a conversion to JSON and back."""
         key, path, params, cost, *rest = row
-        headers, body = rest or ((), "")
-        return cls(key, path, _pairs(params), cost, _pairs(headers), body)
+        without: tuple[Any, ...] = ((), "", ())  # rows of earlier versions are shorter
+        headers, body, about = (*rest, *without[len(rest) :])
+        return cls(key, path, _pairs(params), cost, _pairs(headers), body, _pairs(about))
 
 
 def _key(path: str, told: Iterable[tuple[str, str]]) -> str:

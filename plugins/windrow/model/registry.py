@@ -10,6 +10,13 @@ from windrow.model.stream import Stream
 
 SOURCES = "windrow.sources"
 """Imported by name, since a source may use everything else."""
+_declared: dict[str, type[Stream]] = {}
+"""Streams that a DAG file declares itself: a task imports its DAG file before it runs."""
+
+
+def declare(stream: type[Stream]) -> None:
+    """Make a stream known that is declared outside of `SOURCES`, such as in a DAG file."""
+    _declared[stream.dataset] = stream
 
 
 @cache
@@ -29,9 +36,12 @@ def stream(dataset: str) -> Stream:
     :raises BadParameter: no source declares it.
     """
     if dataset not in streams():
+        if dataset in _declared:
+            return _declared[dataset]()
+        known = sorted({*streams(), *_declared})
         raise BadParameter(
             f"Unknown dataset {dataset!r}.",
-            advice=f"Known datasets: {', '.join(sorted(streams()))}. A source declares them in its __init__.py.",
+            advice=f"Known datasets: {', '.join(known)}. A source declares them in its __init__.py, or in a DAG file.",
         )
     module, name = streams()[dataset].split(":")
     made = getattr(import_module(module), name)()

@@ -7,7 +7,7 @@ from typing import Any
 from windrow.model.errors import Unreadable
 
 
-class Rows:
+class RawRows:
     """Rows that a contract has not checked yet: JSON objects, or columns of values by field.
 
     Landing reads such rows column by column, which is ten times as fast as `Contract.record`.
@@ -26,7 +26,7 @@ class Rows:
         self.constants = constants or {}
 
     @classmethod
-    def of_columns(cls, columns: Mapping[str, object], constants: Mapping[str, object] | None = None) -> "Rows":
+    def of_columns(cls, columns: Mapping[str, object], constants: Mapping[str, object] | None = None) -> "RawRows":
         """Make rows of arrays by field, like ``{"time": ["2026-01-01", ...], "rain": [0.5, ...]}``.
 
         :raises Unreadable: a column is not an array, or is longer than another.
@@ -46,7 +46,7 @@ class Rows:
     @classmethod
     def of_lists(
         cls, names: Sequence[str], lists: Sequence[Any], constants: Mapping[str, object] | None = None
-    ) -> "Rows":
+    ) -> "RawRows":
         """Make rows of lists of values, and the names of these values.
 
         :raises Unreadable: a row is not a list, or not as long as the names.

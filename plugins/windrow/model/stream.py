@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, ClassVar, Self, TypeVar
@@ -10,11 +10,15 @@ from typing import Any, ClassVar, Self, TypeVar
 from windrow.model.answer import Answer
 from windrow.model.contract import Contract
 from windrow.model.errors import Unreadable
+from windrow.model.export import ExportJob
+from windrow.model.formats import JSON, Format
+from windrow.model.paging import Cursor, Paging
 from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
 from windrow.model.rate_limits import RateLimits
-from windrow.model.rows import Rows
+from windrow.model.rows import RawRows
+from windrow.model.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +48,71 @@ class Asked:
     """A query whose answer has to be what was promised.
 
     :param read: takes the parsed answer, or raises `Unreadable`; its result is dropped.
+    :param has_alternative: the source gets the same by other calls if this one is refused: a refusal then is not put
+        into the quarantine.
     """
 
     query: Query
     read: Callable[[object], object]
+    has_alternative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A part of the plan that the API does not return, though it was asked for or promised.
+
+    It is staged as missing, so the receipt counts it; a run accepts as many gaps as its ``max_gaps``.
+
+    :param query: what stands for the part in the plan. It is not sent.
+    :param reason: why there is none, and what to do. It is on the receipt.
+    :param status: the HTTP status of the API's answer.
+    """
+
+    query: Query
+    reason: str
+    status: int = 404
+
+
+@dataclass(frozen=True, slots=True)
+class MaybePage(Query):
+    """The query for a next page that may not exist: the answer may be complete without it.
+
+    If the API refuses it, or it does not fit to the pages before, these are kept, and the answer is a gap on the
+    receipt (`Outcome.PARTIAL`).
+    """
+
+
+def each_page(
+    query: Query,
+    paging: Paging | None,
+    format: Format = JSON,
+    next_page: Callable[[Query, Answer], Query | None] = lambda query, answer: None,
+) -> Generator[Query, Answer, list[Answer]]:
+    """Call all pages of a query in a flow, and return them. See `Stream.pages`."""
+    pages: list[Answer] = []
+    seen = 0
+    following: Query | None = paging.first(query) if paging else query
+    while following is not None:
+        answer = yield replace(following, format=format)
+        pages.append(answer)
+        if paging is None:
+            following = next_page(answer.query, answer)
+        else:
+            page = answer.parsed
+            seen += paging.count(page)
+            following = paging.next_page(query, answer, page, seen)
+    return pages
 
 
 T = TypeVar("T")
-Flow = Generator[Query | Asked | Planned | Unreadable, Any, T]
+R = TypeVar("R")
+Flow = Generator[Query | Asked | Planned | Gap | Unreadable, Any, T]
 """How something is found out by asking. A `Query` that is yielded, or `Asked`, is asked at once, and its `Answer` is
 sent back into the generator. Where there is none to go on with, an `Unusable` is thrown into it: `NotGiven` where the
 API has no such thing, `QueryRefused` where it refuses, `Unreadable` where the answer is not what was promised or leads
-in a circle. What can be left out, the source catches, and goes on with the others: the answer is in the quarantine.
-An `Unreadable` that is yielded puts the last answer there for a part of it that is left out."""
+in a circle, `Unanswered` where it keeps failing. What can be left out, the source catches, and goes on with the others:
+the answer is in the quarantine. An `Unreadable` that is yielded puts the last answer there for a part of it that is
+left out. A `Gap` that is yielded is a part of the plan that the API does not return."""
 PlanFlow = Flow[None]
 """How a plan comes about: what is `Planned` is written down, and None is sent back."""
 
@@ -117,8 +173,18 @@ class Stream(ABC):
     """Fields that the API tells only to the owner of the token, about themselves: no answer keeps them."""
     conditional_requests: ClassVar[bool] = False
     """True where the API tells cheaply that an answer still holds, see `windrow.http.conditional`."""
+    paging: ClassVar[Paging | None] = None
+    """How the API leads to the next page of an answer; None if `next_page` does, or if there are no pages."""
+    format: ClassVar[Format] = JSON
+    """The format of the answers to the queries of a plan."""
+    export: ClassVar[ExportJob | None] = None
+    """How to run the export job that each query of the plan starts; None if the answers have the rows themselves."""
     planned_from: ClassVar[str] = ""
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
+    table: ClassVar[Table | None] = None
+    """How the records become a table, if its SQL is made from the contract."""
+    may_be_empty: ClassVar[bool] = False
+    """Whether a run without any record is normal, as for an increment with nothing new."""
     partition: ClassVar[str] = ""
     """Column of kind DATE that has a folder for each day in the landing; empty for none. Set it only if Athena queries
     the landing by day: many small files are slow to load and to read."""
@@ -126,11 +192,24 @@ class Stream(ABC):
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         """Make a stream, if it can be read.
 
-        :raises TypeError: it overrides neither `rows` nor `records`.
+        :raises TypeError: it overrides neither `raw_rows` nor `records`.
         """
-        if cls.rows is Stream.rows and cls.records is Stream.records:
-            raise TypeError(f"{cls.__name__} must override 'rows' or 'records'")
+        if cls.raw_rows is Stream.raw_rows and cls.records is Stream.records:
+            raise TypeError(f"{cls.__name__} must override 'raw_rows' or 'records'")
         return super().__new__(cls)
+
+    def __init_subclass__(cls) -> None:
+        if cls.paging is not None and cls.next_page is not Stream.next_page:
+            raise TypeError(f"{cls.__name__} declares 'paging' and overrides 'next_page'; remove one of them")
+        if cls.paging is not None and cls.export is not None:
+            raise TypeError(f"{cls.__name__} declares 'paging' and 'export'; remove one of them")
+        if cls.conditional_requests and isinstance(cls.paging, Cursor) and cls.paging.header:
+            raise TypeError(f"{cls.__name__}: a 304 has no cursor in a header, so conditional_requests must be False")
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether answers may have several pages, or come from an export job."""
+        return self.paging is not None or self.export is not None or type(self).next_page is not Stream.next_page
 
     @abstractmethod
     def plan(self, request: Request) -> PlanFlow:
@@ -160,11 +239,25 @@ class Stream(ABC):
         return True
 
     def next_page(self, query: Query, answer: Answer) -> Query | None:
-        """Name the query for the next page of an answer; None where it is whole, as most are.
+        """Return the query for the next page of an answer; None if there is none. Override it for an unusual API.
 
-        The answer to a query with several pages is a JSON array of them.
+        The answer to a query with several pages is a list of them. If it is not certain that there is a next page,
+        return a `MaybePage`.
+
+        :param query: the query of this page.
+        :raises Unreadable: the page does not say clearly whether there is another.
         """
-        return None
+        if self.paging is None:
+            return None
+        page = answer.parsed_as(self.format)
+        return self.paging.next_page(query, answer, page, self.paging.count(page))
+
+    def pages(self, query: Query) -> Generator[Query, Answer, list[Answer]]:
+        """Call all pages of a query in a flow, and return them: ``pages = yield from stream.pages(query)``.
+
+        :raises Unreadable: a page does not say clearly whether there is another.
+        """
+        return each_page(query, self.paging, self.format, self.next_page)
 
     def vet(self, record: Mapping[str, object]) -> None:
         """Refuse a record of a message that keeps the contract, and that an audit would still find.
@@ -175,7 +268,7 @@ class Stream(ABC):
         """
         return
 
-    def rows(self, query: Query, answer: object) -> Rows | None:
+    def raw_rows(self, query: Query, answer: object) -> RawRows | None:
         """Return the rows of the parsed answer to a query as the API returns them, for `records` and for landing.
 
         A stream overrides this, or `records`, or both. Landing reads rows column by column, which is fast. `records`
@@ -191,7 +284,39 @@ class Stream(ABC):
 
         :raises Unreadable: the answer is not what the API promises.
         """
-        rows = self.rows(query, answer)
+        rows = self.raw_rows(query, answer)
         if rows is None:
-            raise TypeError(f"{type(self).__name__}.rows returned None, and 'records' is not overridden")
+            raise TypeError(f"{type(self).__name__}.raw_rows returned None, and 'records' is not overridden")
         return list(map(self.contract.record, rows))
+
+    def read(self, query: Query, answer: object) -> tuple[Sequence[dict[str, object]], Sequence[Unreadable]]:
+        """Return the `records` of an answer, and an error for each one that is left out. Most streams leave none out.
+
+        The errors go into the quarantine beside the answer, and are gaps on the receipt.
+
+        :raises Unreadable: as `records`.
+        """
+        return self.records(query, answer), ()
+
+
+def read_some(rows: Iterable[T], read: Callable[[T], R]) -> tuple[list[R], list[Unreadable]]:
+    """Read rows one by one, as `read_each`.
+
+    :raises Unreadable: no row can be read, so the answer is at fault, and not a row.
+    """
+    records, errors = read_each(rows, read)
+    if errors and not records:
+        raise errors[0]
+    return records, errors
+
+
+def read_each(rows: Iterable[T], read: Callable[[T], R]) -> tuple[list[R], list[Unreadable]]:
+    """Read rows one by one; return what could be read, and an error for each of the others."""
+    records: list[R] = []
+    errors: list[Unreadable] = []
+    for row in rows:
+        try:
+            records.append(read(row))
+        except Unreadable as error:
+            errors.append(error)
+    return records, errors

@@ -8,19 +8,25 @@ run again.
 collection             one document is                                ``_id``; indexed field
 =====================  =============================================  ==============================
 ``<dataset>``          a settled query with its answer                run_id|key; ``chunk``
+``windrow_pages``      a page of an answer that is not complete      dataset|run_id|key|number; ``run``
 ``windrow_kept``       an answer that may still hold, of any run      api|key; none
 ``windrow_listings``   what a plan was made from: a list's answer     run_id|api|key; none
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
 ``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
 ``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
+``windrow_runs``       a summary of a run, see `windrow.store.status`  dataset|run_id; ``dataset, first_at``
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
+``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 =====================  =============================================  ==============================
+
+An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
+the others have no indexed field.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -32,17 +38,20 @@ from typing import Any, TypeVar
 
 import bson
 import orjson
-from pymongo import MongoClient, ReplaceOne
+from pymongo import DeleteOne, MongoClient, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
 from windrow.http.conditional import CachedAnswer
 from windrow.http.ledger import Page
 from windrow.http.pacing import Pause
-from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.http.paging import StoredPage
+from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.model.query import Query
+from windrow.store import status
+from windrow.store.consents import CONSENTS, ConsentDocuments
 
 T = TypeVar("T")
 _WAITING = 16_000_000
@@ -53,6 +62,9 @@ Figures = dict[str, Any]
 
 _KEPT, _LISTINGS, _PLANS = "windrow_kept", "windrow_listings", "windrow_plans"
 _QUARANTINE, _FIGURES, _QUOTAS = "windrow_quarantine", "windrow_figures", "windrow_quotas"
+_PAGES = "windrow_pages"
+_EXCERPT = 100_000
+"""Characters of a quarantined text that are stored beside its bytes."""
 _ASIDE = "|"
 """Before the key of a query that is in no plan: one that is may have the same key, and a fate of its own."""
 LIST, LOOK_UP = -1, -2
@@ -69,7 +81,7 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
 
-class Staging:
+class Staging(ConsentDocuments):
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
@@ -83,9 +95,14 @@ class Staging:
     def prepare(self, dataset: str) -> None:
         """Make sure the server is there and the indexes exist."""
         self._do(lambda: self._database[dataset].create_index("chunk"))
-        for name in (_QUARANTINE, _FIGURES):
+        for name in (_QUARANTINE, _FIGURES, _PAGES):
             self._do(partial(self._database[name].create_index, "run"))
+        by_cause = [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)]
+        self._do(lambda: self._database[_QUARANTINE].create_index(by_cause))
+        self._do(lambda: self._database[status.RUNS].create_index([("dataset", 1), ("first_at", -1)]))
+        self._do(lambda: self._database[status.RUNS].create_index("first_at"))
         self._do(lambda: self._database[_QUOTAS].create_index("window"))
+        self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[_QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
 
     # --- the plan ------------------------------------------------------------------------------
@@ -93,12 +110,12 @@ class Staging:
     def listing(self, run: Run, api: str, query: Query) -> Answer | None:
         """Return what an API answered when this DAG run asked for a list, for whichever of its datasets."""
         for document in self._find(_LISTINGS, {"_id": f"{run.run_id}|{api}|{query.key}"}):
-            return _answer(query, document)
+            return self._answer(_LISTINGS, query, document)
         return None
 
     def keep_listing(self, run: Run, api: str, answer: Answer) -> None:
         """Keep the answer to a query that a plan follows from."""
-        self._replace(_LISTINGS, [{"_id": f"{run.run_id}|{api}|{answer.query.key}", **_told(answer)}])
+        self._put(_LISTINGS, [{"_id": f"{run.run_id}|{api}|{answer.query.key}", **_told(answer)}])
 
     def plan_writer(self, run: Run, standing: Plan | None = None) -> "PlanWriter":
         """Begin to write the plan of a run. One that stands may be added to: staged answers belong to its chunks."""
@@ -120,6 +137,7 @@ class Staging:
         """Write the size of a plan, which makes it whole."""
         size = {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
         self._replace(_PLANS, [{"_id": f"{plan.run}|size", **size}])
+        self._summarize(plan.run, status.plan_update(plan.run, plan.listed, plan.planned))
 
     def plan(self, run: Run) -> Plan:
         """Return the size of a run's plan.
@@ -146,7 +164,7 @@ class Staging:
 
     def stage(self, run: Run, answers: Sequence[tuple[int, Answer]]) -> None:
         """Make answers durable, each with the number of its query's chunk. On return they count."""
-        self._replace(
+        self._put(
             run.dataset,
             [
                 {"_id": f"{run.run_id}|{answer.query.key}", "chunk": chunk_id(run, number), **_told(answer)}
@@ -166,7 +184,7 @@ class Staging:
     def answer(self, run: Run, query: Query) -> Answer | None:
         """Return the answer that settled one query of a run, or None while it is not settled."""
         for document in self._find(run.dataset, {"_id": f"{run.run_id}|{query.key}"}):
-            return _answer(query, document)
+            return self._answer(run.dataset, query, document)
         return None
 
     def answers(self, chunk: Chunk) -> list[Answer]:
@@ -190,19 +208,52 @@ class Staging:
                     waiting.add(key, document)
                     continue
                 turns.popleft()
-                yield _answer(queries[key], document)
+                yield self._answer(chunk.run.dataset, queries[key], document)
                 while turns and turns[0] in waiting:
                     key = turns.popleft()
-                    yield _answer(queries[key], waiting.take(key))
+                    yield self._answer(chunk.run.dataset, queries[key], waiting.take(key))
             for key in turns:
                 if key in waiting:
-                    yield _answer(queries[key], waiting.take(key))
+                    yield self._answer(chunk.run.dataset, queries[key], waiting.take(key))
+
+    # --- pages of answers that are not complete -------------------------------------------------
+
+    def keep_page(self, run: Run, key: str, number: int, page: StoredPage) -> None:
+        """Make a page durable, by the key of its query in the plan. Pages are numbered from 0."""
+        rows = {
+            "query": orjson.dumps(page.answer.query.row).decode(),
+            "following": orjson.dumps(page.following.row).decode(),
+        }
+        place = {"_id": f"{run}|{key}|{number:05d}", "run": str(run), "of": key, "number": number}
+        self._put(_PAGES, [{**place, **rows, **_told(page.answer)}])
+
+    def paged(self, run: Run) -> dict[str, int]:
+        """Return how many pages there are of each query of a run that has some, by key."""
+        found = self._find(_PAGES, {"run": str(run)}, fields=("of", "number"))
+        return dict(Counter(document["of"] for document in found))
+
+    def pages(self, run: Run, key: str, count: int) -> list[StoredPage]:
+        """Return the first ``count`` pages of a query, as far as each leads to the one after it."""
+        found: list[StoredPage] = []
+        for number in range(count):
+            for document in self._find(_PAGES, {"_id": f"{run}|{key}|{number:05d}"}):
+                query = Query.from_row(orjson.loads(document["query"]))
+                if not found or found[-1].following.key == query.key:
+                    answer = self._answer(_PAGES, query, document)
+                    found.append(StoredPage(answer, Query.from_row(orjson.loads(document["following"]))))
+            if len(found) <= number:
+                break
+        return found
+
+    def drop_pages(self, run: Run, key: str, count: int) -> None:
+        """Delete the pages of a query, from the last to the first: a kill leaves a beginning."""
+        self._delete(_PAGES, *(f"{run}|{key}|{number:05d}" for number in reversed(range(count))))
 
     # --- quarantine ----------------------------------------------------------------------------
 
     def reject(self, run: Run, rejected: Sequence[tuple[int, Rejected]]) -> None:
         """Keep answers that cannot be read, with the reason."""
-        self._replace(
+        self._put(
             _QUARANTINE,
             [
                 {
@@ -212,31 +263,43 @@ class Staging:
                     "query": orjson.dumps(one.query.row).decode(),
                     "status": one.status,
                     "reason": one.reason,
+                    "cause": one.reason[: status.CAUSE],
                     "fetched_at": one.fetched_at.isoformat(),
                     "incomplete": one.incomplete,
-                    "body": one.body,
+                    "body": one.body[:_EXCERPT] if one.raw else kept(one.body),
+                    **({"raw": one.raw, "content_type": one.content_type} if one.raw else {}),
                 }
                 for number, one in rejected
             ],
         )
 
-    def quarantined(self, run: Run) -> list[tuple[int, Rejected]]:
-        """Return what is in the quarantine of a run, by key, each with the number of its query's chunk."""
-        return sorted(self.each_quarantined(run), key=lambda entry: entry[1].query.key)
+    def quarantined(self, run: Run, *, with_bodies: bool = True) -> list[tuple[int, Rejected]]:
+        """Return what is in the quarantine of a run, by key, each with the number of its query's chunk.
+
+        :param with_bodies: whether texts and bytes are read too; without them the answers are empty.
+        """
+        fields = () if with_bodies else ("chunk", "query", "status", "reason", "fetched_at", "incomplete")
+        found = map(self._rejected, self._find(_QUARANTINE, {"run": str(run)}, fields))
+        return sorted(found, key=lambda entry: entry[1].query.key)
 
     def each_quarantined(self, run: Run) -> Iterator[tuple[int, Rejected]]:
         """Yield what `quarantined` returns, one by one, in the order of their ids. Memory holds one of them."""
         for key in sorted(self.quarantined_keys(run)):
-            for document in self._find(_QUARANTINE, {"_id": f"{run}|{key}"}):
-                one = Rejected(
-                    query=Query.from_row(orjson.loads(document["query"])),
-                    status=document["status"],
-                    body=document["body"],
-                    reason=document["reason"],
-                    fetched_at=datetime.fromisoformat(document["fetched_at"]),
-                    incomplete=document.get("incomplete", False),
-                )
-                yield document["chunk"], one
+            yield from map(self._rejected, self._find(_QUARANTINE, {"_id": f"{run}|{key}"}))
+
+    def _rejected(self, document: Document) -> tuple[int, Rejected]:
+        """Make the number of a chunk and a quarantined answer of the fields of a document."""
+        one = Rejected(
+            query=Query.from_row(orjson.loads(document["query"])),
+            status=document["status"],
+            body=self._body(_QUARANTINE, document),
+            reason=document["reason"],
+            fetched_at=datetime.fromisoformat(document["fetched_at"]),
+            incomplete=document.get("incomplete", False),
+            raw=self._bytes(_QUARANTINE, document, "raw"),
+            content_type=document.get("content_type", ""),
+        )
+        return document["chunk"], one
 
     def quarantined_keys(self, run: Run) -> set[str]:
         """Return the keys of the queries that are in the quarantine of a run."""
@@ -250,8 +313,7 @@ class Staging:
 
     def release(self, run: Run, key: str, *, aside: bool = False) -> None:
         """Take a query out of the quarantine, once its answer is staged; with ``aside`` one that is in no plan."""
-        place = f"{run}|{_ASIDE if aside else ''}{key}"
-        self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": place}))
+        self._delete(_QUARANTINE, f"{run}|{_ASIDE if aside else ''}{key}")
 
     # --- figures -------------------------------------------------------------------------------
 
@@ -259,6 +321,8 @@ class Staging:
         """Keep what a step of a run counted; the last word of a step stays."""
         document = {"_id": f"{run}|{step}", "run": str(run), "step": step, "figures": figures}
         self._replace(_FIGURES, [document])
+        if change := status.summary_update(run, step, figures):
+            self._summarize(run, change)
 
     def notes(self, run: Run) -> dict[str, Figures]:
         """Return what the steps of a run counted, by step."""
@@ -295,15 +359,7 @@ class Staging:
         """Write down the block of this number, unless there is one, and say whether it is the caller's."""
         document = {"_id": f"{window}|{number}", "window": window, "kind": "block", "number": number}
         document |= {"holder": by, "units": units, "ends_at": ends_at}
-
-        def insert() -> bool:
-            try:
-                self._collection(_QUOTAS).insert_one(document)
-            except DuplicateKeyError:  # by this very claim, where a broken connection hid that it went well
-                return self._collection(_QUOTAS).find_one({"_id": document["_id"], "holder": by}) is not None
-            return True
-
-        return self._do(insert)
+        return self._insert(_QUOTAS, document)
 
     def close_window(self, window: str, until: datetime) -> None:
         """Write down that the API gives nothing more in this window, until an instant."""
@@ -320,7 +376,7 @@ class Staging:
     def keep_pause(self, api: str, pause: Pause | None) -> None:
         """Store the pause of an API, or delete it."""
         if pause is None:
-            self._do(lambda: self._database[_PAUSES].delete_one({"_id": api}))
+            self._delete(_PAUSES, api)
         else:
             self._replace(_PAUSES, [{"_id": api, "times": pause.times, "since": pause.since.isoformat()}])
 
@@ -330,6 +386,80 @@ class Staging:
         writes = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
         if writes:
             self._do(lambda: self._database[collection].bulk_write(writes, ordered=False))
+
+    def _summarize(self, run: Run, change: Document) -> None:
+        self._do(lambda: self._database[status.RUNS].update_one({"_id": str(run)}, change, upsert=True))
+
+    def _insert(self, collection: str, document: Document) -> bool:
+        """Insert a document, unless its ``_id`` exists; return whether the document with this ``_id`` is ours.
+
+        A broken connection may hide that the first try went well, so ``holder`` says whose it is.
+        """
+
+        def insert() -> bool:
+            try:
+                self._collection(collection).insert_one(document)
+            except DuplicateKeyError:
+                ours = {"_id": document["_id"], "holder": document["holder"]}
+                return self._collection(collection).find_one(ours) is not None
+            return True
+
+        return self._do(insert)
+
+    def _delete(self, collection: str, *ids: str) -> None:
+        """Delete documents, in this order."""
+        deletions = [DeleteOne({"_id": id_}) for id_ in ids]
+        if deletions:
+            self._do(lambda: self._collection(collection).bulk_write(deletions))
+
+    def _put(self, collection: str, documents: Sequence[Document]) -> None:
+        """Write documents. What is larger than one document goes into further ones, which are written before."""
+        further: list[Document] = []
+        for document in documents:
+            for name in ("body", "raw"):
+                if len(value := document.get(name, "")) * 4 > LARGEST:  # whatever its characters
+                    octets = value.encode() if isinstance(value, str) else value
+                    pieces = [octets[at : at + LARGEST] for at in range(0, len(octets), LARGEST)]
+                    if len(pieces) > 1:
+                        place = f"{document['_id']}|{name}|{document['fetched_at']}"
+                        document |= {
+                            name: pieces[0],
+                            f"{name}_pieces": [f"{place}|{at}" for at in range(1, len(pieces))],
+                        }
+                        further += (
+                            {"_id": each, "piece": piece}
+                            for each, piece in zip(document[f"{name}_pieces"], pieces[1:], strict=True)
+                        )
+        self._replace(collection, further)
+        self._replace(collection, documents)
+
+    def _bytes(self, collection: str, document: Document, name: str) -> bytes:
+        """Return a field that may be in several documents."""
+        pieces: list[bytes] = [document.get(name, b"")]
+        for place in document.get(f"{name}_pieces", ()):
+            pieces += [found["piece"] for found in self._find(collection, {"_id": place})]
+        if len(pieces) != 1 + len(document.get(f"{name}_pieces", ())):
+            raise StagingUnavailable(
+                f"MongoDB has only a part of {document['_id']!r} in {collection}.",
+                advice="Delete this document. Then clear the task that calls the API: it makes the call again.",
+            )
+        return b"".join(pieces)
+
+    def _body(self, collection: str, document: Document) -> str:
+        body = document.get("body", "")
+        return body if isinstance(body, str) else self._bytes(collection, document, "body").decode()
+
+    def _answer(self, collection: str, query: Query, document: Document) -> Answer:
+        """Make the answer again from the fields of a document."""
+        return Answer(
+            query=query,
+            outcome=Outcome(document["outcome"]),
+            status=document["status"],
+            body=self._body(collection, document),
+            fetched_at=datetime.fromisoformat(document["fetched_at"]),
+            next_link=document.get("next_link", ""),
+            is_paged=document.get("is_paged", False),
+        )
 
     def _find(self, collection: str, where: Mapping[str, str], fields: Sequence[str] = ()) -> list[Document]:
         projection = dict.fromkeys(fields, 1) or None
@@ -475,19 +605,11 @@ def _told(answer: Answer) -> Document:
         "fetched_at": answer.fetched_at.isoformat(),
         "body": answer.body,
     }
-    return told | {"next_link": answer.next_link} if answer.next_link else told
-
-
-def _answer(query: Query, document: Document) -> Answer:
-    """Make the answer again from the fields of a document."""
-    return Answer(
-        query=query,
-        outcome=Outcome(document["outcome"]),
-        status=document["status"],
-        body=document["body"],
-        fetched_at=datetime.fromisoformat(document["fetched_at"]),
-        next_link=document.get("next_link", ""),
-    )
+    if answer.next_link:
+        told["next_link"] = answer.next_link
+    if answer.is_paged:
+        told["is_paged"] = True
+    return told
 
 
 def _unavailable(error: PyMongoError) -> StagingUnavailable:

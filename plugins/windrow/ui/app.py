@@ -1,7 +1,7 @@
-"""The web app of the boards. Airflow mounts it below `PREFIX` and authenticates users with its cookie.
+"""The web app of the boards and of the Harvest pages. Airflow mounts it below `PREFIX`; users have its cookie.
 
-Routes of a plugin are public by default: `SEE` requires the permission to see plugins. Only the static scripts and
-styles are public.
+Routes of a plugin are public by default. Those of boards require the permission to see plugins (`SEE`), the Harvest
+pages a user, who sees what belongs to DAGs that they may read. Only the static scripts and styles are public.
 """
 
 import logging
@@ -21,6 +21,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from windrow.ui import boards
 from windrow.ui.cache import Answer, RefreshedCache
+from windrow.ui.harvest import pages
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ HEADERS = {
 
 app = FastAPI(title="Windrow", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
+app.include_router(pages.router)
 
 
 @app.middleware("http")

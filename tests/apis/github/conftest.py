@@ -1,5 +1,6 @@
-"""The fake GitHub with its real settings and new windows, and a plain client of it."""
+"""The fake GitHub with its real settings and new windows, and clients of it: a plain one, and the source's."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,14 @@ import pytest
 from local_cloud.apis.github.demo_tokens import POOL
 from local_cloud.apis.github.world import World, make_world
 from local_cloud.apis.testing import FakeApi, Reply
+from windrow.http.auth import StaticToken
+from windrow.http.client import Client, Limits
+from windrow.http.flow import Driver
+from windrow.model.answer import Answer, Rejected
+from windrow.model.policy import Backoff
+from windrow.model.query import Query
+from windrow.model.stream import Asked, Gap, Planned, Request
+from windrow.sources.github.streams import GithubStream
 
 BASE = "/github"
 
@@ -53,6 +62,52 @@ def relation(reply: Reply, name: str) -> str:
     parts = urlsplit(found[1])
     assert parts.path.startswith(f"{BASE}/")
     return f"{parts.path.removeprefix(BASE)}?{parts.query}"
+
+
+class Recording(Driver):
+    """Leads a plan with the fake, and keeps its queries, its gaps, and what is in the quarantine."""
+
+    keeps_refusals = True
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self.queries: list[Query] = []
+        self.plan: list[Query] = []
+        self.gaps: list[Gap] = []
+        self.quarantine: list[Rejected] = []
+
+    async def _settled(self, asked: Asked) -> Answer | Rejected:
+        self.queries.append(asked.query)
+        return await super()._settled(asked)
+
+    async def _planned(self, planned: Planned) -> None:
+        self.plan += planned.queries
+
+    async def _missing(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+
+    def _quarantine(self, bad: Rejected) -> None:
+        self.quarantine.append(bad)
+
+
+def led(github: Github, stream: GithubStream, repositories: list[str], **params: Any) -> Recording:
+    """Lead the plan of a stream over the fake, with the real client."""
+
+    async def lead() -> Recording:
+        limits = Limits(backoff=Backoff(base_s=0.001, cap_s=0.002, attempts=3))
+        async with Client(
+            f"{github.api.url}/github",
+            StaticToken(str(github.token)),
+            name="github",
+            limits=limits,
+            policy=stream.policy,
+            headers=stream.headers,
+        ) as client:
+            driver = Recording(client)
+            await driver.lead(stream.plan(Request({"repositories": repositories, **params})))
+            return driver
+
+    return asyncio.run(lead())
 
 
 @pytest.fixture

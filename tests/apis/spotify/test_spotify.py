@@ -4,7 +4,10 @@ import pytest
 
 from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, make_music
 from local_cloud.apis.testing import FakeApi
+from tests.apis.spotify import spec
 from tests.apis.spotify.conftest import API, Ask, basic, switch
+from windrow.model.query import Query
+from windrow.sources.spotify.streams import albums_of, own_albums_of, top_tracks_of
 
 MUSIC = make_music()
 """What the server has too: it is made of the same seed."""
@@ -125,6 +128,7 @@ class TestNewClients:
         assert ask("/search", q="e", type="artist").json()["artists"]["limit"] == 5
         assert ask("/search", q="e", type="artist", limit="11").json()["error"]["message"] == "Invalid limit"
         assert ask(f"/artists/{ARTIST.id}/albums", limit="11").status == 400
+        assert ask(f"/artists/{ARTIST.id}/albums").json()["limit"] == 5
 
 
 def test_a_legacy_client_lacks_the_audio_features_only(spotify: FakeApi, ask: Ask) -> None:
@@ -155,10 +159,61 @@ def test_a_bucket_closes_for_a_day_and_the_others_stay_open(spotify: FakeApi, as
     assert ask(f"/artists/{ARTIST.id}").status == 200
 
 
-def test_a_search_may_hold_nulls(spotify: FakeApi, ask: Ask) -> None:
-    switch(spotify, null_items=True)
+QUERIES = [
+    Query.of(f"/artists/{ARTIST.id}"),
+    Query.of("/artists", {"ids": f"{ARTIST.id},{UNKNOWN}"}),
+    albums_of(ARTIST.id, 10),
+    own_albums_of(ARTIST.id),
+    top_tracks_of(ARTIST.id),
+    Query.of(f"/albums/{ARTIST.albums[0].id}"),
+    Query.of("/audio-features", {"ids": f"{TRACK.id},{SILENT_TRACK.id}"}),
+    Query.of(f"/audio-features/{TRACK.id}"),
+    Query.of("/search", {"q": "echo", "type": "artist", "limit": "10"}),
+]
 
-    assert ask("/search", q="echo", type="artist").json()["artists"]["items"][0] is None
+
+@pytest.mark.parametrize("odd", [False, True], ids=["plain", "odd"])
+@pytest.mark.parametrize("client", ["extended", "legacy", "new"])
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.key[:40])
+def test_requests_and_answers_are_as_the_specification_promises(
+    spotify: FakeApi, ask: Ask, query: Query, client: str, odd: bool
+) -> None:
+    switch(spotify, client=client, null_items=odd, odd_albums=odd)
+    spec.check_request(query.path, dict(query.params))
+
+    reply = ask(query.path, **dict(query.params))
+
+    assert reply.status in ({200} if client == "extended" else {200, 403})
+    spec.check(reply.json(), spec.answer(query.path, client) if reply.status == 200 else spec.ERROR)
+
+
+@pytest.mark.parametrize("path", ["/search", f"/artists/{ARTIST.id}/albums", f"/artists/{ARTIST.id}/top-tracks"])
+def test_a_list_may_hold_nulls(spotify: FakeApi, ask: Ask, path: str) -> None:
+    switch(spotify, null_items=True)
+    body = ask(path, q="echo", type="artist").json()
+
+    assert (body.get("artists", body).get("items") or body["tracks"])[0] is None
+
+
+def test_odd_albums_are_newer_and_by_others_and_groups_leave_them_out(spotify: FakeApi, ask: Ask) -> None:
+    switch(spotify, odd_albums=True)
+    path = f"/artists/{ARTIST.id}/albums"
+    every, own = (
+        ask(path, limit="50", **groups).json()["items"] for groups in ({}, {"include_groups": "album,single"})
+    )
+
+    assert {one["album_group"] for one in every} == {"album", "single", "appears_on", "compilation"}
+    assert {one["album_group"] for one in own} <= {"album", "single"}
+    assert all(one["artists"][0]["id"] == ARTIST.id for one in own)
+    assert None in {one["release_date"] for one in every}
+    assert ask(path, include_groups="live").status == 400
+
+
+def test_batches_can_be_withdrawn(spotify: FakeApi, ask: Ask) -> None:
+    switch(spotify, batches=False)
+
+    assert ask("/artists", ids=ARTIST.id).status == 403
+    assert ask(f"/artists/{ARTIST.id}").status == 200
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.apis.x import spec
 from tests.apis.x.bench import X
+from windrow.sources.x.streams import SEARCH_WORDS, post_id_at, search
 
 
 def walk(x: X, **query: str) -> list[dict[str, object]]:
@@ -43,6 +45,36 @@ def test_the_meta_of_a_page_names_its_ends(x: X) -> None:
     }
 
 
+@pytest.mark.parametrize(("accepts", "words"), [("post", "post"), ("tweet", "tweet"), ("both", "post")])
+def test_a_page_is_as_the_specification_promises_and_other_words_are_refused(x: X, accepts: str, words: str) -> None:
+    x.scene(long_share=0.3, search_words=accepts)
+    x.make(60)
+    now = datetime.now(UTC)
+    since, until = post_id_at(now - timedelta(hours=1)), now + timedelta(seconds=5)
+    queries = [dict(search("tesla", since, until, now=now, words=each).params) for each in SEARCH_WORDS]
+    replies = [x.search(**query) for query in queries]
+
+    accepted = [reply.status == 200 for reply in replies]
+    assert accepted == [accepts == "both" or (accepts == "tweet") == ("tweet.fields" in query) for query in queries]
+    body = replies[accepted.index(True)].json()
+    spec.check(body, spec.page(words))
+    assert {"author_id", f"note_{words}"} <= {name for post in body["data"] for name in post}
+    for reply in replies:
+        if reply.status != 200:
+            spec.check(reply.json(), spec.PROBLEM)
+
+
+def test_the_new_vocabulary_may_need_expansions_for_authors_and_versions(x: X) -> None:
+    x.scene(search_relations=False)
+    x.make(60)
+
+    plain, expanded = (
+        x.search(query="tesla", **words).json()["data"][0] for words in (SEARCH_WORDS[0], SEARCH_WORDS[2])
+    )
+    assert not {"author_id", "edit_history_post_ids"} & set(plain)
+    assert {"author_id", "edit_history_post_ids"} <= set(expanded)
+
+
 def test_since_id_leaves_out_what_was_seen_and_that_one(x: X) -> None:
     x.make(60)
     seen = x.ids("tesla -is:retweet")[0]
@@ -62,8 +94,9 @@ def test_times_bound_it(x: X) -> None:
         time.sleep(0.001)
     x.make(40)
 
-    late = walk(x, query="tesla", start_time=border.isoformat(), max_results="100")
-    early = walk(x, query="tesla", end_time=border.isoformat(), max_results="100")
+    asked = {"query": "tesla", "max_results": "100", "post.fields": "created_at"}
+    late = walk(x, **asked, start_time=border.isoformat())
+    early = walk(x, **asked, end_time=border.isoformat())
 
     assert late
     assert all(datetime.fromisoformat(str(post["created_at"])) >= border - timedelta(milliseconds=1) for post in late)

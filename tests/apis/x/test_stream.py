@@ -8,8 +8,10 @@ from http.client import HTTPException
 import pytest
 
 from local_cloud.apis.testing import FakeApi
+from tests.apis.x import spec
 from tests.apis.x.bench import RULES, SIGNED, STREAM, X
 from tests.local_cloud.conftest import eventually
+from windrow.sources.x.streams import stream
 
 
 def test_posts_that_match_a_rule_come_with_the_rule(x: X) -> None:
@@ -25,32 +27,41 @@ def test_posts_that_match_a_rule_come_with_the_rule(x: X) -> None:
     assert {line["data"]["id"] for line in wanted} <= matching
 
 
-def test_a_post_has_the_fields_of_the_contract(x: X) -> None:
-    x.scene(repost_share=0.5, edit_share=0.5)
-    x.add_rules("tesla")
-    with x.stream(expansions="author_id") as lines:
+@pytest.mark.parametrize("words", ["tweet", "post"])
+def test_a_line_is_as_the_specification_promises_with_all_that_the_source_asks_for(x: X, words: str) -> None:
+    x.scene(vocabulary=words, repost_share=0.3, edit_share=0.3, long_share=0.5)
+    x.add_rules("tesla", tag="cars")
+    x.make(10)  # for the later ones to refer to
+    with x.stream(**dict(stream(usernames=True).params)) as lines:
         x.make(60)
         found = [lines.post() for _ in range(x.admin("GET")["sent_posts"])]
 
-    post, included = found[-1]["data"], found[-1]["includes"]
-    assert {"id", "text", "author_id", "created_at", "lang", "edit_history_tweet_ids"} <= set(post)
-    assert all(isinstance(post[name], str) for name in ("id", "author_id", "created_at"))
-    assert [user["id"] for user in included["users"]] == [post["author_id"]]
-    assert any("referenced_tweets" in line["data"] for line in found)
-    assert any(len(line["data"]["edit_history_tweet_ids"]) == 2 for line in found)
-    assert any("entities" in line["data"] for line in found)
+    for line in found:
+        spec.check(line, spec.line(words))
+    seen = {name for line in found for name in line["data"]}
+    names = ("author_id", "created_at", "entities", f"note_{words}", "public_metrics", f"referenced_{words}s")
+    assert set(names) <= seen
+    assert any(len(line["data"][f"edit_history_{words}_ids"]) == 2 for line in found)
+    assert [user["id"] for user in found[-1]["includes"]["users"]] == [found[-1]["data"]["author_id"]]
 
 
-def test_the_new_vocabulary_renames_fields(x: X) -> None:
-    x.scene(vocabulary="post", repost_share=1)
+def test_fields_come_only_if_they_are_asked_for_and_a_long_text_is_cut(x: X) -> None:
+    x.scene(long_share=1)
     x.add_rules("tesla")
-    x.make(10)  # for the later ones to refer to
     with x.stream() as lines:
         x.make(20)
         post = lines.post()["data"]
 
-    assert {"edit_history_post_ids", "referenced_posts"} <= set(post)
-    assert not any("tweet" in name for name in post if name != "public_metrics")
+    assert set(post) == {"id", "text", "edit_history_tweet_ids"}
+    assert len(post["text"]) <= 280
+
+
+def test_a_parameter_that_the_stream_does_not_declare_is_refused(x: X) -> None:
+    x.add_rules("tesla")
+    for query in ("post.fields=id", "tweet.fields=note_post", "max_results=10"):
+        reply = x.api.request("GET", f"{STREAM}?{query}", headers=SIGNED)
+        assert reply.status == 400
+        spec.check(reply.json(), spec.PROBLEM)
 
 
 def test_an_idle_stream_has_a_heart(x: X) -> None:
@@ -201,7 +212,10 @@ def test_rules_are_listed_and_deleted(x: X) -> None:
     assert made.status == 201
     assert made.json()["meta"]["summary"]["created"] == 2
 
-    first, second = x.api.request("GET", RULES, headers=SIGNED).json()["data"]
+    listed = x.api.request("GET", RULES, headers=SIGNED).json()
+    spec.check(listed, spec.RULES)
+    spec.check(made.json(), spec.RULES)
+    first, second = listed["data"]
     deleted = x.api.request("POST", RULES, json.dumps({"delete": {"ids": [first["id"], "7"]}}), SIGNED).json()
 
     assert deleted["meta"]["summary"] == {"deleted": 1, "not_deleted": 1}

@@ -4,6 +4,7 @@
 import io
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from windrow.airflow.hooks.athena import Athena
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import S3Store, open_store
 from windrow.airflow.operators.athena import AthenaCheckOperator, AthenaFileOperator, CrawlOperator
+from windrow.airflow.operators.defaults import SQL_FOLDER
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.landing.files import Manifest
 from windrow.landing.parts import Landing
@@ -82,7 +84,7 @@ def test_a_bucket_that_is_not_there_is_told():
 def test_staged_answers_land_in_s3_and_athena_reads_them():
     run = Run(TopTracks.dataset, f"test__{uuid.uuid4().hex}")
     query = Query.of(f"/artists/{'1' * 22}/top-tracks")
-    body = '{"tracks": [{"id": "t", "name": "T", "duration_ms": 5, "artists": [], "album": {}}]}'
+    body = '{"tracks": [null, {"id": "t", "name": "T", "duration_ms": 5, "artists": [], "album": {}}]}'
     folder = f"landed/{uuid.uuid4().hex}"
     with staging("mongo_default", run.dataset) as state:
         plan = state.save_plan(run, [query])
@@ -93,11 +95,14 @@ def test_staged_answers_land_in_s3_and_athena_reads_them():
     name = f"t{uuid.uuid4().hex[:8]}"
     for sql in (
         "CREATE DATABASE IF NOT EXISTS steps",
-        f"CREATE EXTERNAL TABLE steps.{name} (track_id string, rank bigint) STORED AS PARQUET "
+        f"CREATE EXTERNAL TABLE steps.{name} (track_id string, rank bigint, `_extra` string) STORED AS PARQUET "
         f"LOCATION 's3://{LAKE}/{folder}/'",
     ):
         list(athena().ask(sql))
     assert list(athena().ask(f"SELECT track_id, rank FROM steps.{name}")) == [{"track_id": "t", "rank": "1"}]
+    landed = (Path(SQL_FOLDER) / "athena/spotify_landed/top_tracks/landed.sql").read_text()
+    nulls = landed.partition("SELECT count_if")[2].partition(" FROM ")[0]
+    assert list(athena().ask(f"SELECT count_if{nulls} AS nulls FROM steps.{name}")) == [{"nulls": "1"}]
 
 
 # --- statements --------------------------------------------------------------------------------
@@ -196,7 +201,7 @@ def test_the_landing_is_that_of_the_event_or_of_the_param(by_event: bool):
 
 
 def test_a_run_about_no_landing_is_refused():
-    with pytest.raises(BadParameter, match="is no landing"):
+    with pytest.raises(BadParameter, match="is not the folder of a landing"):
         LocateLandingOperator(task_id="locate").execute({"params": {}, "triggering_asset_events": {}})
 
 

@@ -36,9 +36,8 @@ def test_audio_features_are_planned_from_the_top_tracks_of_the_run(context, spot
     harvest(context, "spotify_top_tracks")
     spotify.reset()
 
-    figures = harvest(context, "spotify_audio_features")
+    harvest(context, "spotify_audio_features")
 
-    assert figures["answered"] == 1
     assert asked(spotify, "/artists/{id}/top-tracks") == 0
     assert asked(spotify, "/audio-features") == 1
 
@@ -55,6 +54,32 @@ def test_albums_of_all_pages_are_one_answer(context, spotify: FakeApi):
     with staging("mongo_default", run.dataset) as state:
         (answer,) = state.answers(state.chunk(run, 0))
     assert sum(len(page["items"]) for page in json.loads(answer.body)) == len(many.albums) > 10
+
+
+def test_a_batch_that_is_refused_is_replaced_by_single_calls_and_leaves_no_trace(context, spotify: FakeApi):
+    spotify.request("PUT", "/_admin/spotify", '{"batches": false}')
+
+    harvest(context, "spotify_artists")
+
+    run = Run("spotify_artists", context["run_id"])
+    with staging("mongo_default", run.dataset) as state:
+        assert state.quarantined(run) == []
+        found = {answer.query.path for answer in state.answers(state.chunk(run, 0))}
+    assert found == {f"/artists/{one}" for one in IDS}
+    assert asked(spotify, "/artists") == 1
+
+
+def test_nulls_in_one_answer_do_not_fail_the_features_of_all(context, spotify: FakeApi):
+    spotify.request("PUT", "/_admin/spotify", '{"null_items": true}')
+    harvest(context, "spotify_top_tracks")
+
+    harvest(context, "spotify_audio_features")
+
+    for dataset in ("spotify_top_tracks", "spotify_audio_features"):
+        run = Run(dataset, context["run_id"])
+        with staging("mongo_default", dataset) as state:
+            assert state.quarantined(run) == []
+            assert state.answers(state.chunk(run, 0))
 
 
 def test_a_closed_endpoint_defers_until_it_opens_and_the_others_go_on(context, spotify: FakeApi):

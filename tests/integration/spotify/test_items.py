@@ -1,78 +1,19 @@
-"""Items of DynamoDB, over the wire: what is handed back is sent again, and newer items stay."""
+"""Items of DynamoDB, over the wire: newer items stay, whoever writes, and one bad item stops no other."""
 
-import http.client
-import http.server
-import json
-import threading
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.exceptions import ClientError
 
-from local_cloud.settings import Settings
+from tests.scripted_api import Reply, ScriptedApi
 from windrow.airflow.hooks.dynamodb import DynamoTable
+from windrow.model.dynamo_item import CUT, fitted
 from windrow.model.errors import Unwritten
-from windrow.model.policy import Backoff
-
-QUICK = Backoff(base_s=0.001, attempts=4)
-
-
-class Stingy(http.server.ThreadingHTTPServer):
-    """Stands before DynamoDB, and hands back all but one item of a batch, as a table does that is too busy."""
-
-    daemon_threads = True
-    upstream = 0
-    takes = 1
-    calls: list[int]
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Stingy
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.headers["X-Amz-Target"].endswith("BatchWriteItem"):
-            status, answer = self._write(request)
-        else:
-            status, answer = self._forward(request)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/x-amz-json-1.0")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def _write(self, request: dict[str, Any]) -> tuple[int, bytes]:
-        """Write as many items as the server takes, and hand back the others."""
-        ((table, items),) = request["RequestItems"].items()
-        self.server.calls.append(len(items))
-        taken, handed_back = items[: self.server.takes], items[self.server.takes :]
-        if taken:
-            assert self._forward(request | {"RequestItems": {table: taken}})[0] == 200
-        return 200, json.dumps({"UnprocessedItems": {table: handed_back} if handed_back else {}}).encode()
-
-    def _forward(self, request: dict[str, Any]) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.upstream)
-        headers = {name: self.headers[name] for name in ("X-Amz-Target", "Authorization", "Content-Type", "X-Amz-Date")}
-        connection.request("POST", self.path, json.dumps(request), headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-
-
-@pytest.fixture
-def stingy(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stingy]:
-    with Stingy(("127.0.0.1", 0), Handler) as server:
-        server.upstream, server.calls = lake.aws_port, []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        yield server
-        server.shutdown()
 
 
 def table() -> DynamoTable:
-    return DynamoTable("aws_default", "top_tracks", key="artist_id", backoff=QUICK)
+    return DynamoTable("aws_default", "top_tracks", key="artist_id")
 
 
 def item(name: str, at: str = "2026-01-02T00:00:00.000Z", **more: object) -> dict[str, object]:
@@ -89,18 +30,18 @@ def test_many_items_are_written_and_found() -> None:
     assert table().get("nobody") is None
 
 
-def test_a_kill_between_two_batches_is_made_good_by_the_next_try() -> None:
-    made = [item(f"artist {number:03}") for number in range(60)]
+def test_a_kill_between_two_parts_is_made_good_by_the_next_try() -> None:
+    made = [item(f"artist {number:03}") for number in range(120)]
 
     def killed() -> Iterator[dict[str, object]]:
-        yield from made[:30]
+        yield from made[:110]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         table().put(killed())
-    assert len(list(table().all())) == 25
+    assert len(list(table().all())) == 100
 
-    assert table().put(made) == 60
+    assert table().put(made) == 120
     assert sorted(one["artist_id"] for one in table().all()) == [one["artist_id"] for one in made]
 
 
@@ -113,16 +54,49 @@ def test_an_item_is_replaced_by_a_newer_one_and_never_by_an_older() -> None:
     assert (table().get("a") or {})["run_id"] == "again"
 
 
-def test_what_is_handed_back_is_sent_again(stingy: Stingy) -> None:
-    assert table().put([item(name) for name in "abc"]) == 3
+def test_of_many_writers_at_once_the_newest_wins() -> None:
+    versions = [f"2026-01-02T00:00:{number:02}.000Z" for number in range(40)]
+    tables = [table() for _ in range(4)]
 
-    assert stingy.calls == [3, 2, 1]
-    assert sorted(one["artist_id"] for one in table().all()) == ["a", "b", "c"]
+    with ThreadPoolExecutor(4) as pool:
+        for start in range(0, 40, 4):
+            list(pool.map(lambda one: one[0].put([item("a", one[1])]), zip(tables, versions[start:][:4], strict=True)))
+            assert (table().get("a") or {})["fetched_at"] == versions[start + 3]
 
 
-def test_what_is_handed_back_every_time_is_told(stingy: Stingy) -> None:
-    stingy.takes = 0
+def test_an_item_that_is_too_large_is_cut_and_marked_and_the_others_are_whole() -> None:
+    tracks = [{"rank": number, "name": "\U0001f3b5" * 2_000} for number in range(100)]
 
-    with pytest.raises(Unwritten, match="did not process 2 items of the table 'top_tracks' in 4 attempts"):
-        table().put([item("a"), item("b")])
-    assert stingy.calls == [2, 2, 2, 2]
+    assert table().put([item("a"), item("large", tracks=tracks), item("z", tracks=tracks[:3])]) == 3
+
+    found = {one["artist_id"]: one for one in table().all()}
+    assert found["large"][CUT] is True
+    assert 40 < len(found["large"]["tracks"]) < 60
+    assert found["large"]["tracks"][0] == tracks[0]
+    assert (found["z"]["tracks"], CUT in found["z"]) == (tracks[:3], False)
+
+
+@pytest.mark.parametrize("more", [{"name": "x" * 900_000}, {"a": ["x" * 900_000]}, {"a": {"b": "x" * 900_000}}])
+def test_anything_too_large_is_made_to_fit(more: dict[str, object]) -> None:
+    made = fitted(item("k") | more, keep=("artist_id", "fetched_at"))
+
+    assert made["artist_id"] == "k"
+    assert made[CUT] is True
+    assert len(str(made)) < 409_600
+
+
+def test_an_item_that_dynamodb_refuses_stops_no_other() -> None:
+    with pytest.raises(ClientError, match="ValidationException"):
+        table().put([item("a"), item("k" * 3_000), item("z")])
+
+    assert sorted(one["artist_id"] for one in table().all()) == ["a", "z"]
+
+
+def test_a_table_without_capacity_is_told(scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", scripted.url)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    busy = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"
+    scripted.script = lambda asked: Reply({"__type": busy, "message": "too much"}, 400)
+
+    with pytest.raises(Unwritten, match="did not write the item 'a' of the table 'top_tracks'"):
+        table().put([item("a")])

@@ -54,7 +54,7 @@ def test_a_name_that_means_nobody_or_several_holds_up_nobody_else(context):
     assert list(found["unmet"]) == ["Nobody At All", "Echo"]
     with pytest.raises(BadParameter) as all_of_them:
         require_all(found["unmet"])
-    assert "2 of the artists are left out" in str(all_of_them.value)
+    assert "2 of the artists are omitted" in str(all_of_them.value)
     assert "no artist named 'Nobody At All'" in str(all_of_them.value)
     assert "2 artists named 'Echo'" in str(all_of_them.value)
     assert str(all_of_them.value).count("What to do") == 1

@@ -85,6 +85,14 @@ def test_a_new_client_id_is_told_the_newest_album(ask: Callable[[object], Any], 
     assert item["ranked_by"] == "newest_album"
 
 
+def test_a_newest_album_does_not_replace_top_tracks(ask: Callable[[object], Any], spotify: FakeApi):
+    ask({"artist": "Wren"})
+    spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"top-tracks": 0}, "retry_after_s": 86_000}))
+    assert ask({"artist": "wren "})["outcome"] == "found"
+    item = DynamoTable("aws_default", "top_tracks", key="artist_id").get(WREN.id) or {}
+    assert item["ranked_by"] == "top_tracks"
+
+
 def test_a_new_client_id_is_told_of_an_artist_without_albums(ask: Callable[[object], Any], spotify: FakeApi):
     spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
     answer = ask({"artist": NEWCOMER})
@@ -102,7 +110,7 @@ def test_of_a_batch_the_messages_that_cannot_be_read_stay_in_the_queue(ask: Call
 
 
 def test_what_is_no_request_fails_with_the_reason(ask: Callable[[object], Any]):
-    with pytest.raises(LocalCloudError, match="is no request"):
+    with pytest.raises(LocalCloudError, match="not a request"):
         ask({"singer": "Wren"})
 
 

@@ -1,7 +1,9 @@
 """Requests for artists, operator by operator, over real connections: what becomes of good and of bad ones."""
 
+import asyncio
 import json
-from types import SimpleNamespace
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,11 +13,15 @@ from airflow.sdk.exceptions import AirflowSkipException
 from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, make_music
 from local_cloud.apis.testing import FakeApi
 from windrow.airflow.hooks.dynamodb import DynamoTable
-from windrow.airflow.operators.harvest import HarvestOperator
-from windrow.airflow.operators.plan import PlanOperator
+from windrow.airflow.triggers.sqs import QueueTrigger
 from windrow.model.errors import BadParameter, QueryRefused
 from windrow.sources.spotify.access import CLIENTS
-from windrow.sources.spotify.artist_requests import FindArtistsOperator, PublishNewOperator
+from windrow.sources.spotify.artist_requests import (
+    FetchNowOperator,
+    FindArtistsOperator,
+    PublishNewOperator,
+    RecordRequestsOperator,
+)
 from windrow.sources.spotify.operators import CapabilitiesOperator
 
 MUSIC = make_music()
@@ -28,18 +34,23 @@ def step(operator: type, **arguments: Any) -> Any:
         return operator(task_id=operator.__name__, dataset=DATASET, **arguments)
 
 
-def find(context: dict[str, Any]) -> Any:
-    return step(FindArtistsOperator, conn_id="spotify", queue_name="windrow-artists").execute(context)
-
-
-def handed_out(sqs: Any, *bodies: str) -> dict[Any, Any]:
-    """Send messages, receive them as the trigger does, and make the events that it makes."""
+def send(sqs: Any, *bodies: str) -> None:
     url = sqs.get_queue_url(QueueName="windrow-artists")["QueueUrl"]
     for body in bodies:
         sqs.send_message(QueueUrl=url, MessageBody=body)
-    received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["SentTimestamp"])
-    event = SimpleNamespace(extra={"from_trigger": True, "payload": {"message_batch": received["Messages"]}})
-    return {"asset": [event]}
+
+
+def record(context: dict[str, Any]) -> dict[str, int]:
+    with DAG("requests", schedule=None, params={}):
+        operator = RecordRequestsOperator(task_id="record_requests", queue_name="windrow-artists")
+    return dict(operator.execute(context))
+
+
+def find(context: dict[str, Any]) -> Any:
+    """Record what is in the queue, and find the artists of all open requests."""
+    with suppress(AirflowSkipException):
+        record(context)
+    return step(FindArtistsOperator, conn_id="spotify").execute(context)
 
 
 def left(sqs: Any, queue: str) -> list[dict[str, Any]]:
@@ -58,11 +69,8 @@ def outcomes() -> dict[str, str]:
 
 
 def publish(context: dict[str, Any], found: dict[str, Any], client: str = "extended") -> dict[str, Any]:
-    may = CLIENTS[client]
-    capabilities = {name: getattr(may, name) for name in ("batches", "top_tracks", "audio_features")}
-    given = {"artists": found["artists"], "capabilities": capabilities}
-    step(PlanOperator, conn_id="spotify", given=given).execute(context)
-    step(HarvestOperator, conn_id="spotify").execute(context)
+    given = {"artists": found["artists"], "capabilities": asdict(CLIENTS[client])}
+    step(FetchNowOperator, conn_id="spotify", given=given).execute(context)
     return dict(step(PublishNewOperator, found=found).execute(context))
 
 
@@ -71,7 +79,7 @@ def told(name: str) -> dict[str, Any] | None:
 
 
 def test_a_message_becomes_an_item_and_is_gone(context, sqs):
-    context["triggering_asset_events"] = handed_out(sqs, '{"artist": "Wren"}')
+    send(sqs, '{"artist": "Wren"}')
 
     found = find(context)
     figures = publish(context, found)
@@ -86,9 +94,7 @@ def test_a_message_becomes_an_item_and_is_gone(context, sqs):
 
 def test_two_requests_for_one_artist_are_one_call(context, sqs, spotify: FakeApi):
     id_ = BY_NAME["Wren"].id
-    context["triggering_asset_events"] = handed_out(
-        sqs, '{"artist": "Wren"}', '{"artist": " WREN"}', json.dumps({"artist": f"spotify:artist:{id_}"})
-    )
+    send(sqs, '{"artist": "Wren"}', '{"artist": " WREN"}', json.dumps({"artist": f"spotify:artist:{id_}"}))
     found = find(context)
     spotify.reset()
 
@@ -99,17 +105,15 @@ def test_two_requests_for_one_artist_are_one_call(context, sqs, spotify: FakeApi
 
 def test_a_request_by_id_is_answered_by_the_run_for_the_name_before_it(context, sqs, spotify: FakeApi):
     id_ = BY_NAME["Wren"].id
-    events = handed_out(sqs, '{"artist": "Wren"}', json.dumps({"artist": id_}))
-    (event,) = events["asset"]
-    by_name, by_id = (
-        {"asset": [SimpleNamespace(extra={"payload": {"message_batch": [one]}})]}
-        for one in event.extra["payload"]["message_batch"]
-    )
-    publish(context, find(context | {"triggering_asset_events": by_name}))
+    send(sqs, '{"artist": "Wren"}')
+    found = find(context)
+    send(sqs, json.dumps({"artist": id_}))
+    record(context)  # while the run for the name is fetching
+    publish(context, found)
     spotify.reset()
 
     with pytest.raises(AirflowSkipException):
-        find(context | {"run_id": "next", "triggering_asset_events": by_id})
+        find(context | {"run_id": "next"})
 
     assert outcomes() == {"wren": "found", id_: "found"}
     assert spotify.counters()["routes"]["GET /spotify/v1/artists/{id}/top-tracks"]["requests"] == 0
@@ -117,19 +121,17 @@ def test_a_request_by_id_is_answered_by_the_run_for_the_name_before_it(context, 
 
 def test_ids_that_differ_by_case_are_two_requests(context, sqs):
     id_ = BY_NAME["Wren"].id
-    context["triggering_asset_events"] = handed_out(
-        sqs, json.dumps({"artist": id_.swapcase()}), json.dumps({"artist": id_})
-    )
+    send(sqs, json.dumps({"artist": id_.swapcase()}), json.dumps({"artist": id_}))
     assert find(context)["artists"] == [id_]
     assert outcomes() == {id_.swapcase(): "unknown", id_: "taken"}
 
 
 def test_a_request_that_was_settled_just_now_is_not_worked_on_again(context, sqs, spotify: FakeApi):
-    context["triggering_asset_events"] = handed_out(sqs, '{"artist": "Wren"}')
+    send(sqs, '{"artist": "Wren"}')
     publish(context, find(context))
     spotify.reset()
 
-    context["triggering_asset_events"] = handed_out(sqs, '{"artist": "Wren"}')
+    send(sqs, '{"artist": "Wren"}')
     with pytest.raises(AirflowSkipException):
         find(context)
     assert spotify.counters()["totals"]["requests"] == 0
@@ -146,7 +148,7 @@ def test_a_request_that_was_settled_just_now_is_not_worked_on_again(context, sqs
     ],
 )
 def test_a_request_that_means_nobody_has_an_outcome(context, sqs, text: str, outcome: str):
-    context["triggering_asset_events"] = handed_out(sqs, json.dumps({"artist": text}))
+    send(sqs, json.dumps({"artist": text}))
 
     with pytest.raises(AirflowSkipException):
         find(context)
@@ -166,26 +168,68 @@ def test_an_artist_without_top_tracks_is_told_as_such(context):
 
 def test_messages_that_are_no_requests_are_put_aside_with_the_reason(context, sqs):
     bodies = ["no json", "[1]", '{"singer": "x"}', '{"artist": ""}', '{"artist": 3}', '{"artist": "Wren"}']
-    context["triggering_asset_events"] = handed_out(sqs, *bodies)
+    send(sqs, *bodies)
 
     assert find(context)["artists"] == [BY_NAME["Wren"].id]
 
     aside = left(sqs, "windrow-artists-dead")
     assert sorted(message["Body"] for message in aside) == sorted(bodies[:-1])
-    assert "no request for an artist" in aside[0]["MessageAttributes"]["reason"]["StringValue"]
+    assert "not a request for an artist" in aside[0]["MessageAttributes"]["reason"]["StringValue"]
     assert left(sqs, "windrow-artists") == []
 
 
-def test_a_message_that_is_handed_out_again_is_put_aside_once(context, sqs):
-    events = handed_out(sqs, "no json")
-    context["triggering_asset_events"] = {"asset": [*events["asset"], *events["asset"]]}
+def test_a_message_that_was_delivered_before_is_put_aside_once_and_deleted(context, sqs):
+    url = sqs.get_queue_url(QueueName="windrow-artists")["QueueUrl"]
+    send(sqs, "no json", '{"artist": "Wren"}')
+    for _ in range(3):  # each delivery ends the receipt handle of the one before
+        sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+
+    assert record(context) == {"recorded": 1, "known": 0, "invalid": 1}
     with pytest.raises(AirflowSkipException):
-        find(context)
-    assert len(left(sqs, "windrow-artists-dead")) == 1
+        record(context)
+
+    assert [message["Body"] for message in left(sqs, "windrow-artists-dead")] == ["no json"]
+    assert left(sqs, "windrow-artists") == []
+
+
+def test_the_watcher_fires_for_new_messages_and_receives_none(sqs):
+    async def fired() -> list[Any]:
+        trigger = QueueTrigger("windrow-artists", look_s=0.01, repeat_s=1000)
+        events = trigger.run()
+        first = await asyncio.wait_for(anext(events), 10)
+        await asyncio.to_thread(send, sqs, "two")
+        return [first.payload, (await asyncio.wait_for(anext(events), 10)).payload]
+
+    send(sqs, "one")
+    assert [event["waiting"] for event in asyncio.run(fired())] == [1, 2]
+    url = sqs.get_queue_url(QueueName="windrow-artists")["QueueUrl"]
+    received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"])
+    assert {message["Attributes"]["ApproximateReceiveCount"] for message in received["Messages"]} == {"1"}
+    for message in received["Messages"]:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+
+def test_a_quota_that_closes_in_the_middle_leaves_requests_open_and_nothing_waits(context, sqs, spotify: FakeApi):
+    quotas = {"top-tracks": 1, "artist-albums": 0}
+    spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": quotas, "retry_after_s": 86_000}))
+    send(sqs, '{"artist": "Wren"}', '{"artist": "Half Tide"}')
+    found = find(context)
+
+    figures = publish(context, found)
+
+    assert (figures["dynamodb_artists"], figures["requests_open"]) == (1, 1)
+    assert sorted(outcomes().values()) == ["found", "taken"]
+    send(sqs, '{"artist": "Queue"}')
+    assert record(context)["recorded"] == 1, "a request is recorded whatever happened to others"
+    later = context | {"run_id": "next"}
+    with pytest.raises(AirflowSkipException, match="quotas are used up"):
+        publish(later, find(later))
+    spotify.request("DELETE", "/_admin/spotify")
+    assert sorted(outcomes().values()) == ["found", "taken", "taken"]
 
 
 def test_a_task_that_is_tried_again_after_it_deleted_the_messages_finds_the_requests(context, sqs):
-    context["triggering_asset_events"] = handed_out(sqs, '{"artist": "Wren"}', '{"artist": "Queue"}')
+    send(sqs, '{"artist": "Wren"}', '{"artist": "Queue"}')
     first = find(context)
     assert left(sqs, "windrow-artists") == []
     assert find(context) == first
@@ -198,7 +242,7 @@ def test_one_message_that_nobody_can_store_does_not_stop_the_others(context, sqs
         '{"artist": "\\ud800"}',
         '{"artist": "Wren", "to": 1}',
     ]
-    context["triggering_asset_events"] = handed_out(sqs, *bodies)
+    send(sqs, *bodies)
 
     assert find(context)["artists"] == [BY_NAME["Wren"].id]
     assert sorted(map(len, (message["Body"] for message in left(sqs, "windrow-artists-dead")))) == [20, 5014, 100_000]
@@ -214,36 +258,34 @@ def test_a_run_by_hand_with_an_unknown_param_is_refused(context):
 def test_a_closed_search_stops_no_request_by_id_and_is_taken_up_again(context, sqs, spotify: FakeApi):
     spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"search": 0}, "retry_after_s": 7200}))
     queue = BY_NAME["Queue"].id
-    context["triggering_asset_events"] = handed_out(
-        sqs, '{"artist": "Wren"}', '{"artist": "Half Tide"}', json.dumps({"artist": queue})
-    )
+    send(sqs, '{"artist": "Wren"}', '{"artist": "Half Tide"}', json.dumps({"artist": queue}))
 
     assert find(context)["artists"] == [queue]
     assert outcomes() == {"wren": "taken", "half tide": "taken", queue: "taken"}
     assert left(sqs, "windrow-artists") == []
     table = DynamoTable("aws_default", "artist_requests", key="request", version="asked_at")
-    assert "The API lets us ask again at" in (table.get("wren") or {})["told"]
+    assert "The quota of the API is used up until" in (table.get("wren") or {})["told"]
     assert spotify.counters()["routes"]["GET /spotify/v1/search"]["requests"] == 1
 
     publish(context, find(context))
     spotify.request("DELETE", "/_admin/spotify")
     spotify.reset()
     with pytest.raises(AirflowSkipException):  # known without a call until the API opens it
-        find(context | {"run_id": "next", "triggering_asset_events": {}})
+        find(context | {"run_id": "next"})
     assert spotify.counters()["totals"]["requests"] == 0
     assert outcomes() == {"wren": "taken", "half tide": "taken", queue: "found"}
 
 
 def test_a_request_in_trouble_stops_no_other_and_is_told_when_it_is_alone(context, sqs, spotify: FakeApi):
     spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': 403}}))
-    context["triggering_asset_events"] = handed_out(sqs, '{"artist": "Wren"}', '{"artist": "Queue"}')
+    send(sqs, '{"artist": "Wren"}', '{"artist": "Queue"}')
     found = find(context)
     assert found["artists"] == [BY_NAME["Queue"].id]
     publish(context, found)
     assert outcomes() == {"wren": "taken", "queue": "found"}
 
     with pytest.raises(QueryRefused, match="Wren"):
-        find(context | {"triggering_asset_events": {}})
+        find(context)
     table = DynamoTable("aws_default", "artist_requests", key="request", version="asked_at")
     assert "HTTP 403" in (table.get("wren") or {})["told"]
 
@@ -257,13 +299,15 @@ def test_a_name_that_the_api_cannot_search_for_is_refused(context, spotify: Fake
 
 
 def test_a_new_client_id_is_told_the_newest_album(context, spotify: FakeApi):
-    spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
-    context["params"]["artist"] = "Wren"
+    spotify.request("PUT", "/_admin/spotify", '{"client": "new", "odd_albums": true, "null_items": true}')
+    many = max(BY_NAME.values(), key=lambda artist: len(artist.albums))
+    context["params"]["artist"] = many.name
 
     publish(context, find(context), "new")
 
-    item = told("Wren")
-    newest = max(BY_NAME["Wren"].albums, key=lambda album: (album.released_on, album.id))
+    item = told(many.name)
+    own = [album for album in many.albums if album.kind != "compilation"]
+    newest = max(own, key=lambda album: (album.released_on, album.id))
     assert item["ranked_by"] == "newest_album"
     assert [track["id"] for track in item["tracks"]] == [track.id for track in newest.tracks]
 

@@ -132,7 +132,7 @@ def test_without_a_token_path_nothing_is_signed(connect: Any):
 def test_a_token_path_needs_login_and_password(connect: Any, lacking: str):
     fields = {"host": "api.example"} | TOKENS
     del fields[lacking]
-    with pytest.raises(ConnectionUnusable, match=r"'ships'.*no login or no password"):
+    with pytest.raises(ConnectionUnusable, match=rf"'ships'.*no '{lacking}'"):
         connect(**fields).client(STREAM, MemoryBook())
 
 
@@ -183,7 +183,7 @@ def test_an_override_is_checked_too(connect: Any):
 
 
 @pytest.mark.parametrize("name", ["connections", "rate_per_s", "timeout_s", "patience_s"])
-@pytest.mark.parametrize("bad", [0, -1, "many", "", None, [1], {}, float("nan"), True, False])
+@pytest.mark.parametrize("bad", [0, -1, "many", "", [1], {}, float("nan"), True, False])
 def test_a_limit_that_is_no_number_above_0_is_refused(connect: Any, name: str, bad: object):
     with pytest.raises(ConnectionUnusable, match=f"'ships'.*{name}"):
         connect(host="api.example", extra={name: bad}).client(STREAM, MemoryBook())
@@ -215,7 +215,7 @@ def test_the_network_is_taken_from_the_extra(connect: Any):
     assert client._transport._network == Network(**settings)
 
 
-@pytest.mark.parametrize(("name", "bad"), [("proxy", 1), ("proxy", ""), ("ca_bundle", None), ("verify_tls", "false")])
+@pytest.mark.parametrize(("name", "bad"), [("proxy", 1), ("proxy", ""), ("ca_bundle", 1), ("verify_tls", "false")])
 def test_a_setting_of_the_network_of_another_type_is_refused(connect: Any, name: str, bad: object):
     with pytest.raises(ConnectionUnusable, match=f"'ships' has an invalid '{name}' in its extra"):
         connect(host="api.example", extra={name: bad}).client(STREAM, MemoryBook())
@@ -233,6 +233,16 @@ def test_other_origins_are_those_that_are_named(connect: Any):
 def test_an_origin_that_is_none_is_refused(connect: Any, bad: object):
     with pytest.raises(ConnectionUnusable, match=r"'ships' has an invalid 'origins': "):
         connect(host="api.example", extra={"origins": bad}).client(STREAM, MemoryBook())
+
+
+def test_export_files_are_downloaded_from_named_hosts_without_a_credential(connect: Any, api: Any):
+    extra = {"auth": "bearer", "token": "t0ken-of-the-api", "storage_origins": [api.url]}
+    client = connect(host="api.example", extra=extra).client(STREAM, MemoryBook())
+    assert isinstance(client.storage._auth, NoAuth)
+    assert (client.storage.base_url, client.storage.limits.timeout_s) == (api.url, 300)
+    assert connect(host="api.example").client(STREAM, MemoryBook()).storage is None
+    with pytest.raises(ConnectionUnusable, match="'ships' has an invalid 'storage_origins'"):
+        connect(host="api.example", extra={"storage_origins": ["files.example"]}).client(STREAM, MemoryBook())
 
 
 @pytest.mark.parametrize("extra", ['{"rate_per_s": 5', "rate_per_s=5", "[]", "5", '"rate_per_s"'])
@@ -356,3 +366,15 @@ def test_a_pool_that_cannot_be_used(connect: Any, extra: dict[str, Any], words: 
     with pytest.raises(ConnectionUnusable, match=words) as unusable:
         hook.client(STREAM, MemoryBook())
     assert POOLED not in "".join(traceback.format_exception(unusable.value))
+
+
+@pytest.mark.parametrize(
+    ("given", "good"), [("2027-03-31", True), ("soon", False), (20270331, False), ("2027-02-30", False)]
+)
+def test_the_last_day_of_a_credential_is_a_date(connect: Any, given: object, good: bool):
+    hook = connect(host="api.example", extra={"expires_on": given})
+    if good:
+        hook.client(STREAM, MemoryBook())
+    else:
+        with pytest.raises(ConnectionUnusable, match=r"'ships'.*'expires_on'"):
+            hook.client(STREAM, MemoryBook())

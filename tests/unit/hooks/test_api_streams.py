@@ -118,7 +118,7 @@ def test_a_stream_without_quotas_opens_no_book(connect: Any):
 @pytest.mark.parametrize(("login", "account"), [("client-7", "client-7"), ("", "shop")])
 def test_the_api_counts_by_client_id_and_so_do_we(connect: Any, login: str, account: str):
     book = MemoryBook()
-    asked(connect(login=login), ITEM, book=book)
+    asked(connect({"auth": "none"}, login=login), ITEM, book=book)
     [window] = book.windows
     start, _ = Period.PACIFIC_DAY.bounds(datetime.now(UTC))
     assert window == f"{account}|items|{start.isoformat()}"
@@ -127,10 +127,9 @@ def test_the_api_counts_by_client_id_and_so_do_we(connect: Any, login: str, acco
 def test_two_connections_of_one_client_id_share_its_quota(
     connect: Any, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ):
-    book, first = MemoryBook(), connect(login="client-7")
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "http", "host": scripted.url, "login": "client-7"})
-    )
+    book, first = MemoryBook(), connect({"auth": "none"}, login="client-7")
+    other = {"conn_type": "http", "host": scripted.url, "login": "client-7", "extra": {"auth": "none"}}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(other))
     assert [type(one) for one in asked(first, ITEM, ITEM, book=book)] == [Answer] * 2
     assert [type(one) for one in asked(ApiHook("other"), ITEM, ITEM, book=book)] == [Answer, RateLimited]
 
@@ -140,7 +139,6 @@ def test_two_connections_of_one_client_id_share_its_quota(
     [
         (5, "an invalid 'quota'.*must be a JSON object"),
         ([], "an invalid 'quota'.*must be a JSON object"),
-        (None, "an invalid 'quota'.*must be a JSON object"),
         ({"itmes": {"units": 5}}, r"unknown quota 'itmes'. Known quotas: \['items', 'reports'\]"),
         ({"items": {"units": 0}}, "must be a whole number above 0 or null, not 0"),
         ({"items": {"per": "week"}}, "'week': a period must be"),
@@ -178,6 +176,12 @@ def test_with_a_consent_the_client_signs_for_its_owner(connect: Any, scripted: S
     assert (grant.signature, call.signature) == (None, "Bearer t1")
 
 
+def test_a_public_client_has_no_secret(connect: Any, scripted: ScriptedApi):
+    scripted.script = lambda asked: Reply({"access_token": "t1"} if asked.method == "POST" else {})
+    asked(connect(TOKENS | {"refresh_token": CONSENT}, login="client-7"), ITEM)
+    assert scripted.asked[0].body == f"grant_type=refresh_token&client_id=client-7&refresh_token={CONSENT}"
+
+
 def test_without_one_it_signs_for_itself(connect: Any):
     auth = connect(TOKENS, **OWNER).client(DynamoTable(), MemoryBook())._auth
     assert isinstance(auth, ClientCredentials)
@@ -207,7 +211,7 @@ def test_a_consent_needs_the_address_where_it_is_good(connect: Any):
     [
         ({"refresh_token": CONSENT}, OWNER),
         ({"refresh_token": [CONSENT], **TOKENS}, OWNER),
-        ({"refresh_token": CONSENT, **TOKENS}, {"login": "client-7"}),
+        ({"refresh_token": CONSENT, **TOKENS}, {"password": SECRET}),
         ({"refresh_token": CONSENT, "tokenpath": "/token"}, OWNER),
         ({"refresh_token": CONSENT, **TOKENS, "quota": {"items": 5}}, OWNER),
         ({"refresh_token": CONSENT, **TOKENS, "connections": 0}, OWNER),

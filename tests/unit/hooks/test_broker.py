@@ -36,5 +36,5 @@ def test_a_server_that_is_not_there_shows_when_it_is_used(connect: Any):
     connect(host="127.0.0.1", port=port, password="s3cret")
     with broker("queue", RUN) as made, pytest.raises(BrokerUnavailable) as unavailable:
         made.open()
-    assert "the run goes on from there" in str(unavailable.value)
+    assert "one task continues from there" in str(unavailable.value)
     assert "s3cret" not in str(unavailable.value)

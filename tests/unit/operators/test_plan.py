@@ -10,8 +10,8 @@ from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
 from windrow.airflow.operators.base import WATERMARK
-from windrow.airflow.operators.plan import PlanOperator
-from windrow.model.errors import BadParameter
+from windrow.airflow.operators.plan import PlanOperator, retry_unanswered
+from windrow.model.errors import BadParameter, Unanswered, Unreadable
 from windrow.model.registry import streams
 from windrow.model.stream import Request
 
@@ -102,3 +102,20 @@ def test_only_scheduled_runs_use_what_is_reserved(run_type: DagRunType, share: f
 def test_a_share_that_is_none_is_refused(share: float):
     with pytest.raises(BadParameter, match="The task 'plan' has an invalid reserved_share"):
         operator(reserved_share=share).reserved(context())
+
+
+def tried(number: int) -> Any:
+    return {"ti": SimpleNamespace(try_number=number, max_tries=3)}
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_lists_without_an_answer_are_tried_again(number: int):
+    left_out = [Unreadable("odd"), Unanswered("HTTP 500 of repos/a/b", advice="none")]
+    with pytest.raises(Unanswered, match=r"1 lists have no answer.*repos/a/b"):
+        retry_unanswered(left_out, tried(number))
+
+
+def test_after_the_last_try_the_run_continues_and_so_it_does_with_an_answer_that_cannot_be_read():
+    for last in (tried(4), {}):
+        retry_unanswered([Unanswered("HTTP 500", advice="none")], last)
+    retry_unanswered([Unreadable("odd")], tried(1))

@@ -1,24 +1,25 @@
-"""Items of DynamoDB: read and written in batches. A write never replaces a newer item."""
+"""Items of DynamoDB, each written on a condition: a write never replaces a newer item, whoever else writes."""
 
 import logging
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from itertools import islice
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.dynamodb import DynamoDBHook
+from botocore.exceptions import ClientError
 
+from windrow.model.dynamo_item import Item, put_of
 from windrow.model.errors import Unwritten
-from windrow.model.policy import Backoff
 
 log = logging.getLogger(__name__)
 
-Item = Mapping[str, Any]
-"""Plain values by attribute; numbers are int or Decimal."""
-
-BATCH = 25
-"""Maximum number of items in a call of BatchWriteItem; BatchGetItem accepts 100."""
+AT_ONCE = 8
+"""Concurrent writes. Batches of DynamoDB do not support conditions."""
+_PART = 100
+"""Number of items that are taken from the caller at a time."""
+_THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"}
 
 
 class DynamoTable:
@@ -28,14 +29,11 @@ class DynamoTable:
     :param version: the attribute that shows which of two items is newer: an ISO 8601 timestamp in UTC.
     """
 
-    def __init__(
-        self, aws_conn_id: str, table: str, *, key: str, version: str = "fetched_at", backoff: Backoff | None = None
-    ) -> None:
+    def __init__(self, aws_conn_id: str, table: str, *, key: str, version: str = "fetched_at") -> None:
         self._client = DynamoDBHook(aws_conn_id=aws_conn_id).get_conn().meta.client
         self._table = table
         self._key = key
         self._version = version
-        self._backoff = backoff or Backoff()
 
     def beside(self, table: str, *, key: str, version: str = "fetched_at") -> "DynamoTable":
         """Return another table that uses the same client: a new client costs up to 0.25 s of CPU."""
@@ -56,55 +54,38 @@ class DynamoTable:
     def put(self, items: Iterable[Item]) -> int:
         """Write items. Each replaces the item of its key unless that is newer. Return how many were written.
 
-        Batches do not support conditions, so newer items are looked up first: if another task writes a newer item
-        in the milliseconds between, it is replaced until the next run. Items that DynamoDB returns as unprocessed are
-        sent again, with exponential backoff.
+        An item that is too large is cut to fit, see `windrow.model.dynamo_item`. An item that DynamoDB refuses does not
+        stop the others.
 
-        :raises Unwritten: DynamoDB returned items as unprocessed in every attempt. Earlier batches are written, later
-            ones are not.
+        :raises Unwritten: DynamoDB had no capacity in any attempt; other items may be written.
+        :raises ClientError: DynamoDB refused an item; all others are written.
         """
-        written = 0
+        written, refused = 0, []
         rest = iter(items)
-        while batch := list(islice(rest, BATCH)):
-            newer = self._newer(batch)
-            fresh = [item for item in batch if item[self._key] not in newer]
-            self._write(fresh)
-            written += len(fresh)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while part := list(islice(rest, _PART)):
+                for outcome in pool.map(self._write, part):
+                    if isinstance(outcome, ClientError):
+                        refused.append(outcome)
+                    else:
+                        written += outcome
+        if refused:
+            raise refused[0]
         return written
 
-    def _newer(self, items: Sequence[Item]) -> set[str]:
-        """Return the keys whose item in the table is newer."""
-        given = {item[self._key]: item[self._version] for item in items}
-        request: dict[str, Any] = {self._table: {"Keys": [{self._key: key} for key in given], "ConsistentRead": True}}
-        found = [
-            item
-            for answer in self._again("BatchGetItem", request, self._client.batch_get_item, "UnprocessedKeys")
-            for item in answer["Responses"].get(self._table, ())
-        ]
-        return {item[self._key] for item in found if item.get(self._version, "") > given[item[self._key]]}
-
-    def _write(self, items: Sequence[Item]) -> None:
-        if items:
-            request = {self._table: [{"PutRequest": {"Item": dict(item)}} for item in items]}
-            for _ in self._again("BatchWriteItem", request, self._client.batch_write_item, "UnprocessedItems"):
-                pass
-
-    def _again(self, call: str, request: dict[str, Any], send: Any, handed_back: str) -> Iterator[dict[str, Any]]:
-        """Make a call, and repeat it with the unprocessed items."""
-        for attempt in range(1, self._backoff.attempts + 1):
-            answer = send(RequestItems=request)
-            yield answer
-            request = answer.get(handed_back) or {}
-            if not request:
-                return
-            log.info("%s returned %s unprocessed items; sending them again", call, _size(request))
-            time.sleep(self._backoff.pause_s(attempt))
-        raise Unwritten(
-            f"DynamoDB did not process {_size(request)} items of the table {self._table!r} in "
-            f"{self._backoff.attempts} attempts of {call}.",
-            advice="The next try writes all items again. If this happens again, increase the capacity of the table.",
-        )
-
-
-def _size(request: Mapping[str, Any]) -> int:
-    return sum(len(part["Keys"] if isinstance(part, Mapping) else part) for part in request.values())
+    def _write(self, item: Item) -> bool | ClientError:
+        """Write an item unless there is a newer one; return whether it was written, or why DynamoDB refused it."""
+        try:
+            self._client.put_item(TableName=self._table, **put_of(item, key=self._key, version=self._version))
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _THROTTLED:
+                raise Unwritten(
+                    f"DynamoDB did not write the item {item[self._key]!r:.80} of the table {self._table!r}: {error}",
+                    advice="The next try writes all items again. If this happens again, increase the capacity of the "
+                    "table.",
+                ) from error
+            log.warning("DynamoDB refused the item %.80r of the table %r: %s", item[self._key], self._table, error)
+            return error
+        return True

@@ -1,8 +1,7 @@
 """Messages of SQS: deleted when they are stored elsewhere, or moved to the dead-letter queue if unreadable."""
 
-import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sqs import SqsHook
@@ -11,6 +10,10 @@ from windrow.model.errors import ConnectionUnusable
 
 Message = Mapping[str, Any]
 """As SQS returns it: ``Body``, ``MessageId``, ``ReceiptHandle``, and optionally ``Attributes``."""
+
+VISIBLE_AFTER_S = 300
+"""Seconds until a message that was received and not deleted is delivered again: longer than handling one takes."""
+_AT_ONCE = 10
 
 
 class Queue:
@@ -24,10 +27,40 @@ class Queue:
         self._name = name
         self._url = self._client.get_queue_url(QueueName=name)["QueueUrl"]
 
+    def receive(self) -> Iterator[Message]:
+        """Receive messages until there are none. Handle each before the next, and delete it.
+
+        Messages are received here, and not by a trigger, because a message can only be deleted with the handle of its
+        last delivery: with an older one SQS answers that it is deleted, and delivers it again. A message that is not
+        deleted is delivered again after `VISIBLE_AFTER_S`.
+        """
+        while True:
+            received = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=_AT_ONCE,
+                WaitTimeSeconds=0,
+                VisibilityTimeout=VISIBLE_AFTER_S,
+                AttributeNames=["SentTimestamp"],
+            )
+            messages = received.get("Messages")
+            if not messages:
+                return
+            for message in messages:
+                self._extend(message)
+                yield message
+
+    def _extend(self, message: Message) -> None:
+        """Hide a message for the full time from now on: those before it may have taken long.
+
+        :raises ClientError: the message is visible again, and may be received by another task.
+        """
+        self._client.change_message_visibility(
+            QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=VISIBLE_AFTER_S
+        )
+
     def delete(self, message: Message) -> None:
-        """Delete a message from the queue; it may already be deleted, for example after a retry."""
-        with contextlib.suppress(self._client.exceptions.ReceiptHandleIsInvalid):
-            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        """Delete a message that was received just now."""
+        self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
 
     def put_aside(self, message: Message, why: str) -> None:
         """Move a message to the dead-letter queue, with the reason. It is sent there before it is deleted here.

@@ -82,4 +82,4 @@ class HarvestStep(BaseOperator):
 
     def run_of(self, context: Context) -> Run:
         """Return the identity of the harvest: the dataset and the DAG run; it is the same for all tries."""
-        return Run(self.dataset, context["run_id"])
+        return Run(self.dataset, context["run_id"], self.dag_id)

@@ -2,13 +2,17 @@
 
 from typing import Any
 
+from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 from airflow.providers.google.cloud.operators.bigquery import (
     BigQueryCreateEmptyDatasetOperator,
     BigQueryInsertJobOperator,
 )
 from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
+from airflow.sdk import BaseOperator, Context
 
-from windrow.airflow.hooks.bigquery import limit
+from windrow.airflow.hooks.bigquery import ask, limit
+from windrow.declare import bigquery as made
+from windrow.model import registry
 
 LANDING = "windrow_landing"
 """Dataset of the landing tables."""
@@ -23,7 +27,7 @@ def prepare_datasets(dataset: str) -> list[BigQueryCreateEmptyDatasetOperator]:
     return [
         BigQueryCreateEmptyDatasetOperator(
             task_id=f"prepare_{task}",
-            dataset_id=name,
+            dataset_id=f"{{{{ prefix() }}}}{name}",
             dataset_reference={"location": _LOCATION} | extra,
             if_exists="ignore",
         )
@@ -45,10 +49,8 @@ class LoadOperator(_Limited, GCSToBigQueryOperator):
     """Loads files of a bucket into a table. No call waits for ever."""
 
 
-class SqlFileOperator(_Limited, BigQueryInsertJobOperator):
-    """Runs an SQL file, a template below ``include/sql``, as one BigQuery job.
-
-    The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent.
+class SqlOperator(_Limited, BigQueryInsertJobOperator):
+    """Runs SQL, a template, as one BigQuery job.
 
     The job runs again when the task is cleared. Airflow's durable jobs keep the id of a finished job, so a cleared
     task would succeed without running it; therefore they are off. The SQL files are safe to run twice.
@@ -56,15 +58,66 @@ class SqlFileOperator(_Limited, BigQueryInsertJobOperator):
     Only one run at a time executes the task: a backfill has several concurrent runs, and BigQuery aborts one of two
     jobs that change the same table.
 
-    :param path: like ``bigquery/shop/orders/merge.sql``.
+    :param sql: one statement, or a script.
     """
 
     advice = "The statement is atomic: no partial change was made. Clear this task with all tasks downstream."
 
-    def __init__(self, *, path: str, **kwargs: Any) -> None:
+    def __init__(self, *, sql: str, **kwargs: Any) -> None:
         super().__init__(
-            configuration={"query": {"query": f"{{% include '{path}' %}}", "useLegacySql": False}},
+            configuration={"query": {"query": sql, "useLegacySql": False}},
             durable=False,
             **{"max_active_tis_per_dag": 1, **kwargs},
         )
+
+
+class SqlFileOperator(SqlOperator):
+    """Runs an SQL file, a template below ``include/sql``, as one BigQuery job.
+
+    The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent.
+
+    :param path: like ``bigquery/shop/orders/merge.sql``.
+    """
+
+    def __init__(self, *, path: str, **kwargs: Any) -> None:
+        super().__init__(sql=f"{{% include '{path}' %}}", **kwargs)
         self.path = path
+
+
+class PrepareTableOperator(BaseOperator):
+    """Creates the table of a stream, or adds what is new in the contract to an existing one.
+
+    A new column is added, and a type is widened, like INTEGER to NUMERIC. Past rows have null in a new column until the
+    task ``land`` of their run is cleared with all tasks downstream: it reads the stored answers again, without a call.
+
+    :param dataset: the dataset of a stream that declares its table.
+    :returns: the statements that changed the table.
+    """
+
+    advice = "The table was not changed. Do what the message says, then clear this task with all tasks downstream."
+    template_fields = ("create", "table", "gcp_conn_id")
+    template_fields_renderers = {"create": "sql"}  # noqa: RUF012 - Airflow declares it so
+
+    def __init__(self, *, dataset: str, gcp_conn_id: str = "google_cloud_default", **kwargs: Any) -> None:
+        # concurrent runs, as those of a backfill, must not change the table at the same time
+        super().__init__(**{"max_active_tis_per_dag": 1, **kwargs})
+        self.dataset = dataset
+        stream = registry.stream(dataset)
+        self.create = made.create(stream)
+        self.table = made.final(stream)
+        self.gcp_conn_id = gcp_conn_id
+
+    def execute(self, context: Context) -> list[str]:
+        """Create or change the table.
+
+        :raises SchemaConflict: a column of the table does not match the contract.
+        """
+        list(ask(self.gcp_conn_id, self.create))
+        hook = limit(BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False))
+        client = hook.get_client(project_id=hook.project_id, location=hook.location)
+        existing = [field.to_api_repr() for field in client.get_table(self.table.strip("`")).schema]
+        statements = made.changes(registry.stream(self.dataset), self.table, existing)
+        for statement in statements:
+            self.log.info("The contract of %s has changed: %s", self.dataset, statement)
+            list(ask(self.gcp_conn_id, statement))
+        return statements

@@ -4,9 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.sdk import Variable
+
 from windrow.airflow.operators.alert import EmailAlert, WebhookAlert
 from windrow.airflow.operators.failure import explain_failure, explain_retry
 from windrow.airflow.operators.retry import ErrorPolicy
+from windrow.model.plan import slug
 
 TASK_DEFAULTS: dict[str, Any] = {
     "owner": "windrow",
@@ -25,3 +28,19 @@ days. Only where it is mapped it has to say so itself, as Airflow then takes the
 
 SQL_FOLDER = str(Path(__file__).parents[4] / "include" / "sql")
 """For ``template_searchpath``: paths of SQL files are relative to it."""
+
+
+def prefix() -> str:
+    """Return the Airflow variable ``windrow_prefix``, with which the names of all datasets and databases begin.
+
+    So a development and a production Airflow can share a project.
+    """
+    return str(Variable.get("windrow_prefix", default=""))
+
+
+TEMPLATES: dict[str, Any] = {
+    "template_searchpath": SQL_FOLDER,
+    "user_defined_filters": {"slug": slug},
+    "user_defined_macros": {"prefix": prefix},
+}
+"""For the arguments of a DAG: what its templates and SQL files use."""

@@ -1,4 +1,4 @@
-"""discover: make the plan, and hand it out through Redis while it comes about."""
+"""discover: make the plan, and push its queries to Redis while it is made."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,12 +19,14 @@ from windrow.store.staging import Staging
 class DiscoverOperator(PlanOperator):
     """A `PlanOperator` whose queries go to `FetchOperator` tasks as pages arrive.
 
-    Without Redis the plan is made all the same, with a warning.
+    Without Redis it still makes the plan, with a warning.
 
     :param redis_conn_id: the Airflow connection of Redis.
     """
 
-    advice = "Pages that were listed are in MongoDB. Clear this task with all tasks downstream: it goes on there."
+    advice = (
+        "Pages that were listed are in MongoDB. Clear this task with all tasks downstream: it continues from there."
+    )
     template_fields = (*PlanOperator.template_fields, "redis_conn_id")
 
     def __init__(self, *, redis_conn_id: str = "redis_default", **kwargs: Any) -> None:
@@ -33,7 +35,7 @@ class DiscoverOperator(PlanOperator):
         self._queue: Broker | None = None
 
     def execute(self, context: Context) -> dict[str, int | str]:
-        """Make the plan, with Redis at hand.
+        """Make the plan, with a connection to Redis.
 
         :raises WindrowError: see `PlanOperator.execute`.
         """
@@ -41,11 +43,11 @@ class DiscoverOperator(PlanOperator):
             return self.make_plan(context)
 
     def discovery(self, client: Client, state: Staging, run: Run) -> Discovery:
-        """Make what leads the conversation, and hands out what comes of it."""
+        """Make the discovery of the run, which pushes the planned queries."""
         return Discovery(client, state, run, self.stream, announce=self._hand_out)
 
     def _hand_out(self, items: Sequence[Item]) -> None:
-        """Push queries until Redis fails; then the plan in MongoDB has to do."""
+        """Push queries until Redis fails. The plan in MongoDB has all of them."""
         if self._queue is not None:
             try:
                 self._queue.open()

@@ -1,4 +1,4 @@
-"""estimate: say what a run would take before its lists are asked for, and stop there if that is all that was asked."""
+"""estimate: compute the cost of a run before its lists are requested. With ``plan_only`` the run ends there."""
 
 from dataclasses import asdict
 from typing import Any
@@ -14,13 +14,13 @@ from windrow.model.stream import Estimate
 
 
 class EstimateOperator(PlanOperator, PlanOnlyMixin):
-    """Logs calls, units and hours of each way to harvest. With ``plan_only`` all else is skipped.
+    """Logs calls, units and hours of each way to harvest. With ``plan_only`` the other tasks are skipped.
 
     :param plan_only: a template of the param of that name.
     :returns: the ways, as plain values, each with its ``hours``.
     """
 
-    advice = "No list was fetched yet. Clear this task with all tasks downstream once the cause is gone."
+    advice = "No list was fetched yet. Fix the cause, then clear this task with all tasks downstream."
     template_fields = (*PlanOperator.template_fields, "plan_only")
     inherits_from_skipmixin = True
 
@@ -29,10 +29,10 @@ class EstimateOperator(PlanOperator, PlanOnlyMixin):
         self.plan_only = plan_only
 
     def execute(self, context: Context) -> list[dict[str, Any]]:  # type: ignore[override]
-        """Estimate, and go on or not.
+        """Estimate the cost, and skip the other tasks if only the plan is wanted.
 
-        :raises BadParameter: a param is unknown or cannot be meant.
-        :raises DownstreamTasksSkipped: only the plan was asked for.
+        :raises BadParameter: a param is unknown or invalid.
+        :raises DownstreamTasksSkipped: only the plan is wanted.
         """
         run, request, hook = self.run_of(context), self.request_of(context), ApiHook(self.conn_id)
         owners = max(1, hook.pool_size(self.stream))

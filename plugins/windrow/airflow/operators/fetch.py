@@ -82,7 +82,16 @@ class FetchOperator(HarvestOperator):
             feed = BrokerFeed(
                 queue, state, run, f"worker-{worker}", idle_s=self.idle_s, claim_after_s=self.claim_after_s
             )
-            self._harvester = harvester = Harvester(client, state, feed, stream.records, next_page=stream.next_page)
+            self._harvester = harvester = Harvester(
+                client,
+                state,
+                feed,
+                stream.records,
+                next_page=stream.next_page,
+                paging=stream.paging,
+                format=stream.format,
+                export=stream.export,
+            )
             try:
                 figures = asyncio.run(harvest(client, harvester))
             except RateLimited as limit:

@@ -49,7 +49,16 @@ class HarvestOperator(HarvestStep):
                 stream, state, connections=self.connections_or_none, reserved=self.reserved(context)
             )
             feed = PlanFeed(state, state.plan(self.run_of(context)))
-            self._harvester = Harvester(client, state, feed, stream.records, next_page=stream.next_page)
+            self._harvester = Harvester(
+                client,
+                state,
+                feed,
+                stream.records,
+                next_page=stream.next_page,
+                paging=stream.paging,
+                format=stream.format,
+                export=stream.export,
+            )
             try:
                 return asyncio.run(harvest(client, self._harvester))
             except RateLimited as limit:

@@ -1,6 +1,6 @@
-"""plan: list what to ask for, and write it down."""
+"""plan: find out which calls to make, and write the plan."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -13,31 +13,40 @@ from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.harvest.discovery import Discovery
 from windrow.http.client import Client
-from windrow.model.errors import BadParameter, NothingToHarvest, PlanMissing, RateLimited
+from windrow.model.errors import (
+    BadParameter,
+    NothingToHarvest,
+    PlanMissing,
+    RateLimited,
+    Unanswered,
+    Unusable,
+)
 from windrow.model.plan import Plan, Run
 from windrow.model.stream import Request
 from windrow.store.staging import LIST, Staging
 
 _SCOPE = "scope"
-"""What is noted of a run beside its plan: what it is about, as the stream says."""
+"""The note of a run with what it is about, as its stream returns it."""
 _MARK = "watermark"
-"""And where the run before had ended."""
+"""The note of a run with the watermark at which it began."""
 
 
 class PlanOperator(HarvestStep):
-    """Asks the source what to harvest and writes the plan, each query once.
+    """Writes the plan of a run: each query that its source returns, once.
 
-    The plan of a run is made once: cleared or retried, the task finds it and makes no call, so all other
-    tasks keep counting against the same number. Only what it had to leave out is asked for again, and added.
+    A run has one plan. If the task is cleared or retried, it finds the plan and makes no call, so that all tasks count
+    the same queries. It only requests again what was left out, and adds what follows from it.
 
-    :param conn_id: the Airflow connection of the API that is asked what there is.
-    :param defaults: JSON texts for params that are left empty, by name: templates, for an Airflow variable.
-    :param given: what tasks before found out, as a mapping: added to the run's params, for the source.
-    :param watermark: the asset whose state says how far the runs before have come; None where a stream has none.
-    :returns: ``listed``, ``planned`` and ``chunks``, and what the run is about, as the stream says (`Stream.scope`).
+    :param conn_id: the Airflow connection of the API that is listed.
+    :param defaults: JSON for params that are empty, by name: templates, for an Airflow variable.
+    :param given: results of earlier tasks, as a mapping, which is added to the params of the run.
+    :param watermark: the asset whose state has the watermark of earlier runs; None if a stream has none.
+    :returns: ``listed``, ``planned`` and ``chunks``, and what the run is about (`Stream.scope`).
     """
 
-    advice = "Lists that were fetched are in MongoDB. Clear this task with all tasks downstream: it goes on there."
+    advice = (
+        "Lists that were fetched are in MongoDB. Clear this task with all tasks downstream: it continues from there."
+    )
     template_fields = (*HarvestStep.template_fields, "conn_id", "defaults", "given")
 
     def __init__(
@@ -58,8 +67,9 @@ class PlanOperator(HarvestStep):
     def execute(self, context: Context) -> dict[str, int | str]:
         """Make the plan.
 
-        :raises BadParameter: a param is unknown or cannot be meant; no call was made.
+        :raises BadParameter: a param is unknown or invalid; no call was made.
         :raises NothingToHarvest: the API lists nothing.
+        :raises Unanswered: lists have no answer, and the task can be retried.
         """
         return self.make_plan(context)
 
@@ -74,7 +84,7 @@ class PlanOperator(HarvestStep):
                 notes = state.notes(run)  # the watermark may have moved since
                 scope = notes.get(_SCOPE, scope)
                 request = replace(request, watermark=notes.get(_MARK, {}).get(_MARK, request.watermark))
-                self.log.info("The plan of this run stands: %s queries.", f"{plan.planned:,}")
+                self.log.info("This run already has a plan, of %s queries.", f"{plan.planned:,}")
             if standing is None or left_out:
                 state.note(run, _SCOPE, dict(scope))
                 state.note(run, _MARK, {_MARK: request.watermark})
@@ -85,7 +95,7 @@ class PlanOperator(HarvestStep):
                 except RateLimited as limit:
                     raise self.deferral(limit) from None
                 self.log.info(
-                    "Planned %s queries out of %s listed, %s of them more than once. Listing took %s calls.",
+                    "Planned %s queries: %s were listed, %s of them more than once. Listing took %s calls.",
                     f"{plan.planned:,}",
                     f"{plan.listed:,}",
                     f"{plan.listed - plan.planned:,}",
@@ -93,24 +103,25 @@ class PlanOperator(HarvestStep):
                 )
                 if discovery.left_out:
                     self.log.warning("%s lists are left out, see above: 'prove' will fail.", len(discovery.left_out))
+                    retry_unanswered(discovery.left_out, context)
         if scope:
             self.log.info("This run is about %s.", ", ".join(f"{name} {value}" for name, value in scope.items()))
         if not plan.planned:
             raise NothingToHarvest(
-                f"The API of '{self.conn_id}' lists nothing for {self.dataset}, so there is nothing to ask for.",
-                advice="Look at the API's list. The warehouse keeps what it has; trigger a new run once the list "
-                "is filled.",
+                f"The API of '{self.conn_id}' lists nothing for {self.dataset}, so there are no calls to make.",
+                advice="Check the list of the API. The warehouse keeps its data. Trigger a new run when the list has "
+                "entries.",
             )
         return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks, **scope}
 
     def discovery(self, client: Client, state: Staging, run: Run) -> Discovery:
-        """Make what leads the conversation."""
+        """Make the discovery of the run."""
         return Discovery(client, state, run, self.stream)
 
     def request_of(self, context: Context) -> Request:
-        """Say what the run is asked for.
+        """Return what the run has to harvest.
 
-        :raises BadParameter: a param is unknown, or a default is no JSON.
+        :raises BadParameter: a param is unknown, or a default is not valid JSON.
         """
         dag_run, params = context["dag_run"], dict(context["params"])
         # The context's params hold whatever the trigger sent; the DAG's own are the ones that are declared.
@@ -122,13 +133,30 @@ class PlanOperator(HarvestStep):
         return Request(params | (self.given or {}), dag_run.logical_date or dag_run.run_after, mark)
 
 
+def retry_unanswered(left_out: Sequence[Unusable], context: Context) -> None:
+    """Return if all lists have an answer, or if this is the last try of the task.
+
+    The plan is written: the next try requests only these lists, and adds what follows from them.
+
+    :raises Unanswered: lists have no answer.
+    """
+    unanswered = [error for error in left_out if isinstance(error, Unanswered)]
+    task = context.get("ti")  # an operator that is run outside of a DAG has no tries
+    if unanswered and getattr(task, "try_number", 1) <= getattr(task, "max_tries", 0):
+        raise Unanswered(
+            f"{len(unanswered):,} lists have no answer; all others are in the plan. The first: {unanswered[0].what}",
+            advice="The next try requests only these. After the last try the run continues without them, and the task "
+            "'prove' names them.",
+        )
+
+
 def _default(name: str, text: str) -> object:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise BadParameter(
-            f"The default of the param {name!r} is no JSON: {error}.",
-            advice="Mend the Airflow variable that it comes from, or give the param.",
+            f"The default of the param {name!r} is not valid JSON: {error}.",
+            advice="Correct the Airflow variable that has it, or set the param.",
         ) from None
 
 
@@ -140,9 +168,9 @@ def _standing(state: Staging, run: Run) -> Plan | None:
 
 
 def refuse_unknown(given: Mapping[str, object], known: Collection[str]) -> None:
-    """Refuse a trigger's params that the DAG does not declare: Airflow itself lets them pass in silence.
+    """Reject params of a trigger that the DAG does not declare, because Airflow ignores them without a message.
 
-    :raises BadParameter: naming the nearest known one.
+    :raises BadParameter: there is one; the message has the nearest known one.
     """
     for name in given:
         if name not in known:
@@ -150,5 +178,5 @@ def refuse_unknown(given: Mapping[str, object], known: Collection[str]) -> None:
             meant = f" Was '{near[0]}' meant?" if near else ""
             raise BadParameter(
                 f"The param {name!r} is unknown.{meant}",
-                advice=f"This DAG knows {', '.join(sorted(known))}. Trigger it again; no call was made.",
+                advice=f"The params of this DAG are {', '.join(sorted(known))}. Trigger a new run; no call was made.",
             )

@@ -74,6 +74,7 @@ class ProveOperator(HarvestStep):
             notes = state.notes(run)
             figures = receipt.figures(notes) | warehouse | self.more(notes)
             state.note(run, "receipt", figures)
+            state.note(run, "verdict", receipt.verdict())
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = figures

@@ -1,11 +1,15 @@
 """The steps from landed files to a merged table in BigQuery, the same for every stream."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
 from airflow.sdk import BaseOperator
 
-from windrow.airflow.operators.bigquery import LANDING, LoadOperator, SqlFileOperator
+from windrow.airflow.operators.bigquery import LANDING, LoadOperator, PrepareTableOperator, SqlOperator
+from windrow.airflow.operators.defaults import SQL_FOLDER
+from windrow.declare import bigquery
 from windrow.model.stream import Stream
 
 PARQUET = {"parquetOptions": {"enableListInference": True}}
@@ -18,28 +22,40 @@ class AuditOperator(BigQueryCheckOperator):
     advice = "The final table was not changed. Compare the failed check with its landing table."
 
 
-def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql: str) -> list[BaseOperator]:
+def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql: str = "") -> list[BaseOperator]:
     """Make the tasks ``prepare_table``, ``load``, ``audit`` and ``merge``, to be chained in this order.
 
     The records of a run are loaded into its own landing table, checked there, and merged into the final table.
 
     :param land: the task that lands the files and returns their names as ``objects``.
     :param bucket: the bucket of the files, without ``gs://``.
-    :param sql: folder of the table's SQL files, like ``bigquery/shop/orders``.
+    :param sql: folder of SQL files for what is not made from the stream's table, like ``bigquery/shop/orders``: any of
+        ``audit.sql`` and ``merge.sql``; without a declared table also ``create.sql``.
     """
+    folder = Path(SQL_FOLDER) / sql
+
+    def task(name: str, made: Callable[[type[Stream]], str]) -> str:
+        has_file = sql and (folder / f"{name}.sql").exists()
+        return f"{{% include '{sql}/{name}.sql' %}}" if has_file or stream.table is None else made(stream)
+
     load: dict[str, Any] = {
         "bucket": bucket,
         "source_objects": land.output["objects"],  # type: ignore[index]
         "source_format": "PARQUET",
-        "destination_project_dataset_table": f"{LANDING}.{stream.dataset}_{{{{ run_id | slug }}}}",
+        "destination_project_dataset_table": f"{{{{ prefix() }}}}{LANDING}.{stream.dataset}_{{{{ run_id | slug }}}}",
         "schema_fields": stream.contract.bigquery_fields,
         "autodetect": False,
         "write_disposition": "WRITE_TRUNCATE",
         "extra_config": PARQUET,
     }
+    prepare: BaseOperator = (
+        PrepareTableOperator(task_id="prepare_table", dataset=stream.dataset)
+        if stream.table is not None
+        else SqlOperator(task_id="prepare_table", sql=task("create", bigquery.create))
+    )
     return [
-        SqlFileOperator(task_id="prepare_table", path=f"{sql}/create.sql"),
+        prepare,
         LoadOperator(task_id="load", **load),
-        AuditOperator(task_id="audit", sql=f"{sql}/audit.sql", use_legacy_sql=False),
-        SqlFileOperator(task_id="merge", path=f"{sql}/merge.sql"),
+        AuditOperator(task_id="audit", sql=task("audit", bigquery.audit), use_legacy_sql=False),
+        SqlOperator(task_id="merge", sql=task("merge", bigquery.write)),
     ]

@@ -1,54 +1,70 @@
-"""A trigger that watches an SQS queue for an asset."""
+"""A trigger that watches an SQS queue for an asset. It receives no message."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
-from airflow.triggers.base import TriggerEvent
+from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from botocore.exceptions import BotoCoreError, ClientError
 
-PAUSE_S = 30
-"""Pause after an error: SQS may be down, or the queue may not exist yet."""
+_GARBAGE = (LookupError, TypeError, ValueError, AttributeError)
+"""What an answer that is not one of SQS raises."""
+_COUNT = "ApproximateNumberOfMessages"
 
 
-class QueueTrigger(SqsSensorTrigger):
-    """Fires when a queue has messages, and leaves them in the queue: the task that handles them deletes them.
+class QueueTrigger(BaseEventTrigger):
+    """Fires when a queue has messages: at once for new ones, and again for those that are still there after a while.
 
-    The trigger of the provider needs the URL of the queue when the DAG is parsed, and deletes messages before any task
-    has seen them. This one needs only the name, gets the URL with the connection, and deletes nothing; a message that
-    no task deletes is delivered again, and finally moves to the dead-letter queue.
+    It only starts the DAG, whose task receives the messages. The trigger of the provider receives them: each delivery
+    counts, so messages move to the dead-letter queue while no run takes them, and a run that starts late cannot delete
+    them, because their receipt handles are outdated.
 
     :param sqs_queue: the name of the queue.
+    :param look_s: seconds between two checks.
+    :param repeat_s: seconds after which messages that are still there fire again; also the pause after an error.
     """
 
-    def __init__(self, sqs_queue: str, **kwargs: Any) -> None:
-        super().__init__(
-            sqs_queue, **{"delete_message_on_reception": False, "max_messages": 10, "waiter_delay": 1} | kwargs
-        )
-        self._url = ""
+    def __init__(
+        self, sqs_queue: str, *, aws_conn_id: str = "aws_default", look_s: float = 1.0, repeat_s: float = 30.0
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own is not annotated
+        self.sqs_queue = sqs_queue
+        self.aws_conn_id = aws_conn_id
+        self.look_s = look_s
+        self.repeat_s = repeat_s
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, for the triggerer."""
+        names = ("sqs_queue", "aws_conn_id", "look_s", "repeat_s")
+        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch the queue; after an error of SQS, pause and continue."""
         while True:
             try:
-                async for event in super().run():
-                    yield event
-                return
-            except (BotoCoreError, ClientError) as error:
+                hook = SqsHook(aws_conn_id=self.aws_conn_id)
+                async with await hook.get_async_conn() as client:  # type: ignore[no-untyped-call]
+                    async for waiting in self._new_messages(client):
+                        yield TriggerEvent({"queue": self.sqs_queue, "waiting": waiting})  # type: ignore[no-untyped-call]
+            except (BotoCoreError, ClientError, *_GARBAGE) as error:
                 self.log.warning(
-                    "Reading the SQS queue '%s' failed, next attempt in %s s: %s", self.sqs_queue, PAUSE_S, error
-                )
-                await asyncio.sleep(PAUSE_S)
+                    "Reading the SQS queue '%s' failed, next attempt in %.0f s: %s: %s",
+                    self.sqs_queue, self.repeat_s, type(error).__name__, error,
+                )  # fmt: skip
+                await asyncio.sleep(self.repeat_s)
 
-    async def poll_sqs(self, client: Any) -> Collection[Any]:
-        """Receive messages, each with its sent timestamp."""
-        if not self._url:
-            self._url = (await client.get_queue_url(QueueName=self.sqs_queue))["QueueUrl"]
-        received: Collection[Any] = await client.receive_message(
-            QueueUrl=self._url,
-            MaxNumberOfMessages=self.max_messages,
-            WaitTimeSeconds=self.wait_time_seconds,
-            AttributeNames=["SentTimestamp"],
-        )
-        return received
+    async def _new_messages(self, client: Any) -> AsyncIterator[int]:
+        """Yield the number of visible messages each time it has grown, or has not been zero for a while."""
+        url = (await client.get_queue_url(QueueName=self.sqs_queue))["QueueUrl"]
+        before, fired_at = 0, -self.repeat_s
+        while True:
+            answer = await client.get_queue_attributes(QueueUrl=url, AttributeNames=[_COUNT])
+            waiting = int(answer["Attributes"][_COUNT])
+            now = time.monotonic()
+            if waiting > before or (waiting and now - fired_at >= self.repeat_s):
+                fired_at = now
+                yield waiting
+            before = waiting
+            await asyncio.sleep(self.look_s)

@@ -1,4 +1,4 @@
-"""How GitHub refuses, and what follows from each refusal: in the order that its documentation gives."""
+"""What refusals of GitHub mean, in the order in which its documentation checks them."""
 
 import orjson
 
@@ -16,17 +16,17 @@ LIMITS = RateLimits(
 )
 
 _SILENT_S = 60.0
-"""Pause after a secondary refusal that names none."""
+"""Pause after a secondary rate limit without Retry-After."""
 
 _PRIMARY, _SECONDARY, _NO_RIGHT = "primary", "secondary", "no_right"
-_TOO_LARGE, _TOO_DEEP, _GONE, _TROUBLE = "too_large", "too_deep", "gone", "trouble"
+_TOO_LARGE, _TOO_DEEP, _GONE, _TROUBLE, _BLOCKED = "too_large", "too_deep", "gone", "trouble", "blocked"
 _LIMITED = {"RATE_LIMIT", "RATE_LIMITED"}
 """Types of GraphQL's errors: the first is the newer one."""
 _FORBIDDEN = {"FORBIDDEN", "INSUFFICIENT_SCOPES"}
 
 
 def error_detail(response: Response) -> ErrorDetail:
-    """Tell apart what GitHub says by one status."""
+    """Distinguish the meanings of one status."""
     body = response.body
     if response.status == 200:
         return _refusal_in_200(response) if b'"errors"' in body or response.retry_after_s is not None else ErrorDetail()
@@ -41,23 +41,25 @@ def error_detail(response: Response) -> ErrorDetail:
             return ErrorDetail(_NO_RIGHT)
         if b"too large to list" in body:
             return ErrorDetail(_TOO_LARGE)
+        if b"access blocked" in body:
+            return ErrorDetail(_BLOCKED)
     if response.status == 422 and b"pagination is limited" in body:
         return ErrorDetail(_TOO_DEEP)
     return ErrorDetail(wait_s=response.retry_after_s)
 
 
 def _refusal_in_200(response: Response) -> ErrorDetail:
-    """GraphQL says everything with status 200. Data that comes with an error is not whole, and is never read."""
+    """Read the errors of GraphQL, which have status 200. Data beside an error is incomplete, and is never read."""
     try:
-        told = orjson.loads(response.body)
-        if "message" in told and "data" not in told and response.retry_after_s is not None:
+        answer = orjson.loads(response.body)
+        if "message" in answer and "data" not in answer and response.retry_after_s is not None:
             return ErrorDetail(_SECONDARY, response.retry_after_s)
-        errors = told.get("errors") or []
+        errors = answer.get("errors") or []
         types = {str(error.get("type")) for error in errors}
         words = " ".join(str(error.get("message")) for error in errors)
-        found = bool((told.get("data") or {}).get("repository"))
+        found = bool((answer.get("data") or {}).get("repository"))
     except (orjson.JSONDecodeError, AttributeError, TypeError):
-        return ErrorDetail()  # the reader will say so
+        return ErrorDetail()  # the reader reports it
     if not errors:
         return ErrorDetail()
     if response.retry_after_s is not None:
@@ -85,14 +87,16 @@ POLICY = HTTP_POLICY.preceded_by(
             (_SECONDARY, "too many calls at once, or in a minute, for this token's owner"),
         )
     ),
-    on(200, Action.RETRY, "GraphQL could not do it this time", reason=_TROUBLE),
-    on(200, Action.MISSING, "GraphQL knows no such repository", reason=_GONE),
+    on(200, Action.RETRY, "an error of GraphQL that may be temporary", reason=_TROUBLE),
+    on(200, Action.MISSING, "GraphQL does not find the repository", reason=_GONE),
+    on(202, Action.RETRY, "GitHub is still computing the answer; the body is not one"),
     *(
-        on(status, Action.FORBID, "the token lacks a right: another one may have it", reason=_NO_RIGHT)
+        on(status, Action.FORBID, "this token has no permission; another one may have it", reason=_NO_RIGHT)
         for status in (200, 403)
     ),
-    on(403, Action.MISSING, "a list that GitHub does not give because it is too large", reason=_TOO_LARGE),
-    on(422, Action.MISSING, "pages that GitHub does not give because they are too deep", reason=_TOO_DEEP),
+    on(403, Action.MISSING, "a list that GitHub does not return because it is too large", reason=_TOO_LARGE),
+    on(422, Action.MISSING, "pages that GitHub does not return because they are too deep", reason=_TOO_DEEP),
+    on(403, Action.MISSING, "a repository that GitHub has blocked for everybody", reason=_BLOCKED),
     on(451, Action.MISSING, "blocked for legal reasons"),
     error_detail=error_detail,
 )

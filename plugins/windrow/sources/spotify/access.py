@@ -1,7 +1,7 @@
-"""What Spotify lets a client id ask: its refusals, its quotas, and what is withdrawn from newer ids.
+"""What a client id of Spotify may call: refusals, quotas, and the endpoints that newer ids do not get.
 
-The quotas are of endpoints, and their sizes are secret: the API closes an endpoint, for up to a day, and the others
-go on. Each has a `Quota` without units here, so that a closed one is known to all runs.
+Each endpoint has a quota of unpublished size. When it is used up, the API refuses this endpoint for up to a day; the
+others continue. Each has a `Quota` without units here, so that all runs know of a used-up one.
 """
 
 from collections.abc import Mapping
@@ -15,21 +15,21 @@ from windrow.model.response import Response
 from windrow.model.stream import Flow
 
 _A_MOMENT_S = 60.0
-"""A longer Retry-After than this is that of a quota, also where the API does not say so."""
+"""A longer Retry-After than this means a used-up quota, even if the API does not say so."""
 
 
 def _error_detail(response: Response) -> ErrorDetail:
-    """Read a refusal. It may be JSON or plain text."""
-    wait_s = response.retry_after_s
-    if response.status == 403 and b"premium subscription" in response.body[:500]:
+    """Read a refusal. It may be JSON or plain text, in any letter case."""
+    wait_s, said = response.retry_after_s, response.body[:2_000].upper()
+    if response.status == 403 and (b"PREMIUM SUBSCRIPTION" in said or b"NO_PREMIUM" in said):
         return ErrorDetail("NO_PREMIUM", wait_s)
-    if response.status == 429 and (b"QUOTA_EXCEEDED" in response.body[:2_000] or (wait_s or 0) > _A_MOMENT_S):
+    if response.status == 429 and (b"QUOTA_EXCEEDED" in said or (wait_s or 0) > _A_MOMENT_S):
         return ErrorDetail("QUOTA_EXCEEDED", wait_s)
     return ErrorDetail(wait_s=wait_s)
 
 
 POLICY = HTTP_POLICY.preceded_by(
-    on(403, Action.DENY, "the owner of the client id has to pay first", reason="NO_PREMIUM"),
+    on(403, Action.DENY, "the owner of the client id needs a Premium subscription", reason="NO_PREMIUM"),
     on(429, Action.QUOTA_EXHAUSTED, "the quota of this endpoint is used up", reason="QUOTA_EXCEEDED"),
     error_detail=_error_detail,
 )
@@ -49,7 +49,7 @@ QUOTAS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a client id may ask beside single artists, their albums, and searches."""
+    """What a client id may call in addition to single artists, their albums, and searches."""
 
     batches: bool
     top_tracks: bool
@@ -72,10 +72,10 @@ CLIENTS: Mapping[str, Capabilities] = {
 
 
 def probe(artist_id: str, *, can_wait: bool = True) -> Flow[Capabilities]:
-    """Ask each endpoint that may be withdrawn once, about an artist, and find out which are.
+    """Call each endpoint that a client id may not have, once, about an artist.
 
-    :param can_wait: what to say of an endpoint whose quota is used up. It is not withdrawn, so whoever can wait for
-        it to open may ask it.
+    :param can_wait: what to return for an endpoint whose quota is used up. The client id has it, so a run that can wait
+        for the quota may call it.
     """
     found = {}
     for name, query in (
@@ -86,7 +86,7 @@ def probe(artist_id: str, *, can_wait: bool = True) -> Flow[Capabilities]:
         try:
             yield query
         except QueryRefused as refused:
-            found[name] = refused.status != 403  # of a 404 it is the artist that is gone, not the endpoint
+            found[name] = refused.status != 403  # a 404 is about the artist
         except RateLimited:
             found[name] = can_wait
         else:

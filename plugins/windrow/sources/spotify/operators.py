@@ -1,4 +1,4 @@
-"""Steps that only the Spotify DAGs have: what may be asked, what the chatbot is told of all."""
+"""Operators that only the Spotify DAGs have: detect capabilities, publish all artists."""
 
 from dataclasses import asdict
 from typing import Any
@@ -17,18 +17,18 @@ from windrow.sources.spotify.top_tracks import ARTIST_ID, TOP_TRACKS, items
 from windrow.store.staging import Figures
 
 PUBLISH = "publish"
-"""The step whose figures tell what was written to DynamoDB."""
+"""The step whose figures count what was written to DynamoDB."""
 
 
 class CapabilitiesOperator(HarvestStep):
-    """Finds out what the client id may ask, unless the run's param ``client`` says it.
+    """Detects what the client id may call, unless the run's param ``client`` says it.
 
     :param conn_id: the Airflow connection of the API.
-    :param can_wait: whether the run can wait for an endpoint whose quota is used up; else it does without.
+    :param can_wait: whether the run can wait for an endpoint whose quota is used up; otherwise it does not use it.
     :returns: XComs of these names: ``capabilities`` (fields of `Capabilities`), ``datasets``.
     """
 
-    advice = "Nothing was fetched yet. Clear this task with all tasks downstream once the cause is gone."
+    advice = "Nothing was fetched yet. Fix the cause, then clear this task with all tasks downstream."
     template_fields = (*HarvestStep.template_fields, "conn_id")
 
     def __init__(self, *, conn_id: str, can_wait: bool = True, **kwargs: Any) -> None:
@@ -37,22 +37,22 @@ class CapabilitiesOperator(HarvestStep):
         self.can_wait = can_wait
 
     def execute(self, context: Context) -> dict[str, object]:
-        """Probe, with three calls at most."""
+        """Make three calls at most."""
         may = CLIENTS.get(str(context["params"].get("client")))
         if may is None:
             with staging(self.mongo_conn_id, self.dataset) as state:
                 driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, self.run_of(context))
                 probing = probe("0" * 22, can_wait=self.can_wait)
                 may = driver.run(driver.lead(probing))
-        self.log.info("The client id may ask: %s", may)
+        self.log.info("The client id may call: %s", may)
         return {"capabilities": asdict(may), "datasets": may.datasets}
 
 
 class PublishOperator(HarvestStep):
-    """Writes what the chatbot is told of artists into DynamoDB.
+    """Writes the top tracks of all artists to DynamoDB, for the chatbot.
 
-    :param query_id: a query of Athena whose rows are `spotify.top_tracks`, all of them.
-    :returns: figures, which the receipt shows too.
+    :param query_id: a query of Athena that returns all rows of `spotify.top_tracks`.
+    :returns: figures, which the receipt also has.
     """
 
     advice = "Items are replaced whole, and only by newer ones. Clear this task with all tasks downstream."
@@ -64,7 +64,7 @@ class PublishOperator(HarvestStep):
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> Figures:
-        """Write them."""
+        """Write the items."""
         hook = AthenaHook(aws_conn_id=self.aws_conn_id, log_query=False)
         made = list(items(rows_of(hook, self.query_id)))
         written = DynamoTable(self.aws_conn_id, TOP_TRACKS, key=ARTIST_ID).put(made)

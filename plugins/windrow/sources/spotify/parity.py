@@ -1,4 +1,4 @@
-"""One metric in two warehouses: found, computed in both, and compared."""
+"""Compute one metric in two warehouses, and compare the results."""
 
 import math
 import re
@@ -16,9 +16,9 @@ _LANDED = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<prefix>.*/dt=(?P<dt>[^/]+)/run
 
 
 class LocateLandingOperator(BaseOperator):
-    """Says which landing a run is about: that of the event it was started by, or of its param ``landed``.
+    """Finds the landing for a run: from the event that started it, or from its param ``landed``.
 
-    :returns: XComs of these names: ``bucket``, ``prefix``, ``dt``, ``run``.
+    :returns: XComs: ``bucket``, ``prefix``, ``dt``, ``run``.
     """
 
     advice = "Nothing was changed: this only finds the files of a run. Clear this task with all tasks downstream."
@@ -33,8 +33,8 @@ class LocateLandingOperator(BaseOperator):
         found = _LANDED.fullmatch(landed)
         if found is None:
             raise BadParameter(
-                f"{landed!r} is no landing.",
-                advice="Give it like s3://bucket/spotify/artists/dt=2026-01-02/run=scheduled_1; a receipt names it.",
+                f"{landed!r} is not the folder of a landing.",
+                advice="Use a folder like s3://bucket/spotify/artists/dt=2026-01-02/run=scheduled_1, from a receipt.",
             )
         return found.groupdict()
 
@@ -42,14 +42,13 @@ class LocateLandingOperator(BaseOperator):
 class MetricsAgreeOperator(BaseOperator):
     """Computes a metric in Athena and in BigQuery, and compares the rows.
 
-    Numbers with a fraction agree when they differ by less than a millionth part; counts and all else have to be the
-    same.
+    Fractions agree if they differ by less than a millionth; all other values must be equal.
 
     :param athena: a file below ``include/sql`` for Athena, and ``bigquery`` one for BigQuery: the same columns.
     :returns: the rows.
     """
 
-    advice = "Nothing was changed. Compare the metric that the log names in the two warehouses."
+    advice = "Nothing was changed. Compare the metric in the two warehouses; the log has its rows."
     template_fields: Sequence[str] = ("athena", "bigquery", "results", "aws_conn_id", "gcp_conn_id")
 
     def __init__(
@@ -72,16 +71,16 @@ class MetricsAgreeOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, str]]:
         """Compare.
 
-        :raises CheckFailed: the metrics differ; the message shows the first rows that do.
+        :raises CheckFailed: the metrics differ; the message has the first different rows.
         """
         one = [_shown(row) for row in Athena(self.aws_conn_id, self.results).ask(self.athena)]
         other = [_shown(dict(row.items())) for row in ask(self.gcp_conn_id, self.bigquery)]
         different = [pair for pair in zip(one, other, strict=False) if not _agree(*pair)]
         if different or len(one) != len(other) or not one:
             raise CheckFailed(
-                f"Athena gives {len(one)} rows and BigQuery {len(other)}; {len(different)} of them differ. "
+                f"Athena returned {len(one)} rows and BigQuery {len(other)}; {len(different)} of them differ. "
                 f"The first, in Athena and in BigQuery: {different[:1] or (one[:1], other[:1])}.",
-                advice="Both read the same files: look at their types, and at the two SQL files.",
+                advice="Both read the same files: compare the types of the columns, and the two SQL files.",
             )
         return one
 

@@ -1,10 +1,10 @@
-"""What the chatbot is told: an item of DynamoDB for each artist with top tracks, and one for each request.
+"""Items of DynamoDB for the chatbot: one for each artist with top tracks, and one for each request.
 
 ==================  ==============  ========================================================================
 table               key             an item is
 ==================  ==============  ========================================================================
-``top_tracks``      ``artist_id``   the artist's name and tracks, best first; ``fetched_at`` tells how new
-``artist_requests`` ``request``     what became of a request, by `key_of` its text: an `Outcome`
+``top_tracks``      ``artist_id``   the artist's name and tracks, best first; ``fetched_at`` shows its age
+``artist_requests`` ``request``     the outcome of a request, by `key_of` its text: an `Outcome`
 ==================  ==============  ========================================================================
 """
 
@@ -21,26 +21,26 @@ from windrow.sources.spotify.artists import key_of
 TOP_TRACKS, ARTIST_ID = "top_tracks", "artist_id"
 REQUESTS, REQUEST = "artist_requests", "request"
 LONGEST_TEXT, LONGEST_KEY = 300, 1_000
-"""Of a request: characters, and bytes of its key. DynamoDB takes a key of 2,048 bytes."""
+"""Limits of a request: characters, and bytes of its key. DynamoDB accepts a key of 2,048 bytes."""
 
 
 class Outcome(StrEnum):
-    """What became of a request for an artist."""
+    """The outcome of a request for an artist."""
 
     TAKEN = "taken"
-    """It is being worked on; ``told`` says what for, when that takes longer."""
+    """It is open; ``told`` says why, if it takes longer."""
     FOUND = "found"
     NO_TRACKS = "no_tracks"
-    """The artist is known, and has no top tracks."""
+    """The artist exists, and has no top tracks."""
     UNKNOWN = "unknown"
     AMBIGUOUS = "ambiguous"
     """Several artists have this name; ``candidates`` lists their ids."""
     REFUSED = "refused"
-    """It cannot be meant, as the id of an album."""
+    """It is invalid, for example the id of an album."""
 
 
 def unmet(error: BadParameter) -> dict[str, Any]:
-    """Say what became of a request that means no artist: the attributes of its item."""
+    """Return the outcome of a request for which there is no artist: attributes of its item."""
     outcome = Outcome.REFUSED
     if isinstance(error, Ambiguous):
         return {"outcome": Outcome.AMBIGUOUS.value, "told": str(error), "candidates": list(error.candidates)}
@@ -50,28 +50,28 @@ def unmet(error: BadParameter) -> dict[str, Any]:
 
 
 def met(artist_id: str, artist_name: str, tracks: int) -> dict[str, Any]:
-    """Say what became of a request that means an artist."""
+    """Return the outcome of a request whose artist was found."""
     outcome = Outcome.FOUND if tracks else Outcome.NO_TRACKS
     return {"outcome": outcome.value, ARTIST_ID: artist_id, "artist_name": artist_name}
 
 
 def requested(message: object) -> str:
-    """Return the text of a request, ``{"artist": "..."}``. Fields beside it are nobody's business.
+    """Return the text of a request, ``{"artist": "..."}``. Other fields are ignored.
 
-    :raises BadParameter: it is none, or so long that it names nobody.
+    :raises BadParameter: it is not a request, or too long.
     """
     text = message.get("artist") if isinstance(message, Mapping) else None
     if not isinstance(text, str) or not (text := text.strip()):
-        raise BadParameter("this is no request for an artist", advice='It should look like {"artist": "Halden Pike"}.')
+        raise BadParameter("this is not a request for an artist", advice='Send {"artist": "Halden Pike"}.')
     if not _can_be_stored(text):
-        raise BadParameter(f"{text[:60]!a} can be no artist's name", advice="Give the name, or an id.")
+        raise BadParameter(f"{text[:60]!a} cannot be the name of an artist", advice="Give the name, or an id.")
     return text
 
 
 def _can_be_stored(text: str) -> bool:
     try:
         key_bytes = len(key_of(text).encode())
-    except UnicodeEncodeError:  # half of a surrogate pair: JSON can say it, and nobody can store it
+    except UnicodeEncodeError:  # half of a surrogate pair: valid in JSON, but it cannot be stored
         return False
     return len(text) <= LONGEST_TEXT and 0 < key_bytes <= LONGEST_KEY
 
@@ -79,7 +79,7 @@ def _can_be_stored(text: str) -> bool:
 def items(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Make the item of each artist from rows of top tracks, sorted by artist and rank.
 
-    :param rows: of the names of `spotify.top_tracks` in Athena; values may be text.
+    :param rows: with the column names of `spotify.top_tracks` in Athena; values may be strings.
     """
     for artist_id, group in groupby(rows, key=lambda row: row["artist_id"]):
         ranked = list(group)
@@ -95,7 +95,7 @@ def items(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _track(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a track of an item: what is not known is left out."""
+    """Make a track of an item, without unknown values."""
     known = {
         "rank": int(row["rank"]),
         "id": row["track_id"],
@@ -110,7 +110,7 @@ def _track(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: object) -> int | Decimal | None:
-    """Make a number as DynamoDB takes it."""
+    """Make a number that DynamoDB accepts."""
     if value is None:
         return None
     number = Decimal(str(value))
@@ -118,14 +118,14 @@ def _number(value: object) -> int | Decimal | None:
 
 
 def instant(value: object) -> str:
-    """Write an instant so that texts sort as instants do: ISO 8601, milliseconds, UTC."""
+    """Write a timestamp that sorts as text: ISO 8601, milliseconds, UTC."""
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def rows(artist_name: str, records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Turn records of `TopTracks`, with their lineage, into rows as Athena gives them."""
+    """Turn records of `TopTracks`, with their lineage, into rows like those of Athena."""
     return [
         {
             **record,

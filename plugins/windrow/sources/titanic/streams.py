@@ -10,6 +10,7 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.query import Query
 from windrow.model.stream import Asked, PlanFlow, Planned, Request, Stream
+from windrow.model.table import Table
 
 
 class Passengers(Stream):
@@ -31,6 +32,19 @@ class Passengers(Stream):
         Column("cabin", "Cabin", Kind.STRING, "Cabin or cabins; null if unknown."),
         Column("embarked", "Embarked", Kind.STRING, "Port: C Cherbourg, Q Queenstown, S Southampton."),
     ))
+
+    table = Table(
+        key=("passenger_id",),
+        cluster=("class", "sex"),
+        checks={
+            "one_row_a_passenger": "COUNT(*) = COUNT(DISTINCT passenger_id)",
+            "one_row_a_query": "COUNT(*) = COUNT(DISTINCT _key)",
+            "class_is_known": "LOGICAL_AND(class IN (1, 2, 3))",
+            "survived_is_known": "LOGICAL_AND(survived IN (0, 1))",
+            "sex_is_known": "LOGICAL_AND(sex IN ('female', 'male'))",
+        },
+        description="Passengers of the Titanic, one row each.",
+    )
 
     def plan(self, request: Request) -> PlanFlow:
         """Plan one call for each name of the param ``names``; without it, for each name of the API's list."""

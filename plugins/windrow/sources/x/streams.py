@@ -3,11 +3,11 @@
 Each post is one record; so is the notice that a post was deleted. Records are sent through Pub/Sub as flat JSON objects
 with the column names, so a BigQuery subscription with "use table schema" can write them without this code.
 
-The API is renaming its fields (specification 2.167, August 2026): `tweet.*` becomes `post.*`. Both names are read;
-requests use `tweet.fields`.
+The API is renaming its fields (specification 2.167, August 2026): `tweet.*` becomes `post.*`. Both vocabularies are
+read, and give the same record. Each endpoint is called with the words that the specification declares for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +24,22 @@ from windrow.model.stream import PlanFlow, Planned, Request, Stream
 
 STREAM_PATH, RULES_PATH = "/2/tweets/search/stream", "/2/tweets/search/stream/rules"
 SEARCH_PATH = "/2/tweets/search/recent"
-FIELDS = "author_id,created_at,edit_history_tweet_ids,entities,lang,public_metrics,referenced_tweets"
+STREAM_WORDS = {
+    "tweet.fields": "author_id,created_at,edit_history_tweet_ids,entities,lang,note_tweet,public_metrics,"
+    "referenced_tweets,withheld"
+}
+"""Parameters of the stream, which still declares the old vocabulary. Without the note, long posts are cut."""
+_NEW_WORDS = {"post.fields": "created_at,entities,lang,note_post,public_metrics,withheld"}
+SEARCH_WORDS: Sequence[Mapping[str, str]] = (
+    _NEW_WORDS,
+    STREAM_WORDS,
+    _NEW_WORDS | {"expansions": "author_id,edit_history_post_ids,referenced_posts"},
+)
+"""Parameters of the search, in order of preference: the next one is used if X refuses one, or omits the authors.
+
+The search declares the new vocabulary, in which the author, the versions and the references of a post are expansions,
+not fields. Expansions come last, because X charges for what it returns for them.
+"""
 USERNAMES = {"expansions": "author_id", "user.fields": "username"}
 """Parameters for the names of accounts. X charges for every user that it returns."""
 SEARCH_DAYS = 7
@@ -38,9 +53,12 @@ RULES_LAG_S = 20.0
 
 _EPOCH_MS = 1_288_834_974_657
 _KNOWN = {
-    *("id", "text", "author_id", "created_at", "lang", "entities"),
-    *("edit_history_tweet_ids", "edit_history_post_ids", "referenced_tweets", "referenced_posts"),
+    *("id", "text", "author_id", "created_at", "lang", "entities", "note_post", "withheld"),
+    *("edit_history_post_ids", "referenced_posts"),
 }
+_LONGEST_ID = 19
+_DEEPEST = 20
+"""Deeper than this, fields keep the names that X gave them."""
 _CAPPED = "usage-capped"
 
 
@@ -54,9 +72,13 @@ def made_at(post_id: str) -> datetime:
 
     :raises Unreadable: this is not an id.
     """
-    if not (post_id.isascii() and post_id.isdecimal() and 0 < int(post_id) < 2**63):
+    if not (_is_number(post_id) and 0 < int(post_id) < 2**63):
         raise Unreadable(f"{post_id!r:.40} is not the id of a post")
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=(int(post_id) >> 22) + _EPOCH_MS)
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _LONGEST_ID and text.isascii() and text.isdecimal()
 
 
 def error_detail(response: Response) -> ErrorDetail:
@@ -90,6 +112,8 @@ class Line:
 
     record: Mapping[str, Any] | None = None
     trouble: str = ""
+    refused: bool = False
+    """Whether the error is about the connection itself, like too many connections: X asks for a longer pause then."""
 
 
 class Posts(Stream):
@@ -100,7 +124,7 @@ class Posts(Stream):
     contract = Contract((
         Column("post_id", "id", Kind.STRING, "Id of the post; each edit is a new post.", required=True),
         Column("created_at", "created_at", Kind.TIMESTAMP, "When it was created, from the id.", required=True),
-        Column("text", "text", Kind.STRING, "The text; null if the post is deleted."),
+        Column("text", "text", Kind.STRING, "The whole text; null if the post is deleted or only a notice is known."),
         Column("author_id", "author_id", Kind.STRING, "Id of the account."),
         Column("username", "username", Kind.STRING, "Name of the account, if it was requested."),
         Column("lang", "lang", Kind.STRING, "Language detected by X: a BCP 47 tag; und if unknown."),
@@ -109,6 +133,9 @@ class Posts(Stream):
         Column("quote_of", "quote_of", Kind.STRING, "Id of the post that this one quotes."),
         Column("reply_to", "reply_to", Kind.STRING, "Id of the post that this one replies to."),
         Column("edit_of", "edit_of", Kind.STRING, "Id of the version that this one replaces."),
+        Column("first_version", "first_version", Kind.STRING, "Id of the first version, if this is a later one."),
+        Column("rules", "rules", Kind.STRING, "Tags of the rules that it matched, separated by a space."),
+        Column("withheld_in", "withheld_in", Kind.STRING, "Countries where X withholds it, separated by a space."),
         Column("deleted_at", "deleted_at", Kind.TIMESTAMP, "When the notice of the deletion arrived."),
     ))
 
@@ -146,17 +173,18 @@ class Posts(Stream):
             raise Unreadable("'data' must be a list of posts")
         return posts
 
-    def record(self, post: object, page: object) -> dict[str, object]:
+    def record(self, post: object, page: object, rules: Iterable[str] = ()) -> dict[str, object]:
         """Read a post of a page, or of a line.
 
+        :param rules: the tags of the rules that it matched.
         :raises Unreadable: this is not a post.
         """
-        return self.contract.record(_flat(post, _mapping(page)))
+        return self.contract.record(_flat(post, _mapping(page)) | {"rules": words_of(rules)})
 
     def vet(self, record: Mapping[str, object]) -> None:
         """Check a record: audit.sql of x.posts must pass, and merge.sql must find the post by its time."""
-        if record["text"] is None and record["deleted_at"] is None:
-            raise Unreadable("the post has no text, but is not deleted")
+        if record["text"] is None and record["deleted_at"] is None and record["withheld_in"] is None:
+            raise Unreadable("the post has no text, but is neither deleted nor withheld")
         made, told = record["created_at"], record["_fetched_at"]
         assert isinstance(made, datetime)  # noqa: S101 - the contract says so, of both
         assert isinstance(told, datetime)  # noqa: S101
@@ -180,19 +208,32 @@ class Posts(Stream):
             raise Unreadable(f"invalid JSON: {error}") from None
         if not isinstance(said, Mapping):
             raise Unreadable("a line must be a JSON object")
-        if "delete" in said:
-            return Line(self.contract.record(_deletion(said["delete"], now)))
-        if isinstance(said.get("data"), Mapping):  # it may have `errors` beside it: of what it refers to
-            return Line(self.record(said["data"], said))
-        if isinstance(said.get("errors"), list):
-            return Line(trouble=_trouble(said["errors"]))
-        raise Unreadable(f"a line must have 'data', 'errors' or 'delete', but has {sorted(said)}")
+        data = said.get("data")
+        if (notice := _notice(said) or _notice(data)) is not None:
+            return Line(self.contract.record(_of_notice(*notice, now)))
+        if isinstance(data, Mapping):  # it may have `errors` beside it: of what it refers to
+            return Line(self.record(data, said, map(_tag, _mappings(said.get("matching_rules")))))
+        if isinstance(errors := said.get("errors"), list):
+            return _trouble(errors)
+        if isinstance(said.get("title"), str) or "disconnect" in said:
+            return _trouble([said.get("disconnect", said)])
+        raise Unreadable(f"a line must have 'data', 'errors', 'title' or a notice, but has {sorted(said)}")
 
 
-def search(query: str, since_id: int, until: datetime, *, now: datetime, usernames: bool = False) -> Query:
+def search(
+    query: str,
+    since_id: int,
+    until: datetime,
+    *,
+    now: datetime,
+    usernames: bool = False,
+    words: Mapping[str, str] = SEARCH_WORDS[0],
+) -> Query:
     """Make the query for the first page of the recent search: after an id, and before a time.
 
     An id that is too old for the search is replaced by the oldest possible one.
+
+    :param words: one of `SEARCH_WORDS`.
     """
     oldest = post_id_at(now - timedelta(days=SEARCH_DAYS) + SEARCH_SLACK)
     params = {
@@ -200,14 +241,23 @@ def search(query: str, since_id: int, until: datetime, *, now: datetime, usernam
         "since_id": str(max(since_id, oldest)),
         "end_time": until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "max_results": "100",
-        "tweet.fields": FIELDS,
     }
-    return Query.of(SEARCH_PATH, params | (USERNAMES if usernames else {}))
+    return Query.of(SEARCH_PATH, params | _asked(words, usernames=usernames))
 
 
 def stream(*, usernames: bool = False) -> Query:
     """Make the query that opens the stream."""
-    return Query.of(STREAM_PATH, {"tweet.fields": FIELDS} | (USERNAMES if usernames else {}))
+    return Query.of(STREAM_PATH, _asked(STREAM_WORDS, usernames=usernames))
+
+
+def _asked(words: Mapping[str, str], *, usernames: bool) -> dict[str, str]:
+    # words with expansions have the authors among them
+    return {**USERNAMES, **words} if usernames else dict(words)
+
+
+def words_of(tags: Iterable[str]) -> str | None:
+    """Write tags of rules as one text: each once, sorted, separated by a space, with no space in any."""
+    return " ".join(sorted({"_".join(tag.split()) for tag in tags} - {""})) or None
 
 
 # --- reading ---------------------------------------------------------------------------------------
@@ -220,30 +270,35 @@ def _meta(page: object) -> Mapping[str, Any]:
     return meta
 
 
-def _flat(post: object, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten a post: the fields of the contract, and all others unchanged."""
-    if not isinstance(post, Mapping):
+def _flat(told: object, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a post: the fields of the contract, and all others with their new names."""
+    if not isinstance(told, Mapping):
         raise Unreadable("a post must be a JSON object")
+    post = _renamed(told)
     if not isinstance(post.get("text"), str):
         raise Unreadable("field 'text' is missing" if "text" not in post else "field 'text' must be a string")
     post_id = _id(post)
-    entities = _mapping(post.get("entities"))
-    referred = {
-        str(one.get("type")): str(one.get("id"))
-        for one in _mappings(post.get("referenced_posts", post.get("referenced_tweets")))
-    }
-    versions = post.get("edit_history_post_ids", post.get("edit_history_tweet_ids"))
-    earlier = [str(one) for one in versions if str(one) != post_id] if isinstance(versions, list) else []
+    note, withheld = _mapping(post.get("note_post")), _mapping(post.get("withheld"))
+    # the entities of a note are of its whole text, those of the post of its beginning
+    entities = _mapping(note.get("entities")) or _mapping(post.get("entities"))
+    referred = {str(one.get("type")): str(one.get("id")) for one in _mappings(post.get("referenced_posts"))}
+    earlier = _earlier(post_id, post.get("edit_history_post_ids"))
     users = {
         str(user.get("id")): user.get("username") for user in _mappings(_mapping(body.get("includes")).get("users"))
     }
     hashtags = [tag for one in _mappings(entities.get("hashtags")) if isinstance(tag := one.get("tag"), str)]
-    other = {name: value for name, value in entities.items() if name != "hashtags"}
+    others = {
+        "entities": {name: value for name, value in entities.items() if name != "hashtags"},
+        "note_post": {name: value for name, value in note.items() if name not in {"text", "entities"}},
+        "withheld": {name: value for name, value in withheld.items() if name != "country_codes"},
+    }
+    if others["withheld"].get("scope") == "tweet":
+        others["withheld"]["scope"] = "post"
     return {
         **{name: value for name, value in post.items() if name not in _KNOWN},
-        **({"entities": other} if other else {}),
+        **{name: value for name, value in others.items() if value},
         "id": post_id,
-        "text": post["text"],
+        "text": text if isinstance(text := note.get("text"), str) else post["text"],
         "created_at": made_at(post_id).isoformat(),
         "author_id": post.get("author_id"),
         "username": users.get(str(post.get("author_id"))),
@@ -253,14 +308,65 @@ def _flat(post: object, body: Mapping[str, Any]) -> dict[str, Any]:
         "quote_of": referred.get("quoted"),
         "reply_to": referred.get("replied_to"),
         "edit_of": earlier[-1] if earlier else None,
+        "first_version": earlier[0] if earlier else None,
+        "withheld_in": _countries(withheld.get("country_codes")),
     }
 
 
-def _deletion(notice: object, now: datetime) -> dict[str, Any]:
-    """Read the notice of a deletion: the compliance endpoints have `post` or `tweet`, the old stream has `status`."""
-    told = _mapping(notice)
-    post_id = _id(next((told[name] for name in ("post", "tweet", "status") if name in told), None))
-    return {"id": post_id, "created_at": made_at(post_id).isoformat(), "deleted_at": now.isoformat()}
+def _renamed(fields: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    """Give fields their new names, at all depths. If both names are there, the new one counts."""
+    renamed: dict[str, Any] = {}
+    for name in sorted(fields, key=lambda name: "tweet" not in name):
+        value = fields[name]
+        if depth < _DEEPEST:
+            if isinstance(value, Mapping):
+                value = _renamed(value, depth + 1)
+            elif isinstance(value, list):
+                value = [_renamed(one, depth + 1) if isinstance(one, Mapping) else one for one in value]
+        renamed[name.replace("retweet", "repost").replace("tweet", "post")] = value
+    return renamed
+
+
+def _earlier(post_id: str, versions: object) -> list[str]:
+    """Return the versions before a post, the first one first.
+
+    A version may carry the whole history, later versions included. Ids grow with time.
+    """
+    ids = {str(one) for one in versions} if isinstance(versions, list) else set()
+    return sorted((one for one in ids if _is_number(one) and int(one) < int(post_id)), key=int)
+
+
+def _countries(codes: object) -> str | None:
+    return words_of(code for code in codes if isinstance(code, str)) if isinstance(codes, list) else None
+
+
+def _tag(rule: Mapping[str, Any]) -> str:
+    """Return the tag of a rule that matched; the id of a rule without a tag."""
+    return str(rule.get("tag") or rule.get("id") or "")
+
+
+_NOTICES = {"delete": "delete", "withheld": "withheld", "status_withheld": "withheld"}
+"""Kinds of notices that are read, by the field in which they arrive."""
+
+
+def _notice(said: object) -> tuple[str, Mapping[str, Any]] | None:
+    """Find a notice about a post, in a line or in its `data`. A post may have a field `withheld`, too."""
+    fields = _mapping(said)
+    if "id" in fields:
+        return None
+    return next(((kind, _mapping(fields[name])) for name, kind in _NOTICES.items() if name in fields), None)
+
+
+def _of_notice(kind: str, notice: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Read a notice: the compliance endpoints have `post` or `tweet` in it, the old stream has `status`."""
+    post_id = _id(next((notice[name] for name in ("post", "tweet", "status") if name in notice), None))
+    about = {"id": post_id, "created_at": made_at(post_id).isoformat()}
+    if kind == "delete":
+        return about | {"deleted_at": now.isoformat()}
+    countries = _countries(notice.get("withheld_in_countries"))
+    if countries is None:
+        raise Unreadable("a notice of withholding must have 'withheld_in_countries'")
+    return about | {"withheld_in": countries}
 
 
 def _id(post: object) -> str:
@@ -270,13 +376,16 @@ def _id(post: object) -> str:
     return str(found)
 
 
-def _trouble(errors: Sequence[object]) -> str:
+def _trouble(errors: Sequence[object]) -> Line:
     """Summarize the errors of a line."""
+    found = _mappings(errors)
     words = []
-    for error in _mappings(errors):
+    for error in found:
         kind = error.get("disconnect_type") or error.get("connection_issue") or error.get("title")
-        words.append(f"{kind or 'error'}: {str(error.get('detail') or error.get('message') or '')[:200]}".rstrip(": "))
-    return "; ".join(words) or "errors without details"
+        detail = error.get("detail") or error.get("message") or error.get("reason") or ""
+        words.append(f"{kind or 'error'}: {str(detail)[:200]}".rstrip(": "))
+    refused = any("connection_issue" in error for error in found)
+    return Line(trouble="; ".join(words) or "errors without details", refused=refused)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

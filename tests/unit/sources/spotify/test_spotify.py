@@ -1,6 +1,7 @@
 """The streams of Spotify: who is meant, what is asked with which rights, and what is taken for an answer."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.apis.spotify import spec
 from tests.unit.flow import Scripted, lead, led
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import Ambiguous, BadParameter, NotGiven, NothingFound, QueryRefused, RateLimited, Unreadable
@@ -30,12 +32,20 @@ def refused(status: int) -> QueryRefused:
     return (NotGiven if status == 404 else QueryRefused)("refused", advice="none", status=status)
 
 
+def allowed(queries: Sequence[Query]) -> list[str]:
+    """Check requests against the specification, and return their keys. Older client ids may try a larger page."""
+    for query in queries:
+        params = {name: value for name, value in query.params if (name, value) != ("limit", "50")}
+        spec.check_request(query.path, params)
+    return [query.key for query in queries]
+
+
 def outcome(flow: Any, *replies: Any) -> tuple[list[str], Any]:
     """Lead a conversation that is no plan; return the keys that were asked, and what it came to."""
     driver = Scripted(replies)
     result = asyncio.run(driver.lead(flow))
     assert not driver.replies
-    return [query.key for query in driver.queries], result
+    return allowed(driver.queries), result
 
 
 def found(*artists: tuple[str, str] | None) -> dict[str, Any]:
@@ -58,6 +68,15 @@ def test_an_id_is_taken_in_every_form(id_: str) -> None:
     page = f"open.spotify.com/artist/{id_}"
     for text in (id_, f" {id_} ", f"spotify:artist:{id_}", f"Spotify:Artist:{id_}", page, f"http://{page}/"):
         assert artist_id_in(text) == id_
+    for wrapped in (
+        f"<https://{page}?si=x>",
+        f"<https://{page}|Wren>",
+        f"[Wren]({page})",
+        f"play.spotify.com/artist/{id_}",
+    ):
+        assert artist_id_in(wrapped) == id_
+    for tail in ("", "/albums?limit=5", "/top-tracks"):
+        assert artist_id_in(f"https://api.spotify.com/v1/artists/{id_}{tail}") == id_
     for tail in ("", "?si=x", "#top", "/discography/all?pageUri=spotify:album:x"):
         assert artist_id_in(f"https://{page}{tail}") == id_
         assert artist_id_in(f"https://{page}{tail}".replace("/artist/", "/intl-pt-BR/artist/")) == id_
@@ -70,11 +89,31 @@ def test_a_name_is_a_name(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  ", f"spotify:album:{ONE}", f"open.spotify.com/track/{ONE}/x", "spotify:artist:short", "spotify:user:me"],
+    [
+        *(
+            "",
+            "  ",
+            f"spotify:album:{ONE}",
+            f"open.spotify.com/track/{ONE}/x",
+            "spotify:artist:short",
+            "spotify:user:me",
+        ),
+        *(
+            f"https://api.spotify.com/v1/albums/{ONE}",
+            "https://example.com/artist",
+            f"<https://open.spotify.com/track/{ONE}>",
+        ),
+    ],
 )
 def test_the_id_of_something_else_is_refused(text: str) -> None:
     with pytest.raises(BadParameter):
         artist_id_in(text)
+
+
+@pytest.mark.parametrize("link", ["https://spotify.link/a1B2", "<https://spotify.link/a1B2>", "spoti.fi/2X"])
+def test_a_short_link_is_refused_with_what_to_do(link: str) -> None:
+    with pytest.raises(BadParameter, match=r"short link.*Open it in a browser"):
+        artist_id_in(link)
 
 
 def test_a_name_is_searched_and_has_to_be_exactly_one() -> None:
@@ -94,8 +133,10 @@ def test_a_name_is_the_same_however_it_is_spaced_and_its_accents_are_composed(te
 
 def test_a_key_keeps_the_case_of_an_id_and_of_an_address() -> None:
     id_ = "aB" * 11
-    for text in (id_, f"spotify:artist:{id_}", f"https://open.spotify.com/artist/{id_}?si=X"):
+    addresses = (f"https://open.spotify.com/artist/{id_}?si=X", f"api.spotify.com/v1/artists/{id_}", "spotify.link/aB")
+    for text in (id_, f"spotify:artist:{id_}", *addresses):
         assert key_of(f" {text} ") == text
+    assert key_of(f"<spotify:artist:{id_}>") == f"spotify:artist:{id_}"
 
 
 def test_quotes_do_not_end_what_is_searched_for() -> None:
@@ -122,7 +163,7 @@ def test_two_of_one_name_are_told_apart() -> None:
 
 
 def test_a_name_that_is_only_near_is_not_guessed_at() -> None:
-    with pytest.raises(NothingFound, match="It knows 'Wrens'"):
+    with pytest.raises(NothingFound, match="It has 'Wrens'"):
         outcome(look_up("Wren"), found((TWO, "Wrens")))
 
 
@@ -164,56 +205,137 @@ def plan(stream: Any, kind: str, *replies: Any, artists: Any = (ONE, TWO)) -> tu
     may = CLIENTS[kind]
     capabilities = {name: getattr(may, name) for name in Capabilities.__dataclass_fields__}
     asked, planned = lead(stream, Request({"artists": list(artists), "capabilities": capabilities}), replies)
-    return [query.key for query in asked], [query.key for query in planned]
+    return allowed(asked), allowed(planned)
 
 
 def test_artists_come_in_batches_or_one_by_one() -> None:
-    assert plan(Artists(), "extended") == ([], [f"artists?ids={ONE},{TWO}"])
+    batch, known = f"artists?ids={ONE},{TWO}", {"artists": [{"id": ONE, "name": "a"}, None]}
+    assert plan(Artists(), "extended", known) == ([batch], [batch])
     assert plan(Artists(), "new") == ([], [f"artists/{ONE}", f"artists/{TWO}"])
+
+
+@pytest.mark.parametrize(("status", "batches"), [(403, 1), (400, 2)])
+def test_a_batch_that_is_refused_falls_back_to_single_calls_and_is_no_trouble(status: int, batches: int) -> None:
+    many = [f"{number:022}" for number in range(60)]
+    good = {"artists": [{"id": one, "name": "a"} for one in many[50:]]}
+    replies = [refused(status), good][:batches]
+
+    asked, planned = plan(Artists(), "extended", *replies, artists=many)
+
+    assert len(asked) == batches
+    rest = [asked[1]] if batches == 2 else [f"artists/{one}" for one in many[50:]]
+    assert planned == [*(f"artists/{one}" for one in many[:50]), *rest]
 
 
 @given(st.lists(ids, unique=True, max_size=180))
 def test_every_artist_is_in_one_batch(many: list[str]) -> None:
-    _, queries = lead(Artists(), Request({"artists": many}))
-    batches = [dict(query.params)["ids"].split(",") for query in queries]
-    assert [one for batch in batches for one in batch] == many
-    assert all(len(batch) <= 50 for batch in batches)
+    parts = [many[start : start + 50] for start in range(0, len(many), 50)]
+    _, queries = lead(Artists(), Request({"artists": many}), [{"artists": [None] * len(part)} for part in parts])
+    assert [dict(query.params)["ids"].split(",") for query in queries] == parts
 
 
-def test_pages_are_as_large_as_they_may_be() -> None:
-    assert plan(Albums(), "extended", artists=[ONE])[1] == [f"artists/{ONE}/albums?limit=50"]
-    assert plan(Albums(), "new", artists=[ONE])[1] == [f"artists/{ONE}/albums?limit=10"]
+def test_the_size_of_a_page_is_found_from_the_refusal() -> None:
+    path, page = "artists/{}/albums?limit={}".format, {"items": []}
+    accepted, smaller = [path(ONE, 50)], [path(ONE, 50), path(ONE, 10)]
+    assert plan(Albums(), "extended", page) == (accepted, [path(ONE, 50), path(TWO, 50)])
+    assert plan(Albums(), "extended", refused(400), page) == (smaller, [path(ONE, 10), path(TWO, 10)])
+    assert plan(Albums(), "new") == ([], [path(ONE, 10), path(TWO, 10)])
+    assert plan(Albums(), "extended", refused(404), page) == (
+        [path(ONE, 50), path(TWO, 50)],
+        [path(ONE, 50), path(TWO, 50)],
+    )
 
 
-def test_without_top_tracks_the_newest_album_stands_in() -> None:
-    albums = {"items": [{"id": "old", "release_date": "1999"}, {"id": "new", "release_date": "2026-01-02"}]}
-    asked, planned = plan(TopTracks(), "new", albums, refused(404))
-    assert planned == [f"albums/new?artist={ONE}", f"artists/{TWO}/albums?limit=10"]
-    assert len(asked) == 2
+def test_an_artist_whose_albums_are_refused_stays_in_the_plan() -> None:
+    path = "artists/{}/albums?limit={}".format
+    asked, planned = plan(Albums(), "extended", refused(403), {"items": []})
+    assert asked == planned == [path(ONE, 50), path(TWO, 50)]
 
 
-def test_an_artist_without_albums_is_planned_and_has_a_record_of_rank_0() -> None:
-    nothing: dict[str, Any] = {"items": []}
-    assert plan(TopTracks(), "new", nothing, artists=[ONE])[1] == [f"artists/{ONE}/albums?limit=10"]
+def own(artist_id: str = ONE) -> str:
+    return f"artists/{artist_id}/albums?include_groups=album,single&limit=10"
+
+
+def album(id_: str, released_on: object, kind: str = "album", by: str = ONE, **more: Any) -> dict[str, Any]:
+    return {"id": id_, "release_date": released_on, "album_type": kind, "artists": [{"id": by}], **more}
+
+
+def test_without_top_tracks_the_newest_of_the_artists_own_albums_is_taken_from_all_pages() -> None:
+    first = [
+        *(album("old", "1999"), None, album("undated", None), album("odd", "soon"), album("zero", "")),
+        album("best of", "2026-11", "compilation"),
+        album("guest", "2026-11", by=TWO),
+        album("featured", "2026-11", album_group="appears_on"),
+    ]
+    pages = {"items": first, "next": "https://x/?offset=10&limit=10"}, {"items": [album("new", "2026-01-02", "single")]}
+    asked, planned = plan(TopTracks(), "new", *pages, refused(404))
+    assert planned == [f"albums/new?artist={ONE}", own(TWO)]
+    assert asked == [own(), own() + "&offset=10", own(TWO)]
+
+
+def test_an_album_without_a_date_is_better_than_none() -> None:
+    assert plan(TopTracks(), "new", {"items": [album("undated", None)]}, artists=[ONE])[1] == [
+        f"albums/undated?artist={ONE}"
+    ]
+
+
+@pytest.mark.parametrize("items", [[], [None], [album("x", "2026", "compilation")]], ids=["none", "null", "others"])
+def test_an_artist_without_albums_is_planned_and_has_a_record_of_rank_0(items: list[Any]) -> None:
+    assert plan(TopTracks(), "new", {"items": items}, artists=[ONE])[1] == [own()]
     query = Query.of(f"/artists/{ONE}/albums")
-    (record,) = TopTracks().records(query, nothing)
+    (record,) = TopTracks().records(query, {"items": items})
     assert (record["artist_id"], record["rank"], record["ranked_by"]) == (ONE, 0, "newest_album")
     with pytest.raises(Unreadable):
         TopTracks().records(query, {"items": [{"id": "x"}]})
 
 
 def test_audio_features_are_asked_for_the_tracks_that_were_found() -> None:
-    asked, planned = plan(AudioFeatures(), "extended", {"tracks": [track(1), track(2)]}, refused(404))
-    assert planned == [f"audio-features?ids={1:022},{2:022}"]
-    assert asked == [f"artists/{one}/top-tracks?market=US" for one in (ONE, TWO)]
+    found_tracks = {"tracks": [track(1), None, track(3, id=None), track(4, id="spotify:local:x"), track(2)]}
+    batch, features = f"audio-features?ids={1:022},{2:022}", {"audio_features": [None, None]}
+    asked, planned = plan(AudioFeatures(), "extended", found_tracks, refused(404), features)
+    assert planned == [batch]
+    assert asked == [*(f"artists/{one}/top-tracks?market=US" for one in (ONE, TWO)), batch]
     assert AudioFeatures.planned_from == TopTracks.dataset
+
+
+@pytest.mark.parametrize(
+    ("status", "singly"), [(400, True), (403, False)], ids=["one id is bad", "the endpoint is withdrawn"]
+)
+def test_audio_features_are_asked_one_by_one_where_that_helps(status: int, singly: bool) -> None:
+    _, planned = plan(AudioFeatures(), "extended", {"tracks": [track(1), track(2)]}, refused(status), artists=[ONE])
+    singles = [f"audio-features/{1:022}", f"audio-features/{2:022}"]
+    assert planned == (singles if singly else [f"audio-features?ids={1:022},{2:022}"])
+    (record,) = AudioFeatures().records(Query.of(f"/audio-features/{1:022}"), {"id": f"{1:022}", "tempo": 120.5})
+    assert record["tempo"] == 120.5
+
+
+LIMIT = RateLimited.for_s(86_000, "closed")
+
+
+@pytest.mark.parametrize(
+    ("replies", "planned"),
+    [
+        ([{"tracks": []}, {"tracks": []}], [f"artists/{one}/top-tracks?market=US" for one in (ONE, TWO)]),
+        ([{"tracks": []}, LIMIT, LIMIT], [f"artists/{ONE}/top-tracks?market=US"]),
+        ([LIMIT, {"items": []}, LIMIT, LIMIT], [own()]),
+        ([LIMIT, {"items": [album("new", "2026")]}, LIMIT, LIMIT, LIMIT], []),
+        ([refused(404), LIMIT, refused(404)], [f"artists/{ONE}/top-tracks?market=US", own(TWO)]),
+    ],
+    ids=["open", "closed for the second", "only albums are open", "closed in the middle", "gone"],
+)
+def test_a_plan_that_must_not_wait_has_the_calls_that_were_answered(replies: list[Any], planned: list[str]) -> None:
+    capabilities = asdict(CLIENTS["extended"])
+    driver = led(TopTracks(), Request({"artists": [ONE, TWO], "capabilities": capabilities, "now": True}), replies)
+    assert [query.key for query in driver.plan] == planned
+    assert not driver.left_out
 
 
 @pytest.mark.parametrize("bad", [refused(403), refused(400), {"items": "x"}, {"tracks": [1]}, []])
 @pytest.mark.parametrize(("stream", "client"), [(TopTracks(), "new"), (AudioFeatures(), "extended")])
 def test_one_artist_in_trouble_leaves_the_others_in_the_plan(stream: Any, client: str, bad: object) -> None:
-    good = {"items": [{"id": "new", "release_date": "2026"}], "tracks": [track(1)]}
-    driver = led(stream, Request({"artists": [ONE, TWO], "capabilities": asdict(CLIENTS[client])}), [bad, good])
+    good = {"items": [{"id": "new", "release_date": "2026"}], "tracks": [track(1)], "audio_features": [None]}
+    replies = [bad, good, good][: 2 + (client == "extended")]
+    driver = led(stream, Request({"artists": [ONE, TWO], "capabilities": asdict(CLIENTS[client])}), replies)
     assert [query.path for query in driver.plan] in (["/albums/new"], ["/audio-features"])
     assert [error.key for error in driver.left_out] == [driver.queries[0].key]
 
@@ -231,7 +353,9 @@ def test_artists_that_cannot_be_meant_are_refused_before_any_call(bad: object) -
 def test_one_artist_is_fetched_with_what_may_be_asked() -> None:
     assert outcome(fetch(ONE), {"tracks": []})[1].parsed == {"tracks": []}
     albums = {"items": [{"id": "new", "release_date": "2026"}]}
-    assert outcome(fetch(ONE), refused(403), albums, {"album": 1})[1].parsed == {"album": 1}
+    newest = {"name": "New", "tracks": {"items": []}}
+    assert outcome(fetch(ONE), refused(403), albums, newest)[1].parsed == newest
+    assert outcome(fetch(ONE), LIMIT, albums, newest)[1].parsed == newest
     assert outcome(fetch(ONE), refused(403), {"items": []})[1].parsed == {"items": []}
     with pytest.raises(QueryRefused):
         outcome(fetch(ONE), refused(404))
@@ -269,6 +393,13 @@ def test_top_tracks_are_ranked_in_their_order() -> None:
     assert {(one["artist_id"], one["album_name"], one["ranked_by"]) for one in records} == {(ONE, "Tide", "top_tracks")}
 
 
+@pytest.mark.parametrize("tracks", [[None, track(1), None, track(2)], [None, None]])
+def test_nulls_among_the_tracks_are_dropped_and_counted(tracks: list[Any]) -> None:
+    records = TopTracks().records(Query.of(f"/artists/{ONE}/top-tracks"), {"tracks": tracks})
+    wanted = [(1, '{"dropped":2}'), (2, None)] if any(tracks) else [(0, '{"dropped":2}')]
+    assert [(one["rank"], one["_extra"]) for one in records] == wanted
+
+
 def test_an_artist_without_top_tracks_is_a_record_of_rank_0() -> None:
     (record,) = TopTracks().records(Query.of(f"/artists/{ONE}/top-tracks"), {"tracks": []})
     assert (record["artist_id"], record["rank"], record["track_id"]) == (ONE, 0, None)
@@ -277,8 +408,10 @@ def test_an_artist_without_top_tracks_is_a_record_of_rank_0() -> None:
 def test_the_tracks_of_an_album_say_what_they_are_ranked_by() -> None:
     query = Query.of("/albums/x", known_by={"artist": ONE})
     simplified = {name: value for name, value in track(1).items() if name not in {"album", "popularity"}}
-    album = {"id": "x", "name": "New", "release_date": "2026", "tracks": {"items": [simplified]}}
+    guest = simplified | {"id": "g" * 22, "artists": [{"id": TWO, "name": "Guest"}]}
+    album = {"id": "x", "name": "New", "release_date": "2026", "tracks": {"items": [guest, None, simplified]}}
     (record,) = TopTracks().records(query, album)
+    assert (record["rank"], record["_extra"]) == (1, '{"dropped":1}')
     assert (record["ranked_by"], record["artist_id"], record["album_name"]) == ("newest_album", ONE, "New")
     assert record["popularity"] is None
 
@@ -297,10 +430,8 @@ def test_albums_of_all_pages_are_records_and_the_next_page_is_followed() -> None
     assert (following.path, dict(following.params)) == (query.path, {"limit": "1", "offset": "1"})
     last = Answer(following, Outcome.ANSWERED, 200, '{"items": [], "next": null}', NOON)
     assert Albums().next_page(following, last) is None
-    assert [one["album_id"] for one in Albums().records(query, [page, {"items": [{"id": "y", "name": "Y"}]}])] == [
-        "x",
-        "y",
-    ]
+    records = Albums().records(query, [page, {"items": [None, {"id": "y", "name": "Y", "release_date": None}]}])
+    assert [(one["album_id"], one["_extra"]) for one in records] == [("x", '{"dropped":1}'), ("y", None)]
 
 
 def test_a_track_without_features_gives_no_record() -> None:
@@ -318,6 +449,8 @@ EXCEEDED = b'{"error":{"status":429,"message":"Too many requests","reason":"QUOT
     ("response", "action", "wait_s"),
     [
         (Response(403, PREMIUM), Action.DENY, None),
+        (Response(403, PREMIUM.upper()), Action.DENY, None),
+        (Response(403, b'{"error":{"status":403,"message":"x","reason":"no_premium"}}'), Action.DENY, None),
         (Response(403, b'{"error":{"status":403,"message":"Forbidden"}}'), Action.FORBID, None),
         (Response(429, EXCEEDED, {"Retry-After": "86000"}), Action.QUOTA_EXHAUSTED, 86_000),
         (Response(429, b"{}", {"Retry-After": "7200"}), Action.QUOTA_EXHAUSTED, 7_200),

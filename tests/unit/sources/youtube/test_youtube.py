@@ -12,7 +12,7 @@ from tests.unit.flow import lead, led
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import Request
+from windrow.model.stream import MaybePage, Request
 from windrow.sources.youtube.streams import QUOTAS, VideoDays, Videos
 
 CHANNEL = "UC" + "c" * 22
@@ -67,7 +67,7 @@ def test_a_channel_is_asked_for_by_its_id():
     assert dict(queries[0].params)["ids"] == f"channel=={CHANNEL}"
 
 
-@pytest.mark.parametrize(("params", "said"), [({"channel": CHANNEL}, CHANNEL), ({}, "account that consented")])
+@pytest.mark.parametrize(("params", "said"), [({"channel": CHANNEL}, CHANNEL), ({}, "gave its consent has no channel")])
 def test_a_channel_that_is_not_there_is_told(params: dict[str, object], said: str):
     with pytest.raises(BadParameter, match=said):
         lead(DAYS, Request(params, AT), [{"pageInfo": {"totalResults": 0}}])
@@ -84,9 +84,43 @@ def test_a_page_that_cannot_be_had_is_told_and_the_videos_before_are_planned(bad
     assert ([error.key for error in driver.left_out], len(driver.plan)) == ([driver.queries[2].key], 1)
 
 
-def test_a_page_that_is_gone_is_no_end():
-    with pytest.raises(NotGiven):
-        lead(DAYS, Request(at=AT), [CHANNELS, playlist("a", token="x"), missing(404)])
+@pytest.mark.parametrize("stream", [VIDEOS, DAYS])
+def test_a_page_that_is_not_found_is_a_gap_and_the_videos_before_are_planned(stream: Any):
+    driver = led(stream, Request(at=AT), [CHANNELS, playlist("a", token="x"), missing(404)])
+    assert len(driver.plan) == 1
+    [gap] = driver.gaps
+    assert (gap.query, gap.status) == (driver.queries[2], 404)
+    assert "HTTP 404" in gap.reason
+
+
+def promised(total: int, *ids: str, token: str = "") -> dict[str, Any]:
+    return playlist(*ids, token=token) | {"pageInfo": {"totalResults": total, "resultsPerPage": 50}}
+
+
+@pytest.mark.parametrize("stream", [VIDEOS, DAYS])
+def test_a_playlist_that_lists_fewer_videos_than_it_says_is_a_gap(stream: Any):
+    driver = led(stream, Request(at=AT), [CHANNELS, promised(100, "a", token="x"), promised(100, "b")])
+    [gap] = driver.gaps
+    assert "100 videos" in gap.reason
+    assert "listed 2" in gap.reason
+    assert gap.query.key not in {query.key for query in driver.plan + driver.queries}
+    assert lead(stream, Request(at=AT), [CHANNELS, promised(2, "a", token="x"), promised(2, "b")])[1]
+
+
+@pytest.mark.parametrize("total", [25_000, 20_000])
+def test_a_playlist_that_ends_at_the_cap_of_the_api_is_a_gap_with_a_way_around_it(total: int):
+    """Its totalResults may end there too."""
+    pages = [
+        promised(
+            total, *(f"v{number}" for number in range(first, first + 50)), token=str(first) if first < 19_950 else ""
+        )
+        for first in range(0, 20_000, 50)
+    ]
+    driver = led(VIDEOS, Request(at=AT), [CHANNELS, *pages])
+    assert len(driver.plan) == 400
+    [gap] = driver.gaps
+    assert all(word in gap.reason for word in ("20,000", "search.list", "publishedBefore"))
+    assert len(gap.reason) <= 200, "or the receipt cuts it"
 
 
 @pytest.mark.parametrize("bad", [{"id": "x"}, {"contentDetails": {"videoId": ""}}, {"contentDetails": {"videoId": 5}}])
@@ -113,7 +147,7 @@ def test_a_list_of_another_shape_is_not_guessed_at(replies: list[Any]):
 def test_pages_of_a_list_that_lead_in_a_circle_are_told(stream: Any, tokens: list[str]):
     pages = [playlist(f"v{number}", token=token) for number, token in enumerate(tokens)]
     driver = led(stream, Request(at=AT), [CHANNELS, *pages])
-    assert "which was there before" in driver.left_out[0].what
+    assert "which was called before" in driver.left_out[0].what
     assert driver.plan
 
 
@@ -185,15 +219,15 @@ def test_only_a_run_without_a_range_and_a_channel_of_its_own_follows_the_waterma
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"start_date": "2026-11-10", "end_date": "2026-11-09"}, "comes after"),
+        ({"start_date": "2026-11-10", "end_date": "2026-11-09"}, "is after end_date"),
         ({"end_date": "2026-11-21"}, "has not ended"),
         ({"start_date": "2027-01-01"}, "has not ended"),
-        ({"start_date": "yesterday"}, "no day"),
-        ({"end_date": "2026-02-30"}, "no day"),
-        ({"end_date": 5}, "no day"),
-        ({"start_date": "2005-02-13"}, "no YouTube"),
-        ({"start_date": "0001-01-01"}, "no YouTube"),
-        ({"end_date": "0001-01-03"}, "no YouTube"),
+        ({"start_date": "yesterday"}, "not a valid date"),
+        ({"end_date": "2026-02-30"}, "not a valid date"),
+        ({"end_date": 5}, "not a valid date"),
+        ({"start_date": "2005-02-13"}, "before the first day of YouTube"),
+        ({"start_date": "0001-01-01"}, "before the first day of YouTube"),
+        ({"end_date": "0001-01-03"}, "before the first day of YouTube"),
     ],
 )
 def test_days_that_cannot_be_meant_are_refused_before_the_first_call(stream: Any, params: Any, said: str):
@@ -303,13 +337,30 @@ def answered(query: Query, answer: object, at: datetime = AT) -> Answer:
 def test_a_report_that_ends_early_is_asked_to_go_on_until_a_page_is_empty():
     first = report("2026-11-01", "2026-11-02")
     second = DAYS.next_page(QUERY, answered(QUERY, first))
-    assert second is not None
+    assert isinstance(second, MaybePage)
     assert dict(second.params) == dict(QUERY.params) | {"startIndex": "3"}
     third = DAYS.next_page(second, answered(second, report("2026-11-03")))
     assert third is not None
     assert dict(third.params)["startIndex"] == "4"
     assert DAYS.next_page(third, answered(third, report())) is None
     assert DAYS.next_page(QUERY, answered(QUERY, [first, report("2026-11-03"), report()])) is None
+
+
+def test_a_report_is_only_asked_to_go_on_where_no_page_for_the_same_days_was_longer():
+    """The API cuts all pages at one length: a shorter one is whole, and its video had no views on the last days."""
+    stream = VideoDays()
+    other = planned(start_date="2026-11-02")[0]
+    for query, days, more in (
+        (QUERY, 2, True),
+        (QUERY, 3, True),
+        (QUERY, 2, False),
+        (QUERY, 3, True),
+        (other, 2, True),
+    ):
+        page = report(*(f"2026-11-0{day}" for day in range(3, 3 + days)))
+        assert (stream.next_page(query, answered(query, page)) is not None) is more
+    led(stream, Request(at=AT), [CHANNELS, playlist("a")])
+    assert stream.next_page(QUERY, answered(QUERY, report("2026-11-02"))) is not None, "a new plan"
 
 
 @pytest.mark.parametrize("page", [report(), report("2026-11-01", "2026-11-14"), report("2026-11-20")])
@@ -359,9 +410,27 @@ def test_counts_are_texts_and_become_numbers_and_hidden_ones_are_null():
 
 
 @pytest.mark.parametrize("count", ["many", "", "-1", "1.5", str(2**63), "9" * 5000])
-def test_a_count_that_is_none_is_not_guessed_at(count: str):
+def test_an_impossible_count_rejects_its_video_alone(count: str):
+    ids = [f"v{number}" for number in range(50)]
+    details = Query.of("/youtube/v3/videos", {"part": "statistics", "id": ",".join(ids)})
+    page = {"items": [video(one, likeCount=count if one == "v7" else "7") for one in ids]}
+    assert [record["video_id"] for record in VIDEOS.records(details, page)] == [one for one in ids if one != "v7"]
+    [error] = VIDEOS.read(details, page)[1]
+    assert "'v7'" in error.reason
+    assert "'likeCount' must be INTEGER" in error.reason
+
+
+@pytest.mark.parametrize("odd", [None, {"snippet": {}}, {"id": ""}])
+def test_an_item_without_an_id_leaves_out_the_video_that_it_may_be(odd: object):
+    """It is not taken for a video that was deleted."""
+    page = {"items": [video("a"), odd]}
+    assert [record["video_id"] for record in VIDEOS.records(DETAILS, page)] == ["a"]
+    assert "'b' is not in the answer, or has no id" in VIDEOS.read(DETAILS, page)[1][-1].reason
+
+
+def test_where_no_video_can_be_read_it_is_the_page():
     with pytest.raises(Unreadable, match="likeCount"):
-        VIDEOS.records(DETAILS, {"items": [video("a", likeCount=count)]})
+        VIDEOS.records(DETAILS, {"items": [video("a", likeCount="many"), video("b", likeCount="many")]})
 
 
 def test_a_video_that_vanished_is_a_record_and_the_order_is_that_of_the_question():

@@ -1,12 +1,12 @@
 -- Albums of artists as they were landed, one row each a run.
 -- Columns are those of windrow.sources.spotify.streams.Albums.contract; a test compares the two.
-CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.albums (
-  `artist_id` string COMMENT 'Id of the artist that was asked for.',
+CREATE EXTERNAL TABLE IF NOT EXISTS {{ prefix() }}spotify_landed.albums (
+  `artist_id` string COMMENT 'Id of the requested artist.',
   `album_id` string COMMENT 'Id of the album.',
   `name` string COMMENT 'Name of the album.',
   `album_type` string COMMENT 'album, single or compilation.',
-  `album_group` string COMMENT 'How it belongs to the artist; missing for newer client ids.',
-  `released_on` string COMMENT 'Day, month or year of the release, as known.',
+  `album_group` string COMMENT 'How it belongs to the artist; newer client ids do not get it.',
+  `released_on` string COMMENT 'Day, month or year of the release, as far as known.',
   `tracks` bigint COMMENT 'Number of tracks.',
   `_extra` string COMMENT 'Fields of the answer that are not in the contract, as JSON.',
   `_key` string COMMENT 'Key of the query that returned this record.',

@@ -1,11 +1,16 @@
--- What Athena holds of one run's albums: landed records. They are read where they landed, so all are merged.
+-- What Athena holds of one run's albums: landed records, and answers from which nulls were dropped. They are read where
+-- they landed, so all are merged.
 SELECT
   (
-    SELECT count(*) FROM spotify_landed.albums
+    SELECT count(*) FROM {{ prefix() }}spotify_landed.albums
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
   ) AS loaded,
   (
-    SELECT count(*) FROM spotify_landed.albums
+    SELECT count(*) FROM {{ prefix() }}spotify_landed.albums
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
   ) AS merged,
-  (SELECT count(*) FROM spotify_landed.albums) AS total
+  (
+    SELECT count_if(_extra LIKE '%"dropped":%') FROM {{ prefix() }}spotify_landed.albums
+    WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
+  ) AS answers_with_nulls,
+  (SELECT count(*) FROM {{ prefix() }}spotify_landed.albums) AS total

@@ -1,12 +1,12 @@
 -- Artists as they were landed, one row each a run.
 -- Columns are those of windrow.sources.spotify.streams.Artists.contract; a test compares the two.
-CREATE EXTERNAL TABLE IF NOT EXISTS spotify_landed.artists (
+CREATE EXTERNAL TABLE IF NOT EXISTS {{ prefix() }}spotify_landed.artists (
   `artist_id` string COMMENT 'Id of the artist.',
-  `is_known` boolean COMMENT 'False when the API knows the artist no more.',
+  `is_known` boolean COMMENT 'False if the API no longer has the artist.',
   `name` string COMMENT 'Name of the artist.',
   `genres` string COMMENT 'Genres as a JSON array; deprecated by the API.',
-  `popularity` bigint COMMENT '0 to 100; not told to newer client ids.',
-  `followers` bigint COMMENT 'Followers; not told to newer client ids.',
+  `popularity` bigint COMMENT '0 to 100; newer client ids do not get it.',
+  `followers` bigint COMMENT 'Followers; newer client ids do not get it.',
   `_extra` string COMMENT 'Fields of the answer that are not in the contract, as JSON.',
   `_key` string COMMENT 'Key of the query that returned this record.',
   `_fetched_at` timestamp COMMENT 'When the answer arrived.',

@@ -1,5 +1,6 @@
--- Mart: posts by hour and language, of the last thirty days. Deleted posts and replaced versions do not count.
-CREATE OR REPLACE TABLE x.by_hour
+-- Mart: posts by hour and language, of the last thirty days. Deleted posts and replaced versions do not
+-- count: of the versions of a post the last is taken, and dropped if it is deleted.
+CREATE OR REPLACE TABLE {{ prefix() }}x.by_hour
 OPTIONS (description = 'Posts by hour and language, of the last thirty days.')
 AS
 SELECT
@@ -8,13 +9,11 @@ SELECT
   COUNT(*) AS posts,
   COUNTIF(repost_of IS NOT NULL) AS reposts,
   COUNT(DISTINCT author_id) AS authors
-FROM x.posts
-WHERE deleted_at IS NULL
-  AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 30 DAY)
-  AND post_id NOT IN (
-    SELECT edit_of
-    FROM x.posts
-    WHERE edit_of IS NOT NULL
-      AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 30 DAY)  -- a version is newer than what it replaces
-  )
+FROM (
+  SELECT *
+  FROM {{ prefix() }}x.posts
+  WHERE created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 30 DAY)
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY COALESCE(first_version, post_id) ORDER BY created_at DESC, post_id DESC) = 1
+)
+WHERE text IS NOT NULL
 GROUP BY hour, lang

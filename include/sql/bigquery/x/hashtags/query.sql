@@ -1,5 +1,6 @@
--- Mart: the hundred hashtags of the last day that most posts have. Deleted posts and replaced versions do not count.
-CREATE OR REPLACE TABLE x.hashtags
+-- Mart: the hundred hashtags of the last day that most posts have. Deleted posts and replaced versions do not
+-- count: of the versions of a post the last is taken, and dropped if it is deleted.
+CREATE OR REPLACE TABLE {{ prefix() }}x.hashtags
 OPTIONS (description = 'The hundred most used hashtags of the last day.')
 AS
 SELECT
@@ -7,17 +8,15 @@ SELECT
   COUNT(*) AS posts,
   COUNTIF(repost_of IS NOT NULL) AS reposts,
   COUNT(DISTINCT author_id) AS authors
-FROM x.posts
+FROM (
+  SELECT *
+  FROM {{ prefix() }}x.posts
+  WHERE created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY COALESCE(first_version, post_id) ORDER BY created_at DESC, post_id DESC) = 1
+)
 CROSS JOIN UNNEST(SPLIT(hashtags, ' ')) AS hashtag
 WHERE hashtags IS NOT NULL
-  AND deleted_at IS NULL
-  AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)
-  AND post_id NOT IN (
-    SELECT edit_of
-    FROM x.posts
-    WHERE edit_of IS NOT NULL
-      AND created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)  -- a version is newer than what it replaces
-  )
+  AND text IS NOT NULL
 GROUP BY hashtag
 ORDER BY posts DESC, hashtag
 LIMIT 100

@@ -152,6 +152,8 @@ class Publisher:
             return
         if said.trouble:  # a stream that only sends errors does not count as working
             self._count["troubles"] += 1
+            if said.refused:
+                self._reconnect.refused_in_stream()
             log.warning("X sent an error in the stream: %s", said.trouble)
             return
         self._reconnect.arrived()
@@ -189,7 +191,7 @@ class Publisher:
         found = 0
         async for told in fill(
             self._client,
-            self._rules.values(),
+            self._rules,
             since,
             until + _OVERLAP,
             now=self._clock.instant(),

@@ -30,16 +30,28 @@ class Reconnect:
     def __init__(self, pauses: Pauses) -> None:
         self._pauses = pauses
         self._broken = self._refused = self._throttled = 0
+        self._was_refused = False
 
     def arrived(self) -> None:
         """Reset the counts, because the stream works."""
         self._broken = self._refused = self._throttled = 0
 
     def after_break(self) -> float:
-        """Return the pause after a broken or closed connection."""
+        """Return the pause after a broken connection, or after a refusal that came as a line of the stream."""
+        if self._was_refused:
+            self._was_refused = False
+            return self._throttle()
         pause_s = min(self._pauses.broken_most, self._pauses.broken_step * self._broken)
         self._broken += 1
         return pause_s
+
+    def refused_in_stream(self) -> None:
+        """Handle a line that refuses the connection, as HTTP 429 does: one is still open. The stream ends after it."""
+        self._was_refused = True
+
+    def _throttle(self) -> float:
+        self._throttled += 1
+        return min(self._pauses.throttled_most, self._pauses.throttled_first * 2.0 ** min(self._throttled - 1, 60))
 
     def after_refusal(self, refused: StreamRefused) -> float:
         """Return the pause after a call that X rejected.
@@ -49,9 +61,7 @@ class Reconnect:
         pauses = self._pauses
         match refused.decision.action:
             case Action.THROTTLE:
-                self._throttled += 1
-                doubled = min(pauses.throttled_most, pauses.throttled_first * 2.0 ** min(self._throttled - 1, 60))
-                return max(doubled, refused.decision.wait_s or 0.0)
+                return max(self._throttle(), refused.decision.wait_s or 0.0)
             case Action.REFUSE | Action.FORBID if (
                 refused.status != 409
             ):  # no rules: they were set just now, and need their time

@@ -14,7 +14,7 @@ from windrow.http.client import Client, Limits
 from windrow.model.errors import Misconfigured
 from windrow.model.policy import Backoff
 from windrow.sources.x.publisher.gap import Found, Spoiled, fill
-from windrow.sources.x.streams import POLICY, SEARCH_DAYS, SEARCH_SLACK, made_at, post_id_at
+from windrow.sources.x.streams import POLICY, SEARCH_DAYS, SEARCH_SLACK, SEARCH_WORDS, made_at, post_id_at
 
 IDS = [str(post_id_at(NOON) + number) for number in range(4)]
 LIMITS = Limits(patience_s=0.0, backoff=Backoff(attempts=1, base_s=0.01, cap_s=0.01))
@@ -29,13 +29,13 @@ def page(*posts: Any, following: str = "") -> Reply:
 
 
 def post(number: int) -> dict[str, str]:
-    return {"id": IDS[number], "text": f"tesla {number}"}
+    return {"id": IDS[number], "text": f"tesla {number}", "author_id": "42"}
 
 
 def filled(api: ScriptedApi, since: timedelta = timedelta(hours=-1)) -> list[Found | Spoiled]:
     async def gather() -> list[Found | Spoiled]:
         async with Client(api.url, StaticToken("token"), policy=POLICY, limits=LIMITS) as client:
-            told = fill(client, ["tesla"], NOON + since, NOON, now=NOON, pause_s=0.01)
+            told = fill(client, {"cars": "tesla"}, NOON + since, NOON, now=NOON, pause_s=0.01)
             return [one async for one in told]
 
     return asyncio.run(gather())
@@ -74,13 +74,44 @@ def test_one_post_that_cannot_be_read_is_told_and_the_others_are_there(scripted:
     assert IDS[1].encode() in spoiled[0].post
 
 
-@pytest.mark.parametrize("status", [400, 404])
-def test_a_refusal_says_that_the_watermark_waits(scripted: ScriptedApi, status: int):
-    scripted.answers(Reply({"detail": "bad query"}, status))
+@pytest.mark.parametrize(("status", "calls"), [(400, len(SEARCH_WORDS)), (404, 1)])
+def test_a_refusal_says_that_the_watermark_waits(scripted: ScriptedApi, status: int, calls: int):
+    scripted.script = lambda asked: Reply({"detail": "bad query"}, status)
 
     with pytest.raises(Misconfigured, match="It retries the gap"):
         filled(scripted)
-    assert len(scripted.asked) == 1
+    assert len(scripted.asked) == calls
+
+
+def test_the_search_is_asked_in_its_own_words_first_and_each_post_has_the_rule(scripted: ScriptedApi):
+    scripted.answers(page(post(0)))
+
+    (one,) = filled(scripted)
+
+    assert isinstance(one, Found)
+    assert one.record["rules"] == "cars"
+    assert "post.fields" in dict(scripted.asked[0].params)
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [Reply({"title": "Invalid Request"}, 400), page({"id": IDS[0], "text": "no author"})],
+    ids=["refused", "no authors"],
+)
+def test_other_words_are_tried_where_the_walk_is(scripted: ScriptedApi, instead: Reply):
+    scripted.answers(page(post(0), following="two"), instead, instead, page(post(1)))
+
+    assert found(filled(scripted)) == IDS[:2]
+    asked = [dict(call.params) for call in scripted.asked]
+    assert ["tweet.fields" in params for params in asked] == [False, False, True, False]
+    assert ["expansions" in params for params in asked] == [False, False, False, True]
+    assert [params.get("next_token") for params in asked] == [None, "two", "two", "two"]
+
+
+def test_posts_without_authors_are_kept_if_no_words_bring_them(scripted: ScriptedApi):
+    scripted.script = lambda asked: page({"id": IDS[0], "text": "no author"})
+
+    assert found(filled(scripted)) == [IDS[0]]
 
 
 def test_a_gap_that_the_search_does_not_reach_is_filled_from_where_it_begins(
@@ -117,6 +148,6 @@ def test_pages_without_an_end_stop_it_before_the_gap_counts_as_filled(
 
 def test_pages_in_a_circle_stop_it_too(scripted: ScriptedApi):
     scripted.answers(page(post(0), following="again"))
-    with pytest.raises(Misconfigured, match="which was there before"):
+    with pytest.raises(Misconfigured, match="which was called before"):
         filled(scripted)
     assert len(scripted.asked) == 2

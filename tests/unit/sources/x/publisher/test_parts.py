@@ -87,6 +87,17 @@ def test_refusals_double_to_their_limits():
     assert [reconnect.after_refusal(refused(429)) for _ in range(3)] == [60, 120, 240]
 
 
+def test_a_refusal_in_the_stream_pauses_as_a_429_does():
+    reconnect = Reconnect(Pauses())
+    pauses = []
+    for _ in range(3):
+        reconnect.refused_in_stream()
+        pauses.append(reconnect.after_break())
+
+    assert pauses == [60, 120, 240]
+    assert reconnect.after_break() == 0.0
+
+
 def test_a_line_that_arrives_ends_the_row():
     reconnect = Reconnect(Pauses())
     for _ in range(5):

@@ -1,0 +1,21 @@
+-- Mart: posts by rule and hour, of the last thirty days. A post counts for each rule that it matched. Deleted posts and
+-- replaced versions do not count: of the versions of a post the last is taken, and dropped if it is deleted.
+CREATE OR REPLACE TABLE {{ prefix() }}x.by_rule
+OPTIONS (description = 'Posts by rule and hour, of the last thirty days.')
+AS
+SELECT
+  rule,
+  TIMESTAMP_TRUNC(created_at, HOUR) AS hour,
+  COUNT(*) AS posts,
+  COUNTIF(repost_of IS NOT NULL) AS reposts,
+  COUNT(DISTINCT author_id) AS authors
+FROM (
+  SELECT *
+  FROM {{ prefix() }}x.posts
+  WHERE created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 30 DAY)
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY COALESCE(first_version, post_id) ORDER BY created_at DESC, post_id DESC) = 1
+)
+CROSS JOIN UNNEST(SPLIT(rules, ' ')) AS rule
+WHERE rules IS NOT NULL
+  AND text IS NOT NULL
+GROUP BY rule, hour

@@ -1,0 +1,1 @@
+"""The command `windrow`: the Harvest page in a terminal, from the same snapshot, without Airflow."""

@@ -1,0 +1,263 @@
+"""The command line: arguments, exit codes, watching. What is printed is in `windrow.cli.text`."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import argcomplete
+import orjson
+
+from windrow.cli import command, harvest, plan, text, try_
+from windrow.cli.address import mongo_url
+from windrow.cli.target import variables
+from windrow.harvest.status import Facts, Health, Interval, Snapshot, State, Stream, take
+from windrow.harvest.waterfall import attempts, waterfall
+from windrow.model.errors import WindrowError
+from windrow.model.plan import Run
+from windrow.store.status import StatusStore, open_status
+
+COMPLETE, INCOMPLETE, UNKNOWN = 0, 1, 2
+_SEARCHED = 200
+_DESCRIPTION = """\
+Shows how far the harvests are: what is complete, what is missing and why, what waits, and what to do.
+
+It reads MongoDB directly and changes nothing, so it also works while Airflow is down. What only Airflow knows, such as
+failed tasks and missed schedules, is on the page Harvest in Airflow."""
+_EPILOG = """\
+exit codes of status, why and show: 0 everything is complete, 1 something is incomplete, 2 unknown (also: MongoDB did
+not answer). The other commands: 0, or 2 if MongoDB did not answer; find: 1 if the key is not there.
+
+examples:
+  python -m windrow status                          all streams, the worst first
+  python -m windrow why shop_orders                 why it is not complete, and what to do
+  python -m windrow show scheduled__2026-11-27T00:00:00+00:00
+  python -m windrow find 'orders/7'                where the answer to a call is
+  python -m windrow status --watch                  again every 5 seconds, until Ctrl-C
+  python -m windrow status --json | jq .sentence
+
+The address of MongoDB is --mongo, or WINDROW_MONGO_URL, or the Airflow connection in AIRFLOW_CONN_MONGO_DEFAULT.
+A password in --mongo can be seen by other users of the machine: prefer a variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command found: lines for people, data for programs, and the exit code."""
+
+    lines: Sequence[str]
+    data: Any
+    code: int = COMPLETE
+
+
+def main(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None, out: TextIO | None = None
+) -> int:
+    """Run a command, and return its exit code."""
+    parser = _parser()
+    argcomplete.autocomplete(parser)
+    options = parser.parse_args(arguments)
+    out, code = out or sys.stdout, UNKNOWN
+    if "local" in options:
+        return command.run(options, variables() if environment is None else environment, out, sys.stderr)
+    try:
+        while True:
+            code = _once(options, os.environ if environment is None else environment, out)
+            if options.watch is None:
+                return code
+            time.sleep(options.watch)
+    except KeyboardInterrupt:
+        return code
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code
+
+
+def _once(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO) -> int:
+    try:
+        with open_status(mongo_url(options.mongo, environment), options.database) as store:
+            answer: Answer = options.command(store, options)
+    except WindrowError as error:
+        answer = Answer([f"Unknown: {error.what}", f"What to do: {error.advice}"], _failure(error), UNKNOWN)
+    if options.watch is not None and out.isatty():
+        out.write("\x1b[H\x1b[2J")
+    written = orjson.dumps(answer.data, default=_plain, option=orjson.OPT_INDENT_2).decode() if options.json else ""
+    out.write(f"{written or text.fit(answer.lines, out.encoding)}\n")
+    out.flush()
+    return answer.code
+
+
+def _failure(error: WindrowError) -> dict[str, str]:
+    return {"error": error.what, "advice": error.advice}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    raise TypeError
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = command.Parser(add_help=False)
+    shared.add_argument(
+        "--mongo", default="", metavar="URL", help="MongoDB, like mongodb://user:password@host:27017/windrow"
+    )
+    shared.add_argument("--database", default="", metavar="NAME", help="overrides the database in the URL (windrow)")
+    shared.add_argument("--json", action="store_true", help="print JSON")
+    shared.add_argument(
+        "--watch", nargs="?", type=float, const=5.0, metavar="SECONDS", help="repeat every 5 (or so many) seconds"
+    )
+    parser = command.Parser(
+        prog="windrow", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(
+        name: str, does: Callable[[StatusStore, argparse.Namespace], Answer], help_: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help_, description=help_, parents=[shared])
+        added.set_defaults(command=does)
+        return added
+
+    add("status", _status, "all streams: is it complete, what is missing, what needs attention")
+    add("why", _why, "why a stream is not complete, what is safe, what to do").add_argument(
+        "stream", help="like shop_orders"
+    )
+    add("runs", _runs, "the last runs of all streams, or of one").add_argument("stream", nargs="?", default="")
+    show = add("show", _show, "the receipt and the attempts of a run")
+    show.add_argument("run", help="the run id, like manual__2026-11-27T08:00:00+00:00")
+    show.add_argument("--stream", default="", help="only this stream; a run id can belong to several")
+    add("quarantine", _quarantine, "rejected answers by reason").add_argument("stream", nargs="?", default="")
+    add("limits", _limits, "quotas in use, and APIs that asked to wait")
+    add("find", _find, "where the answer to a call is").add_argument(
+        "key", help="the column _key of a row, like orders/7"
+    )
+    for module in (try_, plan, harvest):
+        module.register(commands)
+    return parser
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+def _status(store: StatusStore, options: argparse.Namespace) -> Answer:
+    snapshot = take(store, Facts())
+    data = {
+        "at": snapshot.at,
+        "sentence": snapshot.sentence,
+        "newest": snapshot.newest,
+        "attention": [
+            {**_fields(one, "health cause streams since safe do person until"), "who": one.who}
+            for one in snapshot.attention
+        ],
+        "streams": [_stream_data(one) for one in snapshot.streams],
+    }
+    return Answer(text.status(snapshot), data, _code([one.health for one in snapshot.streams]))
+
+
+def _why(store: StatusStore, options: argparse.Namespace) -> Answer:
+    snapshot = take(store, Facts())
+    stream = snapshot.stream(options.stream)
+    if stream is None:
+        return _no_stream(options.stream, snapshot)
+    one = Snapshot(at=snapshot.at, streams=(stream,), reasons=snapshot.reasons)
+    reasons = [each for each in snapshot.reasons if each.dataset == stream.dataset]
+    attention = [_fields(each, "health cause since safe do person until") for each in one.attention]
+    data = {**_stream_data(stream), "attention": attention, "quarantine": reasons}
+    return Answer(text.why(one, stream, reasons), data, _code([stream.health]))
+
+
+def _runs(store: StatusStore, options: argparse.Namespace) -> Answer:
+    snapshot = take(store, Facts())
+    if options.stream and snapshot.stream(options.stream) is None:
+        return _no_stream(options.stream, snapshot)
+    streams = [one for one in snapshot.streams if options.stream in {"", one.dataset}]
+    runs = sorted((each for one in streams for each in one.intervals), key=lambda each: each.due_at, reverse=True)
+    return Answer(text.runs(runs), [_interval_data(one) for one in runs])
+
+
+def _show(store: StatusStore, options: argparse.Namespace) -> Answer:
+    snapshot = take(store, Facts())
+    found = [
+        each
+        for one in snapshot.streams
+        for each in one.intervals
+        if each.run_id == options.run and options.stream in {"", one.dataset}
+    ]
+    if not found:
+        line = f"The run {options.run!r} is not among the last 30 of any stream. `windrow runs` lists them."
+        return Answer([line], {"error": line}, UNKNOWN)
+    lines, data = [], []
+    for one in found:
+        tried = attempts(store.notes(Run(one.dataset, one.run_id)))
+        steps = waterfall(one)
+        lines += text.show(one, steps, tried)
+        data.append({**_interval_data(one), "waterfall": steps, "attempts": tried})
+    return Answer(lines, data, _code_of_states([one.state for one in found]))
+
+
+def _quarantine(store: StatusStore, options: argparse.Namespace) -> Answer:
+    reasons, complete = store.reasons(options.stream)
+    return Answer(text.quarantine(reasons, complete=complete), {"complete": complete, "reasons": reasons})
+
+
+def _limits(store: StatusStore, options: argparse.Namespace) -> Answer:
+    quotas, pauses = store.quotas(), store.pauses()
+    return Answer(text.limits(quotas, pauses), {"quotas": quotas, "pauses": pauses})
+
+
+def _find(store: StatusStore, options: argparse.Namespace) -> Answer:
+    runs = [
+        Run(dataset, one.run_id) for dataset in store.datasets() for one in store.summaries(dataset, limit=_SEARCHED)
+    ]
+    found = store.find(options.key, runs)
+    if not found:
+        line = f"No query with exactly the key {options.key!r} in the newest {_SEARCHED} runs of each stream."
+        return Answer([line], [], INCOMPLETE)
+    return Answer(text.found(found), found)
+
+
+def _no_stream(name: str, snapshot: Snapshot) -> Answer:
+    known = ", ".join(one.dataset for one in snapshot.streams) or "none yet"
+    line = f"The stream {name!r} does not exist. Known streams: {known}."
+    return Answer([line], {"error": line}, UNKNOWN)
+
+
+def _code(healths: Sequence[Health]) -> int:
+    if not healths:
+        return UNKNOWN
+    if set(healths) - {Health.COMPLETE, Health.UNKNOWN}:
+        return INCOMPLETE
+    return UNKNOWN if Health.UNKNOWN in healths else COMPLETE
+
+
+def _code_of_states(states: Sequence[State]) -> int:
+    if set(states) - {State.COMPLETE, State.GAPS, State.UNKNOWN}:
+        return INCOMPLETE
+    return UNKNOWN if State.UNKNOWN in states else COMPLETE
+
+
+# --- data for programs -------------------------------------------------------------------------
+
+
+def _fields(thing: object, names: str) -> dict[str, Any]:
+    return {name: getattr(thing, name) for name in names.split()}
+
+
+def _stream_data(one: Stream) -> dict[str, Any]:
+    return {
+        **_fields(one, "dataset health why newest"),
+        "strip": [each.state for each in one.intervals],
+        "last": _interval_data(one.last) if one.last else None,
+    }
+
+
+def _interval_data(one: Interval) -> dict[str, Any]:
+    times = one.summary.times if one.summary else {}
+    return {
+        **_fields(one, "dataset run_id due_at state why counts waits_until error needs_person"),
+        "receipt": dict(one.summary.steps.get("receipt", {})) if one.summary else {},
+        "receipt_at": times.get("receipt", ""),
+    }

@@ -1,0 +1,1 @@
+"""Turns declarations into streams, SQL and DAGs."""

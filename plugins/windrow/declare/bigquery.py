@@ -1,0 +1,244 @@
+"""SQL for BigQuery from the contract and the table of a stream. Each statement can be repeated.
+
+The texts are Jinja templates: Airflow renders them, so the page Rendered Templates shows what was sent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from windrow.model.contract import LINEAGE, Column, Kind
+from windrow.model.errors import SchemaConflict
+from windrow.model.stream import Stream
+from windrow.model.table import Table, Write
+
+TYPES = {Kind.INTEGER: "INT64", Kind.FLOAT: "FLOAT64", Kind.BOOLEAN: "BOOL"}
+"""Names of types in SQL that differ from those in schemas."""
+WIDER = {"INTEGER": ("NUMERIC", "BIGNUMERIC", "FLOAT"), "NUMERIC": ("BIGNUMERIC", "FLOAT")}
+"""Types that a column can be changed to. Source: BigQuery's reference of ALTER COLUMN SET DATA TYPE."""
+_SAME = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
+LINEAGE_NAMES = tuple(column.name for column in LINEAGE)
+_RUN = """'{{ run_id | replace("'", "\\\\'") }}'"""
+
+
+def landing(stream: type[Stream] | Stream) -> str:
+    """Return the landing table of a run."""
+    return f"`{{{{ prefix() }}}}windrow_landing.{stream.dataset}_{{{{ run_id | slug }}}}`"
+
+
+def final(stream: type[Stream] | Stream) -> str:
+    """Return the final table, like ``shop.orders`` for the dataset ``shop_orders``."""
+    source, _, noun = stream.dataset.partition("_")
+    return f"`{{{{ prefix() }}}}{source}.{noun}`"
+
+
+def create(stream: type[Stream] | Stream) -> str:
+    """Return the statement that creates the final table."""
+    table = table_of(stream)
+    lines = ",\n".join(f"  {definition(column)}" for column in all_columns(stream))
+    partition = ""
+    if table.partition:
+        is_date = next(column.kind is Kind.DATE for column in stream.contract.columns if column.name == table.partition)
+        partition = f"PARTITION BY {quoted(table.partition) if is_date else f'DATE({quoted(table.partition)})'}\n"
+    cluster = [name for name in table.cluster or table.key if name != table.partition][:4]
+    clustered = f"CLUSTER BY {', '.join(map(quoted, cluster))}\n" if cluster else ""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {final(stream)} (\n{lines}\n)\n{partition}{clustered}"
+        f"OPTIONS (description = {text(table.description)})"
+    )
+
+
+def changes(stream: Stream, table: str, existing: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the statements that bring an existing table to the contract.
+
+    :param table: the quoted name of the table.
+    :param existing: its columns, as in BigQuery's API: mappings with ``name``, ``type`` and ``mode``.
+    :raises SchemaConflict: a column was removed, renamed or narrowed, or has another type.
+    """
+    columns = {column.name: column for column in all_columns(stream)}
+    found = {field["name"]: field for field in existing}
+    gone = sorted(found.keys() - columns.keys() - {*table_of(stream).retired})
+    if gone:
+        new = sorted(columns.keys() - found.keys())
+        renamed = (
+            f" If it was renamed to one of {new}, run: ALTER TABLE {table} RENAME COLUMN {gone[0]} TO ..."
+            if new
+            else ""
+        )
+        raise SchemaConflict(
+            f"The table {table} has the column {gone[0]!r}, but the contract of {stream.dataset} does not.",
+            advice=f"If the API no longer sends it, add it to 'retired' of the table; past rows keep it.{renamed}",
+        )
+    statements = []
+    for name, column in columns.items():
+        if name not in found:
+            nullable = replace(column, required=False)  # past rows do not have it
+            statements.append(f"ALTER TABLE {table} ADD COLUMN {definition(nullable)}")
+            continue
+        before, after = _schema_type(found[name]), _schema_type(_field(stream, name))
+        if before != after:
+            if after not in WIDER.get(before, ()):
+                raise SchemaConflict(
+                    f"The column {name!r} of {table} is {before}, but the contract of {stream.dataset} has {after}.",
+                    advice=f"{before} cannot become {after} without losing values. Change the contract back, or give "
+                    f"the new column another name and add {name!r} to 'retired' of the table.",
+                )
+            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} SET DATA TYPE {sql_type(column)}")
+        if found[name].get("mode") == "REQUIRED" and not column.required:
+            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} DROP NOT NULL")
+    return statements
+
+
+def _field(stream: Stream, name: str) -> Mapping[str, Any]:
+    return next(field for field in stream.contract.bigquery_fields if field["name"] == name)
+
+
+def _schema_type(field: Mapping[str, Any]) -> str:
+    """Return the type of a column as in a message. The same type has two names in BigQuery's API."""
+    kind = _SAME.get(field["type"], field["type"])
+    return f"repeated {kind}" if field.get("mode") == "REPEATED" else kind
+
+
+def audit(stream: type[Stream] | Stream) -> str:
+    """Return the query whose one row must have only true columns before the records are merged."""
+    table = table_of(stream)
+    checks = {} if stream.may_be_empty else {"has_rows": "COUNT(*) > 0"}
+    checks |= {f"{name}_is_set": f"COUNTIF({quoted(name)} IS NULL) = 0" for name in table.key}
+    checks |= table.checks
+    listed = ",\n".join(f"  COALESCE({expression}, TRUE) AS {quoted(name)}" for name, expression in checks.items())
+    return f"SELECT\n{listed or '  TRUE AS is_readable'}\nFROM {landing(stream)}"
+
+
+def write(stream: type[Stream] | Stream) -> str:
+    """Return the statement that brings the landed records of a run into the final table."""
+    table = table_of(stream)
+    if table.write is Write.MERGE:
+        return _merge(stream, table)
+    names = ", ".join(quoted(column.name) for column in all_columns(stream))
+    newest = f"(SELECT COALESCE(MAX(_fetched_at), TIMESTAMP '1970-01-01') FROM {landing(stream)})"
+    mine = f"final._run_id = {_RUN}"
+    replaced = mine if table.write is Write.APPEND else f"({mine} OR final._fetched_at <= {newest})"
+    # an older run that is cleared does not replace a newer one
+    source = landing(stream)
+    if table.write is Write.REPLACE:
+        source = (
+            f"(SELECT * FROM {landing(stream)} WHERE NOT EXISTS "
+            f"(SELECT 1 FROM {final(stream)} AS newer WHERE newer._fetched_at > {newest}))"
+        )
+    return (
+        f"MERGE {final(stream)} AS final\nUSING {source} AS landed\nON FALSE\n"
+        f"WHEN NOT MATCHED BY SOURCE AND {replaced} THEN\n  DELETE\n"
+        f"WHEN NOT MATCHED BY TARGET THEN\n  INSERT ({names})\n  VALUES ({names})"
+    )
+
+
+def prove(stream: type[Stream] | Stream) -> str:
+    """Return the query that counts records: in the landing table, those of them in the final table, and all there."""
+    table = table_of(stream)
+    if table.write is Write.MERGE:
+        joined = " AND ".join(
+            [f"final.{quoted(name)} = landed.{quoted(name)}" for name in table.key]
+            + [_not_older("final", "landed", table)]
+        )
+        merged = f"SELECT COUNT(*) FROM landed INNER JOIN {final(stream)} AS final ON {joined}"
+    elif table.write is Write.APPEND:
+        merged = f"SELECT COUNT(*) FROM {final(stream)} WHERE _run_id = {_RUN}"
+    else:
+        merged = (
+            f"SELECT IF(MAX(_run_id = {_RUN}), COUNTIF(_run_id = {_RUN}), "
+            f"(SELECT COUNT(*) FROM landed)) FROM {final(stream)}"
+        )
+    counts = {
+        "loaded": "SELECT COUNT(*) FROM landed",
+        "merged": merged,
+        "total": f"SELECT COUNT(*) FROM {final(stream)}",
+    }
+    if table.watermark:
+        counts["watermark"] = f"SELECT CAST(MAX({quoted(table.watermark)}) AS STRING) FROM landed"
+    listed = ",\n".join(f"  ({query}) AS {name}" for name, query in counts.items())
+    return f"WITH landed AS (SELECT * FROM {landing(stream)})\n\nSELECT\n{listed}"
+
+
+def definition(column: Column) -> str:
+    """Return a column of a CREATE TABLE or ADD COLUMN statement."""
+    null = " NOT NULL" if column.required else ""
+    return f"{quoted(column.name)} {sql_type(column)}{null} OPTIONS (description = {text(column.description)})"
+
+
+def sql_type(column: Column) -> str:
+    """Return the name of a column's type in SQL."""
+    return TYPES.get(column.kind, column.kind.bigquery)
+
+
+def all_columns(stream: type[Stream] | Stream) -> tuple[Column, ...]:
+    """Return the columns of the final table: those of the contract, and the lineage."""
+    return (*stream.contract.columns, *LINEAGE)
+
+
+def table_of(stream: type[Stream] | Stream) -> Table:
+    """Return the declared table of a stream."""
+    if stream.table is None:
+        raise ValueError(f"{stream.dataset}: the stream declares no table")
+    return stream.table
+
+
+def quoted(name: str) -> str:
+    """Return a column name that may be a reserved word."""
+    return f"`{name}`"
+
+
+def text(value: str) -> str:
+    """Return a string literal."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"'{escaped}'"
+
+
+def _merge(stream: type[Stream] | Stream, table: Table) -> str:
+    columns = [column.name for column in all_columns(stream)]
+    on = [f"final.{quoted(name)} = landed.{quoted(name)}" for name in table.key]
+    bounds = ""
+    if table.partition in table.key:  # BigQuery then reads no other partitions
+        first, last = (f"{which}_{table.partition}" for which in ("first", "last"))
+        kind = next(column.kind.bigquery for column in stream.contract.columns if column.name == table.partition)
+        bounds = "".join(
+            f"DECLARE {name} {kind} DEFAULT (SELECT {which}({quoted(table.partition)}) FROM {landing(stream)});\n"
+            for name, which in ((first, "MIN"), (last, "MAX"))
+        )
+        on.append(f"final.{quoted(table.partition)} BETWEEN {first} AND {last}")
+    order = ", ".join([*(f"{quoted(name)} DESC" for name in table.newest_by), "_fetched_at DESC", "_key"])
+    values = [name for name in columns if name not in table.key]
+    matched = f"WHEN MATCHED AND {_not_older('landed', 'final', table)} THEN\n  UPDATE SET\n{_assigned(values, table)}"
+    if table.deleted:
+        mark = [table.deleted, *table.newest_by, *LINEAGE_NAMES[1:]]
+        matched = (
+            f"WHEN MATCHED AND landed.{quoted(table.deleted)} AND {_not_older('landed', 'final', table)} THEN\n"
+            f"  UPDATE SET\n{_assigned(dict.fromkeys(mark), table)}\n{matched}"
+        )
+    names = ", ".join(map(quoted, columns))
+    landed = ", ".join(f"landed.{quoted(name)}" for name in columns)
+    keys = ", ".join(map(quoted, table.key))
+    return (
+        f"{bounds}MERGE {final(stream)} AS final\n"
+        f"USING (\n  SELECT *\n  FROM {landing(stream)}\n  WHERE TRUE\n"
+        f"  QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}) = 1\n) AS landed\n"
+        f"ON {' AND '.join(on)}\n{matched}\n"
+        f"WHEN NOT MATCHED THEN\n  INSERT ({names})\n  VALUES ({landed})"
+    )
+
+
+def _assigned(names: Iterable[str], table: Table) -> str:
+    def value(name: str) -> str:
+        column = quoted(name)
+        return f"COALESCE(landed.{column}, final.{column})" if name in table.keep else f"landed.{column}"
+
+    return ",\n".join(f"    {quoted(name)} = {value(name)}" for name in names)
+
+
+def _not_older(one: str, other: str, table: Table) -> str:
+    """Return the condition that a row is as new as another, or newer."""
+    order: Sequence[str] = (*table.newest_by, "_fetched_at")
+    condition = f"{one}.{quoted(order[-1])} >= {other}.{quoted(order[-1])}"
+    for name in reversed(order[:-1]):
+        mine, others = f"{one}.{quoted(name)}", f"{other}.{quoted(name)}"
+        condition = f"({mine} > {others} OR ({mine} = {others} AND {condition}))"
+    return condition

@@ -1,0 +1,365 @@
+"""What MongoDB says about all runs, for people who watch: one summary per run, quarantine by reason, quotas, pauses.
+
+Staging writes the summaries while a run goes on, at most one per second and run, so that a reader never counts answers:
+
+================  ==================================================  =====================================
+collection        one document is                                     ``_id``; indexed fields
+================  ==================================================  =====================================
+``windrow_runs``  the last figures of each kind of step of a run      dataset|run_id; ``dataset, first_at``
+================  ==================================================  =====================================
+
+Nothing here writes. Every read has a limit in number and time.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from windrow.model.errors import ConnectionUnusable, StagingUnavailable
+from windrow.model.plan import Run
+
+Document = dict[str, Any]
+
+RUNS = "windrow_runs"
+KINDS = ("scope", "watermark", "harvest", "enqueue", "drain", "pull", "receipt", "verdict")
+"""Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
+CAUSE = 160
+"""Characters of a reason that quarantined answers are grouped by."""
+DATABASE = "windrow"
+"""Default database, if a connection names none."""
+_SELECTION_MS, _READ_MS = 2_000, 3_000
+"""How long a reader waits for a server, and for one answer of it: a page must not wait as long as a task."""
+_RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES = 2_000, 20_000, 20_000, 500
+_AFTER = "}"
+"""The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
+
+
+def stamp() -> str:
+    """Return the time as summaries have it: ISO 8601 in UTC with milliseconds, which sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def summary_update(run: Run, step: str, figures: Mapping[str, Any]) -> Document | None:
+    """Return the change of a run's summary when a step notes its figures; None for a step that it does not have.
+
+    Doing it twice changes nothing, so it may be tried again.
+    """
+    kind = step.split(" ", 1)[0]
+    if kind not in KINDS:
+        return None
+    now = stamp()
+    change: Document = {kind: dict(figures), f"{kind}_at": now, "updated_at": now}
+    first: Document = {"dataset": run.dataset, "run_id": run.run_id, "first_at": now}
+    if run.dag_id:
+        change["dag_id"] = run.dag_id
+    update: Document = {"$set": change, "$setOnInsert": first}
+    if kind == "harvest":  # of several workers each knows only its own part: the largest is a lower bound for all
+        update["$max"] = {"done": sum(int(figures.get(name, 0)) for name in ("settled_before", "answered", "gaps"))}
+    return update
+
+
+def plan_update(run: Run, listed: int, planned: int) -> Document:
+    """Return the change of a run's summary when its plan is complete."""
+    now = stamp()
+    change = {"listed": listed, "planned": planned, "plan_at": now, "updated_at": now}
+    if run.dag_id:
+        change["dag_id"] = run.dag_id
+    first = {"dataset": run.dataset, "run_id": run.run_id, "first_at": now}
+    return {"$set": change, "$setOnInsert": first}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What MongoDB knows about one run. Times are ISO texts in UTC; empty for never. None is unknown."""
+
+    dataset: str
+    run_id: str
+    dag_id: str = ""
+    first_at: str = ""
+    updated_at: str = ""
+    listed: int | None = None
+    planned: int | None = None
+    done: int | None = None
+    """Queries that are settled, at least."""
+    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The last figures of each of `KINDS`."""
+    times: Mapping[str, str] = field(default_factory=dict)
+    """When each of them was written."""
+
+    @classmethod
+    def of(cls, document: Document) -> "Summary":
+        """Read a document of ``windrow_runs``."""
+        steps = {kind: document[kind] for kind in KINDS if isinstance(document.get(kind), dict)}
+        times = {kind: str(document.get(f"{kind}_at", "")) for kind in (*KINDS, "plan") if f"{kind}_at" in document}
+        harvested = steps.get("harvest", {}).get("planned")
+        return cls(
+            dataset=str(document["dataset"]),
+            run_id=str(document["run_id"]),
+            dag_id=str(document.get("dag_id", "")),
+            first_at=str(document.get("first_at", "")),
+            updated_at=str(document.get("updated_at", "")),
+            listed=document.get("listed"),
+            planned=document.get("planned", harvested),
+            done=document.get("done"),
+            steps=steps,
+            times=times,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Quarantined answers of one run with one reason."""
+
+    dataset: str
+    run_id: str
+    reason: str
+    status: int
+    count: int
+    oldest: str
+    newest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """One answer in the quarantine. Its body is not read: it can be large, and hold personal data."""
+
+    dataset: str
+    run_id: str
+    key: str
+    reason: str
+    status: int
+    fetched_at: str
+    in_plan: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaUse:
+    """The present window of a quota. ``taken`` units are used or reserved by a running task."""
+
+    account: str
+    name: str
+    taken: int
+    ends_at: str
+    closed: bool
+    """Whether the API has said that the window is used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """An API that asked to wait, and has not answered a call since."""
+
+    conn_id: str
+    times: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A query with this key in one run. ``state`` is answered, gap, quarantined or open (planned, no answer yet)."""
+
+    dataset: str
+    run_id: str
+    key: str
+    state: str
+    status: int | None
+    fetched_at: str
+    reason: str = ""
+
+
+class StatusStore:
+    """Reads the state of all harvests from one MongoDB database, and writes nothing.
+
+    All methods raise `StagingUnavailable` when the server cannot be reached, refuses, or takes too long.
+    """
+
+    def __init__(self, client: "MongoClient[Document]", database: str) -> None:
+        self._database = client[database]
+
+    def datasets(self) -> list[str]:
+        """Return the datasets that have summaries."""
+        with reading():
+            return sorted(map(str, self._database[RUNS].distinct("dataset", maxTimeMS=_READ_MS)))
+
+    def summaries(self, dataset: str = "", *, limit: int = _RUNS_AT_ONCE) -> list[Summary]:
+        """Return the newest runs of one dataset, or of all; the newest first."""
+        where = {"dataset": dataset} if dataset else {}
+        return [Summary.of(one) for one in self._find(RUNS, where, sort=[("first_at", -1)], limit=limit)]
+
+    def latest(self, datasets: Sequence[str], *, each: int) -> dict[str, list[Summary]]:
+        """Return the newest runs of each dataset; the newest first.
+
+        All in one read while that is enough: a busy dataset can push out the runs of a quiet one, which is read alone.
+        """
+        found: dict[str, list[Summary]] = {dataset: [] for dataset in datasets}
+        newest = self.summaries(limit=min(_RUNS_AT_ONCE, each * max(1, len(datasets))))
+        complete = len(newest) < min(_RUNS_AT_ONCE, each * max(1, len(datasets)))
+        for one in newest:
+            found.setdefault(one.dataset, []).append(one)
+        for dataset, runs in found.items():
+            if not complete and len(runs) < each:
+                found[dataset] = self.summaries(dataset, limit=each)
+        return {dataset: runs[:each] for dataset, runs in found.items()}
+
+    def summary(self, run: Run) -> Summary | None:
+        """Return the summary of one run; None if there is none."""
+        return next(map(Summary.of, self._find(RUNS, {"_id": str(run)}, limit=1)), None)
+
+    def notes(self, run: Run) -> list[tuple[str, dict[str, Any]]]:
+        """Return the figures of each step of a run, by the name of the step; the first `_NOTES`."""
+        found = self._find("windrow_figures", {"run": str(run)}, limit=_NOTES)
+        return sorted((str(one["step"]), one["figures"]) for one in found)
+
+    def reasons(self, dataset: str = "", run_id: str = "") -> tuple[list[Reason], bool]:
+        """Return the quarantine by run and reason, the largest first, and whether all of it was read.
+
+        It reads an index only: bodies can have 15 MB each.
+        """
+        where = {"run": f"{dataset}|{run_id}"} if run_id else _all_of("run", dataset)
+        fields = {"_id": 0, "run": 1, "cause": 1, "status": 1, "fetched_at": 1}
+        groups: dict[tuple[str, str, int], list[str]] = {}
+        read = self._find("windrow_quarantine", where, fields, limit=_QUARANTINED)
+        for one in read:
+            group = (str(one["run"]), str(one.get("cause", "")), int(one.get("status") or 0))
+            groups.setdefault(group, []).append(str(one.get("fetched_at", "")))
+        found = []
+        for (run, reason, status), at in groups.items():
+            named, _, of_run = run.partition("|")
+            found.append(Reason(named, of_run, reason, status, len(at), min(at), max(at)))
+        return sorted(found, key=lambda one: (-one.count, one.dataset, one.reason)), len(read) < _QUARANTINED
+
+    def quarantined(self, run: Run, *, cause: str | None = None, limit: int = 100) -> list[Quarantined]:
+        """Return answers in the quarantine of a run, of one reason or of all."""
+        where = {"run": str(run)} | ({} if cause is None else {"cause": cause})
+        found = []
+        fields = dict.fromkeys(("reason", "status", "fetched_at", "chunk"), 1)
+        for one in self._find("windrow_quarantine", where, fields, limit=limit):
+            key = str(one["_id"]).removeprefix(f"{run}|")
+            found.append(
+                Quarantined(
+                    *(run.dataset, run.run_id, key.removeprefix("|"), str(one["reason"]), int(one["status"])),
+                    fetched_at=str(one["fetched_at"]),
+                    in_plan=one.get("chunk", 0) >= 0,
+                )
+            )
+        return found
+
+    def keys(self, run: Run, outcome: str, *, limit: int = 200) -> list[str]:
+        """Return keys of a run's settled queries with an outcome (answered or gap), or of those without one (open)."""
+        if outcome == "open":
+            return self._open(run, limit)
+        where = {"chunk": {"$gte": f"{run.run_id}|", "$lt": f"{run.run_id}{_AFTER}"}, "outcome": outcome}
+        return sorted(str(one["key"]) for one in self._find(run.dataset, where, {"key": 1}, limit=limit))
+
+    def _open(self, run: Run, limit: int) -> list[str]:
+        """Look for planned queries without an answer, chunk by chunk, until there are enough."""
+        found: list[str] = []
+        where = {"_id": {"$gte": f"{run}|0", "$lt": f"{run}|:"}}
+        for chunk in self._find("windrow_plans", where, limit=1_000):
+            number = str(chunk["_id"]).rsplit("|", 1)[1]
+            done = {
+                one["key"] for one in self._find(run.dataset, {"chunk": f"{run.run_id}|{number}"}, {"key": 1}, limit=0)
+            }
+            found += (row[0] for row in orjson.loads(chunk["queries"]) if row[0] not in done)
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    def find(self, key: str, runs: Sequence[Run]) -> list[Found]:
+        """Return what is known about the query of this key in each of these runs; runs without it are left out."""
+        found = []
+        by_dataset: dict[str, list[Run]] = {}
+        for run in runs:
+            by_dataset.setdefault(run.dataset, []).append(run)
+        for dataset, some in by_dataset.items():
+            ids = {f"{run.run_id}|{key}": run for run in some}
+            fields = dict.fromkeys(("outcome", "status", "fetched_at"), 1)
+            for one in self._find(dataset, {"_id": {"$in": [*ids]}}, fields, limit=len(ids)):
+                what = str(one["outcome"]), int(one["status"]), str(one["fetched_at"])
+                found.append(Found(dataset, ids[one["_id"]].run_id, key, *what))
+            places = {f"{run}|{aside}{key}": run for run in some for aside in ("", "|")}
+            fields = dict.fromkeys(("reason", "status", "fetched_at"), 1)
+            for one in self._find("windrow_quarantine", {"_id": {"$in": [*places]}}, fields, limit=len(places)):
+                what = "quarantined", int(one["status"]), str(one["fetched_at"])
+                found.append(Found(dataset, places[one["_id"]].run_id, key, *what, reason=str(one["reason"])))
+        return sorted(found, key=lambda one: one.fetched_at, reverse=True)
+
+    def quotas(self, now: datetime | None = None) -> list[QuotaUse]:
+        """Return the windows that have not ended; the one that ends first is first."""
+        windows: dict[str, list[Document]] = {}
+        for one in self._find("windrow_quotas", {"ends_at": {"$gte": now or datetime.now(UTC)}}, limit=_BLOCKS):
+            windows.setdefault(str(one["window"]), []).append(one)
+        found = []
+        for window, entries in windows.items():
+            account, _, rest = window.partition("|")
+            taken = sum(int(one.get("units", 0)) for one in entries if one.get("kind") != "spent")
+            ends_at = max(one["ends_at"] for one in entries).replace(tzinfo=UTC).isoformat()
+            closed = any(one.get("kind") == "spent" for one in entries)
+            found.append(QuotaUse(account, rest.partition("|")[0], taken, ends_at, closed))
+        return sorted(found, key=lambda one: (one.ends_at, one.name))
+
+    def pauses(self) -> list[Paused]:
+        """Return the APIs that calls are paused for."""
+        found = self._find("windrow_pauses", {}, limit=1_000)
+        return [Paused(str(one["_id"]), int(one["times"]), str(one["since"])) for one in found]
+
+    def _find(
+        self,
+        collection: str,
+        where: Mapping[str, Any],
+        fields: Mapping[str, int] | None = None,
+        *,
+        sort: list[tuple[str, int]] | None = None,
+        limit: int,
+    ) -> list[Document]:
+        with reading():
+            cursor = self._database[collection].find(where, fields).limit(limit).max_time_ms(_READ_MS)
+            return list(cursor.sort(sort) if sort else cursor)
+
+
+def _all_of(field_name: str, dataset: str) -> Document:
+    if not dataset:
+        return {field_name: {"$gte": ""}}
+    return {field_name: {"$gte": f"{dataset}|", "$lt": f"{dataset}{_AFTER}"}}
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn errors of the driver into `StagingUnavailable`."""
+    try:
+        yield
+    except PyMongoError as error:
+        what = re.split(r" \(configured|, Timeout:", str(error))[0][:300]  # without the settings of the driver
+        raise StagingUnavailable(
+            f"MongoDB did not answer: {type(error).__name__}: {what}",
+            advice="Check that MongoDB is running, and that host, port, login and database are correct. Harvests "
+            "continue by themselves when it is back; answers that were staged are safe.",
+        ) from error
+
+
+@contextmanager
+def open_status(url: str, database: str = "") -> Iterator[StatusStore]:
+    """Open the database at a MongoDB URL for reading, and close it at the end.
+
+    :param database: overrides the one in the URL; the default is `DATABASE`.
+    :raises ConnectionUnusable: the URL is invalid.
+    """
+    try:
+        named = database or parse_uri(url, warn=True).get("database") or DATABASE
+        client: MongoClient[Document] = MongoClient(
+            url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=2 * _READ_MS, connectTimeoutMS=_SELECTION_MS
+        )
+    except (PyMongoError, ValueError) as error:  # its message may have the password: show the kind alone
+        raise ConnectionUnusable(
+            f"The MongoDB URL is invalid ({type(error).__name__}).",
+            advice="Write it like mongodb://user:password@host:27017/windrow; escape special characters, %40 is @.",
+        ) from None
+    with client:
+        yield StatusStore(client, named)

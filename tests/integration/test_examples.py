@@ -1,0 +1,105 @@
+"""The examples of declared sources, from the API to the table, each in one run after the other."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from local_cloud.settings import PROJECT_ID, Settings
+from tests.dag_run import AssetStates, DagRun, load
+from tests.integration.conftest import KEY, rows
+from tests.scripted_api import Asked, Reply, ScriptedApi
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def day_of_weather(place: str, field: str, day: str) -> float:
+    return round(Random(f"{place}{field}{day}").uniform(-5, 30), 1)
+
+
+def weather(asked: Asked) -> Reply:
+    """An archive that returns an array for each field."""
+    params = dict(asked.params)
+    if params.get("apikey") != KEY:
+        return Reply({"error": True, "reason": "invalid key"}, 401)
+    first, last = (date.fromisoformat(params[name]) for name in ("start_date", "end_date"))
+    days = [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
+    fields = {
+        name: [day_of_weather(params["latitude"], name, day) for day in days] for name in params["daily"].split(",")
+    }
+    return Reply({"latitude": float(params["latitude"]), "longitude": 1.5, "daily": {"time": days} | fields})
+
+
+def ticket(number: int, changed: timedelta = timedelta(0)) -> dict[str, Any]:
+    at = NOON - timedelta(days=10) + timedelta(hours=number, microseconds=number) + changed
+    return {
+        "id": f"T-{number:05d}", "subject": f"Ticket {number} ü", "status": "open",
+        "requester": {"id": number, "name": "Ann"}, "tags": ["vip"], "deleted": number % 50 == 0,
+        "amount": {"value": f"{number}.{number:02d}1234567", "currency": "EUR"},
+        "created_at": "2026-11-01T00:00:00Z", "updated_at": at.isoformat(),
+    }  # fmt: skip
+
+
+class Desk:
+    """A help desk with a cursor in the body."""
+
+    def __init__(self) -> None:
+        self.tickets = [ticket(number) for number in range(1, 46)]
+
+    def __call__(self, asked: Asked) -> Reply:
+        if asked.method != "POST" or asked.headers.get("X-Api-Key") != KEY:
+            return Reply({"error": "bad key"}, 401)
+        body = json.loads(asked.body)
+        since = datetime.fromisoformat(body["filter"]["updated_since"])
+        found = [one for one in self.tickets if datetime.fromisoformat(one["updated_at"]) >= since]
+        start, limit = int(body.get("cursor") or 0), body["limit"]
+        more = str(start + limit) if start + limit < len(found) else None
+        return Reply({"results": found[start : start + limit], "next_cursor": more})
+
+
+@pytest.fixture
+def warehouse(cloud: Settings, connections: None) -> Iterator[bigquery.Client]:
+    client = bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": cloud.bigquery_url})
+    for table in ("weather.days", "desk.tickets"):
+        client.delete_table(table, not_found_ok=True)
+    return client
+
+
+def test_weather(warehouse: bigquery.Client, scripted: ScriptedApi):
+    scripted.script = weather
+    dag, states = load(EXAMPLES / "weather_days.py").dag, AssetStates()
+    places = [{"name": "Berlin", "lat": 52.5, "lon": 13.4}, {"name": "São Paulo & more", "lat": -23.5, "lon": -46.6}]
+    first = DagRun(dag, "one", at=NOON, states=states, places=places, start_date="2026-11-01").run()
+    assert first["prove"] | {"agrees": True, "planned": 2, "sent": 2, "exported": 38, "merged": 38} == first["prove"]
+    assert states.values == {}, "a run with a day of its own does not move the watermark"
+    second = DagRun(dag, "two", at=NOON + timedelta(days=1), states=states, places=places).run()
+    assert (second["prove"]["exported"], second["prove"]["table"]) == (6, 40)
+    assert states.values["weather_days"] == {"watermark": "2026-11-20"}
+    found = rows(warehouse, "SELECT * EXCEPT (_fetched_at) FROM weather.days WHERE day = '2026-11-20' ORDER BY place")
+    assert [row["place"] for row in found] == ["Berlin", "São Paulo & more"]
+    assert found[0]["temperature_max"] == day_of_weather("52.5", "temperature_2m_max", "2026-11-20")
+    assert found[0]["_key"] == "v1/archive?first=2026-11-18&last=2026-11-20&place=Berlin"
+    assert KEY not in str(rows(warehouse, "SELECT * FROM weather.days"))
+
+
+def test_tickets(warehouse: bigquery.Client, scripted: ScriptedApi):
+    scripted.script = desk = Desk()
+    dag, states = load(EXAMPLES / "desk_tickets.py").dag, AssetStates()
+    first = DagRun(dag, "one", at=NOON, states=states).run()
+    assert first["prove"] | {"agrees": True, "planned": 1, "sent": 3, "exported": 45, "merged": 45} == first["prove"]
+    nothing = DagRun(dag, "two", at=NOON, states=states).run()
+    assert nothing["prove"] | {"agrees": True, "exported": 1, "table": 45} == nothing["prove"], "the overlap"
+    desk.tickets[6] = ticket(7, changed=timedelta(days=20)) | {"status": "closed"}
+    third = DagRun(dag, "three", at=NOON, states=states).run()
+    assert (third["prove"]["exported"], third["prove"]["table"]) == (2, 45)
+    (found,) = rows(warehouse, "SELECT * FROM desk.tickets WHERE ticket_id = 'T-00007'")
+    assert (found["status"], found["requester_id"], found["amount"]) == ("closed", 7, Decimal("7.071234567"))
+    assert json.loads(found["_extra"]) == {"requester": {"name": "Ann"}, "tags": ["vip"]}

@@ -1,0 +1,293 @@
+"""The Harvest pages on a server of their own: in front of Airflow's database and auth manager, without its services."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import uvicorn
+from airflow import settings as airflow_settings
+from airflow.api_fastapi.app import _AuthManagerState, create_auth_manager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.models import import_all_models
+from airflow.models.base import Base
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.dagrun import DagRun
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.models.taskinstance import TaskInstance
+from airflow.sdk import DAG, CronTriggerTimetable
+from airflow.serialization.serialized_objects import LazyDeserializedDAG
+from airflow.utils.session import create_session
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
+from sqlalchemy import insert
+
+from local_cloud import ports
+from tests.local_cloud.conftest import eventually
+from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.plan import PlanOperator
+from windrow.airflow.operators.prove import ProveOperator
+from windrow.http.pacing import Pause
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.store.staging import Staging
+from windrow.ui.cache import RefreshedCache
+
+SANDBOX = "allow-scripts allow-same-origin allow-forms allow-downloads"
+ROLES = ("viewer", "user", "op", "admin")
+NOW = datetime.now(UTC).replace(microsecond=0)
+MIDNIGHT = NOW.replace(hour=0, minute=0, second=0)
+
+
+CONNECTIONS: dict[str, dict[str, Any]] = {
+    "shop_api": {
+        "token": "hushhushhush",
+        "expires_on": str(NOW.date() + timedelta(days=6)),
+        "quota": {"shop.data": {"units": 10_000, "per": "day", "paths": ["/"]}},
+    },
+    "github_users_api": {"tokens": ["hushhush1", "hushhush2", "hushhush3", "hushhush4"]},
+    "youtube_analytics_api": {"token_path": "/token", "expires_on": str(NOW.date() + timedelta(days=41))},
+}
+
+
+def day(back: int) -> datetime:
+    """The schedule of the made-up DAGs: once a day, at midnight."""
+    return MIDNIGHT - timedelta(days=back)
+
+
+def run_id(back: int) -> str:
+    return f"scheduled__{day(back).isoformat()}"
+
+
+@dataclass
+class Harvests:
+    """A server with the pages, and tokens of its users."""
+
+    url: str
+    tokens: Mapping[str, str]
+
+
+def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *") -> None:
+    """Write a DAG into Airflow's database, as the DAG processor does."""
+    with DAG(dag_id, schedule=CronTriggerTimetable(schedule, timezone="UTC"), catchup=False) as dag:
+        for dataset in datasets:
+            prefix = f"{dataset}_" if len(datasets) > 1 else ""
+            plan = PlanOperator(task_id=f"{prefix}plan", dataset=dataset, conn_id=f"{dag_id}_api")
+            harvest = HarvestOperator(task_id=f"{prefix}harvest", dataset=dataset, conn_id=f"{dag_id}_api")
+            prove = ProveOperator(task_id=f"{prefix}prove", dataset=dataset, to="gs://b", prefix="p", sql="select 1")
+            plan >> harvest >> prove
+    with create_session() as session:
+        if session.get(DagBundleModel, "dags") is None:
+            session.add(DagBundleModel(name="dags"))
+            session.flush()
+        session.merge(
+            DagModel(
+                dag_id=dag_id,
+                bundle_name="dags",
+                is_paused=False,
+                is_stale=False,
+                max_active_tasks=16,
+                max_consecutive_failed_dag_runs=0,
+                has_task_concurrency_limits=False,
+                timetable_summary=schedule,
+                next_dagrun_create_after=day(-1),
+            )
+        )
+        session.flush()
+        SerializedDagModel.write_dag(LazyDeserializedDAG.from_dag(dag), bundle_name="dags", session=session)
+
+
+def add_run(dag_id: str, back: int, state: str, tasks: Mapping[str, str] | None = None) -> None:
+    """Write a DAG run and the states of some of its tasks."""
+    with create_session() as session:
+        due = day(back)
+        run = DagRun(
+            dag_id=dag_id, run_id=run_id(back), logical_date=due, run_after=due, run_type="scheduled", state=state
+        )
+        run.start_date = due + timedelta(seconds=3)
+        run.end_date = due + timedelta(minutes=40) if state in {"success", "failed"} else None
+        session.add(run)
+        session.flush()
+        version = SerializedDagModel.get(dag_id, session=session).dag_version_id
+        for task_id, task_state in (tasks or {}).items():
+            session.execute(
+                insert(TaskInstance).values(
+                    task_id=task_id, dag_id=dag_id, run_id=run.run_id, map_index=-1, state=task_state,
+                    dag_version_id=version, pool="default_pool", pool_slots=1, try_number=1, start_date=due,
+                    custom_operator_name="", max_tries=0,
+                )
+            )  # fmt: skip
+
+
+@contextmanager
+def airflow_database() -> Iterator[None]:
+    """Make the tables of Airflow in the session's database, until the block ends."""
+    import_all_models()
+    Base.metadata.create_all(airflow_settings.engine)
+    yield
+    Base.metadata.drop_all(airflow_settings.engine)
+
+
+@contextmanager
+def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
+    """Serve the pages, mounted as Airflow mounts them, also in a frame like Airflow's, until the block ends."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "AIRFLOW__API_AUTH__JWT_SECRET", "a secret of these tests, which is long enough for the algorithm " * 2
+        )
+        patch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", f"mongo://127.0.0.1:{mongo_port}/{database}")
+        for conn_id, extra in CONNECTIONS.items():
+            connection = {"conn_type": "http", "host": "api.example", "login": "client-7", "extra": extra}
+            patch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+        patch.setattr(_AuthManagerState, "instance", None)  # of this session alone
+        manager = create_auth_manager()
+        tokens = {
+            role: manager.generate_jwt(SimpleAuthManagerUser(username=role, role=role.upper()))  # type: ignore[arg-type]
+            for role in ROLES
+        }
+        from windrow.ui import app
+        from windrow.ui.harvest import snapshots
+
+        patch.setattr(snapshots, "cache", RefreshedCache(snapshots._refresh, seconds=600.0, patience_s=30.0))
+        patch.setattr(snapshots, "_last", {})
+        (port,) = ports.find_free(1)
+        running = uvicorn.Server(uvicorn.Config(around(app), port=port, log_level="warning"))
+        thread = threading.Thread(target=running.run, daemon=True)
+        thread.start()
+        eventually(lambda: running.started, "the server runs")
+        yield Harvests(f"http://127.0.0.1:{port}", tokens)
+        running.should_exit = True
+        thread.join(10)
+
+
+def around(app: Any) -> FastAPI:
+    """Return what stands in for Airflow around the pages: a frame, and a page that links lead to."""
+    outer = FastAPI()
+
+    @outer.get("/plugin/{scheme}")
+    def frame(scheme: str) -> HTMLResponse:
+        inner = f'<iframe sandbox="{SANDBOX}" src="/windrow/harvest/" width="100%" height="800"></iframe>'
+        return HTMLResponse(f'<!doctype html><html class="{scheme}"><body>{inner}</body></html>')
+
+    @outer.get("/dags/{path:path}")
+    def airflow_page(path: str) -> HTMLResponse:
+        return HTMLResponse("<!doctype html><title>Airflow</title>")
+
+    outer.mount(app.PREFIX, app.app)
+    return outer
+
+
+NASTY = "<img src=x onerror=alert(1)>'\"&{{7*7}}"
+"""What an API can put into a reason or a key."""
+
+
+def calls(sent: int) -> dict[str, Any]:
+    return {"sent": sent, "retried": sent // 30, "throttled": sent // 90, "unchanged": 0, "tokens": 1}
+
+
+def receipt(planned: int, gaps: int = 0, lost: int = 0, **changes: Any) -> dict[str, Any]:
+    staged = planned - gaps - lost
+    counted = dict.fromkeys(("exported", "loaded", "merged"), staged)
+    known = {"agrees": not lost, "listed": planned + planned // 5, "planned": planned, "staged": staged, "gaps": gaps}
+    return {**known, "quarantined": lost, **counted, "table": 10 * staged, **calls(planned), **changes}
+
+
+def harvested(planned: int, answered: int, **changes: Any) -> dict[str, Any]:
+    known = {"state": "ended", "planned": planned, "settled_before": 0, "answered": answered, "gaps": 0, "rejected": 0}
+    return {**known, "unanswered": 0, **calls(answered), "seconds": answered / 3.1, "stopped_by": None, **changes}
+
+
+def complete(staging: Staging, run: Run, planned: int = 1_204, **changes: Any) -> None:
+    staging.save_size(Plan(run, planned + planned // 5, planned, 1))
+    staging.note(run, f"harvest {day(0).isoformat()}", harvested(planned, planned))
+    staging.note(run, "receipt", receipt(planned, **changes))
+    staging.note(run, "verdict", {"points": [], "unreadable": 0, "max_gaps": changes.get("gaps", 0)})
+
+
+def fill(staging: Staging) -> None:
+    """Make seven streams, each in another state."""
+    names = {
+        "youtube_analytics": ("youtube_video_days",),
+        "github_users": ("github_users", "github_memberships"),
+        "titanic_passengers": ("titanic_passengers",),
+        "spotify_artists": ("spotify_artists",),
+        "shop": ("shop_orders",),
+        "x_posts": ("x_posts",),
+    }
+    for dag_id, datasets in names.items():
+        make_dag(dag_id, datasets)
+        for dataset in datasets:
+            staging.prepare(dataset)
+        for back in range(1, 30):
+            if (dag_id, back) == ("shop", 12):
+                continue  # nobody started it
+            add_run(dag_id, back, "success")
+            for dataset in datasets:
+                gaps = 3 if dataset == "github_users" and back % 4 == 0 else 0
+                complete(staging, Run(dataset, run_id(back), dag_id), 1_204 + 7 * back, gaps=gaps)
+    _today(staging)
+
+
+def _today(staging: Staging) -> None:
+    add_run("youtube_analytics", 0, "failed", {"harvest": "failed"})
+    dead = Run("youtube_video_days", run_id(0), "youtube_analytics")
+    staging.save_size(Plan(dead, 18_250, 14_600, 15))
+    staging.note(
+        dead,
+        f"harvest {day(0).isoformat()}",
+        harvested(
+            *(14_600, 9_412),
+            stopped_by="CredentialsRejected",
+            error="The credentials of 'youtube' were rejected: invalid_grant. The consent was revoked or has expired.",
+            advice="Get a new consent (docs/clouds.md), set it in the connection, then clear the task 'harvest'.",
+        ),
+    )
+    add_run("github_users", 0, "running", {"github_users_harvest": "deferred"})
+    wait = Run("github_users", run_id(0), "github_users")
+    staging.save_size(Plan(wait, 20_000, 18_250, 19))
+    staging.note(
+        wait,
+        f"harvest {NOW.isoformat()}",
+        harvested(
+            *(18_250, 13_411),
+            stopped_by="RateLimited",
+            error="The limits of all tokens are used up at 'users/ada': 1,620 s, until 02:41:09 UTC.",
+            waits_until=(NOW + timedelta(minutes=27)).isoformat(),
+        ),
+    )
+    live = Run("github_memberships", run_id(0), "github_users")
+    staging.save_size(Plan(live, 400, 400, 1))
+    staging.note(live, f"harvest {NOW.isoformat()}", harvested(400, 120, state="running"))
+    add_run("titanic_passengers", 0, "success")
+    complete(staging, Run("titanic_passengers", run_id(0), "titanic_passengers"), 891)
+    add_run("spotify_artists", 0, "failed", {"prove": "failed"})
+    short = Run("spotify_artists", run_id(0), "spotify_artists")
+    bad = [Query.of("/artists", {"id": f"{number}"}) for number in range(12)]
+    staging.save_plan(short, [Query.of("/artists", {"id": f"{number}"}) for number in range(640)])
+    staging.note(short, f"harvest {day(0).isoformat()}", harvested(640, 620, rejected=12, gaps=3))
+    staging.note(short, "receipt", receipt(640, gaps=3, lost=17))
+    staging.note(
+        short,
+        "verdict",
+        {"points": ["17 of 640 planned queries are not staged, 12 of them are in the quarantine: clear 'harvest'"]},
+    )
+    reasons = ("field 'popularity' must be an integer, not 'n/a'", "HTTP 422: the API refused the query", NASTY)
+    staging.reject(
+        short,
+        [
+            (0, Rejected(query, (200, 422, 200)[number % 3], "<script>alert(1)</script>", reasons[number % 3], NOW))
+            for number, query in enumerate(bad)
+        ],
+    )
+    staging.stage(short, [(0, Answer(Query.of("/artists", {"id": "99"}), Outcome.MISSING, 404, "", NOW))])
+    add_run("shop", 0, "success")
+    complete(staging, Run("shop_orders", run_id(0), "shop"), 5_310)
+    add_run("x_posts", 0, "success")  # and no receipt
+    staging.claim_block("client-7|shop.data|now", 0, 8_520, by="me", ends_at=NOW + timedelta(hours=5, minutes=12))
+    staging.keep_pause("github_users_api", Pause(3, NOW - timedelta(minutes=14)))

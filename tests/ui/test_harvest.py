@@ -1,0 +1,396 @@
+"""The Harvest pages: who sees what, what is there to read, and how it looks in each state."""
+
+import asyncio
+import json
+import re
+import threading
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+from fastapi.routing import APIRoute
+from pymongo import MongoClient
+
+from local_cloud.settings import Settings
+from tests.shared_cloud import SharedCloud
+from tests.ui import browser
+from tests.ui.browser import Page, page
+from tests.ui.harvest_server import NASTY, ROLES, Harvests, airflow_database, fill, run_id, serving
+from tests.ui.test_board import _contrast
+from windrow.store.staging import Staging
+from windrow.ui.cache import RefreshedCache
+
+ROOT = "/windrow/harvest"
+STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"
+RUN = quote(run_id(0), safe="")
+PAGES = {
+    "": "1 of 7 streams complete, 2 need you, 1 incomplete, 1 unknown, 1 waiting, 1 running.",
+    "stream?name=spotify_artists": "Intervals and runs",
+    f"run?stream=spotify_artists&id={RUN}": "Receipt: it does not add up",
+    f"run?stream=github_memberships&id={RUN}": "calls/s. Left: 280 calls",
+    f"run?dag=github_users&id={RUN}": "github_memberships",
+    f"run?stream=x_posts&id={RUN}": "Nothing is known about its counts",
+    f"keys?stream=spotify_artists&id={RUN}&of=open": "artists?id=7",
+    f"keys?stream=spotify_artists&id={RUN}&of=gap": "artists?id=99",
+    "quarantine": "HTTP 422: the API refused the query",
+    f"quarantine?stream=spotify_artists&id={RUN}": "artists?id=3",
+    "limits": "1,480",
+    "find?key=artists%3Fid%3D3": "quarantined",
+    "find": "A key is the path of a call",
+}
+"""Each page, with something that it says about the filled database."""
+
+
+@pytest.fixture(scope="session")
+def cloud(shared: SharedCloud) -> Settings:
+    return shared.need("mongo")
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page takes a snapshot of its own."""
+    from windrow.ui.harvest import snapshots
+
+    monkeypatch.setattr(snapshots, "cache", RefreshedCache(snapshots._refresh, seconds=0.0, patience_s=30.0))
+    monkeypatch.setattr(snapshots, "_last", dict(snapshots._last))
+
+
+@pytest.fixture(scope="module")
+def harvests(cloud: Settings, mongo: MongoClient[dict[str, Any]]) -> Iterator[Harvests]:
+    database = f"test_{uuid.uuid4().hex}"
+    with airflow_database():
+        fill(Staging(mongo, database))
+        with serving(cloud.mongo_port, database) as served:
+            yield served
+    mongo.drop_database(database)
+    browser.stop()
+
+
+def get(harvests: Harvests, path: str, role: str | None = "viewer", **kwargs: Any) -> requests.Response:
+    cookies = {"_token": harvests.tokens.get(role, "a.b.c")} if role else {}
+    return requests.request(
+        kwargs.pop("method", "GET"), f"{harvests.url}{ROOT}/{path}", cookies=cookies, timeout=60, **kwargs
+    )
+
+
+# --- who sees what -----------------------------------------------------------------------------
+
+
+def routes() -> list[APIRoute]:
+    from windrow.ui.app import app
+
+    return [route for route in app.routes if isinstance(route, APIRoute)]
+
+
+def test_no_route_writes_and_none_is_open(harvests: Harvests) -> None:
+    found = routes()
+    assert len(found) >= 10
+    params = {"stream": "shop_orders", "name": "shop_orders", "id": run_id(0), "of": "gap"}
+    for route in found:
+        assert route.methods == {"GET"}, route.path
+        path = f"..{route.path.replace('{name}', 'x_posts')}"
+        assert get(harvests, path, None, params=params).status_code == 401, f"{path} is public"
+        assert get(harvests, path, "forged", params=params).status_code == 403, path
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            assert get(harvests, path, "admin", params=params, method=method).status_code == 405, f"{method} {path}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("path", PAGES)
+def test_who_may_read_all_dags_sees_all_pages(harvests: Harvests, role: str, path: str) -> None:
+    answer = get(harvests, path, role)
+
+    assert answer.status_code == 200
+    assert PAGES[path].replace("'", "&#39;") in answer.text
+    assert "hushhush" not in answer.text, "secrets of connections"
+
+
+def test_who_may_read_some_dags_sees_nothing_of_the_others(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.app import get_auth_manager
+
+    manager = get_auth_manager()
+    monkeypatch.setattr(manager, "get_authorized_dag_ids", lambda *, user, method="GET": {"shop"})
+    for path in PAGES:
+        answer = get(harvests, path)
+        seen = re.sub(r'value="[^"]*"|<p class="cause[^"]*">.*?</p>', "", answer.text)  # what was asked for
+        for name in ("spotify", "github", "youtube", "titanic", "x_posts"):
+            assert name not in seen, path
+        assert answer.status_code == (404 if "=spotify" in path or "=github" in path or "=x_" in path else 200)
+    assert "0 of 1 streams complete" in get(harvests, "").text
+    assert "No query with exactly this key" in get(harvests, "find?key=artists%3Fid%3D3").text
+
+
+def test_only_who_may_read_connections_sees_accounts(harvests: Harvests) -> None:
+    assert "client-7" not in get(harvests, "limits", "user").text
+    text = get(harvests, "limits", "op").text
+    assert "client-7" in text
+    assert re.search(r'class="n bad" data-label="Days left">6<', text)
+    assert "pool of 4" in text
+
+
+# --- what is there to read ---------------------------------------------------------------------
+
+
+def test_attention_says_who_must_act_what_is_safe_and_what_to_do(harvests: Harvests) -> None:
+    text = get(harvests, "").text
+
+    assert "The consent was revoked or has expired." in text
+    assert "Get a new consent (docs/clouds.md)" in text
+    assert text.index("Action required") < text.index("it continues by itself")
+    assert f'href="../../dags/youtube_analytics/runs/{RUN}/tasks/harvest"' in text
+    assert text.count('<li class="card') == 5
+
+
+def test_every_subtraction_of_a_receipt_is_a_link_and_it_adds_up(harvests: Harvests) -> None:
+    text = get(harvests, f"run?stream=spotify_artists&id={RUN}").text
+
+    rows = re.findall(r'<tr class="(\w+)">\s*<th scope="row">(.*?)</th>\s*<td class="n">(.*?)</td>', text, re.DOTALL)
+    numbers = [(kind, int(value.replace("&minus;", "-").replace(",", ""))) for kind, _, value in rows]
+    assert numbers[1:6] == [("total", 640), ("minus", -12), ("minus", -5), ("minus", -3), ("total", 620)]
+    assert sum(value for _, value in numbers[1:5]) == numbers[5][1]
+    assert all("<a " in name for kind, name, _ in rows if kind == "minus")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_what_an_api_says_stays_text(harvests: Harvests, path: str) -> None:
+    text = get(harvests, path).text
+
+    assert NASTY not in text
+    assert "<img" not in text
+    assert "<script>" not in text, "bodies of answers"
+    assert "49" not in re.findall(r"&lt;img src=x.*?\n", text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "stream?name=nope",
+        "run?stream=a&id=b",
+        "run?id=b",
+        f"keys?stream=x_posts&id={RUN}&of=all",
+        f"run?stream=%00&id={RUN}",
+    ],
+)
+def test_what_is_not_there_is_said(harvests: Harvests, path: str) -> None:
+    answer = get(harvests, path)
+    assert answer.status_code == 404
+    assert "does not exist" in answer.text
+
+
+@pytest.mark.parametrize("key", [NASTY, "a" * 2000, "\U0001f6a2 \u2028", "$where", "a|b"])
+def test_a_key_may_have_any_characters(harvests: Harvests, key: str) -> None:
+    answer = get(harvests, f"find?key={quote(key)}")
+    assert answer.status_code == 200
+    assert "No query with exactly this key" in answer.text
+    assert get(harvests, "find?key=" + "a" * 2001).status_code == 422
+
+
+def test_pages_may_run_no_scripts_but_ours(harvests: Harvests) -> None:
+    answer = get(harvests, "")
+
+    policy = answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert not re.search(r"<script(?![^>]*src=)| on\w+=\"| style=\"", answer.text)
+    assert not re.search(r'(?:href|src|action)="(?:/|https?:)', answer.text), "it works below any path"
+
+
+@pytest.mark.usefixtures("anew")
+def test_a_mongodb_that_is_away_leaves_the_last_state_and_says_so(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = get(harvests, "").text
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", "mongo://reader:hushhush@127.0.0.1:9/x")
+
+    after = get(harvests, "").text
+    run = get(harvests, f"run?stream=spotify_artists&id={RUN}")
+
+    assert "MongoDB did not answer" in after
+    assert "This page shows the last state that is known" in after
+    assert "spotify_artists" in after
+    at = re.search(r'data-at="([^"]+)"', before)
+    assert at is not None
+    assert re.search(r'data-at="([^"]+)"', after)[1] >= at[1]  # type: ignore[index]
+    assert "hushhush" not in after
+    assert run.status_code == 200
+    assert "Part of this page is unknown" in run.text
+
+
+@pytest.mark.usefixtures("anew")
+def test_without_a_connection_it_says_where_to_make_one(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
+    from windrow.ui.harvest import snapshots
+
+    snapshots._last.clear()
+    monkeypatch.delenv("AIRFLOW_CONN_MONGO_DEFAULT")
+
+    text = get(harvests, "").text
+
+    assert "The state of the harvests is unknown" in text
+    assert "AIRFLOW_CONN_MONGO_DEFAULT" in text
+    assert "No stream has run yet" not in text, "that is not known"
+
+
+def test_twenty_tabs_and_a_mongodb_that_hangs_hold_up_no_other_request(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tasks' heartbeats go to the same server: it must not wait for MongoDB with them."""
+    from windrow.ui.harvest import snapshots
+
+    began, go_on = threading.Semaphore(0), threading.Event()
+
+    def hang(name: str) -> dict[str, Any]:
+        began.release()
+        go_on.wait(60)
+        return dict(snapshots._last)
+
+    monkeypatch.setattr(snapshots, "cache", RefreshedCache(hang, seconds=60.0, patience_s=60.0))
+    with ThreadPoolExecutor(20) as pool:
+        looks = [pool.submit(get, harvests, "") for _ in range(20)]
+        try:
+            assert began.acquire(timeout=30)
+            other = requests.get(f"{harvests.url}/dags/shop", timeout=30)
+            waiting = sum(not look.done() for look in looks)
+        finally:
+            go_on.set()
+        assert (other.status_code, waiting) == (200, 20)
+        assert {look.result().status_code for look in looks} == {200}
+    assert not began.acquire(blocking=False), "one snapshot for all"
+
+
+# --- how it looks ------------------------------------------------------------------------------
+
+MEASURE = """JSON.stringify({
+    beyond: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    cut: [...document.querySelectorAll('main :is(p, td, th, a, dd, h1, h2)')].filter((one) =>
+        one.checkVisibility() && !one.closest('thead') && one.getBoundingClientRect().right > innerWidth + 1
+    ).map((one) => one.textContent.slice(0, 40)),
+    ground: getComputedStyle(document.body).backgroundColor,
+    text: document.querySelector('main').innerText,
+    shapes: new Set([...document.querySelectorAll('.strip use')].map((one) => one.getAttribute('href'))).size,
+    times: [...document.querySelectorAll('time')].map((one) => one.textContent),
+    unnamed: [...document.querySelectorAll('a, button, input, .strip span')].filter((one) =>
+        !(one.textContent.trim() || one.getAttribute('aria-label'))).length,
+})"""
+GROUNDS = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 22, 28)"}
+
+
+def visit(harvests: Harvests, path: str, width: int, scheme: str, do: Callable[[Page], Awaitable[Any]]) -> Any:
+    async def go() -> Any:
+        async with page() as opened:
+            await opened.call("Network.setCookie", name="_token", value=harvests.tokens["op"], url=harvests.url)
+            await opened.dress(width, 900, scheme)
+            await opened.open(f"{harvests.url}{path}")
+            return await do(opened)
+
+    return asyncio.run(go())
+
+
+async def ready(opened: Page) -> None:
+    await opened.until("document.documentElement.dataset.ready === 'yes'")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (326, "dark")])
+def test_pages_fit_the_screen(harvests: Harvests, tmp_path: Path, width: int, scheme: str) -> None:
+    async def do(opened: Page) -> dict[str, dict[str, Any]]:
+        found = {}
+        for number, path in enumerate(PAGES):
+            await opened.open(f"{harvests.url}{ROOT}/{path}")
+            await opened.until(f"document.documentElement.dataset.ready && location.href.endsWith({path!r})")
+            picture = tmp_path / f"{number}-{width}-{scheme}.png"
+            await asyncio.to_thread(picture.write_bytes, await opened.screenshot())
+            found[path] = json.loads(await opened.value(MEASURE)) | {"errors": opened.errors}
+        return found
+
+    for path, found in visit(harvests, f"{ROOT}/nothing", width, scheme, do).items():
+        assert (found["beyond"], found["cut"], found["unnamed"], found["errors"]) == (0, [], 0, []), path
+        assert found["ground"] == GROUNDS[scheme]
+        assert not any("UTC" in text for text in found["times"]), "a script wrote them in the viewer's zone"
+        if not path:
+            assert found["shapes"] == 7, "all states but one that is not due differ by shape"
+
+
+@pytest.mark.parametrize(("system", "chosen"), [("light", "dark"), ("dark", "light")])
+def test_in_airflow_s_frame_it_follows_the_theme_and_its_links_lead_out(
+    harvests: Harvests, system: str, chosen: str
+) -> None:
+    inner = "document.querySelector('iframe').contentDocument"
+
+    async def do(opened: Page) -> list[Any]:
+        await opened.until(f"{inner}?.documentElement.dataset.ready === 'yes'")
+        ground = await opened.value(f"getComputedStyle({inner}.body).backgroundColor")
+        await opened.value(f"document.documentElement.className = '{system}'")
+        await opened.until(f"{inner}.documentElement.dataset.scheme === '{system}'")
+        await opened.value(f"{inner}.querySelector('.attention .names a').click()")
+        await opened.until(f"{inner}?.location.pathname === '{ROOT}/stream' && {inner}.documentElement.dataset.ready")
+        await opened.value(f"{inner}.querySelector('.facts a.out').click()")
+        await opened.until("location.pathname === '/dags/spotify_artists'")
+        return [ground, opened.errors]
+
+    assert visit(harvests, f"/plugin/{chosen}", 1280, system, do) == [GROUNDS[chosen], []]
+
+
+def test_it_keeps_up_and_the_keyboard_reaches_all(harvests: Harvests) -> None:
+    async def do(opened: Page) -> list[Any]:
+        await ready(opened)
+        await opened.value("document.querySelector('main').dataset.old = 'yes'")
+        await opened.value("document.querySelector('.streams a').focus()")
+        before = await opened.value("document.activeElement.textContent")
+        await opened.value("document.dispatchEvent(new Event('visibilitychange'))")
+        await opened.until("document.documentElement.dataset.looks === '1'")
+        renewed = await opened.value("document.querySelector('main').dataset.old === undefined")
+        kept = await opened.value("document.activeElement.textContent")
+        await opened.value(
+            "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true}))"
+        )
+        search = await opened.value("document.activeElement.name")
+        return [renewed, before == kept, search, opened.errors]
+
+    assert visit(harvests, f"{ROOT}/", 1280, "light", do) == [True, True, "key", []]
+
+
+def test_times_are_those_of_airflow_s_clock(harvests: Harvests) -> None:
+    async def do(opened: Page) -> list[str]:
+        await ready(opened)
+        await opened.value("localStorage.setItem('timezone', JSON.stringify('Asia/Kolkata'))")
+        await opened.open(f"{harvests.url}{ROOT}/stream?name=shop_orders")
+        await opened.until("document.documentElement.dataset.zone === 'Asia/Kolkata'")
+        return list(await opened.value("[...document.querySelectorAll('.runs th time')].map((one) => one.textContent)"))
+
+    found = visit(harvests, f"{ROOT}/", 1280, "light", do)
+
+    assert len(found) == 30
+    assert all(text.endswith("05:30") for text in found), "midnight in UTC"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_read(scheme: str) -> None:
+    text = (STATIC / "harvest.css").read_text()
+    block = re.search(
+        r":root \{(.*?)\}" if scheme == "light" else r":root\[data-scheme=\"dark\"\] \{(.*?)\}", text, re.DOTALL
+    )
+    assert block is not None
+    colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", block[1]))
+    for name, ground in product(("text", "quiet", "accent", "good", "warn", "alarm"), ("ground", "card")):
+        assert _contrast(colours[name], colours[ground]) >= 4.5, name
+
+
+def test_airflow_takes_the_views_of_the_plugin_and_their_addresses_lead_somewhere(harvests: Harvests) -> None:
+    from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
+
+    from windrow_plugin import WindrowPlugin
+
+    views = [ExternalViewResponse.model_validate(view) for view in WindrowPlugin.external_views]
+    assert len({view.url_route for view in views}) == len(views) == 3, "Airflow drops the second of a route"
+    for view in views:
+        filled = view.href.replace("{DAG_ID}", "github_users").replace("{RUN_ID}", RUN)
+        assert get(harvests, f"../../{filled}").status_code == 200
+        for icon in filter(None, (view.icon, view.icon_dark_mode)):
+            assert get(harvests, f"../../{icon}").headers["Content-Type"].startswith("image/svg")
