@@ -126,12 +126,15 @@ lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask A
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-memory bench-dispatch bench-status bench-stream bench-youtube
+.PHONY: bench bench-memory bench-landing bench-dispatch bench-status bench-stream bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
 bench-memory: setup .venv-bench/.ready ## the engine's memory at 10,000 and at 200,000 calls: some minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --memory
+
+bench-landing: setup ## CPU and memory of landing a million rows, column by column and row by row: three minutes
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.landing
 
 bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill, a loop and dlt beside: ten minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.youtube

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from windrow.harvest.flow import STEP
-from windrow.landing.parts import Manifest
+from windrow.landing.files import Manifest
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import CountsDisagree
 from windrow.model.plan import Plan

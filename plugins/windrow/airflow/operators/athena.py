@@ -164,7 +164,7 @@ class CrawlOperator(GlueCrawlerRunOperator):
             "Name": self.crawler_name,
             "Role": self.role,
             "DatabaseName": self.database,
-            "Targets": {"S3Targets": [{"Path": path, "Exclusions": ["**/_manifest.json"]} for path in self.paths]},
+            "Targets": {"S3Targets": [{"Path": path, "Exclusions": ["**/_*"]} for path in self.paths]},
         }
         self.hook.update_crawler(**config) if self.hook.has_crawler(self.crawler_name) else self.hook.create_crawler(
             **config
