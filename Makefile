@@ -83,7 +83,7 @@ audit: .venv-audit/.ready ## look for known vulnerabilities of all that is locke
 
 # --- the local cloud ---------------------------------------------------------------------------
 
-.PHONY: demo up down status logs clean airflow
+.PHONY: demo up down status logs clean airflow windrow
 demo: setup ## start everything, run every DAG, show the result
 	@$(LOCAL_CLOUD) demo
 
@@ -95,6 +95,9 @@ down: ## stop all that `up` or `demo` started
 
 airflow: setup ## Airflow's command line on the local cloud: make airflow ARGS="dags list"
 	@$(LOCAL_CLOUD) airflow $(ARGS)
+
+windrow: setup ## the state of the harvests on the local cloud: make windrow ARGS="status"
+	@$(LOCAL_CLOUD) windrow $(ARGS)
 
 status: setup ## say which services run, and where
 	@$(LOCAL_CLOUD) status
@@ -123,7 +126,7 @@ lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask A
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-memory bench-dispatch bench-stream bench-youtube
+.PHONY: bench bench-memory bench-dispatch bench-status bench-stream bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
@@ -135,6 +138,9 @@ bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill,
 
 bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: about five minutes
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch
+
+bench-status: setup ## how long a snapshot for the Harvest page takes: a minute
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.status
 
 bench-stream: setup ## x_posts at 250 matching posts a second for ten minutes: about a quarter of an hour
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.stream

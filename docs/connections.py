@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 
-from windrow.airflow.hooks.fields import CERTIFICATE, COMMON, FIELDS, KINDS
+from windrow.connect.fields import CERTIFICATE, COMMON, FIELDS, KINDS
 
 PAGE = Path(__file__).with_suffix(".md")
 BEGINS, ENDS = "<!-- begin of the tables: docs/connections.py writes them -->", "<!-- end of the tables -->"

@@ -1,4 +1,4 @@
-"""The contract of the staging with a server of MongoDB's protocol: also run with a real one, see MONGO_URL."""
+"""The contract of the staging: with MongoDB's protocol, also of a real server (see MONGO_URL), and in a SQLite file."""
 
 import asyncio
 import multiprocessing
@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -29,6 +30,7 @@ from windrow.model.errors import PlanMissing, StagingUnavailable
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
+from windrow.store import local
 from windrow.store.staging import Staging
 
 RUN = Run("ships", "scheduled__2026-01-01T00:00:00+00:00")
@@ -60,6 +62,23 @@ def rejected(query: Query, reason: str = "invalid JSON") -> Rejected:
 
 def keys(staging: Staging, plan: Plan) -> list[list[str]]:
     return [[query.key for query in staging.chunk(plan.run, number).queries] for number in range(plan.chunks)]
+
+
+@pytest.fixture(params=["mongodb", "sqlite"])
+def staging(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Staging]:
+    """An empty staging of each kind."""
+    if request.param == "sqlite":
+        with local.opened(tmp_path / "windrow.sqlite") as opened:
+            yield opened
+    else:
+        yield request.getfixturevalue("mongodb")
+
+
+@pytest.fixture
+def mongodb(mongo: MongoClient[dict[str, Any]]) -> Iterator[Staging]:
+    database = f"test_{uuid.uuid4().hex}"
+    yield Staging(mongo, database)
+    mongo.drop_database(database)
 
 
 @pytest.fixture
@@ -465,8 +484,9 @@ def test_a_block_is_won_once_and_a_page_has_their_sum(staging: Staging, name: st
 
 
 def test_of_several_processes_one_wins_a_block_and_all_take_no_more_than_there_is(
-    cloud: Settings, staging: Staging
+    cloud: Settings, mongodb: Staging
 ) -> None:
+    staging = mongodb
     url, spawn = os.environ.get("MONGO_URL") or cloud.mongo_url, multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(4, spawn, together, [spawn.Barrier(4)]) as processes:
         ended = list(processes.map(partial(compete, url, staging._database.name), range(4)))
@@ -549,3 +569,17 @@ def test_a_server_that_is_not_there_is_a_clear_error_in_time_and_shows_no_passwo
     assert time.monotonic() - began < 5
     assert str(port) in str(caught.value)
     assert "hushhush" not in str(caught.value)
+
+
+def test_one_process_at_a_time_uses_a_local_store(tmp_path: Path) -> None:
+    with local.opened(tmp_path / "windrow.sqlite") as first:
+        first.stage(RUN, [(0, answer(ship("a")))])
+        with (
+            pytest.raises(StagingUnavailable, match="used by another process"),
+            local.opened(tmp_path / "windrow.sqlite"),
+        ):
+            pass
+    with local.opened(tmp_path / "windrow.sqlite") as second:
+        assert second.settled(RUN, 0) == {ship("a").key: Outcome.ANSWERED}
+    with pytest.raises(StagingUnavailable, match="folder exists and is writable"), local.opened(tmp_path / "no" / "x"):
+        pass

@@ -15,6 +15,7 @@ from local_cloud.settings import LOOPBACK, Settings
 from tests.shared_cloud import SharedCloud
 from windrow.harvest.runbook import ROWS, row
 from windrow.harvest.status import DagFact, Facts, Health, RunFact, Snapshot, State, Stream, take
+from windrow.harvest.waterfall import waterfall
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import Run
@@ -230,6 +231,21 @@ def test_one_dead_credential_of_several_streams_is_one_line(staging: Staging, st
     assert (attention.do, attention.safe) == ("new token", "every answer so far")
 
 
+def test_gaps_of_records_are_no_queries(staging: Staging, store: StatusStore) -> None:
+    """A receipt counts queries without an answer, lost pages and records that are left out together."""
+    staging.save_plan(RUN, queries(10))
+    staging.note(RUN, "receipt", RECEIPT | {"staged": 9, "gaps": 6, "exported": 40, "loaded": 40, "merged": 40})
+    staging.note(RUN, "verdict", {"points": [], "query_gaps": 1, "partial": 2, "records_left_out": 3})
+
+    (interval,) = only(take(store, Facts())).intervals
+
+    assert (interval.state, interval.counts.done, interval.counts.missing) == (State.GAPS, 10, 0)
+    steps = {step.name: (step.value, step.kind) for step in waterfall(interval)}
+    assert steps["answers staged (2 lack their last pages)"] == (9, "total")
+    assert steps["records that cannot be read and are left out"] == (3, "minus")
+    assert steps["records merged"] == (40, "records")
+
+
 # --- everything at once ------------------------------------------------------------------------
 
 
@@ -291,7 +307,7 @@ def test_the_quarantine_is_counted_by_reason_without_its_bodies(staging: Staging
     assert [one.dataset for one in store.reasons("others")[0]] == ["others"]
     assert store.reasons("orders", RUN.run_id)[0] == reasons[:1]
     found = store.quarantined(RUN, cause="invalid JSON", limit=2)
-    assert [(one.bytes, one.in_plan) for one in found] == [(1000, True)] * 2
+    assert [(one.reason, one.in_plan) for one in found] == [("invalid JSON", True)] * 2
 
 
 @pytest.mark.parametrize("key", ["order?number=3", "a%7Cb ' \" <script> \U0001f6a2", "order?number=$gt"])
@@ -303,9 +319,9 @@ def test_a_key_is_found_whatever_its_characters(staging: Staging, store: StatusS
 
     found = store.find(key, [RUN, again, replace(RUN, run_id="none")])
 
-    assert [(one.run_id, one.state, one.bytes) for one in found] == [
-        (RUN.run_id, "answered", 8),
-        ("manual__2", "quarantined", 6),
+    assert [(one.run_id, one.state, one.reason) for one in found] == [
+        (RUN.run_id, "answered", ""),
+        ("manual__2", "quarantined", "invalid JSON"),
     ]
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from windrow import __version__
-from windrow.airflow.hooks.fields import COMMON, FIELDS, KINDS, STANDARD, Field
+from windrow.connect.fields import COMMON, FIELDS, KINDS, STANDARD, Field
 
 
 def provider_info() -> dict[str, Any]:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+import argcomplete
 import orjson
 
-from windrow.cli import text
+from windrow.cli import command, harvest, plan, text, try_
 from windrow.cli.address import mongo_url
+from windrow.cli.target import variables
 from windrow.harvest.status import Facts, Health, Interval, Snapshot, State, Stream, take
 from windrow.harvest.waterfall import attempts, waterfall
 from windrow.model.errors import WindrowError
@@ -33,7 +35,7 @@ examples:
   python -m windrow status                          all streams, the worst first
   python -m windrow why shop_orders                 why it is not complete, and what to do
   python -m windrow show scheduled__2026-11-27T00:00:00+00:00
-  python -m windrow find 'users/ada'                where the answer to a call is
+  python -m windrow find 'orders/7'                where the answer to a call is
   python -m windrow status --watch                  again every 5 seconds, until Ctrl-C
   python -m windrow status --json | jq .sentence
 
@@ -54,8 +56,12 @@ def main(
     arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None, out: TextIO | None = None
 ) -> int:
     """Run a command, and return its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    argcomplete.autocomplete(parser)
+    options = parser.parse_args(arguments)
     out, code = out or sys.stdout, UNKNOWN
+    if "local" in options:
+        return command.run(options, variables() if environment is None else environment, out, sys.stderr)
     try:
         while True:
             code = _once(options, os.environ if environment is None else environment, out)
@@ -94,7 +100,7 @@ def _plain(value: object) -> object:
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = command.Parser(add_help=False)
     shared.add_argument(
         "--mongo", default="", metavar="URL", help="MongoDB, like mongodb://user:password@host:27017/windrow"
     )
@@ -103,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--watch", nargs="?", type=float, const=5.0, metavar="SECONDS", help="repeat every 5 (or so many) seconds"
     )
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="windrow", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -111,9 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     def add(
         name: str, does: Callable[[StatusStore, argparse.Namespace], Answer], help_: str
     ) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help_, description=help_, parents=[shared])
-        command.set_defaults(command=does)
-        return command
+        added = commands.add_parser(name, help=help_, description=help_, parents=[shared])
+        added.set_defaults(command=does)
+        return added
 
     add("status", _status, "all streams: is it complete, what is missing, what needs attention")
     add("why", _why, "why a stream is not complete, what is safe, what to do").add_argument(
@@ -126,8 +132,10 @@ def _parser() -> argparse.ArgumentParser:
     add("quarantine", _quarantine, "rejected answers by reason").add_argument("stream", nargs="?", default="")
     add("limits", _limits, "quotas in use, and APIs that asked to wait")
     add("find", _find, "where the answer to a call is").add_argument(
-        "key", help="the column _key of a row, like users/ada"
+        "key", help="the column _key of a row, like orders/7"
     )
+    for module in (try_, plan, harvest):
+        module.register(commands)
     return parser
 
 

@@ -141,6 +141,13 @@ class Declared(Stream):
         rows = ((page, row) for page in self._pages(answer) for row in self.rows.of(page))
         return read_some(rows, lambda placed: self.record(query, *placed))
 
+    def rows_of(self, answer: object) -> list[object]:
+        """Return the rows of an answer, or of a list of pages, as the API sent them.
+
+        :raises Unreadable: there are no rows where the declaration says.
+        """
+        return [row for page in self._pages(answer) for row in self.rows.of(page)]
+
     def record(self, query: Query, page: object, row: object) -> dict[str, object]:
         """Read one row.
 

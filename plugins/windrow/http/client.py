@@ -51,6 +51,8 @@ Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` if it does not have the expected format."""
 _LARGE = 1_000_000
 """Bytes of an answer that takes some time to read."""
+OnResponse = Callable[[Query, Response], None]
+"""Called with each response to an attempt, also with one that is then repeated."""
 MOST_REDIRECTS = 10
 """Maximum redirects of one call. Browsers follow 20."""
 _SHOWS_RATE = {Action.ACCEPT, Action.MISSING, Action.REFUSE}
@@ -90,6 +92,7 @@ class Client:
     :param network: proxy and certificates; by default those of the environment.
     :param pauses: stores pauses for a rate limit over tries and deferrals.
     :param storage: downloads the files of export jobs, without the credential of this API.
+    :param on_response: called with each response, before it is judged.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Client:
         network: Network | None = None,
         pauses: PauseStore | None = None,
         storage: "Client | None" = None,
+        on_response: OnResponse | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -121,11 +125,13 @@ class Client:
         self._ledger = ledger
         self._conditional_requests = conditional_requests
         self._base = URL(f"{base_url}/")
-        self._origins = {self._base.origin(), *(URL(origin).origin() for origin in origins)}
+        self._base_origin = self._base.origin()
+        self._origins = {self._base_origin, *(URL(origin).origin() for origin in origins)}
         self._owner_only = frozenset(owner_only)
         self._pace = Pace(self.limits.rate_per_s)
         self._gate = Gate(name, base_s=self.limits.backoff.base_s, patience_s=self.limits.patience_s)
         self._pauses = pauses
+        self._on_response = on_response
         self._paused: Pause | None = None
         self._transport = Transport(
             self._base,
@@ -135,6 +141,7 @@ class Client:
             headers={"User-Agent": "windrow", "Accept": "application/json", "Accept-Encoding": "gzip"}
             | dict(headers or {}),
             settings=network,
+            tls=any(origin.scheme == "https" for origin in self._origins),
         )
 
     async def __aenter__(self) -> Self:
@@ -191,6 +198,8 @@ class Client:
             first = failures + throttles.times + switches == 0
             sent_at, response = await self._attempt(query, kept, first=first, fresh=broken)
             broken = response.status is None
+            if self._on_response:
+                self._on_response(query, response)
             decision = self._policy.judge(response)
             action, before, failure = decision.action, failure, None
             if self._other_signs(query, response, decision):
@@ -326,10 +335,8 @@ class Client:
         headers.update(query.headers)
         headers.update(conditions)
         attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
-        sent = [*signature.values(), attempt.headers.get("Authorization", "")]
-        response = _without_echo(
-            replace(await self._send(attempt, query.format, fresh=fresh), signature=signature), sent
-        )
+        sent = {*signature.values(), attempt.headers.get("Authorization", "")}
+        response = _without_echo(await self._send(attempt, query.format, fresh=fresh), signature, sent)
         self._auth.learned(signature, response, query)
         self._report_pause(response)
         return response
@@ -383,7 +390,9 @@ class Client:
                 url = URL(query.path, encoded=is_signed)
             else:  # "./": a colon in the path does not make a scheme
                 url = self._base.join(URL(f"./{query.path.lstrip('/')}"))
-            origin = url.origin()
+            # to compare origins takes ten times as long; most calls are at the base URL
+            is_known = (url.scheme, url.raw_authority) == (self._base.scheme, self._base.raw_authority)
+            origin = self._base_origin if is_known else url.origin()
         except ValueError:
             raise QueryRefused(
                 f"The query {query.key!r} has an invalid URL.", advice="Fix the path of the query.", key=query.key
@@ -691,10 +700,10 @@ def _text(response: Response) -> str:
     return decoder.decode(response.body, final=not response.cut)  # no half character at the end
 
 
-def _without_echo(response: Response, sent: Collection[str]) -> Response:
-    """Remove the credentials that were sent from the body and headers of an answer: an API may echo them."""
+def _without_echo(response: Response, signature: Mapping[str, str], sent: Collection[str]) -> Response:
+    """Add its signature to an answer, and remove the credentials that were sent: an API may echo them."""
     headers = response.headers
     told = "\n".join(headers.values())
     if blot_sent(told, sent) != told:
         headers = CIMultiDict((name, blot_sent(value, sent)) for name, value in headers.items())
-    return replace(response, body=blot_body(response.body, sent), headers=headers)
+    return replace(response, body=blot_body(response.body, sent), headers=headers, signature=signature)

@@ -184,6 +184,9 @@ class Receipt:
             "left_out": self.staged.left_out,
             "looked_up": self.staged.looked_up,
             "max_gaps": self.max_gaps,
+            "query_gaps": self.staged.gaps,
+            "partial": self.staged.partial,
+            "records_left_out": self.manifest.left_out,
         }
 
     def prove(self) -> None:

@@ -26,7 +26,7 @@ class ConsentDocuments(ABC):
         """Insert a document, unless its ``_id`` exists; return whether the document with this ``_id`` is ours."""
 
     @abstractmethod
-    def _delete(self, collection: str, id_: str) -> None: ...
+    def _delete(self, collection: str, *ids: str) -> None: ...
 
     def consent(self, consent: str) -> ConsentState:
         """Read what is stored of a consent."""

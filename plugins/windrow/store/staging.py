@@ -226,9 +226,7 @@ class Staging(ConsentDocuments):
 
     def drop_pages(self, run: Run, key: str, count: int) -> None:
         """Delete the pages of a query, from the last to the first: a kill leaves a beginning."""
-        deletions = [DeleteOne({"_id": f"{run}|{key}|{number:05d}"}) for number in reversed(range(count))]
-        if deletions:
-            self._do(lambda: self._database[_PAGES].bulk_write(deletions))
+        self._delete(_PAGES, *(f"{run}|{key}|{number:05d}" for number in reversed(range(count))))
 
     # --- quarantine ----------------------------------------------------------------------------
 
@@ -287,8 +285,7 @@ class Staging(ConsentDocuments):
 
     def release(self, run: Run, key: str, *, aside: bool = False) -> None:
         """Take a query out of the quarantine, once its answer is staged; with ``aside`` one that is in no plan."""
-        place = f"{run}|{_ASIDE if aside else ''}{key}"
-        self._do(lambda: self._database[_QUARANTINE].delete_one({"_id": place}))
+        self._delete(_QUARANTINE, f"{run}|{_ASIDE if aside else ''}{key}")
 
     # --- figures -------------------------------------------------------------------------------
 
@@ -351,7 +348,7 @@ class Staging(ConsentDocuments):
     def keep_pause(self, api: str, pause: Pause | None) -> None:
         """Store the pause of an API, or delete it."""
         if pause is None:
-            self._do(lambda: self._database[_PAUSES].delete_one({"_id": api}))
+            self._delete(_PAUSES, api)
         else:
             self._replace(_PAUSES, [{"_id": api, "times": pause.times, "since": pause.since.isoformat()}])
 
@@ -381,8 +378,11 @@ class Staging(ConsentDocuments):
 
         return self._do(insert)
 
-    def _delete(self, collection: str, id_: str) -> None:
-        self._do(lambda: self._collection(collection).delete_one({"_id": id_}))
+    def _delete(self, collection: str, *ids: str) -> None:
+        """Delete documents, in this order."""
+        deletions = [DeleteOne({"_id": id_}) for id_ in ids]
+        if deletions:
+            self._do(lambda: self._collection(collection).bulk_write(deletions))
 
     def _put(self, collection: str, documents: Sequence[Document]) -> None:
         """Write documents. What is larger than one document goes into further ones, which are written before."""

@@ -32,8 +32,8 @@ from tests.shop import Orders
 from tests.unit.books import MemoryBook
 from windrow import __version__
 from windrow.airflow.hooks.api import ApiHook
-from windrow.airflow.hooks.auth import MAKERS
-from windrow.airflow.hooks.fields import COMMON, FIELDS, KINDS, STANDARD
+from windrow.connect.auth import MAKERS
+from windrow.connect.fields import COMMON, FIELDS, KINDS, STANDARD
 from windrow.http.auth import StaticAuth
 from windrow.http.sigv4 import SigV4
 from windrow.model.answer import Answer, Rejected

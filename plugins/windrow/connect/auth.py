@@ -1,18 +1,13 @@
-"""Make the auth of an API from an Airflow connection. `MAKERS` has one function for each kind."""
+"""Make the auth of an API from a connection. `MAKERS` has one function for each kind."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 
 import botocore.credentials
-from airflow.sdk.crypto import get_fernet
-from airflow.sdk.exceptions import AirflowException
-from cryptography.fernet import InvalidToken
 
-from windrow.airflow.hooks import unusable
-from windrow.airflow.hooks.fields import CERTIFICATE
-from windrow.airflow.hooks.given import Given
-from windrow.airflow.hooks.pool import pool
+from windrow.connect.fields import CERTIFICATE
+from windrow.connect.given import Given
+from windrow.connect.pool import pool
 from windrow.http import certificate
 from windrow.http.assertion import JwtGrant, SelfSigned, Signer
 from windrow.http.auth import Auth, NoAuth, StaticToken
@@ -41,14 +36,15 @@ def _client_credentials(given: Given) -> Auth:
 
 def _refresh_token(given: Given) -> Auth:
     assert given.store is not None  # noqa: S101 - only `pool_size` has no store, and it makes no auth
-    if not _encrypts():
+    seal = given.platform.seal(given.conn_id) if given.platform else None
+    if seal is None:
         raise given.refuse(
             "has a refresh_token, but Airflow has no valid Fernet key to encrypt it in MongoDB",
             "Set AIRFLOW__CORE__FERNET_KEY, with the same value for all components of Airflow.",
         )
     consent = Consent(
         given.store,
-        _Fernet(given.conn_id),
+        seal,
         given["login"],
         given["refresh_token"],
         lease_s=given.limits.timeout_s + _LEASE_S,
@@ -62,34 +58,6 @@ def _refresh_token(given: Given) -> Auth:
         fields=given.some("scope"),
         **given.settings,
     )
-
-
-def _encrypts() -> bool:
-    try:
-        return get_fernet().is_encrypted
-    except AirflowException:  # a key that is none, or the template of one
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class _Fernet:
-    """Encrypts with the Fernet key of Airflow. Old keys of the list decrypt, as they do for connections."""
-
-    conn_id: str
-
-    def seal(self, text: str) -> str:
-        return get_fernet().encrypt(text.encode()).decode()
-
-    def unseal(self, sealed: str) -> str:
-        try:
-            return get_fernet().decrypt(sealed.encode()).decode()
-        except InvalidToken:
-            raise unusable(
-                self.conn_id,
-                "has a refresh token in MongoDB that Airflow's Fernet key does not decrypt",
-                "Add the earlier key to AIRFLOW__CORE__FERNET_KEY (new,old), or give consent again and set the new "
-                "refresh_token.",
-            ) from None
 
 
 def _jwt(given: Given) -> Auth:
@@ -116,13 +84,12 @@ def _jwt(given: Given) -> Auth:
 def _sigv4(given: Given) -> Auth:
     keys: Credentials
     if conn_id := given.get("aws_conn_id"):
-        from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: PLC0415 - takes seconds
-
         if given.some("login", "password", "session_token"):
             raise given.refuse("has aws_conn_id and also login, password or session_token", "Remove one of them.")
-        keys = AwsBaseHook(conn_id).get_session(region_name=given["region"]).get_credentials()
-        if keys is None:
+        found = given.platform.aws_credentials(conn_id, given["region"]) if given.platform else None
+        if found is None:
             raise given.refuse_field("aws_conn_id", f"The Airflow connection '{conn_id}' has no AWS credentials.")
+        keys = found
     elif len(given.some("login", "password")) == 2:
         keys = botocore.credentials.Credentials(given["login"], given["password"], given.get("session_token") or None)
     else:

@@ -1,9 +1,9 @@
-"""Make a pool of credentials from the lists in the extra of an Airflow connection."""
+"""Make a pool of credentials from the lists in the extra of a connection."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from windrow.airflow.hooks.given import Given
+from windrow.connect.given import Given
 from windrow.http.auth import StaticToken, can_be_sent
 from windrow.http.pool import Credential, TokenPool, by_owner
 from windrow.model.rate_limits import RateLimits, stated

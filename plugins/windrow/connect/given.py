@@ -1,18 +1,44 @@
-"""Read and check the auth fields of an Airflow connection, by the tables of `windrow.airflow.hooks.fields`."""
+"""Read and check the auth fields of a connection, by the tables of `windrow.connect.fields`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from airflow.sdk.definitions.connection import Connection
-
-from windrow.airflow.hooks import unusable
-from windrow.airflow.hooks.fields import CERTIFICATE, FIELDS, KINDS, STANDARD
+from windrow.connect import unusable
+from windrow.connect.fields import CERTIFICATE, FIELDS, KINDS, STANDARD
 from windrow.http.client import Limits
-from windrow.http.consent import ConsentStore
+from windrow.http.consent import ConsentStore, Seal
+from windrow.http.sigv4 import Credentials
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.redact import know
 from windrow.model.stream import Stream
+
+
+class Connection(Protocol):
+    """The fields of an Airflow connection."""
+
+    @property
+    def host(self) -> str | None: ...  # noqa: D102
+    @property
+    def schema(self) -> str | None: ...  # noqa: D102
+    @property
+    def port(self) -> int | None: ...  # noqa: D102
+    @property
+    def login(self) -> str | None: ...  # noqa: D102
+    @property
+    def password(self) -> str | None: ...  # noqa: D102
+    @property
+    def extra(self) -> str | None: ...  # noqa: D102
+
+
+class Platform(Protocol):
+    """What the place where Windrow runs provides: Airflow, or a laptop."""
+
+    def seal(self, conn_id: str) -> Seal | None:
+        """Return what encrypts the tokens of a consent; None if there is no valid key."""
+
+    def aws_credentials(self, conn_id: str, region: str) -> Credentials | None:
+        """Return the credentials of an Airflow connection of type aws; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +53,7 @@ class Given:
     store: ConsentStore | None = None
     share: tuple[int, int] = (0, 1)
     reserved: float = 0.0
+    platform: Platform | None = field(default=None, repr=False)
 
     def refuse(self, what: str, advice: str) -> ConnectionUnusable:
         """Make the error for a connection that cannot be used."""
@@ -63,6 +90,7 @@ def read(
     store: ConsentStore | None = None,
     share: tuple[int, int] = (0, 1),
     reserved: float = 0.0,
+    platform: Platform | None = None,
 ) -> Given:
     """Read and check the auth of a connection. Make it with `make`.
 
@@ -107,7 +135,7 @@ def read(
                 raise ValueError(f"It must be one of {', '.join(known.choices)}.")
         except ValueError as error:
             raise unusable(conn_id, f"has an invalid '{one}'", str(error)) from None
-    return Given(conn_id, name, fields, limits, stream, store, share, reserved)
+    return Given(conn_id, name, fields, limits, stream, store, share, reserved, platform)
 
 
 def _inferred(conn_id: str, given: Mapping[str, Any], stream: Stream) -> str:

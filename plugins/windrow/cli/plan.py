@@ -1,0 +1,84 @@
+"""windrow plan: what a run would cost, before its first call."""
+
+import argparse
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from windrow.cli.command import Result, add, add_source
+from windrow.cli.sketch import Sketch, Sketcher, cost_of
+from windrow.cli.target import find
+from windrow.connect.environment import EnvironmentApi
+from windrow.model.cost import CALL_S, Cost
+from windrow.model.policy import Backoff
+from windrow.model.stream import Request, Stream
+from windrow.store import local
+from windrow.store.staging import Staging
+
+_SHOWN = 3
+_DESCRIPTION = """\
+It makes no call. Where the plan depends on a list of the API, it says which list it needs; with --calls it fetches
+such lists, at most as many as you allow, and counts what follows from them. An answer with several pages needs a call
+for each page: `windrow try` shows whether there are some."""
+_EXAMPLES = """\
+  python -m windrow plan dags/weather_days.py -p 'places=[{"name": "Bonn", "lat": 50.7, "lon": 7.1}]'
+  python -m windrow plan shop_orders --calls 10"""
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    command = add(commands, "plan", plan, "show the calls, quota units and hours of a run", _DESCRIPTION, _EXAMPLES)
+    add_source(command)
+    command.add_argument("--calls", type=int, default=0, metavar="N", help="make up to N calls for lists (0)")
+
+
+def plan(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
+    """Count the calls of a run."""
+    target = find(options.source, options.conn_id)
+    api = EnvironmentApi(target.conn_id, environment)
+    request = Request(target.params(options.param, environment))
+    with local.opened() as state:
+        sketch = asyncio.run(sketched(target.stream, request, api, state, options.calls))
+    cost, quotas = cost_of(sketch, api, target.stream)
+    lines = describe(cost, sketch)
+    lines += [f"Quota {one.name}: {one.units or 'unknown'} units a {one.period.unit}." for one in quotas]
+    some = list(sketch.queries)[:_SHOWN]
+    lines += [f"  {key}" for key in some] + (["  ..."] if len(sketch.queries) > _SHOWN else [])
+    data = {
+        **asdict(cost),
+        "is_complete": sketch.is_complete,
+        "listing_calls": sketch.listing_calls,
+        "needs": sketch.needs,
+        "examples": some,
+    }
+    return Result("\n".join(lines), data)
+
+
+async def sketched(stream: Stream, request: Request, api: EnvironmentApi, state: Staging, calls: int) -> Sketch:
+    """Make a plan with up to ``calls`` listing calls."""
+    client = api.client(stream, state, backoff=Backoff(attempts=2))
+    async with client:
+        return await Sketcher(client, calls).plan(stream, request)
+
+
+def describe(cost: Cost, sketch: Sketch) -> list[str]:
+    """Return the cost in lines for people."""
+    least = "" if sketch.is_complete else "at least "
+    units = ", ".join(f"{units:,} units of {name}" for name, units in cost.units.items()) or "no quota units"
+    lines = [
+        f"{cost.dataset}: {least}{cost.calls:,} calls, {units}.",
+        f"Time: {least}{_time(cost.hours)} at the limits of the connection, if a call takes {CALL_S} s.",
+    ]
+    if sketch.needs:
+        lines.append(
+            f"The rest depends on the answer to {sketch.needs!r}. Allow {sketch.listing_calls + 1} or more calls for "
+            "lists with --calls."
+        )
+    return lines
+
+
+def _time(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:,.1f} hours"
+    return f"{hours * 60:,.1f} minutes" if hours * 60 >= 1 else f"{max(1, round(hours * 3600))} seconds"
