@@ -29,7 +29,7 @@ from windrow.model.plan import Run
 Document = dict[str, Any]
 
 RUNS = "windrow_runs"
-KINDS = ("scope", "watermark", "harvest", "enqueue", "drain", "pull", "receipt", "verdict")
+KINDS = ("scope", "watermark", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure")
 """Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
 CAUSE = 160
 """Characters of a reason that quarantined answers are grouped by."""
@@ -112,6 +112,20 @@ class Summary:
             steps=steps,
             times=times,
         )
+
+    @property
+    def trouble(self) -> Mapping[str, Any]:
+        """What went wrong last: ``error``, ``advice``, ``stopped_by``, ``task_id``, ``waits_until``, as far as known.
+
+        Empty if nothing did, or if a receipt that agrees was written after it.
+        """
+        harvest, failure, receipt = (self.steps.get(kind, {}) for kind in ("harvest", "failure", "receipt"))
+        at = {kind: self.times.get(kind, "") for kind in ("harvest", "failure", "receipt")}
+        found = failure if failure and at["failure"] >= at["harvest"] else harvest
+        if receipt.get("agrees") is True and at["receipt"] >= max(at["harvest"], at["failure"]):
+            return {}
+        names = ("error", "advice", "stopped_by", "task_id", "waits_until")
+        return {name: found[name] for name in names if found.get(name)}
 
 
 @dataclass(frozen=True, slots=True)
