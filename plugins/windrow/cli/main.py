@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import argcomplete
 import orjson
 
-from windrow.cli import command, harvest, plan, text, try_
+from windrow.cli import command, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
 from windrow.cli.target import variables
 from windrow.harvest.status import Facts, Health, Interval, Snapshot, State, Stream, take
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     add("find", _find, "where the answer to a call is").add_argument(
         "key", help="the column _key of a row, like users/ada"
     )
-    for module in (try_, plan, harvest):
+    for module in (new, try_, plan, harvest, record):
         module.register(commands)
     return parser
 
