@@ -96,6 +96,10 @@ down: ## stop all that `up` or `demo` started
 airflow: setup ## Airflow's command line on the local cloud: make airflow ARGS="dags list"
 	@$(LOCAL_CLOUD) airflow $(ARGS)
 
+.PHONY: windrow
+windrow: setup ## the command windrow: make windrow ARGS="new shop_orders", ARGS="--help"
+	@bin/windrow $(ARGS)
+
 status: setup ## say which services run, and where
 	@$(LOCAL_CLOUD) status
 

@@ -24,7 +24,7 @@ It writes three files, and changes no existing one:
 
 The test passes at once. Then change the declaration to your API, look at the result with `windrow try dags/NAME.py`,
 and record real answers with `windrow record dags/NAME.py`."""
-_EXAMPLES = "  python -m windrow new shop_orders"
+_EXAMPLES = "  windrow new shop_orders"
 _SOURCE = '''\
 """{title} of {source}.
 
@@ -114,7 +114,7 @@ def new(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
     test = f"tests/sources/test_{dataset}.py"
     lines = [*(f"wrote {path}" for path in files), "", "Next:", f"  make test T={test}"]
     lines += [f"  set AIRFLOW_CONN_{source.upper()} in .env, and change dags/{dataset}.py to your API"]
-    lines += [f"  python -m windrow try dags/{dataset}.py"]
+    lines += [f"  windrow try dags/{dataset}.py"]
     return Result("\n".join(lines), {"files": list(files)})
 
 

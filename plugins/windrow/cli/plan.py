@@ -22,8 +22,8 @@ It makes no call. Where the plan depends on a list of the API, it says which lis
 such lists, at most as many as you allow, and counts what follows from them. An answer with several pages needs a call
 for each page: `windrow try` shows whether there are some."""
 _EXAMPLES = """\
-  python -m windrow plan dags/weather_days.py -p 'places=[{"name": "Bonn", "lat": 50.7, "lon": 7.1}]'
-  python -m windrow plan shop_orders --calls 10"""
+  windrow plan dags/weather_days.py -p 'places=[{"name": "Bonn", "lat": 50.7, "lon": 7.1}]'
+  windrow plan shop_orders --calls 10"""
 
 
 def register(commands: Any) -> None:

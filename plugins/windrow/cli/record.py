@@ -28,7 +28,7 @@ It makes the calls of `windrow try` (two pages), and writes them to tests/source
 windrow.testing.replay() harvests in a test. Credentials never get there: requests are stored without headers, and known
 secrets are removed from answers, as are the values of fields like token and password. Name the fields with personal
 data: their values are replaced, at every depth; texts by 'scrubbed', numbers by 0."""
-_EXAMPLES = "  python -m windrow record dags/desk_tickets.py --scrub name --scrub email"
+_EXAMPLES = "  windrow record dags/desk_tickets.py --scrub name --scrub email"
 
 
 def register(commands: Any) -> None:

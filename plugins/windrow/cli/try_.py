@@ -39,8 +39,8 @@ headers, the fields that no column reads (they go to the column _extra), and the
 It needs the connection in AIRFLOW_CONN_<ID>, in the environment or in .env. It needs no running Airflow, no MongoDB and
 no cloud, and it writes nothing."""
 _EXAMPLES = """\
-  python -m windrow try dags/desk_tickets.py
-  python -m windrow try shop_orders -p since=2026-11-01T00:00:00Z --json"""
+  windrow try dags/desk_tickets.py
+  windrow try shop_orders -p since=2026-11-01T00:00:00Z --json"""
 
 
 def register(commands: Any) -> None:
