@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -42,6 +43,8 @@ def plan(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
         sketch = asyncio.run(sketched(target.stream, request, api, state, options.calls))
     cost, quotas = cost_of(sketch, api, target.stream)
     lines = describe(cost, sketch)
+    if target.stream.is_paged:
+        lines.append("An answer may have several pages, and each further page is a call. `windrow try` looks at two.")
     lines += [f"Quota {one.name}: {one.units or 'unknown'} units a {one.period.unit}." for one in quotas]
     some = list(sketch.queries)[:_SHOWN]
     lines += [f"  {key}" for key in some] + (["  ..."] if len(sketch.queries) > _SHOWN else [])
@@ -65,9 +68,10 @@ async def sketched(stream: Stream, request: Request, api: EnvironmentApi, state:
 def describe(cost: Cost, sketch: Sketch) -> list[str]:
     """Return the cost in lines for people."""
     least = "" if sketch.is_complete else "at least "
+    calls = f"{cost.calls:,} call{'' if cost.calls == 1 else 's'}"
     units = ", ".join(f"{units:,} units of {name}" for name, units in cost.units.items()) or "no quota units"
     lines = [
-        f"{cost.dataset}: {least}{cost.calls:,} calls, {units}.",
+        f"{cost.dataset}: {least}{calls}, {units}.",
         f"Time: {least}{_time(cost.hours)} at the limits of the connection, if a call takes {CALL_S} s.",
     ]
     if sketch.needs:
@@ -81,4 +85,4 @@ def describe(cost: Cost, sketch: Sketch) -> list[str]:
 def _time(hours: float) -> str:
     if hours >= 1:
         return f"{hours:,.1f} hours"
-    return f"{hours * 60:,.1f} minutes" if hours * 60 >= 1 else f"{max(1, round(hours * 3600))} seconds"
+    return f"{hours * 60:,.1f} minutes" if hours * 60 >= 1 else f"{math.ceil(hours * 3600)} s"

@@ -110,7 +110,7 @@ def test_a_file_that_is_no_recording(tmp_path: Path):
 def test_a_shell_completes_commands_and_options() -> None:
     def completed(line: str) -> list[str]:
         asked = subprocess.run(
-            ["/bin/bash", "-c", f"{ROOT / 'bin/windrow'} 8>&1 9>/dev/null >/dev/null 2>&1"], capture_output=True, text=True,
+            ["/bin/bash", "-c", f"{ROOT}/bin/windrow 8>&1 9>/dev/null >/dev/null 2>&1"], capture_output=True, text=True,
             check=False, env={
                 "PATH": "/usr/bin:/bin", "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line,
                 "COMP_POINT": str(len(line)), "_ARGCOMPLETE_SUPPRESS_SPACE": "1",

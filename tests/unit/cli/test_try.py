@@ -25,7 +25,7 @@ def test_try_makes_two_calls_and_shows_what_becomes_of_them(windrow: Any, script
     assert "requester_id  INTEGER             INTEGER" in shown
     assert 'Column("requester_name", "requester.name", Kind.STRING, "..."),' in shown
     assert "97 of 100 calls left" in shown
-    assert "desk_tickets: 1 calls" in shown
+    assert "desk_tickets: 1 call," in shown
     assert "more pages than these two" in shown
     assert KEY not in shown
 
