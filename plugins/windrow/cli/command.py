@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import re
 import sys
@@ -54,6 +55,7 @@ def add(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--json", action="store_true", help="print JSON for programs")
+    command.add_argument("-v", "--verbose", action="store_true", help="print warnings and progress of the engine")
     command.set_defaults(local=does)
     return command
 
@@ -79,7 +81,8 @@ def add_source(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO, err: TextIO) -> int:
     """Run a command, print its result or one line about its error, and return the exit code."""
     try:
-        result: Result = options.local(options, environment)
+        with _logs(err, verbose=options.verbose):
+            result: Result = options.local(options, environment)
     except RateLimited as limit:
         return _failed(
             options, out, err, WAIT, limit.what, f"Run the same command again at {limit.retry_at:%F %T} UTC."
@@ -97,6 +100,20 @@ def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO
     out.write(f"{dumps(result.data) if options.json else result.text}\n")
     out.flush()
     return result.code
+
+
+@contextmanager
+def _logs(err: TextIO, *, verbose: bool) -> Iterator[None]:
+    """Print what the engine logs, or only its errors."""
+    logger, handler = logging.getLogger("windrow"), logging.StreamHandler(err)
+    before = logger.level
+    logger.setLevel(logging.INFO if verbose else logging.ERROR)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def _failed(options: argparse.Namespace, out: TextIO, err: TextIO, code: int, what: str, advice: str) -> int:

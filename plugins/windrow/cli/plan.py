@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from windrow.cli.target import find
 from windrow.connect.environment import EnvironmentApi
 from windrow.model.cost import CALL_S, Cost
 from windrow.model.policy import Backoff
-from windrow.model.stream import Request, Stream
+from windrow.model.stream import Estimate, Request, Stream
 from windrow.store import local
 from windrow.store.staging import Staging
 
@@ -40,7 +40,11 @@ def plan(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
     api = EnvironmentApi(target.conn_id, environment)
     request = Request(target.params(options.param, environment))
     with local.opened() as state:
-        sketch = asyncio.run(sketched(target.stream, request, api, state, options.calls))
+        sketch, ways = asyncio.run(_sketched(target.stream, request, api, state, options.calls))
+    owners = max(1, api.pool_size(target.stream))
+    if ways:
+        found = [{**asdict(way), "hours": way.hours(owners)} for way in ways]
+        return Result("\n".join(_way(way, owners) for way in ways), {"dataset": target.stream.dataset, "ways": found})
     cost, quotas = cost_of(sketch, api, target.stream)
     lines = describe(cost, sketch)
     if target.stream.is_paged:
@@ -58,11 +62,22 @@ def plan(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
     return Result("\n".join(lines), data)
 
 
-async def sketched(stream: Stream, request: Request, api: EnvironmentApi, state: Staging, calls: int) -> Sketch:
-    """Make a plan with up to ``calls`` listing calls."""
-    client = api.client(stream, state, backoff=Backoff(attempts=2))
-    async with client:
-        return await Sketcher(client, calls).plan(stream, request)
+async def _sketched(
+    stream: Stream, request: Request, api: EnvironmentApi, state: Staging, calls: int
+) -> tuple[Sketch, Sequence[Estimate]]:
+    """Make a plan with up to ``calls`` listing calls. A stream that can estimate its cost needs only a few of them."""
+    async with api.client(stream, state, backoff=Backoff(attempts=2)) as client:
+        sketcher = Sketcher(client, calls)
+        ways = await sketcher.estimate(stream, request)
+        return (sketcher.sketch if ways else await sketcher.plan(stream, request)), ways
+
+
+def _way(way: Estimate, owners: int) -> str:
+    units = ", ".join(f"{units:,} of {name}" for name, units in way.units.items())
+    told = (
+        f"{way.name}: at most {way.calls:,} calls ({units}), {_time(way.hours(owners))} with {owners} owners of tokens"
+    )
+    return f"{told}; {way.remark}" if way.remark else told
 
 
 def describe(cost: Cost, sketch: Sketch) -> list[str]:

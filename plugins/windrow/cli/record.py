@@ -10,7 +10,7 @@ from typing import Any
 
 from windrow.cli.command import Result, add, add_source, whole
 from windrow.cli.target import find
-from windrow.cli.try_ import sample
+from windrow.cli.try_ import add_calls, sample
 from windrow.connect.environment import EnvironmentApi
 from windrow.model.query import Query
 from windrow.model.redact import blot, blot_sent
@@ -35,6 +35,7 @@ def register(commands: Any) -> None:
     """Add the command."""
     command = add(commands, "record", record, "save real answers for tests, scrubbed", _DESCRIPTION, _EXAMPLES)
     add_source(command)
+    add_calls(command)
     command.add_argument(
         "--scrub", action="append", default=[], metavar="FIELD", help="a field with personal data; can be repeated"
     )
@@ -56,7 +57,7 @@ def record(options: argparse.Namespace, environment: Mapping[str, str]) -> Resul
 
     api = EnvironmentApi(target.conn_id, environment)
     with local.opened() as state:
-        seen = asyncio.run(sample(target.stream, request, api, state, note))
+        seen = asyncio.run(sample(target.stream, request, api, state, options.calls, note))
     called = {query.key for query, _ in seen.pages}
     is_cut = seen.has_more or len(called) < len(seen.sketch.queries)
     found = Recording(dict(request.params), request.at.isoformat(), calls=calls, is_cut=is_cut)

@@ -105,6 +105,10 @@ class Estimate:
     """Units that one owner of a token has in an hour, of each resource."""
     remark: str = ""
 
+    def hours(self, owners: int) -> float:
+        """Return for how many hours the units last when those of each owner are used up in turn."""
+        return max((units / (self.hourly * owners) for units in self.units.values()), default=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialKind:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from local_cloud.apis.github.demo_tokens import POOL
+from local_cloud.apis.testing import FakeApi
 from tests.scripted_api import Reply, ScriptedApi
 from tests.unit.cli.conftest import EXAMPLES, KEY, desk
 
@@ -169,3 +171,18 @@ def test_it_needs_no_airflow_and_creates_no_folder(folder: Path, scripted: Scrip
     assert "40 rows" in shown.stdout, shown.stderr
     assert "AIRFLOW []" in shown.stdout
     assert list(home.iterdir()) == []
+
+
+def test_plan_of_a_source_that_estimates_its_cost(windrow: Any, environment: dict[str, str], api: FakeApi):
+    connection = {"conn_type": "http", "host": f"{api.url}/github", "extra": {"tokens": [*POOL]}}
+    environment["AIRFLOW_CONN_GITHUB"] = json.dumps(connection)
+    chosen = ("github_users", "-p", 'repositories=["acme/windmill"]')
+    code, shown = windrow("plan", *chosen)
+    assert (code, "depends on the answer to 'repos/acme/windmill'" in shown) == (0, True), shown
+    code, shown = windrow("plan", *chosen, "--calls", "5")
+    assert code == 0
+    assert "at most" in shown
+    assert "with 4 owners of tokens" in shown
+    environment["AIRFLOW_CONN_GITHUB"] = json.dumps(connection | {"extra": {"tokens": ["gh-wrong-token"]}})
+    code, shown = windrow("plan", *chosen, "--calls", "5")
+    assert (code, shown.count("\n"), "has no valid token" in shown) == (2, 1, True), shown
