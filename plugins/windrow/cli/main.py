@@ -13,7 +13,6 @@ import orjson
 
 from windrow.cli import auth, command, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
-from windrow.cli.target import variables
 from windrow.harvest.status import Facts, Health, Interval, Snapshot, State, Stream, take
 from windrow.harvest.waterfall import attempts, waterfall
 from windrow.model.errors import WindrowError
@@ -79,9 +78,9 @@ def main(
     argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
     out, code = out or sys.stdout, UNKNOWN
-    if "local" in options:
-        return command.run(options, variables() if environment is None else environment, out, sys.stderr)
     try:
+        if "local" in options:
+            return command.run(options, environment, out, sys.stderr)
         while True:
             code = _once(options, os.environ if environment is None else environment, out)
             if options.watch is None:

@@ -1,13 +1,11 @@
 """Find what a command is about: a stream, its connection, and the params of a run. No Airflow is imported for it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
 import orjson
-from dotenv import dotenv_values
 from jinja2 import TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -61,12 +59,6 @@ class Target:
                 f"The param {name!r} is unknown.{_meant(name, known)}",
                 advice=f"The params of {stream.dataset} are: {', '.join(known) or 'none'}.",
             )
-
-
-def variables() -> dict[str, str]:
-    """Return the variables of the environment, and those of the file .env that are not in it."""
-    own = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    return own | dict(os.environ)
 
 
 def find(name: str, conn_id: str = "") -> Target:

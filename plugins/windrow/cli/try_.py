@@ -236,7 +236,7 @@ def _columns(stream: Stream, records: Sequence[Any], inferred: Mapping[str, Infe
         paths = {one.name: one.field for one in getattr(stream, "columns", ())}
         seen = inferred.get(paths.get(column.name, column.field))
         declared = f"{column.kind.name}{' required' if column.required else ''}"
-        example = str(values[0])[:_WIDTH] if values else "never set"
+        example = " ".join(str(values[0]).split())[:_WIDTH] if values else "never set"
         found.append((column.name, declared, seen.kind.name if seen else "-", str(len(records) - len(values)), example))
     return found
 
