@@ -137,6 +137,7 @@ class Stream(ABC):
     """
 
     dataset: ClassVar[str]
+    """Name of the DAG and of the records: ``<source>_<noun>``, like ``shop_orders``."""
     contract: ClassVar[Contract]
     one_record_an_answer: ClassVar[bool] = False
     """True where each answer holds exactly one record; the receipt then demands as many records as answers."""

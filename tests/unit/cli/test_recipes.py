@@ -1,6 +1,7 @@
 """Every recipe of docs/recipes.md runs, against a server that answers as the recipe expects."""
 
 import asyncio
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -26,7 +27,8 @@ from windrow.model.table import Table, Write
 from windrow.store import local
 from windrow.testing import Call, Recording, replay
 
-TEXT = (Path(__file__).resolve().parents[3] / "docs" / "recipes.md").read_text()
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+TEXT = (DOCS / "recipes.md").read_text()
 RECIPES: dict[str, tuple[str, str]] = {}
 """The part and the code of each recipe, by its heading."""
 for part in TEXT.split("\n## ")[1:]:
@@ -114,6 +116,15 @@ def test_every_recipe_is_short_and_has_a_test():
     assert {*CALLS} == {*of("Pages"), *of("Formats"), *of("Rows"), *of("Calls")}
     assert {*SIGNED} | {"Slower than the API allows"} == {*of("Auth")}
     assert ({*VALUES}, {*WRITES}) == ({*of("Columns")}, {*of("Writes")})
+
+
+def test_the_reference_is_that_of_the_code():
+    spec = importlib.util.spec_from_file_location("declarations", DOCS / "declarations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text() == script.page(), "run .venv/bin/python docs/declarations.py"
 
 
 @pytest.mark.parametrize("name", CALLS)
