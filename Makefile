@@ -96,7 +96,8 @@ down: ## stop all that `up` or `demo` started
 airflow: setup ## Airflow's command line on the local cloud: make airflow ARGS="dags list"
 	@$(LOCAL_CLOUD) airflow $(ARGS)
 
-windrow: setup ## the state of the harvests on the local cloud: make windrow ARGS="status"
+.PHONY: windrow
+windrow: setup ## the command windrow, on the local cloud: make windrow ARGS="status", ARGS="new shop_orders"
 	@$(LOCAL_CLOUD) windrow $(ARGS)
 
 status: setup ## say which services run, and where
@@ -167,7 +168,7 @@ quick-tests:
 integrity: setup ## the tests of the DAG files alone; for the CI of who only writes DAGs
 	@$(PYTEST) -q tests/dags
 
-test: setup .venv-audit/.ready $(if $(T)$(K),,lint) ## every check and test; some of them: make test T=tests/unit/test_client.py K=refresh
+test: setup $(if $(T)$(K),,.venv-audit/.ready lint) ## every check and test; some of them: make test T=tests/unit/test_client.py K=refresh
 	@for path in $(T); do [ -e "$${path%%::*}" ] \
 		|| { echo "make test: there is no $${path%%::*}. T names files or folders, like T=tests/unit/test_client.py"; exit 2; }; done
 	@$(PYTEST) --maxfail=10 $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
@@ -197,7 +198,7 @@ fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; unco
 	cd "$$folder/windrow"; \
 	echo "checking a clone of $$(git log -1 --format='%h %s') in $$PWD, without uncommitted changes"; \
 	unset MAKEFLAGS MAKELEVEL MFLAGS; \
-	make setup PYTHON="$(PYTHON)"; make quick; make integrity; make demo; make down
+	make setup PYTHON="$(PYTHON)"; make quick; make integrity; make test T=tests/repo/test_tutorial.py; make demo; make down
 
 deploy-test: ## build the image, start docker compose with passwords of its own, look, and delete it all again
 	@deploy/test.sh

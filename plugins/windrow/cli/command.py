@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import re
 import sys
@@ -13,7 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from windrow.model.errors import Misconfigured, RateLimited, WindrowError
+from dotenv import dotenv_values
+
+from windrow.cli.text import fit
+from windrow.model.errors import BadParameter, Misconfigured, RateLimited, WindrowError
 
 DONE, FAILED, WRONG, WAIT, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes; see `CODES`."""
@@ -54,6 +58,7 @@ def add(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--json", action="store_true", help="print JSON for programs")
+    command.add_argument("-v", "--verbose", action="store_true", help="print warnings and progress of the engine")
     command.set_defaults(local=does)
     return command
 
@@ -76,10 +81,11 @@ def add_source(command: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO, err: TextIO) -> int:
+def run(options: argparse.Namespace, environment: Mapping[str, str] | None, out: TextIO, err: TextIO) -> int:
     """Run a command, print its result or one line about its error, and return the exit code."""
     try:
-        result: Result = options.local(options, environment)
+        with _logs(err, verbose=options.verbose):
+            result: Result = options.local(options, variables() if environment is None else environment)
     except RateLimited as limit:
         return _failed(
             options, out, err, WAIT, limit.what, f"Run the same command again at {limit.retry_at:%F %T} UTC."
@@ -94,17 +100,44 @@ def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO
         )
     except (KeyboardInterrupt, Interrupted) as error:
         return _failed(options, out, err, INTERRUPTED, "Interrupted.", str(error) or "Nothing was written.")
-    out.write(f"{dumps(result.data) if options.json else result.text}\n")
+    shown = dumps(result.data) if options.json else fit(result.text.split("\n"), out.encoding or "utf-8")
+    out.write(f"{shown}\n")
     out.flush()
     return result.code
+
+
+@contextmanager
+def _logs(err: TextIO, *, verbose: bool) -> Iterator[None]:
+    """Print what the engine logs, or only its errors."""
+    logger, handler = logging.getLogger("windrow"), logging.StreamHandler(err)
+    before = logger.level
+    logger.setLevel(logging.INFO if verbose else logging.ERROR)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def _failed(options: argparse.Namespace, out: TextIO, err: TextIO, code: int, what: str, advice: str) -> int:
     if options.json:
         out.write(f"{dumps({'error': what, 'advice': advice, 'code': code})}\n")
     else:
-        err.write(f"Error: {' '.join(what.split())} {advice}\n")
+        err.write(f"{fit([f'Error: {what} {advice}'.replace(chr(10), ' ')], err.encoding or 'utf-8')}\n")
     return code
+
+
+def variables() -> dict[str, str]:
+    """Return the variables of the environment, and those of the file .env that are not in it.
+
+    :raises BadParameter: the file cannot be read.
+    """
+    try:
+        own = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    except UnicodeDecodeError:
+        raise BadParameter(".env is not a text in UTF-8.", advice="Save it in UTF-8.") from None
+    return own | dict(os.environ)
 
 
 def dumps(data: Any) -> str:

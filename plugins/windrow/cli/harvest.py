@@ -46,8 +46,8 @@ Every answer is stored in data/windrow.sqlite before it counts. After Ctrl-C, a 
 continues with the calls that are missing. A stream with a time continues after the last complete run, unless a param
 sets the time. In a notebook, windrow.frame("desk_tickets") returns the records as a pandas DataFrame."""
 _EXAMPLES = """\
-  python -m windrow harvest dags/desk_tickets.py
-  python -m windrow harvest shop_orders -p since=2026-11-01T00:00:00Z --to /tmp/orders"""
+  windrow harvest dags/desk_tickets.py
+  windrow harvest shop_orders -p since=2026-11-01T00:00:00Z --to /tmp/orders"""
 
 
 def register(commands: Any) -> None:

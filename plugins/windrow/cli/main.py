@@ -11,9 +11,8 @@ from typing import Any, TextIO
 import argcomplete
 import orjson
 
-from windrow.cli import command, harvest, plan, text, try_
+from windrow.cli import auth, command, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
-from windrow.cli.target import variables
 from windrow.harvest.status import Facts, Health, Interval, Snapshot, State, Stream, take
 from windrow.harvest.waterfall import attempts, waterfall
 from windrow.model.errors import WindrowError
@@ -23,24 +22,43 @@ from windrow.store.status import StatusStore, open_status
 COMPLETE, INCOMPLETE, UNKNOWN = 0, 1, 2
 _SEARCHED = 200
 _DESCRIPTION = """\
-Shows how far the harvests are: what is complete, what is missing and why, what waits, and what to do.
+Harvests rate-limited, token-protected HTTP APIs without losing a call.
 
-It reads MongoDB directly and changes nothing, so it also works while Airflow is down. What only Airflow knows, such as
-failed tasks and missed schedules, is on the page Harvest in Airflow."""
-_EPILOG = """\
+For your own API, on this machine, without a running Airflow, MongoDB or cloud:
+  new      write a source, its DAG, and a test that passes
+  try      make two calls to the real API and show the rows
+  plan     show the calls, quota units and hours of a run
+  harvest  harvest into local Parquet files
+  record   save real answers for tests, scrubbed
+  auth     give consent in a browser, and print the connection
+
+For the harvests of Airflow, read from MongoDB, also while Airflow is down:
+  status, why, runs, show, quarantine, limits, find
+
+`windrow COMMAND --help` explains a command, with examples. docs/your-own-api.md is a tutorial."""
+_EPILOG = f"""\
+{command.CODES}
+
 exit codes of status, why and show: 0 everything is complete, 1 something is incomplete, 2 unknown (also: MongoDB did
-not answer). The other commands: 0, or 2 if MongoDB did not answer; find: 1 if the key is not there.
+not answer). The other commands of MongoDB: 0, or 2 if it did not answer; find: 1 if the key is not there.
 
 examples:
-  python -m windrow status                          all streams, the worst first
-  python -m windrow why shop_orders                 why it is not complete, and what to do
-  python -m windrow show scheduled__2026-11-27T00:00:00+00:00
-  python -m windrow find 'orders/7'                where the answer to a call is
-  python -m windrow status --watch                  again every 5 seconds, until Ctrl-C
-  python -m windrow status --json | jq .sentence
+  windrow new shop_orders                 then change dags/shop_orders.py to your API
+  windrow try dags/shop_orders.py         what the API returns, and what becomes of it
+  windrow status                          all streams, the worst first
+  windrow why shop_orders                 why it is not complete, and what to do
+  windrow show scheduled__2026-11-27T00:00:00+00:00
+  windrow find 'orders/7'                 where the answer to a call is
+  windrow status --watch                  again every 5 seconds, until Ctrl-C
+  windrow status --json | jq .sentence
 
-The address of MongoDB is --mongo, or WINDROW_MONGO_URL, or the Airflow connection in AIRFLOW_CONN_MONGO_DEFAULT.
-A password in --mongo can be seen by other users of the machine: prefer a variable."""
+In a clone, `windrow` is bin/windrow, or make windrow ARGS="...". Elsewhere: python -m windrow, with plugins/ on
+PYTHONPATH.
+Connections of APIs are AIRFLOW_CONN_<ID> in the environment or in .env. The address of MongoDB is --mongo, or
+WINDROW_MONGO_URL, or the connection in AIRFLOW_CONN_MONGO_DEFAULT. A password in --mongo can be seen by other users of
+the machine: prefer a variable.
+
+Completion in bash and zsh, with bin/ on PATH: eval "$(.venv/bin/register-python-argcomplete windrow)"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +78,9 @@ def main(
     argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
     out, code = out or sys.stdout, UNKNOWN
-    if "local" in options:
-        return command.run(options, variables() if environment is None else environment, out, sys.stderr)
     try:
+        if "local" in options:
+            return command.run(options, environment, out, sys.stderr)
         while True:
             code = _once(options, os.environ if environment is None else environment, out)
             if options.watch is None:
@@ -110,9 +128,13 @@ def _parser() -> argparse.ArgumentParser:
         "--watch", nargs="?", type=float, const=5.0, metavar="SECONDS", help="repeat every 5 (or so many) seconds"
     )
     parser = command.Parser(
-        prog="windrow", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="windrow",
+        usage="windrow COMMAND ...",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
 
     def add(
         name: str, does: Callable[[StatusStore, argparse.Namespace], Answer], help_: str
@@ -134,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     add("find", _find, "where the answer to a call is").add_argument(
         "key", help="the column _key of a row, like orders/7"
     )
-    for module in (try_, plan, harvest):
+    for module in (new, try_, plan, harvest, record, auth):
         module.register(commands)
     return parser
 

@@ -2,7 +2,8 @@
 
 import argparse
 import asyncio
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,7 @@ from windrow.cli.target import find
 from windrow.connect.environment import EnvironmentApi
 from windrow.model.cost import CALL_S, Cost
 from windrow.model.policy import Backoff
-from windrow.model.stream import Request, Stream
+from windrow.model.stream import Estimate, Request, Stream
 from windrow.store import local
 from windrow.store.staging import Staging
 
@@ -22,8 +23,8 @@ It makes no call. Where the plan depends on a list of the API, it says which lis
 such lists, at most as many as you allow, and counts what follows from them. An answer with several pages needs a call
 for each page: `windrow try` shows whether there are some."""
 _EXAMPLES = """\
-  python -m windrow plan dags/weather_days.py -p 'places=[{"name": "Bonn", "lat": 50.7, "lon": 7.1}]'
-  python -m windrow plan shop_orders --calls 10"""
+  windrow plan dags/weather_days.py -p 'places=[{"name": "Bonn", "lat": 50.7, "lon": 7.1}]'
+  windrow plan shop_orders --calls 10"""
 
 
 def register(commands: Any) -> None:
@@ -39,9 +40,15 @@ def plan(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
     api = EnvironmentApi(target.conn_id, environment)
     request = Request(target.params(options.param, environment))
     with local.opened() as state:
-        sketch = asyncio.run(sketched(target.stream, request, api, state, options.calls))
+        sketch, ways = asyncio.run(_sketched(target.stream, request, api, state, options.calls))
+    owners = max(1, api.pool_size(target.stream))
+    if ways:
+        found = [{**asdict(way), "hours": way.hours(owners)} for way in ways]
+        return Result("\n".join(_way(way, owners) for way in ways), {"dataset": target.stream.dataset, "ways": found})
     cost, quotas = cost_of(sketch, api, target.stream)
     lines = describe(cost, sketch)
+    if target.stream.is_paged:
+        lines.append("An answer may have several pages, and each further page is a call. `windrow try` looks at two.")
     lines += [f"Quota {one.name}: {one.units or 'unknown'} units a {one.period.unit}." for one in quotas]
     some = list(sketch.queries)[:_SHOWN]
     lines += [f"  {key}" for key in some] + (["  ..."] if len(sketch.queries) > _SHOWN else [])
@@ -55,19 +62,31 @@ def plan(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
     return Result("\n".join(lines), data)
 
 
-async def sketched(stream: Stream, request: Request, api: EnvironmentApi, state: Staging, calls: int) -> Sketch:
-    """Make a plan with up to ``calls`` listing calls."""
-    client = api.client(stream, state, backoff=Backoff(attempts=2))
-    async with client:
-        return await Sketcher(client, calls).plan(stream, request)
+async def _sketched(
+    stream: Stream, request: Request, api: EnvironmentApi, state: Staging, calls: int
+) -> tuple[Sketch, Sequence[Estimate]]:
+    """Make a plan with up to ``calls`` listing calls. A stream that can estimate its cost needs only a few of them."""
+    async with api.client(stream, state, backoff=Backoff(attempts=2)) as client:
+        sketcher = Sketcher(client, calls)
+        ways = await sketcher.estimate(stream, request)
+        return (sketcher.sketch if ways else await sketcher.plan(stream, request)), ways
+
+
+def _way(way: Estimate, owners: int) -> str:
+    units = ", ".join(f"{units:,} of {name}" for name, units in way.units.items())
+    told = (
+        f"{way.name}: at most {way.calls:,} calls ({units}), {_time(way.hours(owners))} with {owners} owners of tokens"
+    )
+    return f"{told}; {way.remark}" if way.remark else told
 
 
 def describe(cost: Cost, sketch: Sketch) -> list[str]:
     """Return the cost in lines for people."""
     least = "" if sketch.is_complete else "at least "
+    calls = f"{cost.calls:,} call{'' if cost.calls == 1 else 's'}"
     units = ", ".join(f"{units:,} units of {name}" for name, units in cost.units.items()) or "no quota units"
     lines = [
-        f"{cost.dataset}: {least}{cost.calls:,} calls, {units}.",
+        f"{cost.dataset}: {least}{calls}, {units}.",
         f"Time: {least}{_time(cost.hours)} at the limits of the connection, if a call takes {CALL_S} s.",
     ]
     if sketch.needs:
@@ -81,4 +100,4 @@ def describe(cost: Cost, sketch: Sketch) -> list[str]:
 def _time(hours: float) -> str:
     if hours >= 1:
         return f"{hours:,.1f} hours"
-    return f"{hours * 60:,.1f} minutes" if hours * 60 >= 1 else f"{max(1, round(hours * 3600))} seconds"
+    return f"{hours * 60:,.1f} minutes" if hours * 60 >= 1 else f"{math.ceil(hours * 3600)} s"

@@ -11,7 +11,7 @@ from windrow.model.answer import Answer, Rejected
 from windrow.model.cost import Cost, cost
 from windrow.model.query import Query
 from windrow.model.quota import Quota
-from windrow.model.stream import Asked, Gap, Planned, Request, Stream
+from windrow.model.stream import Asked, Estimate, Gap, Planned, Request, Stream
 
 MOST = 1_000_000
 """Maximum queries that are counted."""
@@ -56,6 +56,15 @@ class Sketcher(Driver):
         with suppress(_Enough):
             await self.lead(stream.plan(request))
         return self.sketch
+
+    async def estimate(self, stream: Stream, request: Request) -> Sequence[Estimate]:
+        """Return the ways that the stream can harvest, each with its cost; none if that needs more calls.
+
+        :raises WindrowError: as `Driver.lead`.
+        """
+        with suppress(_Enough):
+            return await self.lead(stream.estimate(request))
+        return ()
 
     async def _settled(self, asked: Asked) -> Answer | Rejected:
         if self.asked >= self._calls:

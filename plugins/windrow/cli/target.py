@@ -1,30 +1,21 @@
 """Find what a command is about: a stream, its connection, and the params of a run. No Airflow is imported for it."""
 
-import os
-import sys
-import tempfile
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib import util
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import orjson
-from dotenv import dotenv_values
 from jinja2 import TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
+from windrow.declare.files import load
 from windrow.declare.stream import Declared
 from windrow.model import registry
 from windrow.model.errors import BadParameter, NothingFound
 from windrow.model.stream import Stream
 
 DAGS = Path("dags")
-_MAKERS = "windrow.airflow.dags"
 _VARIABLE = "AIRFLOW_VAR_"
 
 
@@ -70,12 +61,6 @@ class Target:
             )
 
 
-def variables() -> dict[str, str]:
-    """Return the variables of the environment, and those of the file .env that are not in it."""
-    own = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    return own | dict(os.environ)
-
-
 def find(name: str, conn_id: str = "") -> Target:
     """Find a stream by its dataset, or by a file that declares it.
 
@@ -103,7 +88,7 @@ def _in_file(path: Path, dataset: str) -> Target:
     if not path.is_file():
         near = _meant(str(path), [str(one) for one in sorted(path.parent.glob("*.py"))])
         raise NothingFound(f"The file {path} does not exist.{near}", advice="Check the path.")
-    targets = {one.stream.dataset: one for one in _load(path)}
+    targets = {one.stream.dataset: Target(one.stream(), one.conn_id, one.defaults) for one in load(path)}
     if not targets:
         raise BadParameter(
             f"{path} declares no stream.",
@@ -120,61 +105,6 @@ def _in_file(path: Path, dataset: str) -> Target:
             advice=f"Choose one: {path}::{next(iter(targets))}",
         )
     return targets[dataset or next(iter(targets))]
-
-
-def _load(path: Path) -> list[Target]:
-    """Import a DAG file, and return the streams that it makes DAGs of, or else those that it declares.
-
-    :raises BadParameter: the import fails; the message has the line.
-    """
-    found: list[Target] = []
-    spec = util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None  # noqa: S101, PT018 - a file that exists
-    module = util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        with _without_dags(found):
-            spec.loader.exec_module(module)
-    except Exception as error:
-        steps = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename) == path.resolve()]
-        line = error.lineno if isinstance(error, SyntaxError) else steps[-1].lineno if steps else 0
-        what = error.msg if isinstance(error, SyntaxError) else error
-        raise BadParameter(f"{path}, line {line}: {type(error).__name__}: {what}", advice="Correct the file.") from None
-    declared = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Declared)]
-    mine = [one for one in declared if one.__module__ == path.stem and one.__dict__.get("dataset")]
-    return found or [Target(one(), one.dataset.partition("_")[0]) for one in mine]
-
-
-@contextmanager
-def _without_dags(found: list[Target]) -> Iterator[None]:
-    """While a file is loaded, `windrow.airflow.dags` makes no DAG, but notes the streams. Airflow takes seconds.
-
-    If the file imports Airflow itself, Airflow writes its settings to a folder that is deleted at the end.
-    """
-
-    def note(stream: type[Declared], *, conn_id: str, defaults: Mapping[str, str] | None = None, **_: Any) -> None:
-        found.append(Target(stream(), conn_id, defaults or {}))
-
-    class Makers(ModuleType):
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return note
-
-    before = sys.modules.get(_MAKERS)
-    sys.modules[_MAKERS] = Makers(_MAKERS)
-    with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
-        has_home = "AIRFLOW_HOME" in os.environ or Path("~/airflow").expanduser().exists()
-        if not has_home:
-            os.environ["AIRFLOW_HOME"] = folder
-        try:
-            yield
-        finally:
-            if not has_home:
-                del os.environ["AIRFLOW_HOME"]
-            del sys.modules[_MAKERS]
-            if before is not None:
-                sys.modules[_MAKERS] = before
 
 
 def _rendered(name: str, template: str, environment: Mapping[str, str]) -> object:

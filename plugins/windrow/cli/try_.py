@@ -17,6 +17,7 @@ from windrow.cli.target import find
 from windrow.connect.environment import EnvironmentApi
 from windrow.declare.infer import Inferred, infer
 from windrow.declare.stream import Declared
+from windrow.http.client import Client, OnResponse
 from windrow.http.paging import Pages, StoredPage
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import NothingToHarvest, QueryRefused, Unreadable
@@ -33,19 +34,32 @@ _ROWS = 10
 _WIDTH = 40
 _LIMIT_WORDS = ("ratelimit", "rate-limit", "retry-after", "quota")
 _DESCRIPTION = """\
-It makes at most two calls for pages, and up to three for a list that the plan starts with. It shows the rows as a
+It makes at most two calls for pages, and up to --calls for the lists that the plan starts with. It shows the rows as a
 table, the declared type of each column beside the type that the values have, the limits that the API reports in its
 headers, the fields that no column reads (they go to the column _extra), and the cost of a whole run.
 It needs the connection in AIRFLOW_CONN_<ID>, in the environment or in .env. It needs no running Airflow, no MongoDB and
 no cloud, and it writes nothing."""
 _EXAMPLES = """\
-  python -m windrow try dags/desk_tickets.py
-  python -m windrow try shop_orders -p since=2026-11-01T00:00:00Z --json"""
+  windrow try dags/desk_tickets.py
+  windrow try shop_orders -p since=2026-11-01T00:00:00Z --json"""
 
 
 def register(commands: Any) -> None:
     """Add the command."""
-    add_source(add(commands, "try", try_, "make two calls to the real API and show the rows", _DESCRIPTION, _EXAMPLES))
+    command = add(commands, "try", try_, "make two calls to the real API and show the rows", _DESCRIPTION, _EXAMPLES)
+    add_source(command)
+    add_calls(command)
+
+
+def add_calls(command: argparse.ArgumentParser) -> None:
+    """Add the argument for calls before the first page."""
+    command.add_argument(
+        "--calls",
+        type=int,
+        default=_LISTING_CALLS,
+        metavar="N",
+        help=f"make up to N calls for lists ({_LISTING_CALLS})",
+    )
 
 
 @dataclass(slots=True)
@@ -60,7 +74,7 @@ class Sample:
     headers: dict[str, str] = field(default_factory=dict)
     """Headers of the last response."""
 
-    async def pages_of(self, pages: Pages, client: Any, query: Query) -> None:
+    async def pages_of(self, pages: Pages, client: Client, query: Query) -> None:
         """Call pages of a query until there are enough.
 
         :raises QueryRefused: the API refuses the query, or the answer cannot be read.
@@ -112,7 +126,12 @@ class _Store:
 
 
 async def sample(
-    stream: Stream, request: Request, api: EnvironmentApi, state: local.LocalStaging, on_response: Any = None
+    stream: Stream,
+    request: Request,
+    api: EnvironmentApi,
+    state: local.LocalStaging,
+    calls: int,
+    on_response: OnResponse | None = None,
 ) -> Sample:
     """Call the first pages of a run."""
     found = Sample(Sketch())
@@ -125,11 +144,12 @@ async def sample(
 
     client = api.client(stream, state, backoff=Backoff(attempts=2), on_response=seen)
     async with client:
-        found.sketch = await Sketcher(client, _LISTING_CALLS).plan(stream, request)
+        found.sketch = await Sketcher(client, calls).plan(stream, request)
         if not found.sketch.queries:
+            more = f"Allow more with --calls: next is {found.sketch.needs!r}." if found.sketch.needs else ""
             raise NothingToHarvest(
                 f"The plan of {stream.dataset} has no calls after {found.sketch.listing_calls} calls for lists.",
-                advice="Check the params, and the list of the API.",
+                advice=more or "Check the params, and the list of the API.",
             )
         pages = Pages(
             lambda query, parsed: None, stream.next_page, stream.paging, stream.format, _Store(found), stream.export
@@ -146,7 +166,7 @@ def try_(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
     stream, api = target.stream, EnvironmentApi(target.conn_id, environment)
     request = Request(target.params(options.param, environment))
     with local.opened() as state:
-        found = asyncio.run(sample(stream, request, api, state))
+        found = asyncio.run(sample(stream, request, api, state, options.calls))
     records, errors, rows = _read(stream, found.pages)
     inferred = infer(rows)
     cost, _ = cost_of(found.sketch, api, stream)
@@ -216,7 +236,7 @@ def _columns(stream: Stream, records: Sequence[Any], inferred: Mapping[str, Infe
         paths = {one.name: one.field for one in getattr(stream, "columns", ())}
         seen = inferred.get(paths.get(column.name, column.field))
         declared = f"{column.kind.name}{' required' if column.required else ''}"
-        example = str(values[0])[:_WIDTH] if values else "never set"
+        example = " ".join(str(values[0]).split())[:_WIDTH] if values else "never set"
         found.append((column.name, declared, seen.kind.name if seen else "-", str(len(records) - len(values)), example))
     return found
 

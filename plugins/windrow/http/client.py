@@ -171,6 +171,13 @@ class Client:
         """How many access tokens were fetched."""
         return self._auth.refreshes
 
+    async def authorize(self) -> None:
+        """Get an access token now, if the auth needs one.
+
+        :raises WindrowError: as `ask`.
+        """
+        await self._auth.signature(self._exchange)
+
     async def ask(self, query: Query, read: Reader) -> Answer | Rejected:
         """Make one call, with retries, until it is settled.
 

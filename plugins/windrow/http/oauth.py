@@ -248,6 +248,49 @@ class RefreshToken(TokenForm):
         )
 
 
+class AuthorizationCode(TokenForm):
+    """The OAuth 2.0 authorization code grant, RFC 6749 section 4.1, with PKCE (RFC 7636): once, when a person consents.
+
+    :param client_secret: empty for a public client, which has none.
+    :param fields: ``code``, ``redirect_uri`` and ``code_verifier``.
+    """
+
+    refresh_token = ""
+    """What the endpoint returned for later; empty before, or if it returned none."""
+
+    def __init__(
+        self,
+        token_url: str,
+        client_id: str,
+        client_secret: str,
+        *,
+        with_basic: bool = False,
+        fields: Mapping[str, str],
+        **settings: Any,
+    ) -> None:
+        headers, secrets = basic(client_id, client_secret)
+        form = {"grant_type": "authorization_code", "client_id": client_id} | dict(fields)
+        if not with_basic:
+            headers = {}
+            form |= {"client_secret": client_secret} if client_secret else {}
+        secrets += [fields["code"], fields["code_verifier"]]
+        super().__init__(token_url, form, headers=headers, secrets=secrets, **settings)
+
+    def token_in(self, response: Response, asked_at: float) -> Token | None:
+        """Read the token, and keep the refresh token."""
+        self.refresh_token = _refresh_token_in(response)
+        know(self.refresh_token)
+        return super().token_in(response, asked_at)
+
+    def blamed(self, error: str) -> str:
+        """Return what the endpoint rejected: a code is valid once, for some minutes."""
+        return "authorization code" if error == "invalid_grant" else super().blamed(error)
+
+    def advice(self, response: Response) -> str:
+        """Return the advice for a rejected code or client."""
+        return "Check the client id, the client secret and the redirect URI of the client. Then run the command again."
+
+
 def basic(client_id: str, client_secret: str) -> tuple[dict[str, str], list[str]]:
     """Return the header with id and secret, form-encoded first, and the secrets in it."""
     encoded = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()).decode()

@@ -128,6 +128,10 @@ class Estimate:
     """Units that one owner of a token has in an hour, of each resource."""
     remark: str = ""
 
+    def hours(self, owners: int) -> float:
+        """Return for how many hours the units last when those of each owner are used up in turn."""
+        return max((units / (self.hourly * owners) for units in self.units.values()), default=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialKind:
@@ -156,6 +160,7 @@ class Stream(ABC):
     """
 
     dataset: ClassVar[str]
+    """Name of the DAG and of the records: ``<source>_<noun>``, like ``shop_orders``."""
     contract: ClassVar[Contract]
     one_record_an_answer: ClassVar[bool] = False
     """True where each answer holds exactly one record; the receipt then demands as many records as answers."""

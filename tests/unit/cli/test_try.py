@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from local_cloud.apis.github.demo_tokens import POOL
+from local_cloud.apis.testing import FakeApi
 from tests.scripted_api import Reply, ScriptedApi
-from tests.unit.cli.conftest import EXAMPLES, KEY, desk
+from tests.unit.cli.conftest import EXAMPLES, KEY, desk, ticket
+from windrow.cli.main import main
 
 DESK = str(EXAMPLES / "desk_tickets.py")
 WEATHER = str(EXAMPLES / "weather_days.py")
@@ -25,7 +28,7 @@ def test_try_makes_two_calls_and_shows_what_becomes_of_them(windrow: Any, script
     assert "requester_id  INTEGER             INTEGER" in shown
     assert 'Column("requester_name", "requester.name", Kind.STRING, "..."),' in shown
     assert "97 of 100 calls left" in shown
-    assert "desk_tickets: 1 calls" in shown
+    assert "desk_tickets: 1 call," in shown
     assert "more pages than these two" in shown
     assert KEY not in shown
 
@@ -169,3 +172,49 @@ def test_it_needs_no_airflow_and_creates_no_folder(folder: Path, scripted: Scrip
     assert "40 rows" in shown.stdout, shown.stderr
     assert "AIRFLOW []" in shown.stdout
     assert list(home.iterdir()) == []
+
+
+def test_plan_of_a_source_that_estimates_its_cost(windrow: Any, environment: dict[str, str], api: FakeApi):
+    connection = {"conn_type": "http", "host": f"{api.url}/github", "extra": {"tokens": [*POOL]}}
+    environment["AIRFLOW_CONN_GITHUB"] = json.dumps(connection)
+    chosen = ("github_users", "-p", 'repositories=["acme/windmill"]')
+    code, shown = windrow("plan", *chosen)
+    assert (code, "depends on the answer to 'repos/acme/windmill'" in shown) == (0, True), shown
+    code, shown = windrow("plan", *chosen, "--calls", "5")
+    assert code == 0
+    assert "at most" in shown
+    assert "with 4 owners of tokens" in shown
+    environment["AIRFLOW_CONN_GITHUB"] = json.dumps(connection | {"extra": {"tokens": ["gh-wrong-token"]}})
+    code, shown = windrow("plan", *chosen, "--calls", "5")
+    assert (code, shown.count("\n"), "has no valid token" in shown) == (2, 1, True), shown
+
+
+def test_what_an_api_sends_does_not_move_the_cursor(windrow: Any, scripted: ScriptedApi):
+    row = ticket(1) | {"subject": "\x1b[2Jclear\nline", "sta\x1btus": "x"}
+    scripted.answers(Reply({"results": [row], "next_cursor": None}, headers={"X-RateLimit-Policy": "\xa0wide"}))
+    code, shown = windrow("try", DESK)
+    assert (code, "\x1b" in shown) == (0, False)
+    assert "?[2Jclear line" in shown
+    scripted.answers(Reply("<html>\x1b[2J", 400))
+    assert "\x1b" not in windrow("try", DESK)[1]
+
+
+@pytest.mark.parametrize("arguments", [("try", DESK), ("status",)])
+def test_a_reader_that_has_enough_is_no_error(
+    folder: Path, scripted: ScriptedApi, environment: dict[str, str], arguments: tuple[str, ...]
+):
+    scripted.script = desk
+    root = Path(__file__).resolve().parents[3]
+    shown = subprocess.run(
+        ["/bin/bash", "-c", f"set -o pipefail; '{root}/bin/windrow' {' '.join(arguments)} | true"], cwd=folder,
+        capture_output=True, text=True, check=False, env={**environment, "HOME": str(folder), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert shown.stderr == ""
+
+
+def test_a_folder_in_place_of_the_file_of_variables(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (folder / ".env").write_bytes(b"AIRFLOW_CONN_DESK='\xff'\n")
+    assert main(["try", DESK]) == 2
+    assert "Error: .env is not a text in UTF-8" in capsys.readouterr().err

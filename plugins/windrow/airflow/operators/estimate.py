@@ -10,7 +10,6 @@ from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.plan_only import PlanOnlyMixin
 from windrow.model.errors import RateLimited
-from windrow.model.stream import Estimate
 
 
 class EstimateOperator(PlanOperator, PlanOnlyMixin):
@@ -43,14 +42,9 @@ class EstimateOperator(PlanOperator, PlanOnlyMixin):
                 ways = discovery.run(discovery.estimate(request))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
-        found = [{**asdict(way), "hours": _hours(way, owners)} for way in ways]
+        found = [{**asdict(way), "hours": way.hours(owners)} for way in ways]
         for way in found:
             units = ", ".join(f"{units:,} of {resource}" for resource, units in way["units"].items())
             told = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} owners"
             self.log.info("%s", f"{told}; {way['remark']}" if way["remark"] else told)
         return self.told(context, found)
-
-
-def _hours(way: Estimate, owners: int) -> float:
-    """Return for how many hours the units last when each owner's are used up in turn."""
-    return max((units / (way.hourly * owners) for units in way.units.values()), default=0.0)

@@ -1,0 +1,82 @@
+"""Load the declarations of a DAG file without Airflow."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from windrow.declare.stream import Declared
+from windrow.model.errors import BadParameter
+
+_MAKERS = "windrow.airflow.dags"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A stream that a file declares, and what its DAG says of it."""
+
+    stream: type[Declared]
+    conn_id: str
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+
+def load(path: Path) -> list[Found]:
+    """Import a DAG file, and return the streams that it makes DAGs of, or else those that it declares.
+
+    :raises BadParameter: the import fails; the message has the line.
+    """
+    found: list[Found] = []
+    spec = util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018 - a file that exists
+    module = util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        with _without_dags(found):
+            spec.loader.exec_module(module)
+    except Exception as error:
+        steps = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename) == path.resolve()]
+        line = error.lineno if isinstance(error, SyntaxError) else steps[-1].lineno if steps else 0
+        what = error.msg if isinstance(error, SyntaxError) else error
+        raise BadParameter(f"{path}, line {line}: {type(error).__name__}: {what}", advice="Correct the file.") from None
+    declared = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Declared)]
+    mine = [one for one in declared if one.__module__ == path.stem and one.__dict__.get("dataset")]
+    return found or [Found(one, one.dataset.partition("_")[0]) for one in mine]
+
+
+@contextmanager
+def _without_dags(found: list[Found]) -> Iterator[None]:
+    """While a file is loaded, `windrow.airflow.dags` makes no DAG, but notes the streams. Airflow takes seconds.
+
+    If the file imports Airflow itself, Airflow writes its settings to a folder that is deleted at the end.
+    """
+
+    def note(stream: type[Declared], *, conn_id: str, defaults: Mapping[str, str] | None = None, **_: Any) -> None:
+        found.append(Found(stream, conn_id, defaults or {}))
+
+    class Makers(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return note
+
+    before = sys.modules.get(_MAKERS)
+    sys.modules[_MAKERS] = Makers(_MAKERS)
+    with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
+        has_home = "AIRFLOW_HOME" in os.environ or Path("~/airflow").expanduser().exists()
+        if not has_home:
+            os.environ["AIRFLOW_HOME"] = folder
+        try:
+            yield
+        finally:
+            if not has_home:
+                del os.environ["AIRFLOW_HOME"]
+            del sys.modules[_MAKERS]
+            if before is not None:
+                sys.modules[_MAKERS] = before
