@@ -94,7 +94,9 @@ def test_record_removes_secrets_in_answers(windrow: Any, scripted: ScriptedApi, 
         "echo": f"your key was {KEY}",
     }  # fmt: skip
     scripted.answers(Reply({"results": [row], "next_cursor": None}, headers={"Set-Cookie": "session=abc"}))
-    assert windrow("record", str(EXAMPLES / "desk_tickets.py"), "--scrub", "name", "--scrub", "id")[0] == 0
+    source = (EXAMPLES / "desk_tickets.py").read_text()
+    (folder / "desk.py").write_text(source.replace('"limit": 20', f'"limit": 20, "key": "{KEY}"'))
+    assert windrow("record", "desk.py", "--scrub", "name", "--scrub", "id")[0] == 0
     text = (folder / "tests/sources/desk_tickets.json").read_text()
     for secret in ("s3cr3t", "Ann", KEY, "session", "77", "T-1"):
         assert secret not in text, secret
