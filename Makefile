@@ -83,7 +83,7 @@ audit: .venv-audit/.ready ## look for known vulnerabilities of all that is locke
 
 # --- the local cloud ---------------------------------------------------------------------------
 
-.PHONY: demo up down status logs clean airflow
+.PHONY: demo up down status logs clean airflow windrow
 demo: setup ## start everything, run every DAG, show the result
 	@$(LOCAL_CLOUD) demo
 
@@ -97,8 +97,8 @@ airflow: setup ## Airflow's command line on the local cloud: make airflow ARGS="
 	@$(LOCAL_CLOUD) airflow $(ARGS)
 
 .PHONY: windrow
-windrow: setup ## the command windrow: make windrow ARGS="new shop_orders", ARGS="--help"
-	@bin/windrow $(ARGS)
+windrow: setup ## the command windrow, on the local cloud: make windrow ARGS="status", ARGS="new shop_orders"
+	@$(LOCAL_CLOUD) windrow $(ARGS)
 
 status: setup ## say which services run, and where
 	@$(LOCAL_CLOUD) status
@@ -127,18 +127,24 @@ lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask A
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-memory bench-dispatch bench-stream bench-youtube
+.PHONY: bench bench-memory bench-landing bench-dispatch bench-status bench-stream bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
 bench-memory: setup .venv-bench/.ready ## the engine's memory at 10,000 and at 200,000 calls: some minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --memory
 
+bench-landing: setup ## CPU and memory of landing a million rows, column by column and row by row: three minutes
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.landing
+
 bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill, a loop and dlt beside: ten minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.youtube
 
 bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: about five minutes
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch
+
+bench-status: setup ## how long a snapshot for the Harvest page takes: a minute
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.status
 
 bench-stream: setup ## x_posts at 250 matching posts a second for ten minutes: about a quarter of an hour
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.stream

@@ -28,12 +28,12 @@ def main() -> None:
         "wall_s": wall_s,
         "cpu_s": process_cpu_s - cpu_s,
         "process_cpu_s": process_cpu_s,
-        "peak_rss": _peak_rss(),
+        "peak_rss": peak_rss(),
     }
     print(json.dumps(cost))
 
 
-def _peak_rss() -> int:
+def peak_rss() -> int:
     """Return the most memory this program held, in bytes.
 
     Linux counts what a process held before it became this program, a copy of its parent, in ``ru_maxrss`` too;

@@ -23,7 +23,7 @@ from datetime import timedelta
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Asset, CronTriggerTimetable, TaskGroup, TriggerRule, chain, dag, task
 
-from windrow.airflow.operators import params
+from windrow.airflow.operators import athena, params
 from windrow.airflow.operators.athena import AthenaCheckOperator, CrawlOperator, ProveInAthenaOperator, sql
 from windrow.airflow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
@@ -34,7 +34,7 @@ from windrow.sources.spotify.operators import CapabilitiesOperator, PublishOpera
 
 STREAMS = ("artists", "albums", "top_tracks", "audio_features")
 BUCKET, DAY, SLUG = "{{ var.value.windrow_s3_bucket }}", "dt={{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
-MARTS = f"s3://{BUCKET}/marts/spotify"
+MARTS, TABLE = f"s3://{BUCKET}/marts/spotify", "{{ prefix() }}spotify.top_tracks"
 
 
 def landing(name: str) -> dict[str, str]:
@@ -66,7 +66,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     capabilities = CapabilitiesOperator(task_id="probe_capabilities", **of)
     given = {"artists": artists.output["artists"], "capabilities": capabilities.output["capabilities"]}
     with TaskGroup("prepare") as prepare:
-        tables = [sql(f"spotify_landed/{name}/create", f"landed_{name}") for name in STREAMS]
+        tables = [athena.landed_table(f"spotify_{name}", BUCKET, f"landed_{name}") for name in STREAMS]
         tables += [sql(f"spotify/{name}/create", name) for name in ("top_tracks", "artist_days")]
         chain(sql("spotify_landed/database", "spotify_landed"), sql("spotify/database", "spotify"), tables)
 
@@ -78,12 +78,12 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     for name in STREAMS:
         with TaskGroup(name):
             harvests[name] = harvest("spotify", landing(name), given=given, connections="{{ params.connections }}")
-            registered[name] = sql(f"spotify_landed/{name}/register")
+            registered[name] = athena.register(f"spotify_{name}", BUCKET)
             [harvests[name].land, prepare] >> registered[name]
     [harvests["top_tracks"].harvest, choose_streams(capabilities.output["datasets"])] >> harvests["audio_features"].plan
     list(registered.values()) >> CrawlOperator(
         task_id="crawl",
-        database="spotify_crawled",
+        database="{{ prefix() }}spotify_crawled",
         paths=[f"s3://{BUCKET}/spotify/{name}/" for name in STREAMS],
         wanted="{{ params.crawl }}",
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
@@ -92,10 +92,10 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     with TaskGroup("top_tracks_table") as top_tracks_table:
         folder = f"{MARTS}/top_tracks/run={SLUG}/"
         chain(
-            sql("spotify/top_tracks/build", kind=RewriteOperator, folder=folder, makes=f"spotify.top_tracks_{SLUG}"),
+            sql("spotify/top_tracks/build", kind=RewriteOperator, folder=folder, makes=f"{TABLE}_{SLUG}"),
             sql("spotify/top_tracks/check", kind=AthenaCheckOperator),
             sql("spotify/top_tracks/swap", kind=SwapOperator, folder=folder),
-            ThrowAwayBuildsOperator(task_id="throw_away", table="spotify.top_tracks"),
+            ThrowAwayBuildsOperator(task_id="throw_away", table=TABLE),
         )
     registered["audio_features"] >> features_or_not
     [registered["artists"], registered["top_tracks"], features_or_not] >> top_tracks_table

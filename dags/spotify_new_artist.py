@@ -26,17 +26,17 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag
 
-from windrow.airflow.operators.athena import ProveInAthenaOperator, sql
+from windrow.airflow.operators.athena import ProveInAthenaOperator, landed_table, register, sql
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.land import LandOperator
 from windrow.sources.spotify import params as spotify_params
 from windrow.sources.spotify.artist_requests import FetchNowOperator, FindArtistsOperator, PublishNewOperator
 from windrow.sources.spotify.operators import CapabilitiesOperator
 
-DATASET = "spotify_top_tracks"
+DATASET, BUCKET = "spotify_top_tracks", "{{ var.value.windrow_s3_bucket }}"
 LANDED = {
     "dataset": DATASET,
-    "to": "s3://{{ var.value.windrow_s3_bucket }}",
+    "to": f"s3://{BUCKET}",
     "prefix": "spotify/top_tracks/dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}",
 }
 RECORDED = Asset("spotify_requests")
@@ -73,8 +73,8 @@ def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
     chain(
         land,
         sql("spotify_landed/database", "prepare_database"),
-        sql("spotify_landed/top_tracks/create", "prepare_table"),
-        sql("spotify_landed/top_tracks/register"),
+        landed_table(DATASET, BUCKET, "prepare_table"),
+        register(DATASET, BUCKET),
         prove,
     )
 

@@ -76,7 +76,7 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     to_table = load_and_merge(Passengers, land, bucket=BUCKET)
     check = BigQueryColumnCheckOperator(
         task_id="check",
-        table="titanic.passengers",
+        table="{{ prefix() }}titanic.passengers",
         column_mapping={"passenger_id": {"unique_check": {"equal_to": 0}, "null_check": {"equal_to": 0}}},
         use_legacy_sql=False,
     )

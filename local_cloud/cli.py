@@ -81,6 +81,21 @@ def airflow(settings: Settings, arguments: Sequence[str]) -> None:
     os.execve(program, [str(program), *arguments], environment)  # noqa: S606
 
 
+def windrow(settings: Settings, arguments: Sequence[str]) -> None:
+    """run the windrow command on the local cloud: windrow status"""
+    environment = {
+        **os.environ,
+        "WINDROW_MONGO_URL": f"{settings.mongo_url}/windrow",
+        "PYTHONPATH": str(ROOT / "plugins"),
+    }
+    program = str(settings.airflow_python)
+    os.execve(program, [program, "-m", "windrow", *arguments], environment)  # noqa: S606
+
+
+THROUGH: Mapping[str, Callable[[Settings, Sequence[str]], None]] = {"airflow": airflow, "windrow": windrow}
+"""Commands that take all further arguments."""
+
+
 def say(line: str) -> None:
     """Print a line and flush it, also if the output is a pipe."""
     print(line, flush=True)
@@ -92,13 +107,14 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.__doc__)
-    commands.add_parser("airflow", help=airflow.__doc__, add_help=False, prefix_chars=" ")
+    for name, through in THROUGH.items():
+        commands.add_parser(name, help=through.__doc__, add_help=False, prefix_chars=" ")
     chosen, arguments = parser.parse_known_args()
     signals.end_in_order()
     try:
         settings = Settings.load(ROOT, os.environ)
-        if chosen.command == "airflow":
-            airflow(settings, arguments)
+        if chosen.command in THROUGH:
+            THROUGH[chosen.command](settings, arguments)
         elif arguments:
             parser.error(f"unknown arguments: {' '.join(arguments)}")
         else:

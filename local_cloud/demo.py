@@ -108,6 +108,7 @@ def harvest_and_show(settings: Settings, dag_ids: Collection[str] = ()) -> None:
         cli.say((_athena_rows if show.in_athena else _bigquery_rows)(show.sql))
         cli.say(f"\nAirflow: {settings.airflow_url}/dags/{show.dag_id}/runs/{run_id}")
     cli.say(f"         {login_hint(settings)}")
+    cli.say(f"Is it complete? {settings.airflow_url}/plugin/harvest")
 
 
 def login_hint(settings: Settings) -> str:

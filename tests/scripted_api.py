@@ -91,7 +91,7 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[ScriptedApi]:
     async def start() -> web.AppRunner:
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{path:.*}", api.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)  # it would count as our log
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
         api.url = f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"

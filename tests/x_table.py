@@ -19,6 +19,7 @@ MARTS = ("by_minute", "by_hour", "by_rule", "hashtags", "accounts")
 def run(warehouse: bigquery.Client, file: str, run_id: str = "one", **context: str) -> list[dict[str, Any]]:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - SQL, no HTML
     environment.filters["slug"] = slug
+    environment.globals["prefix"] = lambda: ""
     text = environment.from_string((SQL / file).read_text()).render(run_id=run_id, **context)
     return [dict(row) for row in warehouse.query_and_wait(text)]
 

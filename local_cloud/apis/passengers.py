@@ -86,7 +86,7 @@ def read_passengers(path: Path) -> list[Passenger]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadPassengers(f"{path} is not CSV in UTF-8: {error}") from error
     if not passengers:
-        raise BadPassengers(f"{path} holds no passengers")
+        raise BadPassengers(f"{path} has no passengers")
     return passengers
 
 

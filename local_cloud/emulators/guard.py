@@ -11,6 +11,7 @@ import http.server
 import inspect
 import os
 import socket
+import struct
 import sys
 import time
 import urllib.parse
@@ -22,6 +23,8 @@ from typing import Any
 REASON = "The local cloud serves programs of this machine. It refuses web pages: {}.\n"
 HERE = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_SOCK_DIAG, _BY_FAMILY, _LISTEN = 4, 20, 10
+"""Constants of Linux: the netlink family NETLINK_SOCK_DIAG, the message SOCK_DIAG_BY_FAMILY, the state TCP_LISTEN."""
 _TRUSTED_S = 5.0
 """For so long a connection of gRPC that was looked at is not looked at again: it costs milliseconds a call."""
 _MOST_LET_IN = 1_000
@@ -86,6 +89,8 @@ def is_stranger(peer: tuple[str, int], server: tuple[str, int]) -> bool:
     """
     if not _TABLES[0].exists():
         return False
+    if (owner := _owner(peer, server)) is not None:
+        return owner != os.getuid()
     wanted = {(_written(*peer, length), _written(*server, length)) for length in (4, 16)}
     for table in _TABLES:
         with contextlib.suppress(OSError):
@@ -94,6 +99,25 @@ def is_stranger(peer: tuple[str, int], server: tuple[str, int]) -> bool:
                 if (fields[1], fields[2]) in wanted:
                     return int(fields[7]) != os.getuid()
     return True
+
+
+def _owner(peer: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """Ask the kernel for the user of one IPv4 connection (sock_diag(7)); None if it does not answer.
+
+    This takes microseconds. The tables take 10 ms if there are thousands of connections, as after many tests.
+    """
+    if ":" in peer[0] + server[0]:
+        return None
+    ends = (peer[1], server[1], socket.inet_aton(peer[0]), socket.inet_aton(server[0]))
+    wanted = struct.pack("!HH4s12x4s12x", *ends)
+    asked = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0xFFFFFFFF) + wanted + bytes(4) + b"\xff" * 8
+    with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as kernel:
+        kernel.settimeout(1)
+        kernel.send(struct.pack("=IHHII", 16 + len(asked), _BY_FAMILY, 1, 0, 0) + asked)
+        answer = kernel.recv(4096)  # the header of 16 bytes, then struct inet_diag_msg
+        if len(answer) >= 84 and struct.unpack_from("=H", answer, 4)[0] == _BY_FAMILY and answer[17] != _LISTEN:
+            return int(struct.unpack_from("=I", answer, 80)[0])
+    return None
 
 
 def _written(host: str, port: int, length: int) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import defaultdict
@@ -110,6 +111,24 @@ def test_a_cleared_sql_task_runs_again(dagbag):
     jobs = [task for dag in dags(dagbag) for task in dag.tasks if isinstance(task, BigQueryInsertJobOperator)]
     assert jobs
     assert [task.task_id for task in jobs if task.durable] == []
+
+
+def test_the_documented_backfill_makes_the_runs_that_its_page_promises(dagbag):
+    """Computed by Airflow's own parser and timetable. It reads a date as midnight, so the last day is easily lost."""
+    from airflow.cli.cli_parser import get_parser
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    page = (ROOT / "docs" / "backfill.md").read_text()
+    commands = re.findall(r"^airflow (backfill create .+)$", page, re.MULTILINE)
+    promises = re.findall(r"makes (\d+) runs,\s+for (\S+) to (\S+):", page)
+    assert len(commands) == len(promises) > 0
+    for command, (count, first, last) in zip(commands, promises, strict=True):
+        asked = get_parser().parse_args(shlex.split(command))
+        dag = DagSerialization.from_dict(DagSerialization.to_dict(dagbag.dags[asked.dag_id]))
+        runs = dag.iter_dagrun_infos_between(asked.from_date, asked.to_date)
+        days = [str(run.logical_date.in_timezone(dag.timetable._timezone).date()) for run in runs]
+        assert (len(days), days[0], days[-1]) == (int(count), first, last)
+        assert len(set(days)) == len(days)
 
 
 def test_every_task_says_what_is_safe_when_it_is_red(dagbag):
@@ -298,6 +317,14 @@ def test_every_sql_file_is_there_and_can_be_rendered_by_its_task(dagbag):
     datasets = {file.split("/")[1] for file in rendered}  # a source that was deleted may have left its SQL
     unused = {file for file in TEXTS.values() if file.split("/")[1] in datasets} - set(rendered)
     assert {file for file in unused if not re.search(r"/board/|/metric\.sql$", file)} == set(), "who runs these?"
+
+
+def test_every_table_of_a_file_has_the_prefix(dagbag):
+    """One variable keeps development and production apart; a table without it is shared by both."""
+    datasets = {file.split("/")[1] for file in TEXTS.values()} | {"windrow_landing"}
+    name = re.compile(rf"(?<![\w.}}/'])({'|'.join(sorted(datasets))})\.[a-z_]+")
+    for text, file in TEXTS.items():
+        assert name.findall(re.sub(r"--.*", "", text)) == [], file
 
 
 def test_what_sql_pulls_is_what_a_task_returns(dagbag):

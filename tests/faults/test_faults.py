@@ -540,24 +540,6 @@ def test_when_the_token_endpoint_stays_down_all_that_was_answered_is_staged(
     assert totals(api)["repeated_ok"] == 0
 
 
-def test_a_refresh_that_is_turned_down_is_not_begun_again_by_every_call(
-    api: FakeApi, staging: Staging, plan: Plan
-) -> None:
-    api.faults(token_lifetime_s=1.6, latency_ms=20)  # its last quarter has room for dozens of calls
-
-    async def turned_down() -> Harvested:
-        going = asyncio.create_task(harvesting(api.url, staging, plan, connections=3))
-        await eventually(api, 1)
-        await asyncio.to_thread(api.faults, token_error_share=1.0, error_status=501)
-        return await going
-
-    done = asyncio.run(turned_down())
-
-    assert type(done.error) is CredentialsRejected
-    assert api.counters()["routes"]["POST /oauth/token"]["requests"] <= 16
-    assert len(answers(staging, plan)) == totals(api)["ok"]
-
-
 # --- rate limits -------------------------------------------------------------------------------
 
 

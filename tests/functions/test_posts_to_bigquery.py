@@ -39,7 +39,7 @@ def tables(warehouse: bigquery.Client) -> bigquery.Client:
     """The warehouse with an empty final table, and an empty one that is pushed into."""
     for table in ("x.posts", PUSHED):
         warehouse.delete_table(table, not_found_ok=True)
-        create = (SQL / "posts" / "create.sql").read_text().replace("x.posts (", f"{table} (")
+        create = (SQL / "posts" / "create.sql").read_text().replace("{{ prefix() }}x.posts (", f"{table} (")
         list(warehouse.query_and_wait(create))
     return warehouse
 

@@ -1,16 +1,27 @@
 """What integration tests share: the bucket, through the connection that tasks use."""
 
+import importlib
 import json
+import os
 from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
 
 import pytest
+from airflow.providers.google.cloud.hooks import bigquery as hooks
+from google.cloud import bigquery
 
+from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
+from tests.scripted_api import ScriptedApi
 from windrow.airflow.hooks.stores import GcsStore
 
 CONNECTION = "google_cloud_default"
+KEY = "a-key-of-the-examples"
+"""The key of the connections ``weather`` and ``desk``."""
+_EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_settings"
 
 
 def youtube_connection(api: FakeApi) -> str:
@@ -38,3 +49,27 @@ def store(cloud: Settings, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
     assert http.getresponse().status in {200, 409}  # 409: it is there
     http.close()
     return GcsStore(BUCKET, CONNECTION)
+
+
+@pytest.fixture
+def connections(cloud: Settings, scripted: ScriptedApi, store: GcsStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's connections to the local cloud, and to the scripted API, for DAGs that run in this process."""
+    for name, value in airflow_env.airflow_environment(cloud, {}).items():
+        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) or "EMULATOR" in name:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(hooks, "build", hooks.build)  # restored at the end
+    monkeypatch.syspath_prepend(str(_EMULATORS))
+    importlib.import_module("google_clients").keep_on_emulators(os.environ)
+    auth = {
+        "WEATHER": {"auth": "query_key", "param": "apikey", "api_key": KEY},
+        "DESK": {"auth": "header_key", "header": "X-Api-Key", "api_key": KEY},
+        "ORDERS": {},
+    }
+    for name, extra in auth.items():
+        connection = {"conn_type": "http", "host": scripted.url, "extra": extra}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
+
+
+def rows(client: bigquery.Client, sql: str) -> list[dict[str, Any]]:
+    """Return the rows of a query."""
+    return [dict(row) for row in client.query_and_wait(sql)]

@@ -31,6 +31,7 @@ from windrow.model.errors import (
     Unreadable,
     Unusable,
 )
+from windrow.model.paging import LinkHeader, NextUrl
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
 from windrow.model.stream import Asked, Gap, PlanFlow, Planned, Request, Stream
@@ -563,3 +564,43 @@ def test_a_long_part_of_a_plan_is_announced_whole_also_when_it_goes_on(shop: Scr
 
         assert calls == asked
         assert [item.query.key for items in told for item in items] == keys(staging, run)
+
+
+class Paged(DynamoTable):
+    """A list that is planned too. A plan gets its first page only."""
+
+    paging = LinkHeader()
+
+    def plan(self, request: Request) -> PlanFlow:
+        first = Query.of("/shelf", {"name": "a"})
+        yield first
+        yield Planned((first,))
+
+
+class Members(Paged):
+    """Items of all pages of another list."""
+
+    paging = NextUrl()
+
+    def plan(self, request: Request) -> PlanFlow:
+        pages = yield from self.pages(Query.of("/list"))
+        yield Planned(Query.of("/item", {"id": str(item)}) for page in pages for item in page.parsed["items"])
+
+
+def test_a_plan_follows_all_pages_of_a_list_also_when_it_continues(shop: ScriptedApi, staging: Staging):
+    second = {"items": [2], "next": "/v1/list?page=3"}
+    replies = {"/v1/list": {"items": [1], "next": "/v1/list?page=2"}, "/v1/list?page=3": {"items": [3]}}
+    shop.script = serving({name: Reply(body) for name, body in replies.items()} | {"/v1/list?page=2": Reply({}, 500)})
+    with pytest.raises(Unanswered):
+        discover(f"{shop.url}/v1", staging, Members())
+    shop.asked.clear()
+    shop.script = serving({name: Reply(body) for name, body in {**replies, "/v1/list?page=2": second}.items()})
+    assert discover(f"{shop.url}/v1", staging, Members())[0].planned == 3
+    assert shop.paths == ["/v1/list?page=2", "/v1/list?page=3"]
+
+
+def test_a_first_page_does_not_settle_a_query_of_several(shop: ScriptedApi, staging: Staging):
+    shop.script = serving({})
+    plan, asked = discover(shop.url, staging, Paged())
+    assert (plan.planned, asked) == (1, 1)
+    assert staging.settled(RUN, 0) == {}

@@ -1,8 +1,6 @@
 """The examples of declared sources, from the API to the table, each in one run after the other."""
 
-import importlib
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,19 +9,16 @@ from random import Random
 from typing import Any
 
 import pytest
-from airflow.providers.google.cloud.hooks import bigquery as hooks
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from local_cloud import airflow_env
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.dag_run import AssetStates, DagRun, load
+from tests.integration.conftest import KEY, rows
 from tests.scripted_api import Asked, Reply, ScriptedApi
 
-EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_settings"
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-KEY = "a-key-of-the-example"
 
 
 def day_of_weather(place: str, field: str, day: str) -> float:
@@ -71,34 +66,11 @@ class Desk:
 
 
 @pytest.fixture
-def connections(cloud: Settings, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in airflow_env.airflow_environment(cloud, {}).items():
-        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) or "EMULATOR" in name:
-            monkeypatch.setenv(name, value)
-    monkeypatch.setattr(hooks, "build", hooks.build)  # restored at the end
-    monkeypatch.syspath_prepend(str(EMULATORS))
-    importlib.import_module("google_clients").keep_on_emulators(os.environ)
-    auth = {
-        "WEATHER": {"auth": "query_key", "param": "apikey", "api_key": KEY},
-        "DESK": {"auth": "header_key", "header": "X-Api-Key", "api_key": KEY},
-        "ORDERS": {},
-    }
-    for name, extra in auth.items():
-        monkeypatch.setenv(
-            f"AIRFLOW_CONN_{name}", json.dumps({"conn_type": "http", "host": scripted.url, "extra": extra})
-        )
-
-
-@pytest.fixture
 def warehouse(cloud: Settings, connections: None) -> Iterator[bigquery.Client]:
     client = bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": cloud.bigquery_url})
     for table in ("weather.days", "desk.tickets"):
         client.delete_table(table, not_found_ok=True)
     return client
-
-
-def rows(client: bigquery.Client, sql: str) -> list[dict[str, Any]]:
-    return [dict(row) for row in client.query_and_wait(sql)]
 
 
 def test_weather(warehouse: bigquery.Client, scripted: ScriptedApi):

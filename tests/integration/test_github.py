@@ -33,6 +33,7 @@ from windrow.landing.receipt import Staged
 from windrow.model.answer import Outcome
 from windrow.model.errors import BadParameter, CredentialsRejected, PlanMissing, QueryRefused
 from windrow.model.plan import Run
+from windrow.model.policy import Backoff
 from windrow.sources.github.streams import Users
 
 NAMES = ["acme/gristmill", *SMALL]
@@ -54,6 +55,7 @@ def redis_url(cloud: Settings) -> str:
 def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, redis_url: str, api: FakeApi):
     """Set the Airflow connections; changes are fields of the extra of GitHub's."""
     api.reset_github()
+    monkeypatch.setattr(Backoff, "pause_s", lambda *_: 0.01)  # else eight attempts take six seconds
     database = f"github_{uuid.uuid4().hex}"
 
     def set_connections(**changes: Any) -> None:

@@ -6,6 +6,8 @@ import json
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import IO, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,12 +17,18 @@ from local_cloud.apis.made_up_passengers import make_passengers
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from tests.integration.warehouse import Warehouse, columns, declared
 from windrow.airflow.hooks.stores import GcsStore
-from windrow.landing.parts import APART, MANIFEST, Landing, Manifest
+from windrow.airflow.operators.warehouse import PARQUET
+from windrow.landing.files import MANIFEST, Manifest, Sizes
+from windrow.landing.parts import Landing
 from windrow.model import registry
 from windrow.model.answer import Answer, Outcome
+from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import ConnectionUnusable, ManifestMissing, Unreadable
 from windrow.model.plan import Chunk, Plan, Run
 from windrow.model.query import Query
+from windrow.model.rows import RawRows
+from windrow.model.stream import PlanFlow, Request, Stream
+from windrow.sources.youtube.streams import VideoDays
 from windrow.store.staging import Staging
 
 CONNECTION = "google_cloud_default"
@@ -29,6 +37,8 @@ RUN = Run(STREAM.dataset, "scheduled__2026-01-01T00:00:00+00:00")
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 PASSENGERS = [dict(each) for each in make_passengers(250)]
 CHUNK = 100
+SMALL = Sizes(answers=20_000, group=1, file=1)
+"""Several files for 250 passengers."""
 
 Row = dict[str, object]
 
@@ -113,8 +123,10 @@ def test_the_manifest_vouches_for_the_files(store: GcsStore, prefix: str, stagin
     assert (manifest.dataset, manifest.run_id) == (RUN.dataset, RUN.run_id)
     assert (manifest.answers, manifest.gaps, manifest.unreadable, manifest.records) == (249, 1, 0, 249)
     files = contents(store, prefix)
-    assert files.keys() == {f"{prefix}/{MANIFEST}", *(part.name for part in manifest.parts)}
-    for part in manifest.parts:
+    assert (manifest.listed, sum(part.records for part in manifest.archive)) == (250, 250)
+    landed = (*manifest.parts, *manifest.archive)
+    assert files.keys() == {f"{prefix}/{MANIFEST}", *(part.name for part in landed)}
+    for part in landed:
         data = files[part.name]
         assert data is not None
         assert part.bytes == len(data)
@@ -122,16 +134,22 @@ def test_the_manifest_vouches_for_the_files(store: GcsStore, prefix: str, stagin
         assert part.records == pq.read_metadata(io.BytesIO(data)).num_rows
 
 
-def test_a_part_ends_with_the_answer_that_fills_it(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
-    manifest = Landing(staging, STREAM, store, prefix, part_records=80).land(plan)
+def test_a_file_ends_with_the_row_group_that_fills_it(
+    store: GcsStore, prefix: str, staging: Staging, plan: Plan
+) -> None:
+    one = Landing(staging, STREAM, store, prefix, sizes=Sizes(answers=20_000, group=1)).land(plan)
+    (part,) = one.parts
+    metadata = pq.read_metadata(io.BytesIO(store.get(part.name) or b""))
+    groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    assert len(groups) > 2
+    assert metadata.row_group(0).column(0).compression == "ZSTD"
 
-    assert [(part.name, part.records) for part in manifest.parts] == [
-        (f"{prefix}/part-00000.parquet", 80),
-        (f"{prefix}/part-00001.parquet", 80),
-        (f"{prefix}/part-00002.parquet", 80),
-        (f"{prefix}/part-00003.parquet", 10),
+    several = Landing(staging, STREAM, store, prefix, sizes=SMALL).land(plan)
+
+    assert [(part.name, part.records) for part in several.parts] == [
+        (f"{prefix}/part-{number:05d}.parquet", rows) for number, rows in enumerate(groups)
     ]
-    assert [row["name"] for row in rows(store, manifest)] == [each["Name"] for each in PASSENGERS]
+    assert [row["name"] for row in rows(store, several)] == [each["Name"] for each in PASSENGERS]
 
 
 def test_every_part_has_the_schema_of_the_contract_even_where_a_column_is_empty(
@@ -140,9 +158,9 @@ def test_every_part_has_the_schema_of_the_contract_even_where_a_column_is_empty(
     for place in range(CHUNK):
         stage(staging, place, json.dumps(PASSENGERS[place] | {"Age": None, "Cabin": None, "Fare": 7}))
 
-    manifest = Landing(staging, STREAM, store, prefix, part_records=CHUNK).land(plan)
+    manifest = Landing(staging, STREAM, store, prefix, sizes=SMALL).land(plan)
 
-    assert len(manifest.parts) == 3
+    assert len(manifest.parts) > 2
     for part in manifest.parts:
         data = store.get(part.name)
         assert data is not None
@@ -166,7 +184,7 @@ def test_a_plan_without_records_lands_a_manifest_alone(
 
     manifest = Landing(staging, STREAM, store, prefix).land(empty)
 
-    assert (manifest.records, manifest.parts) == (0, ())
+    assert (manifest.records, manifest.parts, manifest.archive) == (0, (), ())
     assert list(contents(store, prefix)) == [f"{prefix}/{MANIFEST}"]
 
 
@@ -221,23 +239,25 @@ def test_a_record_that_is_left_out_is_counted_and_in_the_quarantine_until_it_can
 
 
 def test_a_landing_made_twice_leaves_the_same_files(store: GcsStore, prefix: str, staging: Staging, plan: Plan) -> None:
-    Landing(staging, STREAM, store, prefix, part_records=CHUNK).land(plan)
+    Landing(staging, STREAM, store, prefix, sizes=SMALL).land(plan)
     first = contents(store, prefix)
 
-    Landing(staging, STREAM, store, prefix, part_records=CHUNK).land(plan)
+    Landing(staging, STREAM, store, prefix, sizes=SMALL).land(plan)
 
-    assert len(first) == 4
+    assert len(first) > 4
     assert contents(store, prefix) == first
 
 
 def test_parts_of_an_earlier_and_longer_landing_are_deleted(
     store: GcsStore, prefix: str, staging: Staging, plan: Plan
 ) -> None:
-    Landing(staging, STREAM, store, prefix, part_records=CHUNK).land(plan)
+    Landing(staging, STREAM, store, prefix, sizes=SMALL).land(plan)
 
     manifest = Landing(staging, STREAM, store, prefix).land(plan)
 
-    assert contents(store, prefix).keys() == {f"{prefix}/part-00000.parquet", f"{prefix}/{MANIFEST}"}
+    assert contents(store, prefix).keys() == {
+        f"{prefix}/{name}" for name in ("_answers-00000.parquet", "part-00000.parquet", MANIFEST)
+    }
     assert len(rows(store, manifest)) == 250
 
 
@@ -262,22 +282,29 @@ class BreakingStore(GcsStore):
         self._left = uploads
 
     def put(self, name: str, data: bytes) -> None:
+        self._upload()
+        super().put(name, data)
+
+    def put_file(self, name: str, file: IO[bytes]) -> None:
+        self._upload()
+        super().put_file(name, file)
+
+    def _upload(self) -> None:
         if not self._left:
             raise ConnectionResetError
         self._left -= 1
-        super().put(name, data)
 
 
 @pytest.mark.parametrize("uploads", [0, 2, 3], ids=["first part", "last part", "manifest"])
 def test_nothing_vouches_for_files_of_a_landing_that_broke_off(
     store: GcsStore, prefix: str, staging: Staging, plan: Plan, uploads: int
 ) -> None:
-    whole = Landing(staging, STREAM, store, prefix, part_records=CHUNK)
+    whole = Landing(staging, STREAM, store, prefix, sizes=SMALL)
     whole.land(plan)
     before = contents(store, prefix)
 
     with pytest.raises(ConnectionResetError):
-        Landing(staging, STREAM, BreakingStore(uploads), prefix, part_records=CHUNK).land(plan)
+        Landing(staging, STREAM, BreakingStore(uploads), prefix, sizes=SMALL).land(plan)
     with pytest.raises(ManifestMissing, match="Clear the task 'land'"):
         Manifest.read(store, prefix)
 
@@ -333,17 +360,23 @@ def by_file(store: GcsStore, prefix: str) -> dict[str, list[tuple[date, str]]]:
     """Day and video of each record, by the name of its file below the prefix."""
     found = {}
     for name, data in contents(store, prefix).items():
-        if name.endswith(".parquet"):
+        if name.endswith(".parquet") and "/_" not in name:
             assert data is not None
             read = pq.read_table(io.BytesIO(data)).to_pylist()
             found[name.removeprefix(f"{prefix}/")] = [(row["day"], row["video_id"]) for row in read]
     return found
 
 
+class ByDay(VideoDays):
+    """The same, as if Athena queried it by day."""
+
+    partition = "day"
+
+
 def test_days_are_landed_apart_in_the_order_of_the_plan(
     store: GcsStore, prefix: str, staging: Staging, reports: Plan
 ) -> None:
-    manifest = Landing(staging, DAYS, store, prefix).land(reports)
+    manifest = Landing(staging, ByDay(), store, prefix).land(reports)
 
     assert by_file(store, prefix) == {
         f"dt={day}/part-00000.parquet": [(day, video) for video in VIDEOS if day in days_of(video)] for day in EACH
@@ -355,15 +388,13 @@ def test_days_are_landed_apart_in_the_order_of_the_plan(
 def test_a_day_of_a_large_landing_has_several_files_and_each_record_is_in_one(
     store: GcsStore, prefix: str, staging: Staging, reports: Plan
 ) -> None:
-    """Of 6 tables, 4 are taken apart at first and then 2. Each is of 4 reports, the one that fills it included."""
-    manifest = Landing(staging, DAYS, store, prefix, part_records=18).land(reports)
+    size = sum(len(answer.body) for number in (0, 1) for answer in staging.answers(staging.chunk(DAYS_RUN, number)))
+    sizes = Sizes(answers=size, group=1)
+
+    manifest = Landing(staging, ByDay(), store, prefix, sizes=sizes).land(reports)
 
     files = by_file(store, prefix)
-    first, second = EACH[: APART + REPORTED - 1], EACH[APART:]
-    assert [part.name for part in manifest.parts] == [
-        *(f"{prefix}/dt={day}/part-00000.parquet" for day in first),
-        *(f"{prefix}/dt={day}/part-00001.parquet" for day in second),
-    ]
+    assert {name.rpartition("/")[2] for name in files} == {f"part-{number:05d}.parquet" for number in range(3)}
     for part in manifest.parts:
         records = files[part.name.removeprefix(f"{prefix}/")]
         assert len(records) == part.records > 0
@@ -372,19 +403,27 @@ def test_a_day_of_a_large_landing_has_several_files_and_each_record_is_in_one(
     landed = [record for records in files.values() for record in records]
     assert sorted(landed) == sorted((day, video) for video in VIDEOS for day in days_of(video))
 
+    Landing(staging, ByDay(), store, prefix, sizes=sizes).land(reports)
+    assert by_file(store, prefix) == files, "landed again"
+    for video in VIDEOS:
+        report(staging, video, days_of(video, 1))
+    Landing(staging, ByDay(), store, prefix).land(reports)
+    assert list(by_file(store, prefix)) == [f"dt={day}/part-00000.parquet" for day in EACH[:6]], "and with fewer days"
+
 
 class WatchedStaging(Staging):
-    """The staging, which counts the chunks whose answers have been read."""
+    """The staging, which counts the answers that have been read."""
 
-    chunks_read = 0
+    read = 0
 
     def each_answer(self, chunk: Chunk) -> Iterator[Answer]:
-        self.chunks_read += 1
-        return super().each_answer(chunk)
+        for answer in super().each_answer(chunk):
+            self.read += 1
+            yield answer
 
 
 class WatchingStore(GcsStore):
-    """The bucket, which writes down how many chunks had been read when a file came."""
+    """The bucket, which notes how many answers had been read when a file came."""
 
     def __init__(self, staging: WatchedStaging) -> None:
         super().__init__(BUCKET, CONNECTION)
@@ -392,46 +431,24 @@ class WatchingStore(GcsStore):
         self.seen: list[tuple[str, int]] = []
 
     def put(self, name: str, data: bytes) -> None:
-        self.seen.append((name.rpartition("/")[2], self._staging.chunks_read))
+        self.seen.append((name.rpartition("/")[2], self._staging.read))
         super().put(name, data)
+
+    def put_file(self, name: str, file: IO[bytes]) -> None:
+        self.seen.append((name.rpartition("/")[2], self._staging.read))
+        super().put_file(name, file)
 
 
 @pytest.mark.usefixtures("store")
-def test_no_more_than_a_few_parts_are_in_memory_and_the_manifest_comes_last(
-    prefix: str, staging: Staging, reports: Plan
-) -> None:
+def test_answers_are_read_one_by_one_and_the_manifest_comes_last(prefix: str, staging: Staging, reports: Plan) -> None:
     staging.__class__ = WatchedStaging
     store = WatchingStore(staging)
 
-    Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+    Landing(staging, DAYS, store, prefix, sizes=Sizes(answers=1, group=1, file=1)).land(reports)
 
-    when = dict(store.seen)
-    assert when == {"part-00000.parquet": APART, "part-00001.parquet": 6, MANIFEST: 6}
-    assert [name for name, _ in store.seen].index(MANIFEST) == len(store.seen) - 1
-
-
-def test_days_that_a_new_landing_does_not_have_are_deleted(
-    store: GcsStore, prefix: str, staging: Staging, reports: Plan
-) -> None:
-    Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
-    for video in VIDEOS:
-        report(staging, video, days_of(video, 1))
-
-    manifest = Landing(staging, DAYS, store, prefix).land(reports)
-
-    assert list(by_file(store, prefix)) == [f"dt={day}/part-00000.parquet" for day in EACH[:6]]
-    assert contents(store, prefix).keys() == {f"{prefix}/{MANIFEST}", *(part.name for part in manifest.parts)}
-
-
-def test_a_landing_by_day_made_twice_leaves_the_same_files(
-    store: GcsStore, prefix: str, staging: Staging, reports: Plan
-) -> None:
-    Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
-    first = contents(store, prefix)
-
-    Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
-
-    assert contents(store, prefix) == first
+    parts = [read for name, read in store.seen if name.startswith("part")]
+    assert parts == list(range(1, 25)), "each answer is landed before the next one is read"
+    assert store.seen[-1] == (MANIFEST, 24)
 
 
 def test_reports_without_rows_land_a_manifest_alone(
@@ -443,13 +460,13 @@ def test_reports_without_rows_land_a_manifest_alone(
     manifest = Landing(staging, DAYS, store, prefix).land(reports)
 
     assert (manifest.answers, manifest.records, manifest.parts) == (24, 0, ())
-    assert list(contents(store, prefix)) == [f"{prefix}/{MANIFEST}"]
+    assert by_file(store, prefix) == {}
 
 
 def test_days_are_dates_in_the_files_and_in_the_warehouse(
     cloud: Settings, store: GcsStore, prefix: str, staging: Staging, reports: Plan
 ) -> None:
-    manifest = Landing(staging, DAYS, store, prefix, part_records=20).land(reports)
+    manifest = Landing(staging, DAYS, store, prefix).land(reports)
     warehouse = Warehouse(cloud, "landed")
     fields = [bigquery.SchemaField.from_api_repr(field) for field in DAYS.contract.bigquery_fields]
     config = bigquery.LoadJobConfig(schema=fields, source_format="PARQUET", write_disposition="WRITE_TRUNCATE")
@@ -468,6 +485,70 @@ def test_days_are_dates_in_the_files_and_in_the_warehouse(
         (video, day) for video in VIDEOS for day in days_of(video)
     ]
     assert loaded[0] == rows(store, manifest)[0]
+
+
+class Everything(Stream):
+    """A row with a column of each kind."""
+
+    dataset = "odd_everything"
+    contract = Contract((
+        Column("amount", "amount", Kind.NUMERIC, "Amount."),
+        Column("wei", "wei", Kind.BIGNUMERIC, "Small amount."),
+        Column("local", "local", Kind.DATETIME, "Local time."),
+        Column("raw", "raw", Kind.JSON, "Anything."),
+        Column("tags", "tags", Kind.STRING, "Texts.", repeated=True),
+        Column("at", "at", Kind.RECORD, "Place.", columns=(Column("city", "city", Kind.STRING, "City."),)),
+        Column(
+            "visits",
+            "visits",
+            Kind.RECORD,
+            "Visits.",
+            repeated=True,
+            columns=(Column("day", "day", Kind.DATE, "Day.", required=True), Column("n", "n", Kind.INTEGER, "Number.")),
+        ),
+    ))
+
+    def plan(self, request: Request) -> PlanFlow:
+        yield from ()
+
+    def raw_rows(self, query: Query, answer: Any) -> RawRows:
+        return RawRows(answer)
+
+
+def test_a_column_of_each_kind_is_loaded_with_its_value(
+    cloud: Settings, store: GcsStore, prefix: str, staging: Staging
+) -> None:
+    run, query = Run(Everything.dataset, RUN.run_id), Query.of("/everything")
+    fields = {"amount": "12345678901234567890.123456789", "wei": "0.000000000000000001", "local": "2026-01-02T03:04:05"}
+    fields |= {"raw": {"a": [1, None]}, "tags": ["a", "b"], "at": {"city": "Kiel"}, "visits": [{"day": "2026-01-02"}]}
+    staging.stage(run, [(0, Answer(query, Outcome.ANSWERED, 200, json.dumps([fields, {}]), MOMENT))])
+
+    manifest = Landing(staging, Everything(), store, prefix).land(staging.save_plan(run, [query]))
+    warehouse = Warehouse(cloud, "landed")
+    schema = [bigquery.SchemaField.from_api_repr(field) for field in Everything.contract.bigquery_fields]
+    resource = {"load": {"sourceFormat": "PARQUET", "writeDisposition": "WRITE_TRUNCATE", **PARQUET}}
+    config = bigquery.LoadJobConfig.from_api_repr(resource)
+    config.schema = schema
+    uri = f"gs://{BUCKET}/{manifest.parts[0].name}"
+    warehouse.client.load_table_from_uri(uri, f"{PROJECT_ID}.landed.everything", job_config=config).result()
+
+    landed = rows(store, manifest)
+    empty = dict.fromkeys([*fields, "_extra"]) | {"tags": [], "visits": []}
+    assert [{name: row[name] for name in empty} for row in landed] == [
+        {
+            "amount": Decimal(str(fields["amount"])),
+            "wei": Decimal("1e-18"),
+            "local": datetime(2026, 1, 2, 3, 4, 5),  # noqa: DTZ001
+            "raw": '{"a":[1,null]}',
+            "tags": ["a", "b"],
+            "at": {"city": "Kiel"},
+            "visits": [{"day": date(2026, 1, 2), "n": None}],
+            "_extra": None,
+        },
+        empty,
+    ]
+    found = warehouse.rows("everything", "amount NULLS LAST")
+    assert found == landed
 
 
 # --- the store ---------------------------------------------------------------------------------
@@ -503,3 +584,20 @@ def test_an_object_comes_back_byte_for_byte_and_is_replaced_whole(store: GcsStor
 
     store.put(f"{prefix}/one", b"short")
     assert store.get(f"{prefix}/one") == b"short"
+
+
+def test_a_file_is_uploaded_piece_by_piece_and_comes_back(
+    store: GcsStore, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windrow.airflow.hooks.stores._PIECE", 256 * 1024)
+    data = bytes(range(256)) * 40_000
+    file, back = io.BytesIO(data), io.BytesIO()
+    file.seek(7)
+
+    store.put_file(f"{prefix}/one", file)
+
+    assert store.get_file(f"{prefix}/one", back)
+    assert back.getvalue() == data
+    assert not store.get_file(f"{prefix}/other", back)
+    with pytest.raises(ConnectionUnusable, match="'no-such-bucket' does not exist"):
+        GcsStore("no-such-bucket", CONNECTION).put_file("one", file)

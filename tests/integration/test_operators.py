@@ -27,6 +27,7 @@ from windrow.model.errors import (
     PlanMissing,
 )
 from windrow.model.plan import Run
+from windrow.model.policy import Backoff
 
 DATASET = "titanic_passengers"
 SECRET = "windrow-demo-secret"
@@ -175,6 +176,7 @@ def test_wrong_credentials_fail_and_do_not_show(connect, context, api):
 
 
 def test_an_api_that_is_not_there(connect, context, monkeypatch, unused_port):
+    monkeypatch.setattr(Backoff, "pause_s", lambda *_: 0.01)  # else eight attempts take six seconds
     connect(port=unused_port)
     with pytest.raises(ApiUnreachable, match=f"127.0.0.1:{unused_port}|token endpoint"):
         in_dag(PlanOperator).execute(context)

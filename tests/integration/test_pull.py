@@ -26,7 +26,7 @@ from windrow.airflow.operators.acknowledge import AcknowledgeOperator
 from windrow.airflow.operators.pull import PullOperator
 from windrow.airflow.triggers.pubsub import MessagesWaiting
 from windrow.landing.batch import ACKS, Bounds, gather
-from windrow.landing.parts import Manifest
+from windrow.landing.files import Manifest, Sizes
 from windrow.model.errors import ConnectionUnusable, CountsDisagree, ManifestMissing
 from windrow.model.plan import Run, slug
 
@@ -86,7 +86,12 @@ class Task:
         return PullOperator(task_id="pull", **self.batch, **bounds).execute(self.context)
 
     def acknowledge(self) -> dict[str, Any]:
-        sql = (SQL / "posts/prove.sql").read_text().replace("{{ run_id | slug }}", slug(self.run_id))
+        sql = (
+            (SQL / "posts/prove.sql")
+            .read_text()
+            .replace("{{ run_id | slug }}", slug(self.run_id))
+            .replace("{{ prefix() }}", "")
+        )
         return AcknowledgeOperator(task_id="acknowledge", **self.batch, sql=sql).execute(self.context)
 
     @property
@@ -249,7 +254,8 @@ def test_a_batch_ends_at_its_bounds(bench, task):
 
 
 def test_a_second_try_leaves_nothing_of_the_first(bench, task, monkeypatch):
-    monkeypatch.setattr("windrow.landing.batch.PART_RECORDS", 1)
+    monkeypatch.setattr("windrow.landing.batch.Sizes", lambda: Sizes(group=1, file=1))
+    monkeypatch.setattr("windrow.landing.batch._AT_ONCE", 1)
     bench.publish(*messages(71, 72))
     task.pull()
     before = task.manifest

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import io
 import json
 import os
 import socket
@@ -236,10 +237,14 @@ CALLS: dict[str, tuple[bytes, Callable[[], Any]]] = {
     "redis, TLS": (b"\x16\x03", lambda: redis("redis_tls")),
     "gcs put": (HTTP, lambda: gcs().put("o", b"data")),
     "gcs get": (HTTP, lambda: gcs().get("o")),
+    "gcs put file": (HTTP, lambda: gcs().put_file("o", io.BytesIO(b"data"))),
+    "gcs get file": (HTTP, lambda: gcs().get_file("o", io.BytesIO())),
     "gcs names": (HTTP, lambda: gcs().names("")),
     "gcs delete": (HTTP, lambda: gcs().delete("o")),
     "s3 put": (HTTP, lambda: s3().put("o", b"data")),
     "s3 get": (HTTP, lambda: s3().get("o")),
+    "s3 put file": (HTTP, lambda: s3().put_file("o", io.BytesIO(b"data"))),
+    "s3 get file": (HTTP, lambda: s3().get_file("o", io.BytesIO())),
     "s3 names": (HTTP, lambda: s3().names("")),
     "s3 delete": (HTTP, lambda: s3().delete("o")),
     "athena": (HTTP, lambda: list(Athena("aws", "s3://b/").ask("SELECT 1"))),

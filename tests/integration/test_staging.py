@@ -11,14 +11,17 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient
+from pymongo.errors import AutoReconnect
 
 from local_cloud.ports import find_free
 from local_cloud.settings import Settings
@@ -299,13 +302,42 @@ def test_any_names_and_any_bodies_come_back(staging: Staging, found: dict[str, s
     assert staging.answers(staging.chunk(run, 0)) == staged
 
 
-def test_answers_come_in_the_order_of_the_plan(staging: Staging) -> None:
+@pytest.mark.parametrize("waiting", [16_000_000, 1_000], ids=["in memory", "in a file"])
+def test_answers_come_in_the_order_of_the_plan(staging: Staging, waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windrow.store.staging._WAITING", waiting)
     queries = [ship(name) for name in (*AWKWARD, *(f"ship {number}" for number in range(900)))]
+    staging.save_plan(RUN, [ship("without an answer"), *queries[:500], ship("also without"), *queries[500:]])
+    staged = [answer(query, body=f'"{query.key}"') for query in queries]
+
+    staging.stage(RUN, [(0, one) for one in Random(7).sample(staged, len(staged))])
+
+    assert staging.answers(staging.chunk(RUN, 0)) == staged
+
+
+class Breaking(Staging):
+    """The staging, behind a network that breaks twice while answers are read."""
+
+    breaks = 2
+
+    def _collection(self, name: str) -> Any:
+        collection = super()._collection(name)
+        if name == RUN.dataset and self.breaks:
+            self.breaks -= 1
+            return SimpleNamespace(find=lambda where: self._broken(collection.find(where)))
+        return collection
+
+    def _broken(self, found: Any) -> Iterator[Any]:
+        yield from islice(found, 3)
+        raise AutoReconnect("connection closed")
+
+
+def test_a_broken_connection_neither_loses_nor_repeats_an_answer(staging: Staging) -> None:
+    queries = [ship(f"ship {number}") for number in range(10)]
     staging.save_plan(RUN, queries)
+    staging.stage(RUN, [(0, answer(query)) for query in queries])
+    staging.__class__ = Breaking
 
-    staging.stage(RUN, [(0, answer(query)) for query in Random(7).sample(queries, len(queries))])
-
-    assert [one.query for one in staging.answers(staging.chunk(RUN, 0))] == queries
+    assert [one.query for one in staging.each_answer(staging.chunk(RUN, 0))] == queries
 
 
 def test_instants_keep_their_microseconds_and_their_zone(staging: Staging) -> None:

@@ -4,6 +4,7 @@ import http.server
 import multiprocessing
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -246,4 +247,16 @@ def test_whose_a_connection_is() -> None:
                 with link:
                     assert not guard.is_stranger(address[:2], link.getsockname()[:2])
                     assert guard.is_stranger((address[0], address[1] ^ 1), link.getsockname()[:2]), "nobody's"
+                    assert guard.is_stranger(ear.getsockname()[:2], link.getsockname()[:2]), "a port is no connection"
                 assert ours
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose a connection is")
+def test_the_tables_of_all_connections_are_not_read_for_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They take the kernel 10 ms if there are thousands."""
+    (tmp_path / "tcp").write_text("no connections\n")
+    monkeypatch.setattr(guard, "_TABLES", (tmp_path / "tcp",))
+    with socket.create_server(("127.0.0.1", 0)) as ear, socket.create_connection(ear.getsockname()):
+        link, address = ear.accept()
+        with link:
+            assert not guard.is_stranger(address, link.getsockname())

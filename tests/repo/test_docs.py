@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "plugins/windrow"
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOLDERS = "model|http|store|harvest|landing|airflow|sources|ui"
+FOLDERS = "model|http|store|harvest|landing|airflow|sources|ui|cli"
 
 
 def anchors(text: str) -> set[str]:

@@ -380,3 +380,17 @@ def test_colours_can_be_read(scheme: str) -> None:
     colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", block[1]))
     for name, ground in product(("text", "quiet", "accent", "good", "warn", "alarm"), ("ground", "card")):
         assert _contrast(colours[name], colours[ground]) >= 4.5, name
+
+
+def test_airflow_takes_the_views_of_the_plugin_and_their_addresses_lead_somewhere(harvests: Harvests) -> None:
+    from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
+
+    from windrow_plugin import WindrowPlugin
+
+    views = [ExternalViewResponse.model_validate(view) for view in WindrowPlugin.external_views]
+    assert len({view.url_route for view in views}) == len(views) == 3, "Airflow drops the second of a route"
+    for view in views:
+        filled = view.href.replace("{DAG_ID}", "github_users").replace("{RUN_ID}", RUN)
+        assert get(harvests, f"../../{filled}").status_code == 200
+        for icon in filter(None, (view.icon, view.icon_dark_mode)):
+            assert get(harvests, f"../../{icon}").headers["Content-Type"].startswith("image/svg")

@@ -2,10 +2,11 @@
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from local_cloud.settings import LOOPBACK, Settings
 from tests.shared_cloud import SharedCloud
 from windrow.harvest.runbook import ROWS, row
 from windrow.harvest.status import DagFact, Facts, Health, RunFact, Snapshot, State, Stream, take
+from windrow.harvest.waterfall import waterfall
 from windrow.model.answer import Answer, Outcome, Rejected
-from windrow.model.errors import ConnectionUnusable, StagingUnavailable
+from windrow.model.errors import ConnectionUnusable, CredentialsRejected, StagingUnavailable
 from windrow.model.plan import Run
 from windrow.model.query import Query
+from windrow.model.redact import know
 from windrow.store.staging import Staging
 from windrow.store.status import StatusStore, open_status
 
@@ -230,6 +233,66 @@ def test_one_dead_credential_of_several_streams_is_one_line(staging: Staging, st
     assert (attention.do, attention.safe) == ("new token", "every answer so far")
 
 
+def test_gaps_of_records_are_no_queries(staging: Staging, store: StatusStore) -> None:
+    """A receipt counts queries without an answer, lost pages and records that are left out together."""
+    staging.save_plan(RUN, queries(10))
+    staging.note(RUN, "receipt", RECEIPT | {"staged": 9, "gaps": 6, "exported": 40, "loaded": 40, "merged": 40})
+    staging.note(RUN, "verdict", {"points": [], "query_gaps": 1, "partial": 2, "records_left_out": 3})
+
+    (interval,) = only(take(store, Facts())).intervals
+
+    assert (interval.state, interval.counts.done, interval.counts.missing) == (State.GAPS, 10, 0)
+    steps = {step.name: (step.value, step.kind) for step in waterfall(interval)}
+    assert steps["answers staged (2 lack their last pages)"] == (9, "total")
+    assert steps["records that cannot be read and are left out"] == (3, "minus")
+    assert steps["records merged"] == (40, "records")
+
+
+@pytest.fixture
+def fail(cloud: Settings, database: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let a task fail, as Airflow tells its callbacks."""
+    from windrow.airflow.operators.failure import note_failure
+
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", f"mongo://127.0.0.1:{cloud.mongo_port}/{database}")
+
+    def failed(task_id: str, error: Exception, **task: Any) -> None:
+        known = SimpleNamespace(dag_id="shop", **{"dataset": "orders", "mongo_conn_id": "mongo_default"} | task)
+        instance = SimpleNamespace(task_id=task_id)
+        note_failure({"task_instance": instance, "run_id": RUN.run_id, "task": known, "exception": error})  # type: ignore[typeddict-item]
+
+    return failed
+
+
+def test_a_task_that_fails_tells_the_terminal_why(
+    staging: Staging, store: StatusStore, fail: Callable[..., None]
+) -> None:
+    know("s3cr3t-7Kq")
+    fail("orders.plan", CredentialsRejected("The key s3cr3t-7Kq was rejected", advice="Set a new key."))
+
+    snapshot = take(store, Facts())
+    seen = take(store, facts(fact("failed", failed=("orders.plan",))))
+
+    for one in (snapshot, seen):
+        (attention,) = one.attention
+        assert attention.cause == "failed in orders.plan: The key *** was rejected"
+        assert (attention.do, attention.safe, attention.person) == ("Set a new key.", "nothing was fetched", True)
+    staging.save_plan(RUN, queries(10))
+    until(staging, RUN, "receipt", RECEIPT)
+    after = only(take(store, Facts()))
+    assert (after.health, after.intervals[0].error) == (Health.COMPLETE, ""), "a failure that was repaired is history"
+
+
+def test_a_failure_that_cannot_be_stored_changes_nothing(
+    staging: Staging, store: StatusStore, fail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail("merge", KeyError("x"), dataset="")
+    fail("plan", StagingUnavailable("MongoDB is away", advice="Wait."))
+    monkeypatch.delenv("AIRFLOW_CONN_MONGO_DEFAULT")
+    fail("plan", KeyError("x"))
+
+    assert store.summary(RUN) is None
+
+
 # --- everything at once ------------------------------------------------------------------------
 
 
@@ -266,7 +329,7 @@ def test_a_busy_stream_does_not_push_a_quiet_one_out(staging: Staging, store: St
 
 def test_summaries_stay_small_however_often_a_harvest_is_tried(staging: Staging, store: StatusStore) -> None:
     for number in range(40):
-        staging.note(RUN, f"harvest {number}", figures(answered=number))
+        staging.note(RUN, f"harvest {number}", figures(answered=39 - number))
         staging.note(RUN, f"flow {number}", {"sent": 1})
 
     summary = store.summary(RUN)
@@ -291,7 +354,7 @@ def test_the_quarantine_is_counted_by_reason_without_its_bodies(staging: Staging
     assert [one.dataset for one in store.reasons("others")[0]] == ["others"]
     assert store.reasons("orders", RUN.run_id)[0] == reasons[:1]
     found = store.quarantined(RUN, cause="invalid JSON", limit=2)
-    assert [(one.bytes, one.in_plan) for one in found] == [(1000, True)] * 2
+    assert [(one.reason, one.in_plan) for one in found] == [("invalid JSON", True)] * 2
 
 
 @pytest.mark.parametrize("key", ["order?number=3", "a%7Cb ' \" <script> \U0001f6a2", "order?number=$gt"])
@@ -303,9 +366,9 @@ def test_a_key_is_found_whatever_its_characters(staging: Staging, store: StatusS
 
     found = store.find(key, [RUN, again, replace(RUN, run_id="none")])
 
-    assert [(one.run_id, one.state, one.bytes) for one in found] == [
-        (RUN.run_id, "answered", 8),
-        ("manual__2", "quarantined", 6),
+    assert [(one.run_id, one.state, one.reason) for one in found] == [
+        (RUN.run_id, "answered", ""),
+        ("manual__2", "quarantined", "invalid JSON"),
     ]
 
 

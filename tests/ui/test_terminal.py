@@ -17,7 +17,8 @@ from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from tests.ui.test_snapshot import RECEIPT, RUN, figures, queries
 from windrow.cli.address import mongo_url
-from windrow.cli.main import main
+from windrow.cli.main import _code, main
+from windrow.harvest.status import Health
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.plan import Run
@@ -138,6 +139,20 @@ def test_it_starts_without_airflow_and_prints_ascii_where_nothing_else_can_be_sh
     assert (done.returncode, done.stderr) == (0, "")
     assert "records merged" in done.stdout
     assert "=====" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("healths", "code"),
+    [
+        ([Health.COMPLETE], 0),
+        ([Health.COMPLETE, Health.RUNNING], 1),
+        ([Health.COMPLETE, Health.UNKNOWN], 2),
+        ([Health.UNKNOWN, Health.ACTION], 1),
+        ([], 2),
+    ],
+)
+def test_the_exit_code_is_the_worst_that_is_known(healths: list[Health], code: int) -> None:
+    assert _code(healths) == code
 
 
 def test_help_is_for_newcomers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from windrow.model import exact_json
 from windrow.model.contract import LINEAGE, Column, Contract, Kind
 from windrow.model.errors import Unreadable
+from windrow.model.message import from_message, to_message
 
 CONTRACT = Contract((
     Column("id", "Id", Kind.INTEGER, "Number.", required=True),
@@ -144,6 +145,11 @@ def test_another_type_is_refused_with_field_and_value(field: str, wrong: object)
     assert orjson.dumps(wrong).decode() in refused.value.reason
 
 
+def of_kind(kind: Kind, **settings: Any) -> Column:
+    columns = (Column("city", "C", Kind.STRING, "Anything."),) if kind is Kind.RECORD else ()
+    return Column("a", "A", kind, "Anything.", columns=columns, **settings)
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_can_be_filled_by_an_api(kind: Kind):
     written = {
@@ -154,9 +160,13 @@ def test_every_kind_can_be_filled_by_an_api(kind: Kind):
         Kind.BOOLEAN: (True, True),
         Kind.TIMESTAMP: ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         Kind.DATE: ("2026-01-02", date(2026, 1, 2)),
+        Kind.BIGNUMERIC: ("0.000000000000000001", Decimal("1e-18")),
+        Kind.DATETIME: ("2026-01-02T03:04:05.5", datetime(2026, 1, 2, 3, 4, 5, 500_000)),  # noqa: DTZ001
+        Kind.JSON: ({"b": [1, None]}, '{"b":[1,null]}'),
+        Kind.RECORD: ({"C": "x"}, {"city": "x"}),
     }
     value, read = written[kind]
-    contract = Contract((Column("a", "A", kind, "Anything."),))
+    contract = Contract((of_kind(kind),))
     assert contract.record({"A": value})["a"] == read
 
 
@@ -234,8 +244,21 @@ def test_a_timestamp_in_another_format_is_refused(format: str, wrong: object):
         contract.record({"A": wrong})
 
 
+CITY = Column("city", "C", Kind.STRING, "Anything.")
+
+
 @pytest.mark.parametrize(
-    "settings", [{"kind": Kind.STRING, "format": "epoch"}, {"kind": Kind.TIMESTAMP, "zone": "Europe/Bielefeld"}]
+    "settings",
+    [
+        {"kind": Kind.STRING, "format": "epoch"},
+        {"kind": Kind.DATE, "format": "epoch"},
+        {"kind": Kind.TIMESTAMP, "zone": "Europe/Bielefeld"},
+        {"kind": Kind.DATETIME, "zone": "UTC"},
+        {"kind": Kind.RECORD},
+        {"kind": Kind.STRING, "columns": (CITY,)},
+        {"kind": Kind.RECORD, "columns": (CITY, CITY)},
+        {"kind": Kind.RECORD, "columns": (Column("b", "B", Kind.JSON, "Anything."),)},
+    ],
 )
 def test_a_column_with_a_setting_that_it_cannot_have_is_refused(settings: dict[str, Any]):
     with pytest.raises(ValueError, match="column 'a'"):
@@ -383,20 +406,104 @@ def test_whatever_json_holds_gives_a_record_or_one_short_reason(answer: object):
 
 def test_parquet_and_bigquery_are_told_the_same():
     arrow = {
-        "STRING": pa.string(),
-        "INTEGER": pa.int64(),
-        "FLOAT": pa.float64(),
-        "NUMERIC": pa.decimal128(38, 9),
-        "BOOLEAN": pa.bool_(),
-        "TIMESTAMP": pa.timestamp("us", tz="UTC"),
-        "DATE": pa.date32(),
+        Kind.STRING: pa.string(),
+        Kind.INTEGER: pa.int64(),
+        Kind.FLOAT: pa.float64(),
+        Kind.NUMERIC: pa.decimal128(38, 9),
+        Kind.BIGNUMERIC: pa.decimal128(38, 18),
+        Kind.BOOLEAN: pa.bool_(),
+        Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+        Kind.DATETIME: pa.timestamp("us"),
+        Kind.DATE: pa.date32(),
+        Kind.JSON: pa.string(),
+        Kind.RECORD: pa.struct([("city", pa.string())]),
     }
-    contract = Contract(tuple(Column(kind.name.lower(), "A", kind, "Anything.") for kind in Kind))
-    told = [
-        pa.field(field["name"], arrow[field["type"]], nullable=field["mode"] == "NULLABLE")
-        for field in contract.bigquery_fields
-    ]
-    assert contract.arrow_schema == pa.schema(told)
+    contract = Contract(tuple(map(of_kind, Kind)))
+    assert contract.arrow_schema.types[: len(Kind)] == [arrow[kind] for kind in Kind]
+    assert [field["type"] for field in contract.bigquery_fields][: len(Kind)] == [
+        "STRING" if kind is Kind.JSON else kind.name for kind in Kind
+    ], "BigQuery loads no JSON from Parquet"
+
+
+NESTED = Contract((
+    Column("tags", "Tags", Kind.STRING, "Texts.", repeated=True),
+    Column(
+        "visits",
+        "Visits",
+        Kind.RECORD,
+        "Visits.",
+        repeated=True,
+        columns=(
+            Column("day", "Day", Kind.DATE, "Day.", required=True),
+            Column("at", "At", Kind.RECORD, "Place.", columns=(Column("city", "City", Kind.STRING, "City."),)),
+            Column("minutes", "Min", Kind.INTEGER, "Minutes.", repeated=True),
+        ),
+    ),
+))
+
+
+def test_nested_and_repeated_columns_have_the_types_of_each_warehouse():
+    tags, visits = NESTED.columns
+    assert (tags.bigquery, tags.athena) == ("ARRAY<STRING>", "array<string>")
+    assert visits.bigquery == "ARRAY<STRUCT<`day` DATE, `at` STRUCT<`city` STRING>, `minutes` ARRAY<INT64>>>"
+    assert visits.athena == "array<struct<day:date,at:struct<city:string>,minutes:array<bigint>>>"
+    assert (of_kind(Kind.JSON).bigquery, of_kind(Kind.JSON).athena) == ("JSON", "string")
+    field = visits.bigquery_field
+    assert (field["type"], field["mode"]) == ("RECORD", "REPEATED")
+    assert [(each["name"], each["mode"]) for each in field["fields"]] == [
+        ("day", "REQUIRED"), ("at", "NULLABLE"), ("minutes", "REPEATED")
+    ]  # fmt: skip
+
+
+def test_nested_values_are_read_and_what_is_unknown_within_them_is_kept():
+    visits = [{"Day": "2026-01-02", "At": {"City": "Kiel", "Zip": 1}, "Min": [5, 6.0]}, {"Day": "2026-01-03"}]
+    record = NESTED.record({"Tags": ["a", "b"], "Visits": visits, "New": None})
+    assert record == {
+        "tags": ["a", "b"],
+        "visits": [
+            {"day": date(2026, 1, 2), "at": {"city": "Kiel"}, "minutes": [5, 6]},
+            {"day": date(2026, 1, 3), "at": None, "minutes": []},
+        ],
+        "_extra": '{"New":null,"Visits":[{"At":{"Zip":1}},null]}',
+    }
+    assert NESTED.record({"Tags": None}) == {"tags": [], "visits": [], "_extra": None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"Tags": "a"}, "field 'Tags' must be an array of STRING, not \"a\""),
+        ({"Tags": ["a", None]}, "field 'Tags[1]' must be STRING, not null"),
+        ({"Tags": ["a", 1]}, "field 'Tags[1]' must be STRING, not 1"),
+        ({"Visits": {"Day": "2026-01-02"}}, 'field \'Visits\' must be an array of RECORD, not {"Day":"2026-01-02"}'),
+        ({"Visits": [7]}, "field 'Visits[0]' must be RECORD, not 7"),
+        ({"Visits": [{}]}, "field 'Visits[0].Day' is missing"),
+        ({"Visits": [{"Day": "2026-01-02", "At": {"City": 1}}]}, "field 'Visits[0].At.City' must be STRING, not 1"),
+    ],
+)
+def test_a_nested_value_that_does_not_match_is_refused_with_its_path(fields: dict[str, object], reason: str):
+    with pytest.raises(Unreadable) as refused:
+        NESTED.record(fields)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (Kind.DATETIME, "2026-01-02T03:04:05Z"),
+        (Kind.DATETIME, "2026-01-02T03:04:05+01:00"),
+        (Kind.DATETIME, "2026-01-02"),
+        (Kind.DATETIME, "2026-02-30T00:00:00"),
+        (Kind.DATETIME, 1_700_000_000),
+        (Kind.BIGNUMERIC, "0.0000000000000000001"),
+        (Kind.BIGNUMERIC, 10**20),
+        (Kind.JSON, DEEP),
+        (Kind.STRING, "\ud800"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(kind: Kind, wrong: object):
+    with pytest.raises(Unreadable, match=f"'A' must be {kind.name}"):
+        Contract((of_kind(kind),)).record({"A": wrong})
 
 
 def test_the_schema_is_the_columns_in_order_then_the_lineage():
@@ -419,6 +526,20 @@ def test_records_fit_their_parquet_schema(answers: list[dict[str, object]]):
 def test_the_record_and_its_lineage_fill_every_column():
     record = CONTRACT.record({"Id": 1})
     assert {*record} | {column.name for column in LINEAGE} == {*CONTRACT.arrow_schema.names}
+
+
+def test_a_record_of_every_kind_survives_its_trip_as_a_message():
+    contract = Contract((
+        *NESTED.columns,
+        Column("amount", "Amount", Kind.BIGNUMERIC, "Amount."),
+        Column("at", "At", Kind.TIMESTAMP, "Moment.", format="epoch_ms"),
+        Column("local", "Local", Kind.DATETIME, "Moment.", format="%d.%m.%Y %H:%M"),
+        Column("raw", "Raw", Kind.JSON, "Anything."),
+    ))
+    visits = [{"Day": "2026-01-02", "At": {"City": "Kiel", "Zip": 1}}]
+    fields = {"Visits": visits, "Amount": "0.5", "At": 1_700_000_000_123, "Local": "02.01.2026 03:04", "Raw": {"a": 1}}
+    record = contract.record(fields) | {"_key": "k", "_fetched_at": datetime(2026, 1, 2, tzinfo=UTC), "_run_id": "r"}
+    assert from_message(to_message(record), contract) == record
 
 
 TYPED = Contract((

@@ -16,7 +16,7 @@ from windrow.model import registry
 from windrow.model.answer import Answer, Outcome
 from windrow.model.contract import Column, Kind
 from windrow.model.errors import BadParameter, Unreadable
-from windrow.model.paging import LinkHeader
+from windrow.model.paging import Cursor, LinkHeader, Offset
 from windrow.model.query import Query
 from windrow.model.stream import Planned, Request
 from windrow.model.table import Table
@@ -69,6 +69,7 @@ def read(stream: type[Declared], answer: object, query: Query | None = None) -> 
             "there must be 1 to 1,000 columns, not 2,000",
         ),
         ({"each": Each("place")}, "'each' needs param, listed_by or records_of"),
+        ({"each": Each("id", listed_by="/ids", paging=Cursor(header="X-Next"))}, "whose cursor is in a header"),
         ({"params": {"a": "{place.lat}"}}, "{place.lat} is unknown. Known names: none"),
         ({"params": {"a": "{frist}"}, "time": Days()}, "{frist} is unknown. Known names: first, last"),
         ({"columns": (Column("a", "{place.name}", Kind.STRING, ""),)}, "{place.name} is unknown"),
@@ -144,6 +145,16 @@ def test_elements_may_be_the_records_of_another_stream():
     stream = declare(each=Each("customer", records_of=parent, key="id"), get="/orders/{customer.id}")
     queries = planned(stream, None, [{"id": 1}, {"id": 2}, {"id": "bad"}])
     assert [query.key for query in queries] == ["orders/1?customer=1", "orders/2?customer=2"]
+
+
+def test_elements_come_from_all_pages_of_a_list():
+    each = Each("id", listed_by="/ids", rows=Rows("data"), paging=Offset(limit=2, rows="data"))
+    queries = planned(declare(each=each, params={"id": "{id}"}), None, {"data": [1, 2]}, {"data": [3]})
+    assert [dict(query.params)["id"] for query in queries] == ["1", "2", "3"]
+    parent = declare(dataset="made_customers", get="/customers", paging=Offset(limit=2))
+    stream = declare(each=Each("customer", records_of=parent, key="id"), get="/orders/{customer.id}")
+    queries = planned(stream, None, [{"id": 1}, {"id": 2}], [{"id": 3}])
+    assert [query.path for query in queries] == ["/orders/1", "/orders/2", "/orders/3"]
 
 
 def test_a_body_keeps_the_types_of_its_values():

@@ -17,10 +17,10 @@ NUMBERS = (
 )
 
 
-@given(st.lists(NUMBERS, min_size=1))
-@example(["1.00000000000000000001", "18446744073709551616", "0.1", "-0.30000000000000004", "1e22"])
-def test_every_number_keeps_its_value(numbers: list[str]):
-    body = f'{{"a":[{",".join(numbers)}]}}'
+@given(st.lists(NUMBERS, min_size=1), st.sampled_from([",", ", ", "\n,\t", " ,\r\n"]))
+@example(["1.00000000000000000001", "18446744073709551616", "0.1", "-0.30000000000000004", "1e22"], ",")
+def test_every_number_keeps_its_value(numbers: list[str], separator: str):
+    body = f'{{"id": "12345678901234567890", "a":[{separator.join(numbers)}]}}'
     read = exact_json.loads(body.encode())
     for value in (read, exact_json.reread(body), json.loads(exact_json.dumps(read), parse_float=Decimal)):
         for written, number in zip(numbers, value["a"], strict=True):

@@ -23,7 +23,7 @@ from windrow.model.query import Query
 from windrow.model.stream import Stream
 
 JOB = ExportJob("/exports/{job}", job="job.id", url="result.files", poll_s=0.01)
-QUERY = Query.of("/exports", body='{"table": "orders"}', known_by={"table": "orders"})
+QUERY = Query.of("/exports", body='{"table": "orders"}', known_by={"table": "orders"}, format=Csv())
 SIGNED = "X-Sig=aGVsbG8gd29ybGQgdGhpcyBpcw%3D%3D&name=a%2Fb+c"
 STARTED = Reply({"job": {"id": "j/1"}}, 202)
 

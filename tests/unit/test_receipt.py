@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windrow.landing.parts import Manifest
+from windrow.landing.files import Manifest
 from windrow.landing.receipt import Receipt, Staged, as_text
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import CountsDisagree

@@ -55,7 +55,7 @@ def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redact, "_known", type(redact._known)())
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(secret=SECRETS)
 def test_a_secret_is_blotted_out_in_every_spelling(secret: str):
     """All spellings of one secret: to make the pattern that finds them takes most of the time."""

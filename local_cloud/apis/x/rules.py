@@ -35,7 +35,7 @@ def _group(text: str) -> list[Test]:
     if not terms:
         raise BadQuery("a query must hold a word")
     if all(term.startswith("-") or ":" in term for term in terms):
-        raise BadQuery(f"{text!r} has no word of its own: only conditions on others")
+        raise BadQuery(f"{text!r} has only conditions, and no word to search for")
     return [_term(term) for term in terms]
 
 

@@ -178,7 +178,7 @@ def split(location: str, *, folder: bool = True) -> tuple[str, str]:
     """
     found = LOCATION.fullmatch(location)
     if not found:
-        raise QueryFailed(f"Invalid S3 location: {location!r}; it should look like s3://bucket/folder/")
+        raise QueryFailed(f"Invalid S3 location: {location!r}. It must be like s3://bucket/folder/")
     key = found["key"] or ""
     return found["bucket"], f"{key}/" if folder and key and not key.endswith("/") else key
 

@@ -23,8 +23,9 @@ from windrow.declare.stream import Declared
 from windrow.harvest.discovery import Discovery
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
+from windrow.landing.files import Manifest
 from windrow.landing.folder import FolderStore
-from windrow.landing.parts import Landing, Manifest
+from windrow.landing.parts import Landing
 from windrow.landing.receipt import Staged
 from windrow.model import errors
 from windrow.model.errors import BadParameter, PlanMissing, Unanswered

@@ -48,7 +48,7 @@ examples:
   windrow status                          all streams, the worst first
   windrow why shop_orders                 why it is not complete, and what to do
   windrow show scheduled__2026-11-27T00:00:00+00:00
-  windrow find 'users/ada'                where the answer to a call is
+  windrow find 'orders/7'                 where the answer to a call is
   windrow status --watch                  again every 5 seconds, until Ctrl-C
   windrow status --json | jq .sentence
 
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add("quarantine", _quarantine, "rejected answers by reason").add_argument("stream", nargs="?", default="")
     add("limits", _limits, "quotas in use, and APIs that asked to wait")
     add("find", _find, "where the answer to a call is").add_argument(
-        "key", help="the column _key of a row, like users/ada"
+        "key", help="the column _key of a row, like orders/7"
     )
     for module in (new, try_, plan, harvest, record, auth):
         module.register(commands)

@@ -174,13 +174,10 @@ def limits(quotas: Sequence[QuotaUse], pauses: Sequence[Paused]) -> list[str]:
 
 def found(results: Sequence[Found]) -> list[str]:
     """Return where a key was found."""
-    rows = [["stream", "state", "HTTP", "bytes", "fetched", "run"]]
-    rows += [
-        [one.dataset, one.state, str(one.status), _number(one.bytes), _time(one.fetched_at), one.run_id]
-        for one in results
-    ]
+    rows = [["stream", "state", "HTTP", "fetched", "run"]]
+    rows += [[one.dataset, one.state, str(one.status), _time(one.fetched_at), one.run_id] for one in results]
     reasons = [f"{one.run_id}: {one.reason}" for one in results if one.reason]
-    return [*_table(rows, right={3}), *reasons]
+    return [*_table(rows, right=set()), *reasons]
 
 
 def _table(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:

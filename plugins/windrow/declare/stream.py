@@ -31,12 +31,11 @@ from typing import Any, ClassVar
 from windrow.declare.rows import Arrays, OneRow, Rows
 from windrow.declare.times import Time
 from windrow.model import exact_json, registry
-from windrow.model.answer import Answer
 from windrow.model.contract import LINEAGE, Column, Contract, Kind
 from windrow.model.errors import BadParameter, Unreadable
-from windrow.model.paging import at
+from windrow.model.paging import Cursor, Paging, at
 from windrow.model.query import Query
-from windrow.model.stream import PlanFlow, Planned, Request, Stream, read_some
+from windrow.model.stream import PlanFlow, Planned, Request, Stream, each_page, read_some
 
 _NAME = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 _DATASET = re.compile(r"[a-z][a-z0-9]*_[a-z][a-z0-9_]*")
@@ -52,6 +51,7 @@ class Each:
     :param param: the DAG param with the list.
     :param listed_by: path of a GET that returns the list, used where the param is empty or there is none. ``rows`` says
         where the list is.
+    :param paging: how the pages of ``listed_by`` follow.
     :param records_of: a stream of this DAG run instead: one query for each of its records, by the names of its columns.
     :param key: field of an element that identifies it in keys; empty if the element is a text or a number.
     """
@@ -60,6 +60,7 @@ class Each:
     param: str = ""
     listed_by: str = ""
     rows: Rows = field(default_factory=Rows)
+    paging: Paging | None = None
     records_of: type[Stream] | None = None
     key: str = ""
 
@@ -109,11 +110,15 @@ class Declared(Stream):
             parent = each.records_of()
             for planned in parent.plan(request):
                 for query in planned.queries if isinstance(planned, Planned) else ():
-                    answer: Answer = yield query
-                    yield Planned(self._queries(list(parent.records(query, answer.parsed)), windows))
+                    pages = yield from parent.pages(query)
+                    for page in pages:
+                        yield Planned(self._queries(list(parent.records(query, page.parsed)), windows))
         else:
-            listing: Answer = yield Query.of(each.listed_by)
-            yield Planned(self._queries(list(each.rows.of(listing.parsed)), windows))
+            listing = yield from each_page(Query.of(each.listed_by), each.paging)
+            if each.paging is None and listing[0].next_link:
+                raise Unreadable(f"the list {each.listed_by} has a next page; declare 'paging' in 'each'")
+            for page in listing:
+                yield Planned(self._queries(list(each.rows.of(page.parsed)), windows))
 
     def scope(self, request: Request) -> Mapping[str, str]:
         """Return the time that the run is about."""
@@ -212,6 +217,9 @@ def _check(cls: type[Declared]) -> None:
         raise ValueError(f"{dataset}: a GET has no body; use 'post', or 'params'")
     if (each := cls.each) and not (each.param or each.listed_by or each.records_of):
         raise ValueError(f"{dataset}: 'each' needs param, listed_by or records_of")
+    listed = (each.records_of.paging if each.records_of else each.paging) if each else None
+    if isinstance(listed, Cursor) and listed.header:
+        raise ValueError(f"{dataset}: 'each' cannot use a list whose cursor is in a header, which is not stored")
     _check_columns(cls)
     known = {*(cls.time.names if cls.time else ()), *([cls.each.name] if cls.each else ())}
     texts = [

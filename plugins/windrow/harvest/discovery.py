@@ -96,11 +96,12 @@ class Discovery(RunDriver):
         before: list[Item] = []
         while some := list(islice(queries, CHUNK)):
             added = writer.add(some)
-            told = [(chunk, kept) for chunk, query in added if query.key in self._told and (kept := self._kept(query))]
+            answered = set() if self._stream.is_paged else self._told  # a flow gets the first page only
+            told = [(chunk, kept) for chunk, query in added if query.key in answered and (kept := self._kept(query))]
             self._staging.stage(self._run, told)
             if not self._announce:
                 continue
-            items = [Item(query, chunk) for chunk, query in added if query.key not in self._told]
+            items = [Item(query, chunk) for chunk, query in added if query.key not in answered]
             if self.asked:
                 self._announce(self._before + items)
                 self._before = []
@@ -115,7 +116,7 @@ class Discovery(RunDriver):
                 if kept.outcome is not Outcome.MISSING:
                     asked.read(kept.parsed)
                 self._told.add(asked.query.key)
-                return kept
+                return self._client.with_links(kept)
             except Unreadable:  # an older reader took it
                 pass
         return await super()._settled(asked)

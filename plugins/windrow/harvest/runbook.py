@@ -28,7 +28,11 @@ ROWS = (
         "all answers, all landed files",
         "fix the cause, then clear `land` (writes the files again) or `load`",
     ),
-    Row("publish", "items are replaced completely, by newer ones only", "wait for the retry; raise the capacity"),
+    Row(
+        "publish",
+        "items are replaced completely, by newer ones only; all other items are written",
+        "wait for the retry; increase the capacity; a refused item is in the log",
+    ),
     Row(
         "audit",
         "the final table is untouched",

@@ -143,9 +143,8 @@ class Interval:
 
     @property
     def error(self) -> str:
-        """What stopped the last harvest, if it is known."""
-        harvest = self.summary.steps.get("harvest", {}) if self.summary else {}
-        return str(harvest.get("error", ""))
+        """What went wrong last, if it is known and nothing was fine since."""
+        return str(self.summary.trouble.get("error", "")) if self.summary else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +360,8 @@ def _without_airflow(summary: Summary | None, facts: Facts, now: datetime) -> tu
     if harvest.get("state") == "running" and quiet < _ALIVE and not facts.asked:
         return State.RUNNING, "it harvests", False
     where = "it is not in Airflow any more" if facts.asked else "no task has written anything since"
+    if (task_id := summary.trouble.get("task_id")) and not facts.asked:
+        return State.INCOMPLETE, f"failed in {task_id}", True
     if summary.planned is None:
         return State.UNKNOWN, f"its plan was never completed, and {where}", False
     if (summary.done or 0) < summary.planned:
@@ -372,7 +373,7 @@ def waits_until(summary: Summary | None, now: datetime) -> str:
     """Return until when a harvest waits for its API; empty if it does not."""
     if summary is None:
         return ""
-    until = str(summary.steps.get("harvest", {}).get("waits_until", ""))
+    until = str(summary.trouble.get("waits_until", ""))
     at = _time(until)
     return until if at and at > now else ""
 
@@ -390,6 +391,7 @@ def counts(summary: Summary | None, quarantined: int) -> Counts:
     planned, settled = summary.planned, summary.done
     gaps = int(receipt.get("gaps", 0)) if exact else int(summary.steps.get("harvest", {}).get("gaps", 0))
     if exact and "staged" in receipt:
+        gaps = int(summary.steps.get("verdict", {}).get("query_gaps", gaps))  # the receipt's are of records, too
         planned, settled = int(receipt["planned"]), int(receipt["staged"]) + gaps
     if planned is None:
         return Counts(None, settled, quarantined, None, gaps)
@@ -564,8 +566,8 @@ def _attention(streams: Sequence[Stream]) -> list[Attention]:
         one = _example(stream)
         if one is None:
             continue
-        harvest = one.summary.steps.get("harvest", {}) if one.summary else {}
-        stopped = str(harvest.get("stopped_by") or "") if one.state in {State.WAITING, State.INCOMPLETE} else ""
+        trouble = one.summary.trouble if one.summary else {}
+        stopped = str(trouble.get("stopped_by", "")) if one.state in {State.WAITING, State.INCOMPLETE} else ""
         same = stream.connections or (stream.dataset,)
         key = (stream.health, stopped, same) if stopped else (stream.health, one.why, one.failed_tasks)
         groups.setdefault(key, []).append((stream, one))
@@ -584,15 +586,18 @@ def _example(stream: Stream) -> Interval | None:
 
 def _one_cause(members: Sequence[tuple[Stream, Interval]]) -> Attention:
     stream, one = members[0]
-    harvest: Mapping[str, Any] = one.summary.steps.get("harvest", {}) if one.summary else {}
+    trouble: Mapping[str, Any] = one.summary.trouble if one.summary else {}
     tasks = one.failed_tasks
-    known = row(tasks) if tasks else row(["prove"] if one.summary and "receipt" in one.summary.times else [])
-    told = bool(harvest.get("error")) and (not tasks or tasks[0].rsplit(".", 1)[-1] in {"harvest", "sweep", "fetch"})
-    cause = f"{one.why}: {harvest['error']}" if told and one.state is not State.WAITING else one.why
-    do = str(harvest.get("advice", "")) if told else known.do
+    of_task = str(trouble.get("task_id", "harvest")).rsplit(".", 1)[-1]
+    names = {task.rsplit(".", 1)[-1] for task in tasks}
+    told = bool(trouble.get("error")) and (not tasks or bool(names & {of_task, "harvest", "sweep", "fetch"}))
+    counted = bool(one.summary and one.summary.steps.get("verdict", {}).get("points")) and one.counts.exact
+    known = row(tasks or ([of_task] if told else ["prove"] if counted else []))
+    cause = f"{one.why}: {trouble['error']}" if told and not counted and one.state is not State.WAITING else one.why
+    do = str(trouble.get("advice") or known.do) if told and not counted else known.do
     safe = known.safe
     if one.state is State.WAITING:
-        cause = str(harvest.get("error") or one.why)
+        cause = str(trouble.get("error") or one.why)
         do, safe = "nothing: it continues by itself", "every answer so far"
     elif one.state is State.MISSING:
         do, safe = "unpause the DAG, or trigger a run for the interval (docs/backfill.md)", "all earlier intervals"

@@ -44,7 +44,10 @@ def waterfall(interval: Interval) -> list[Step]:
     steps.append(Step("no answer yet", counts.missing, "minus", "open"))
     steps.append(Step("gaps: the API has no such thing", counts.gaps, "minus", "gap"))
     staged = None if counts.done is None else max(0, counts.done - counts.gaps)
-    steps.append(Step("answers staged", staged, "total"))
+    partial = int(verdict.get("partial", 0))
+    steps.append(Step(f"answers staged{f' ({partial:,} lack their last pages)' if partial else ''}", staged, "total"))
+    if left_out := int(verdict.get("records_left_out", 0)):
+        steps.append(Step("records that cannot be read and are left out", left_out, "minus", "unreadable"))
     unreadable = verdict.get("unreadable", receipt.get("unreadable"))
     if unreadable:
         steps.append(Step("could not be read when they were landed", int(unreadable), "minus", "unreadable"))

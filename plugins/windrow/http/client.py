@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 Reader = Callable[[Query, object], object]
 """Reads a parsed answer; raises `Unreadable` if it does not have the expected format."""
+_LARGE = 1_000_000
+"""Bytes of an answer that takes some time to read."""
 OnResponse = Callable[[Query, Response], None]
 """Called with each response to an attempt, also with one that is then repeated."""
 MOST_REDIRECTS = 10
@@ -123,7 +125,8 @@ class Client:
         self._ledger = ledger
         self._conditional_requests = conditional_requests
         self._base = URL(f"{base_url}/")
-        self._origins = {self._base.origin(), *(URL(origin).origin() for origin in origins)}
+        self._base_origin = self._base.origin()
+        self._origins = {self._base_origin, *(URL(origin).origin() for origin in origins)}
         self._owner_only = frozenset(owner_only)
         self._pace = Pace(self.limits.rate_per_s)
         self._gate = Gate(name, base_s=self.limits.backoff.base_s, patience_s=self.limits.patience_s)
@@ -138,6 +141,7 @@ class Client:
             headers={"User-Agent": "windrow", "Accept": "application/json", "Accept-Encoding": "gzip"}
             | dict(headers or {}),
             settings=network,
+            tls=any(origin.scheme == "https" for origin in self._origins),
         )
 
     async def __aenter__(self) -> Self:
@@ -222,7 +226,7 @@ class Client:
             elif self._gate.succeeded(sent_at):
                 await self._forget_pause()
             try:
-                if settled := self._settle(query, response, action, read):
+                if settled := await self._settled(query, response, action, read):
                     await self._keep(settled, response)
                     return settled
             except Unreadable as error:
@@ -338,10 +342,8 @@ class Client:
         headers.update(query.headers)
         headers.update(conditions)
         attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
-        sent = [*signature.values(), attempt.headers.get("Authorization", "")]
-        response = _without_echo(
-            replace(await self._send(attempt, query.format, fresh=fresh), signature=signature), sent
-        )
+        sent = {*signature.values(), attempt.headers.get("Authorization", "")}
+        response = _without_echo(await self._send(attempt, query.format, fresh=fresh), signature, sent)
         self._auth.learned(signature, response, query)
         self._report_pause(response)
         return response
@@ -395,7 +397,9 @@ class Client:
                 url = URL(query.path, encoded=is_signed)
             else:  # "./": a colon in the path does not make a scheme
                 url = self._base.join(URL(f"./{query.path.lstrip('/')}"))
-            origin = url.origin()
+            # to compare origins takes ten times as long; most calls are at the base URL
+            is_known = (url.scheme, url.raw_authority) == (self._base.scheme, self._base.raw_authority)
+            origin = self._base_origin if is_known else url.origin()
         except ValueError:
             raise QueryRefused(
                 f"The query {query.key!r} has an invalid URL.", advice="Fix the path of the query.", key=query.key
@@ -499,6 +503,14 @@ class Client:
             return max(asked_s, await self._ledger.exhaust(query, asked_s))
         return asked_s
 
+    async def _settled(
+        self, query: Query, response: Response, action: Action, read: Reader
+    ) -> Answer | Rejected | None:
+        """Return what `_settle` returns. A large answer is read in a thread, so that other calls do not time out."""
+        if len(response.body) < _LARGE:
+            return self._settle(query, response, action, read)
+        return await asyncio.to_thread(self._settle, query, response, action, read)
+
     def _settle(self, query: Query, response: Response, action: Action, read: Reader) -> Answer | Rejected | None:
         """Return the result that settles the query; None if the call must be retried.
 
@@ -540,6 +552,10 @@ class Client:
     def allows(self, url: URL) -> bool:
         """Return whether this URL is at an allowed origin."""
         return url.origin() in self._origins and url.user is None
+
+    def with_links(self, answer: Answer) -> Answer:
+        """Return a stored answer with its links, as it was when it arrived."""
+        return replace(answer, resolve=partial(self._resolved, answer.query))
 
     def page_query(self, query: Query) -> Query:
         """Return the query of a next page with its path below the base URL, if that is where it is.
@@ -691,10 +707,10 @@ def _text(response: Response) -> str:
     return decoder.decode(response.body, final=not response.cut)  # no half character at the end
 
 
-def _without_echo(response: Response, sent: Collection[str]) -> Response:
-    """Remove the credentials that were sent from the body and headers of an answer: an API may echo them."""
+def _without_echo(response: Response, signature: Mapping[str, str], sent: Collection[str]) -> Response:
+    """Add its signature to an answer, and remove the credentials that were sent: an API may echo them."""
     headers = response.headers
     told = "\n".join(headers.values())
     if blot_sent(told, sent) != told:
         headers = CIMultiDict((name, blot_sent(value, sent)) for name, value in headers.items())
-    return replace(response, body=blot_body(response.body, sent), headers=headers)
+    return replace(response, body=blot_body(response.body, sent), headers=headers, signature=signature)

@@ -13,6 +13,7 @@ from windrow.http.client import Client, Reader
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ConnectionUnusable, RateLimited
 from windrow.model.export import ExportJob
+from windrow.model.formats import JSON
 from windrow.model.policy import HTTP_POLICY, Action, on
 from windrow.model.query import Query
 from windrow.model.redact import know
@@ -73,7 +74,9 @@ class Export:
         """Return the answer that has started the job, and the query for its state; or why there is none."""
         if stored := await self.pages.stored(self.query):
             return stored[0].answer, stored[0].following
-        started = await self._ask(self.query, lambda parsed: self.job.status_query(self.query, parsed))
+        started = await self._ask(
+            replace(self.query, format=JSON), lambda parsed: self.job.status_query(self.query, parsed)
+        )
         if isinstance(started, Rejected) or started.outcome is Outcome.MISSING:
             return started
         following = self.job.status_query(self.query, self.parsed[-1])

@@ -48,11 +48,12 @@ class Network:
     verify_tls: bool = True
     certificate: tuple[str, str | None, str | None] | None = field(default=None, repr=False)
 
-    def connector(self, limit: int, *, reuse: bool = True) -> aiohttp.TCPConnector:
-        """Make a connector for ``limit`` connections. With ``reuse=False`` each call gets a new connection."""
-        return aiohttp.TCPConnector(
-            limit=limit, ttl_dns_cache=_DNS_S, ssl=self._ssl(), force_close=not reuse, enable_cleanup_closed=True
-        )
+    def connector(self, limit: int, tls: ssl.SSLContext | bool, *, reuse: bool = True) -> aiohttp.TCPConnector:
+        """Make a connector for ``limit`` connections. With ``reuse=False`` each call gets a new connection.
+
+        :param tls: what `tls` returned.
+        """
+        return aiohttp.TCPConnector(limit=limit, ttl_dns_cache=_DNS_S, ssl=tls, force_close=not reuse)
 
     def route(self, url: URL, name: str) -> dict[str, Any]:
         """Return the arguments ``proxy`` and ``proxy_headers`` of aiohttp for an origin; empty without a proxy.
@@ -92,7 +93,11 @@ class Network:
                 name,
             )
 
-    def _ssl(self) -> ssl.SSLContext | bool:
+    def tls(self) -> ssl.SSLContext | bool:
+        """Return the settings for TLS; True for the defaults.
+
+        :raises ConnectionUnusable: the certificate authorities to trust cannot be read.
+        """
         context = self._trust()
         if self.certificate is None:
             return context or True

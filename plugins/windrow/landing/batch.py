@@ -1,13 +1,13 @@
-"""Writes a batch of messages as Parquet files to a bucket. They are acknowledged when the warehouse has them.
+"""A batch of messages from a queue to Parquet files in an object store.
 
-``<prefix>/part-00000.parquet``, ``<prefix>/_acks.json`` with the ids to acknowledge, and last the manifest. Until
-they are acknowledged the queue delivers the messages again, so a crash at any point loses nothing; what comes twice
-is merged by its key.
+The files are ``<prefix>/part-00000.parquet ...``, ``<prefix>/_acks.json`` with the ids to acknowledge, and the
+manifest, which is written last. Messages are acknowledged when the warehouse has them; the queue delivers all others
+again. So a crash loses nothing, and a message that is delivered twice is merged by its key.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,7 +15,7 @@ from typing import Protocol
 import orjson
 import pyarrow as pa
 
-from windrow.landing.parts import PART_RECORDS, Count, Manifest, ObjectStore, write_all
+from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetFiles, Sizes
 from windrow.model.answer import Rejected, kept
 from windrow.model.errors import ManifestMissing, Unreadable
 from windrow.model.message import from_message
@@ -29,13 +29,15 @@ log = logging.getLogger(__name__)
 ACKS = "_acks.json"
 AT_ONCE = 1_000
 """Messages in one pull, and ids in one acknowledgement."""
+_AT_ONCE = 10_000
+"""Records that become a table together."""
 _EMPTY_S = 3.0
-"""After so many seconds without a message the queue counts as empty."""
+"""A queue that delivers nothing for so long is considered empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that was delivered, with its id for the acknowledgement."""
+    """A message, which no other client gets until its deadline."""
 
     ack_id: str
     message_id: str
@@ -43,18 +45,18 @@ class Received:
 
 
 class Messages(Protocol):
-    """The operations of a queue that a landing needs."""
+    """The operations of a queue that a batch needs."""
 
     def pull(self, most: int, wait_s: float) -> list[Received]:
-        """Return up to this number of messages; wait this many seconds for the first."""
+        """Return up to ``most`` messages; wait up to ``wait_s`` seconds for the first."""
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """Acknowledge messages, so that they are not delivered again."""
+        """Acknowledge messages: the queue does not deliver them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When a batch is full."""
+    """Maximum messages, seconds and bytes of a batch."""
 
     messages: int = 50_000
     seconds: float = 45.0
@@ -62,7 +64,7 @@ class Bounds:
 
 
 def gather(queue: Messages, bounds: Bounds) -> list[Received]:
-    """Pull until the batch is full, or the queue is empty."""
+    """Pull until a bound is reached or the queue is empty."""
     until = time.monotonic() + bounds.seconds
     gathered: list[Received] = []
     size = 0
@@ -76,7 +78,7 @@ def gather(queue: Messages, bounds: Bounds) -> list[Received]:
 
 
 class Batch:
-    """Lands a batch below a prefix of an object store."""
+    """Lands messages below a prefix of an object store."""
 
     def __init__(self, run: Run, stream: Stream, store: ObjectStore, prefix: str) -> None:
         self._run = run
@@ -99,33 +101,33 @@ class Batch:
             except Unreadable as error:
                 rejected.append((0, _rejected(message, error.reason)))
         staging.reject(self._run, rejected)
-        files = ((f"part-{number:05d}.parquet", table) for number, table in enumerate(self._tables(records)))
-        count = Count(answers=len(records), unreadable=len(rejected))
-        acks = orjson.dumps([message.ack_id for message in messages])
-        return write_all(self._store, self._prefix, self._run, files, count, beside={ACKS: acks})
+        output, schema = Output(self._store, self._prefix), self._stream.contract.arrow_schema
+        with ParquetFiles(self._store, self._prefix, "part-{:05d}.parquet", schema, Sizes()) as files:
+            for place in range(0, len(records), _AT_ONCE):
+                files.write(pa.RecordBatch.from_pylist(records[place : place + _AT_ONCE], schema))
+            parts = files.close()
+        output.put(ACKS, orjson.dumps([message.ack_id for message in messages]))
+        return output.finish(self._run, Count(answers=len(records), unreadable=len(rejected)), parts)
 
     def _record(self, data: bytes) -> dict[str, object]:
         """Read a message.
 
-        :raises Unreadable: it is not a message of this stream, or would not pass the audit.
+        :raises Unreadable: it is not a record of this stream, or would not pass the audit.
         """
         record = from_message(data, self._stream.contract)
         self._stream.vet(record)
         return record | {"_run_id": self._run.run_id}
 
-    def _tables(self, records: Sequence[dict[str, object]]) -> Iterator[pa.Table]:
-        for place in range(0, len(records), PART_RECORDS):
-            yield pa.Table.from_pylist(records[place : place + PART_RECORDS], self._stream.contract.arrow_schema)
-
     def acknowledge(self, queue: Messages) -> int:
-        """Acknowledge all messages of a landed batch, and return how many.
+        """Acknowledge all messages of a landed batch, and return their number.
 
-        :raises ManifestMissing: there is no such batch.
+        :raises ManifestMissing: the batch was not landed.
         """
         data = self._store.get(f"{self._prefix}/{ACKS}")
         if data is None:
             raise ManifestMissing(
-                f"There is no {ACKS} below {self._prefix}.", advice="Clear the task 'pull' with all tasks downstream."
+                f"{ACKS} below {self._prefix} does not exist.",
+                advice="Clear the task 'pull' with all tasks downstream.",
             )
         ack_ids: list[str] = orjson.loads(data)
         for place in range(0, len(ack_ids), AT_ONCE):
@@ -134,6 +136,6 @@ class Batch:
 
 
 def _rejected(message: Received, reason: str) -> Rejected:
-    log.warning("message %s goes into the quarantine: %s", message.message_id, reason)
+    log.warning("Message %s goes into the quarantine: %s", message.message_id, reason)
     query = Query.of("/messages", {"id": message.message_id})
     return Rejected(query, 200, kept(message.data.decode("utf-8", "backslashreplace")), reason, datetime.now(UTC))

@@ -1,14 +1,17 @@
 """An object store that is a folder, for landings on a laptop."""
 
+import io
 import os
+import shutil
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from windrow.model.errors import BadParameter
 
 
 class FolderStore:
-    """A folder. A `windrow.landing.parts.ObjectStore`: an object is written whole or not at all.
+    """A folder. A `windrow.landing.files.ObjectStore`: an object is written whole or not at all.
 
     Its methods raise OSError if the folder cannot be read or written.
     """
@@ -18,17 +21,34 @@ class FolderStore:
 
     def put(self, name: str, data: bytes) -> None:
         """Write an object, and replace an existing one."""
+        self._write(name, io.BytesIO(data))
+
+    def _write(self, name: str, data: IO[bytes]) -> None:
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         number, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(number, "wb") as file:
-                file.write(data)
+                shutil.copyfileobj(data, file)
             Path(draft).chmod(0o644)
             Path(draft).replace(path)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
+
+    def put_file(self, name: str, file: IO[bytes]) -> None:
+        """Write a file, from its beginning, as an object, and replace an existing one."""
+        file.seek(0)
+        self._write(name, file)
+
+    def get_file(self, name: str, file: IO[bytes]) -> bool:
+        """Copy an object to a file. Return False if the object does not exist."""
+        path = self._path(name)
+        if not path.is_file():
+            return False
+        with path.open("rb") as source:
+            shutil.copyfileobj(source, file)
+        return True
 
     def get(self, name: str) -> bytes | None:
         """Return the content of an object; None if it does not exist."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from windrow.landing.parts import MANIFEST
+from windrow.landing.files import MANIFEST
 from windrow.model.errors import BadParameter, ManifestMissing
 from windrow.model.plan import slug
 

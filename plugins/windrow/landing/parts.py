@@ -1,237 +1,207 @@
-"""Writes staged answers as Parquet files to an object store, with a manifest that lists them.
+"""The answers of a run to Parquet files in an object store.
 
-``<prefix>/part-00000.parquet ...`` and last ``<prefix>/_manifest.json``; the parts of a stream with a partition are
-in folders by its day, ``<prefix>/dt=2026-11-20/part-00000.parquet``. A second landing leaves the same files: parts
-have the order of the plan, and files of an earlier landing are deleted.
+``<prefix>/part-00000.parquet ...`` hold the records, ``<prefix>/_answers-00000.parquet ...`` the answers as the API
+returned them, and ``<prefix>/_manifest.json``, which is written last, lists both. The parts of a stream with a
+partition are in folders by day, ``<prefix>/dt=2026-11-20/part-00000.parquet``. A repeated landing gives the same
+files: they are in the order of the plan, and files that an earlier landing left are deleted.
 """
 
-import hashlib
-import io
+import gc
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
-import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from windrow.harvest.replay import replay
+from windrow.landing.archive import Archive, ArchiveWriter, archive_files
+from windrow.landing.columns import Converter, Entry
+from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetFiles, Sizes
 from windrow.model.answer import Answer, Outcome, Rejected
-from windrow.model.errors import ManifestMissing, Unreadable
+from windrow.model.errors import Unreadable
 from windrow.model.plan import Plan, Run
 from windrow.model.stream import Stream
 from windrow.store.staging import Staging
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "_manifest.json"
-PART_RECORDS = 50_000
-"""Minimum records in a part, but for the last one: a part ends with the answer that fills it."""
-APART = 4
-"""How many parts are split by day together. A split of each part would make thousands of files of two years."""
-
-
-class ObjectStore(Protocol):
-    """The operations of GCS or S3 that a landing needs. Names are keys inside one bucket."""
-
-    def put(self, name: str, data: bytes) -> None:
-        """Write an object, and replace an existing one."""
-
-    def get(self, name: str) -> bytes | None:
-        """Return the content of an object; None if it does not exist."""
-
-    def names(self, prefix: str) -> list[str]:
-        """List the objects whose name has this prefix."""
-
-    def delete(self, name: str) -> None:
-        """Delete an object."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A landed file."""
-
-    name: str
-    records: int
-    bytes: int
-    md5: str
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a landing holds.
-
-    ``answers`` are queries with records, ``unreadable`` ones are in the quarantine. ``left_out`` are records of answers
-    that could be read but for these; they are in the quarantine too.
-    """
-
-    dataset: str
-    run_id: str
-    answers: int
-    gaps: int
-    unreadable: int
-    records: int
-    parts: tuple[Part, ...]
-    left_out: int = 0
-
-    @classmethod
-    def read(cls, store: ObjectStore, prefix: str) -> "Manifest":
-        """Read the manifest below a prefix.
-
-        :raises ManifestMissing: it does not exist.
-        """
-        data = store.get(f"{prefix}/{MANIFEST}")
-        if data is None:
-            raise ManifestMissing(
-                f"There is no {MANIFEST} below {prefix}.", advice="Clear the task 'land' with all tasks downstream."
-            )
-        fields = orjson.loads(data)
-        parts = tuple(Part(**part) for part in fields.pop("parts"))
-        return cls(**fields, parts=parts)
+_LEFT_OUT = "#left_out"
+"""Behind the key of a query in the quarantine, for records of its answer. A key has no such sign."""
+_REASONS = 5
+"""Maximum reasons in one entry of the quarantine."""
+_ROWS = 1_000
+"""Rows, or answers, that are converted together: as many as stay in the cache of a processor."""
 
 
 class Landing:
     """Lands one run of a stream below a prefix of an object store."""
 
     def __init__(
-        self, staging: Staging, stream: Stream, store: ObjectStore, prefix: str, *, part_records: int = PART_RECORDS
+        self, staging: Staging, stream: Stream, store: ObjectStore, prefix: str, *, sizes: Sizes | None = None
     ) -> None:
         self._staging = staging
         self._stream = stream
         self._store = store
         self._prefix = prefix
-        self._part_records = part_records
+        self._sizes = sizes or Sizes()
+
+    def plan(self, run: Run) -> Plan:
+        """Return the plan of a run. What MongoDB no longer has of it is first copied back from the archive.
+
+        :raises PlanMissing: there is neither a plan nor an archive.
+        """
+        restored = Archive(self._store, self._prefix).restore(self._staging, run)
+        if restored:
+            log.warning("MongoDB did not have %s answers of %s; they are back from the archive.", f"{restored:,}", run)
+        return self._staging.plan(run)
 
     def land(self, plan: Plan) -> Manifest:
-        """Retry the quarantine, write the parts, delete files of an earlier landing, write the manifest.
+        """Read the quarantine again, write the files, delete those that an earlier landing left, write the manifest.
 
-        An answer that can no longer be read, because its reader has changed since, goes to the quarantine.
+        An answer that can no longer be read, because its reader changed after it was staged, goes to the quarantine.
         """
         replayed = replay(self._staging, plan.run, self._stream)
         if replayed:
-            log.info("%s answers of the quarantine can be read now", f"{replayed:,}")
+            log.info("%s answers of the quarantine can be read now.", f"{replayed:,}")
+        with fewer_collections():
+            return self._land(plan)
+
+    def _land(self, plan: Plan) -> Manifest:
         count = Count(quarantined=self._staging.quarantined_keys(plan.run))
-        return write_all(self._store, self._prefix, plan.run, self._files(plan, count), count)
+        output = Output(self._store, self._prefix)
+        with (
+            part_files(self._store, self._prefix, self._stream, self._sizes) as parts,
+            archive_files(self._store, self._prefix, self._sizes) as files,
+        ):
+            archive = ArchiveWriter(files)
+            for some, batch in converted(
+                Converter(self._stream, plan.run), self._answers(plan, archive, count), self._sizes
+            ):
+                if isinstance(batch, Unreadable):
+                    self._reject(plan.run, some[0], batch, count)
+                else:
+                    self._accept(plan.run, some, count)
+                    parts.write(batch)
+            quarantined = self._staging.each_quarantined(plan.run)
+            archive.add_quarantined(one for one in quarantined if one[0] < 0 or one[1].query.key not in count.rejected)
+            landed, archived = parts.close(), archive.close()
+        return output.finish(plan.run, count, landed, archived, listed=plan.listed)
 
-    def _files(self, plan: Plan, count: "Count") -> Iterator[tuple[str, pa.Table]]:
-        """Yield the files of a landing: the name below the prefix, and the records."""
-        tables = self._tables(plan, count)
-        column = self._stream.partition
-        if not column:
-            yield from ((f"part-{number:05d}.parquet", table) for number, table in enumerate(tables))
-            return
-        number = 0
-        while some := list(islice(tables, APART)):
-            table = pa.concat_tables(some)
-            for day in sorted(pc.unique(table[column]).to_pylist()):
-                yield f"dt={day}/part-{number:05d}.parquet", table.filter(pc.equal(table[column], pa.scalar(day)))
-            number += 1
-
-    def _tables(self, plan: Plan, count: "Count") -> Iterator[pa.Table]:
-        """Read the answers chunk by chunk, and collect their records in tables of the size of a part.
-
-        A chunk of reports of two years has half a million records, so a table does not wait for the end of a chunk.
-        """
-        schema = self._stream.contract.arrow_schema
-        records: list[dict[str, object]] = []
+    def _answers(self, plan: Plan, archive: ArchiveWriter, count: Count) -> Iterator[tuple[int, Answer]]:
+        """Yield the answers to land, each with the number of its chunk, while the archive gets the whole plan."""
         for number in range(plan.chunks):
-            for answer in self._staging.each_answer(self._staging.chunk(plan.run, number)):
-                records += self._records(plan.run, number, answer, count)
-                if len(records) >= self._part_records:
-                    yield pa.Table.from_pylist(records, schema)
-                    records = []
-        if records:
-            yield pa.Table.from_pylist(records, schema)
+            chunk = self._staging.chunk(plan.run, number)
+            queries = iter(chunk.queries)
+            for answer in self._staging.each_answer(chunk):
+                for query in queries:
+                    if query is answer.query or query.key == answer.query.key:
+                        break
+                    archive.add(number, query, None)
+                archive.add(number, answer.query, answer)
+                if answer.outcome is Outcome.MISSING:
+                    count.gaps += 1
+                else:
+                    yield number, answer
+            for query in queries:
+                archive.add(number, query, None)
 
-    def _records(self, run: Run, number: int, answer: Answer, count: "Count") -> list[dict[str, object]]:
-        if answer.outcome is Outcome.MISSING:
-            count.gaps += 1
-            return []
-        try:
-            records, errors = self._stream.read(answer.query, answer.parsed_as(self._stream.format))
-        except Unreadable as error:
-            count.unreadable += 1
-            rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)
-            self._staging.reject(run, [(number, rejected)])
-            log.warning("%s goes into the quarantine: %s", answer.query.key, error.reason)
-            return []
-        if answer.query.key in count.quarantined:  # it was unreadable once, and was requested again since
-            self._staging.release(run, answer.query.key)
-        self._leave_out(run, number, answer, errors, count)
-        count.answers += 1
-        lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": run.run_id}
-        return [record | lineage for record in records]
+    def _reject(self, run: Run, entry: Entry, error: Unreadable, count: Count) -> None:
+        answer = entry.answer
+        count.unreadable += 1
+        count.rejected.add(answer.query.key)
+        rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)
+        self._staging.reject(run, [(entry.chunk, rejected)])
+        log.warning("%r goes into the quarantine: %s", answer.query.key, error.reason)
 
-    def _leave_out(self, run: Run, number: int, answer: Answer, errors: Sequence[Unreadable], count: "Count") -> None:
+    def _accept(self, run: Run, entries: Sequence[Entry], count: Count) -> None:
+        count.answers += len(entries)
+        for entry in entries:
+            if entry.left_out:
+                self._leave_out(run, entry, count)
+            elif count.quarantined:  # an older reader left some out
+                self._release(run, f"{entry.answer.query.key}{_LEFT_OUT}", count)
+            if count.quarantined:  # it was unreadable once, and was called again since
+                self._release(run, entry.answer.query.key, count)
+
+    def _release(self, run: Run, key: str, count: Count) -> None:
+        if key in count.quarantined:
+            self._staging.release(run, key)
+
+    def _leave_out(self, run: Run, entry: Entry, count: Count) -> None:
         """Put the records that are left out of an answer into the quarantine: one entry beside that of its query."""
+        answer, errors = entry.answer, entry.left_out
+        count.left_out += len(errors)
+        reason = f"{len(errors)} records are left out: {'; '.join(error.reason for error in errors[:_REASONS])}"
+        log.warning("%r: %s", answer.query.key, reason)
         beside = replace(answer.query, key=f"{answer.query.key}{_LEFT_OUT}")
-        if errors:
-            count.left_out += len(errors)
-            reason = f"{len(errors)} records are left out: {'; '.join(error.reason for error in errors[:_REASONS])}"
-            log.warning("%r: %s", answer.query.key, reason)
-            rejected = Rejected(beside, answer.status, answer.body, reason, answer.fetched_at, incomplete=True)
-            self._staging.reject(run, [(number, rejected)])
-        elif beside.key in count.quarantined:  # an older reader left some out
-            self._staging.release(run, beside.key)
+        rejected = Rejected(beside, answer.status, answer.body, reason, answer.fetched_at, incomplete=True)
+        count.rejected.add(beside.key)
+        self._staging.reject(run, [(entry.chunk, rejected)])
 
 
-_LEFT_OUT = "#left_out"
-"""Behind the key of a query in the quarantine, for records of its answer. A key has no such sign."""
-_REASONS = 5
-"""Maximum reasons in one entry of the quarantine."""
+@contextmanager
+def fewer_collections() -> Iterator[None]:
+    """Let Python look for garbage less often.
 
-
-@dataclass(slots=True)
-class Count:
-    """The counts of a landing, so far."""
-
-    quarantined: set[str] = field(default_factory=set)
-    answers: int = 0
-    gaps: int = 0
-    unreadable: int = 0
-    left_out: int = 0
-
-
-def write_all(
-    store: ObjectStore,
-    prefix: str,
-    run: Run,
-    files: Iterable[tuple[str, pa.Table]],
-    count: Count,
-    beside: Mapping[str, bytes] | None = None,
-) -> Manifest:
-    """Write the files of a landing, delete what an earlier one left over, and write the manifest last.
-
-    :param files: names and records; ``count`` is complete after the last one.
-    :param beside: other objects.
+    Parsing makes millions of lists and objects, none of them in a cycle. Looking for cycles took half of the CPU.
     """
-    # Until the new manifest is written, there is none: after a crash the old one must not list the new files.
-    before, vouching = set(store.names(f"{prefix}/")), f"{prefix}/{MANIFEST}"
-    if vouching in before:
-        store.delete(vouching)
-    parts = tuple(_write_part(store, f"{prefix}/{name}", table) for name, table in files)
-    others = {f"{prefix}/{name}": data for name, data in (beside or {}).items()}
-    for name, data in others.items():
-        store.put(name, data)
-    records = sum(part.records for part in parts)
-    manifest = Manifest(
-        run.dataset, run.run_id, count.answers, count.gaps, count.unreadable, records, parts, count.left_out
-    )
-    for name in before - {vouching, *others, *(part.name for part in parts)}:
-        store.delete(name)
-    store.put(vouching, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
-    return manifest
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
-def _write_part(store: ObjectStore, name: str, table: pa.Table) -> Part:
-    """Write records as a Parquet file."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="snappy")
-    data = buffer.getvalue()
-    store.put(name, data)
-    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    log.info("landed %s: %s records, %s bytes", name, f"{table.num_rows:,}", f"{len(data):,}")
-    return Part(name, table.num_rows, len(data), digest)
+def converted(
+    converter: Converter, answers: Iterable[tuple[int, Answer]], sizes: Sizes
+) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
+    """Convert answers, a bounded number at a time. See `Converter.convert`."""
+    entries: list[Entry] = []
+    size = rows = 0
+    for chunk, answer in answers:
+        entry = converter.entry(answer, chunk)
+        entries.append(entry)
+        size += len(answer.body)
+        rows += 1 if entry.rows is None else entry.rows.count or 1
+        if rows >= _ROWS or size >= sizes.answers:
+            yield from converter.convert(entries)
+            entries, size, rows = [], 0, 0
+    if entries:
+        yield from converter.convert(entries)
+
+
+def part_files(store: ObjectStore, prefix: str, stream: Stream, sizes: Sizes) -> ParquetFiles:
+    """Return the writer of a landing's parts."""
+    schema = stream.contract.arrow_schema
+    return ParquetFiles(store, prefix, "part-{:05d}.parquet", schema, sizes, partition=stream.partition)
+
+
+def refill(store: ObjectStore, archived: str, stream: Stream, prefix: str, *, sizes: Sizes | None = None) -> Manifest:
+    """Land the archived answers of a past run again, by the present contract, below another prefix, without MongoDB.
+
+    Answers that cannot be read are counted and logged.
+
+    :param archived: prefix of the landing of the past run; it is not changed.
+    :raises ManifestMissing: it has no manifest, or no archive.
+    """
+    sizes = sizes or Sizes()
+    archive = Archive(store, archived)
+    manifest, count = archive.manifest(), Count()
+    run = Run(manifest.dataset, manifest.run_id)
+    count.gaps = manifest.gaps
+    output = Output(store, prefix)
+    with fewer_collections(), part_files(store, prefix, stream, sizes) as parts:
+        for some, batch in converted(Converter(stream, run), archive.staged(), sizes):
+            if isinstance(batch, Unreadable):
+                count.unreadable += 1
+                log.warning("%r in %s cannot be read: %s", some[0].answer.query.key, archived, batch.reason)
+            else:
+                count.answers += len(some)
+                count.left_out += sum(len(entry.left_out) for entry in some)
+                parts.write(batch)
+        landed = parts.close()
+    return output.finish(run, count, landed)

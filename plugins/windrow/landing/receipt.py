@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from windrow.harvest.flow import STEP
-from windrow.landing.parts import Manifest
+from windrow.landing.files import Manifest
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import CountsDisagree
 from windrow.model.plan import Plan
@@ -184,6 +184,9 @@ class Receipt:
             "left_out": self.staged.left_out,
             "looked_up": self.staged.looked_up,
             "max_gaps": self.max_gaps,
+            "query_gaps": self.staged.gaps,
+            "partial": self.staged.partial,
+            "records_left_out": self.manifest.left_out,
         }
 
     def prove(self) -> None:

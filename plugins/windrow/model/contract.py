@@ -6,12 +6,12 @@ with the reason.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from windrow.model import exact_json
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+EPOCHS = {"epoch": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
+"""Units a second, of each format that is a number since 1970."""
+
+
 class Kind(Enum):
     """The type of a column, with its names in BigQuery and in Athena."""
 
@@ -28,9 +32,17 @@ class Kind(Enum):
     INTEGER = ("INTEGER", "bigint")
     FLOAT = ("FLOAT", "double")
     NUMERIC = ("NUMERIC", "decimal(38,9)")
+    BIGNUMERIC = ("BIGNUMERIC", "decimal(38,18)")
+    """38 digits, 18 of them after the point: what both warehouses hold exactly."""
     BOOLEAN = ("BOOLEAN", "boolean")
     TIMESTAMP = ("TIMESTAMP", "timestamp")
+    DATETIME = ("DATETIME", "timestamp")
+    """Date and time of day without a time zone."""
     DATE = ("DATE", "date")
+    JSON = ("JSON", "string")
+    """Any JSON value, as compact text."""
+    RECORD = ("RECORD", "struct")
+    """An object with columns of its own."""
 
     @property
     def bigquery(self) -> str:
@@ -44,11 +56,11 @@ class Kind(Enum):
 
     @property
     def arrow(self) -> "pa.DataType":
-        """The type in Parquet."""
+        """The type in Parquet. That of a RECORD is `Column.arrow`."""
         import pyarrow as pa  # noqa: PLC0415 - 140 MB that a function which lands nothing need not carry
 
         match self:
-            case Kind.STRING:
+            case Kind.STRING | Kind.JSON:
                 return pa.string()
             case Kind.INTEGER:
                 return pa.int64()
@@ -56,21 +68,33 @@ class Kind(Enum):
                 return pa.float64()
             case Kind.NUMERIC:
                 return pa.decimal128(38, 9)
+            case Kind.BIGNUMERIC:
+                return pa.decimal128(38, 18)
             case Kind.BOOLEAN:
                 return pa.bool_()
             case Kind.TIMESTAMP:
                 return pa.timestamp("us", tz="UTC")
+            case Kind.DATETIME:
+                return pa.timestamp("us")
             case Kind.DATE:
                 return pa.date32()
+            case Kind.RECORD:
+                raise TypeError("a RECORD has the type of its column")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column, and the field of the API that it comes from.
 
-    ``format`` says how the API writes a TIMESTAMP or a DATE: empty for RFC 3339, ``epoch``, ``epoch_ms``, ``epoch_us``
-    or ``epoch_ns`` for a number since 1970, or a format of `datetime.strptime` like ``%d/%m/%Y %H:%M``. ``zone`` is the
-    time zone of timestamps without one, like ``Europe/Berlin``; without it they do not match the contract.
+    ``format`` says how the API writes a TIMESTAMP, DATETIME or DATE: empty for RFC 3339, ``epoch``, ``epoch_ms``,
+    ``epoch_us`` or ``epoch_ns`` for a number since 1970 (TIMESTAMP only), or a format of `datetime.strptime` like
+    ``%d/%m/%Y %H:%M``. ``zone`` is the time zone of timestamps without one, like ``Europe/Berlin``; without it they do
+    not match the contract.
+
+    A ``repeated`` column holds an array, which is empty where the field is null or missing. ``columns`` are those of
+    the object, or of each object, of a RECORD.
+
+    :raises ValueError: the column cannot have one of these settings.
     """
 
     name: str
@@ -80,13 +104,71 @@ class Column:
     required: bool = False
     format: str = ""
     zone: str = ""
+    repeated: bool = False
+    columns: tuple["Column", ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.zone or self.format) and self.kind not in {Kind.TIMESTAMP, Kind.DATE}:
-            raise ValueError(f"column {self.name!r}: only a TIMESTAMP or a DATE has a format or a zone")
+        if (self.zone or self.format) and self.kind not in {Kind.TIMESTAMP, Kind.DATETIME, Kind.DATE}:
+            raise ValueError(f"column {self.name!r}: only a TIMESTAMP, a DATETIME or a DATE has a format or a zone")
+        if self.zone and self.kind is Kind.DATETIME:
+            raise ValueError(f"column {self.name!r}: a DATETIME has no zone; use a TIMESTAMP")
+        if self.format in EPOCHS and self.kind is not Kind.TIMESTAMP:
+            raise ValueError(f"column {self.name!r}: only a TIMESTAMP has the format {self.format!r}")
         if self.zone and self.zone not in available_timezones():
             raise ValueError(f"column {self.name!r}: {self.zone!r} is not a time zone like Europe/Berlin")
+        if bool(self.columns) is not (self.kind is Kind.RECORD):
+            raise ValueError(f"column {self.name!r}: a RECORD has columns, and no other kind has")
+        if any(column.kind is Kind.JSON for column in self.columns):
+            raise ValueError(f"column {self.name!r}: JSON cannot be within a RECORD; make all of it JSON")
+        names = [column.name for column in self.columns]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"column {self.name!r}: it has the column {twice[0]!r} twice")
 
+    @property
+    def arrow(self) -> "pa.DataType":
+        """The type in Parquet."""
+        import pyarrow as pa  # noqa: PLC0415 - see Kind.arrow
+
+        one = pa.struct(list(map(_arrow_field, self.columns))) if self.columns else self.kind.arrow
+        return pa.list_(pa.field("element", one, nullable=False)) if self.repeated else one
+
+    @property
+    def bigquery(self) -> str:
+        """The type in the SQL of BigQuery, like ``ARRAY<STRUCT<`city` STRING>>``."""
+        fields = ", ".join(f"`{column.name}` {column.bigquery}" for column in self.columns)
+        one = f"STRUCT<{fields}>" if self.columns else _BIGQUERY_SQL.get(self.kind, self.kind.bigquery)
+        return f"ARRAY<{one}>" if self.repeated else one
+
+    @property
+    def athena(self) -> str:
+        """The type in the SQL of Athena, like ``array<struct<city:string>>``."""
+        fields = ",".join(f"{column.name}:{column.athena}" for column in self.columns)
+        one = f"struct<{fields}>" if self.columns else self.kind.athena
+        return f"array<{one}>" if self.repeated else one
+
+    @property
+    def bigquery_field(self) -> dict[str, Any]:
+        """The column in the format of BigQuery's API, for loading Parquet.
+
+        BigQuery loads no JSON from Parquet: such a column is a STRING of the landing table, for ``PARSE_JSON``.
+        """
+        found: dict[str, Any] = {
+            "name": self.name,
+            "type": Kind.STRING.bigquery if self.kind is Kind.JSON else self.kind.bigquery,
+            "mode": "REPEATED" if self.repeated else "REQUIRED" if self.required else "NULLABLE",
+            "description": self.description,
+        }
+        return found | {"fields": [column.bigquery_field for column in self.columns]} if self.columns else found
+
+
+def _arrow_field(column: Column) -> "pa.Field":
+    import pyarrow as pa  # noqa: PLC0415 - see Kind.arrow
+
+    return pa.field(column.name, column.arrow, nullable=not (column.required or column.repeated))
+
+
+_BIGQUERY_SQL = {Kind.INTEGER: "INT64", Kind.FLOAT: "FLOAT64", Kind.BOOLEAN: "BOOL"}
+"""Names in SQL that differ from those in the API."""
 
 LINEAGE = (
     Column("_extra", "", Kind.STRING, "Fields of the answer that are not in the contract, as JSON."),
@@ -99,12 +181,12 @@ LINEAGE = (
 _INT64 = range(-(2**63), 2**63)
 _EXACT = 2**53
 """Below this a float represents whole numbers exactly."""
-_NUMERIC_STEP = Decimal("1e-9")
-_NUMERIC = Context(prec=38, Emin=-9, Emax=37, traps=[InvalidOperation])
-"""BigQuery's NUMERIC: 38 digits, 9 of them after the point. Athena has the same as decimal(38,9)."""
+_DECIMALS = {
+    Kind.NUMERIC: (Decimal("1e-9"), Context(prec=38, Emin=-9, Emax=37, traps=[InvalidOperation])),
+    Kind.BIGNUMERIC: (Decimal("1e-18"), Context(prec=38, Emin=-18, Emax=37, traps=[InvalidOperation])),
+}
+"""38 digits, 9 or 18 of them after the point."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCHS = {"epoch": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
-"""Units a second."""
 _LEAP = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):60(?:\.\d+)?(.*)")
 _INTEGER_TEXT = re.compile(r"[+-]?[0-9]{1,19}")
 _FLOAT_TEXT = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][+-]?[0-9]{1,2})?")
@@ -131,19 +213,9 @@ class Contract:
         """
         if not isinstance(fields, Mapping):
             raise Unreadable(f"a record must be a JSON object, not {_shown(fields)}")
-        record: dict[str, object] = {}
-        for column in self.columns:
-            value = fields.get(column.field)
-            if value is None:
-                if column.required:
-                    state = "null" if column.field in fields else "missing"
-                    raise Unreadable(f"field {column.field!r} is {state}")
-                record[column.name] = None
-            else:
-                record[column.name] = _converted(value, column)
-        known = {column.field for column in self.columns}
-        extra = {field: value for field, value in fields.items() if field not in known}
-        record["_extra"] = _as_json(extra) if extra else None
+        record = _read(fields, self.columns)
+        extra = unknown(fields, self.columns)
+        record["_extra"] = as_json(extra) if extra else None
         return record
 
     def text_record(self, fields: object) -> dict[str, object]:
@@ -168,35 +240,71 @@ class Contract:
         """The Parquet schema, lineage included."""
         import pyarrow as pa  # noqa: PLC0415 - see Kind.arrow
 
-        return pa.schema([
-            pa.field(column.name, column.kind.arrow, nullable=not column.required)
-            for column in (*self.columns, *LINEAGE)
-        ])
+        return pa.schema(list(map(_arrow_field, (*self.columns, *LINEAGE))))
 
     @property
-    def bigquery_fields(self) -> list[dict[str, str]]:
-        """The schema in the format of BigQuery's API, lineage included."""
-        return [
-            {
-                "name": column.name,
-                "type": column.kind.bigquery,
-                "mode": "REQUIRED" if column.required else "NULLABLE",
-                "description": column.description,
-            }
-            for column in (*self.columns, *LINEAGE)
-        ]
+    def bigquery_fields(self) -> list[dict[str, Any]]:
+        """The schema in the format of BigQuery's API for loading Parquet, lineage included."""
+        return [column.bigquery_field for column in (*self.columns, *LINEAGE)]
 
 
-def _converted(value: object, column: Column) -> object:
-    """Return the value in the type of its column.
+def _read(fields: Mapping[str, object], columns: Sequence[Column], path: str = "") -> dict[str, object]:
+    """Return the values of an object by column.
 
+    :raises Unreadable: a field does not match its column.
+    """
+    record: dict[str, object] = {}
+    for column in columns:
+        value = fields.get(column.field)
+        if value is None:
+            if column.required:
+                state = "null" if column.field in fields else "missing"
+                raise Unreadable(f"field {path + column.field!r} is {state}")
+            record[column.name] = [] if column.repeated else None
+        else:
+            record[column.name] = convert(value, column, path)
+    return record
+
+
+def unknown(fields: Mapping[str, object], columns: Sequence[Column]) -> dict[str, object]:
+    """Return the fields of an object that are not in the contract, also those within its RECORDs."""
+    known = {column.field for column in columns}
+    found = {field: value for field, value in fields.items() if field not in known}
+    for column in columns:
+        if column.columns and (rest := unknown_within(fields.get(column.field), column)):
+            found[column.field] = rest
+    return found
+
+
+def unknown_within(value: object, column: Column) -> object:
+    """Return what the contract does not know within the value of a RECORD, which matches the contract."""
+    if isinstance(value, Mapping):
+        return unknown(value, column.columns)
+    each = [unknown(one, column.columns) or None for one in value] if isinstance(value, list) else []
+    return each if any(each) else None
+
+
+def convert(value: object, column: Column, path: str = "") -> object:
+    """Return a value that is not null in the type of its column.
+
+    :param path: where the field is, like ``address.``.
     :raises Unreadable: the conversion would lose information.
     """
-    read = _READERS[column.kind](value, column)
-    if read is None:
-        expected = f"{column.kind.name} in the format {column.format!r}" if column.format else column.kind.name
-        raise Unreadable(f"field {column.field!r} must be {expected}, not {_shown(value)}")
-    return read
+    if not column.repeated:
+        return _one(value, column, path + column.field)
+    if not isinstance(value, list):
+        raise Unreadable(f"field {path + column.field!r} must be an array of {column.kind.name}, not {_shown(value)}")
+    return [_one(one, column, f"{path}{column.field}[{place}]") for place, one in enumerate(value)]
+
+
+def _one(value: object, column: Column, field: str) -> object:
+    if column.columns:
+        if isinstance(value, Mapping):
+            return _read(value, column.columns, f"{field}.")
+    elif (read := _READERS[column.kind](value, column)) is not None:
+        return read
+    expected = f"{column.kind.name} in the format {column.format!r}" if column.format else column.kind.name
+    raise Unreadable(f"field {field!r} must be {expected}, not {_shown(value)}")
 
 
 def _from_text(text: str, kind: Kind) -> object:
@@ -209,7 +317,10 @@ def _from_text(text: str, kind: Kind) -> object:
 
 
 def _string(value: object, column: Column) -> str | None:
-    return value if isinstance(value, str) else None
+    """Read a text; None if it has half of a surrogate pair, which no file can hold."""
+    if isinstance(value, str) and (value.isascii() or value.encode("utf-8", "ignore").decode() == value):
+        return value
+    return None
 
 
 def _boolean(value: object, column: Column) -> bool | None:
@@ -252,9 +363,10 @@ def _numeric(value: object, column: Column) -> Decimal | None:
     """Read a number; None if it is not one, or has more digits than the column."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
+    step, context = _DECIMALS[column.kind]
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
-        return number if number == number.quantize(_NUMERIC_STEP, context=_NUMERIC) else None
+        return number if number == number.quantize(step, context=context) else None
     except InvalidOperation:  # not a number, infinite, or too many digits
         return None
 
@@ -264,8 +376,8 @@ def _timestamp(value: object, column: Column) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
-        if column.format in _EPOCHS:
-            microseconds = Decimal(str(value)) * 1_000_000 / _EPOCHS[column.format]
+        if column.format in EPOCHS:
+            microseconds = Decimal(str(value)) * 1_000_000 / EPOCHS[column.format]
             return _EPOCH + timedelta(microseconds=int(microseconds.to_integral_value(ROUND_FLOOR)))
         if not isinstance(value, str):
             return None
@@ -275,6 +387,17 @@ def _timestamp(value: object, column: Column) -> datetime | None:
         return moment.astimezone(UTC) if moment.tzinfo else None
     except (ValueError, ArithmeticError):
         return None
+
+
+def _datetime(value: object, column: Column) -> datetime | None:
+    """Read date and time of day; None if they do not have the declared format, or have a time zone."""
+    if not isinstance(value, str) or (not column.format and value[10:11] not in {"T", "t", " "}):
+        return None
+    try:
+        moment = datetime.strptime(value, column.format) if column.format else _rfc3339(value)  # noqa: DTZ007 - it has none
+    except ValueError:
+        return None
+    return None if moment.tzinfo else moment
 
 
 def _rfc3339(text: str) -> datetime:
@@ -301,19 +424,29 @@ def _date(value: object, column: Column) -> date | None:
     return day if day.isoformat() == value else None
 
 
+def _json(value: object, column: Column) -> str | None:
+    try:
+        return exact_json.dumps(value)
+    except (Unreadable, TypeError):
+        return None
+
+
 _READERS: Mapping[Kind, Callable[[object, Column], object]] = {
     Kind.STRING: _string,
     Kind.INTEGER: _integer,
     Kind.FLOAT: _float,
     Kind.NUMERIC: _numeric,
+    Kind.BIGNUMERIC: _numeric,
     Kind.BOOLEAN: _boolean,
     Kind.TIMESTAMP: _timestamp,
+    Kind.DATETIME: _datetime,
     Kind.DATE: _date,
+    Kind.JSON: _json,
 }
 """Each returns the value in the type of the column, or None if that would lose information."""
 
 
-def _as_json(fields: Mapping[str, object]) -> str:
+def as_json(fields: Mapping[str, object]) -> str:
     """Write fields as JSON, sorted by name.
 
     :raises Unreadable: they are nested too deeply to be written.

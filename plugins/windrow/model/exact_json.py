@@ -6,6 +6,7 @@ library, which is several times slower, if it may contain one of them.
 """
 
 import json
+import re
 from decimal import Decimal
 
 import orjson
@@ -15,6 +16,8 @@ from windrow.model.errors import Unreadable
 _LONG = b"0" * 17
 """So many digits, with or without a decimal point, may be more than a float holds exactly."""
 _DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else byte for byte in range(256))
+_LONG_NUMBER = re.compile(rb"(?:^|[\[,:\s])-?[0-9.]{17}")
+"""The same outside of a string, as in most cases: ids of many digits are strings."""
 _MOST_DIGITS = 4_000
 """Digits of a number; Python itself refuses longer integers."""
 
@@ -28,7 +31,7 @@ def loads(body: bytes) -> object:
     parsed = _parsed(body)
     # A key of an object is followed by `":`. Fewer of them in the parsed value mean that a key was there twice, or that
     # there are spaces before colons; the second parser tells the difference.
-    if _LONG in body.translate(_DIGITS) or body.count(b'":') != _keys(parsed):
+    if (_LONG in body.translate(_DIGITS) and _LONG_NUMBER.search(body)) or body.count(b'":') != _keys(parsed):
         return _exact(body)
     return parsed
 
@@ -36,7 +39,12 @@ def loads(body: bytes) -> object:
 def reread(body: str) -> object:
     """Parse JSON that `loads` has accepted before."""
     data = body.encode()
-    return _exact(data) if _LONG in data.translate(_DIGITS) else _parsed(data)
+    if _LONG in data.translate(_DIGITS) and _LONG_NUMBER.search(data):
+        return _exact(data)
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable(f"invalid JSON: {error}") from None
 
 
 def dumps(value: object, *, sort: bool = False) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from windrow.model import exact_json
-from windrow.model.contract import LINEAGE, Contract
+from windrow.model.contract import LINEAGE, Column, Contract, Kind
 from windrow.model.errors import Unreadable
 
 
@@ -39,5 +39,11 @@ def from_message(data: bytes, contract: Contract) -> dict[str, object]:
 
 @lru_cache
 def _by_column(contract: Contract) -> Contract:
-    """Return the contract, lineage included, with field names equal to the column names."""
-    return Contract(tuple(replace(column, field=column.name) for column in (*contract.columns, *LINEAGE)))
+    """Return the contract of messages: fields have the names of the columns, and values those of a record."""
+    return Contract(tuple(map(_of_message, (*contract.columns, *LINEAGE))))
+
+
+def _of_message(column: Column) -> Column:
+    kind = Kind.STRING if column.kind is Kind.JSON else column.kind
+    columns = tuple(map(_of_message, column.columns))
+    return replace(column, field=column.name, kind=kind, format="", zone="", columns=columns)

@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from windrow.model.answer import Answer
 from windrow.model.contract import Contract
@@ -17,6 +17,7 @@ from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
 from windrow.model.rate_limits import RateLimits
+from windrow.model.rows import RawRows
 from windrow.model.table import Table
 
 
@@ -79,6 +80,28 @@ class MaybePage(Query):
     If the API refuses it, or it does not fit to the pages before, these are kept, and the answer is a gap on the
     receipt (`Outcome.PARTIAL`).
     """
+
+
+def each_page(
+    query: Query,
+    paging: Paging | None,
+    format: Format = JSON,
+    next_page: Callable[[Query, Answer], Query | None] = lambda query, answer: None,
+) -> Generator[Query, Answer, list[Answer]]:
+    """Call all pages of a query in a flow, and return them. See `Stream.pages`."""
+    pages: list[Answer] = []
+    seen = 0
+    following: Query | None = paging.first(query) if paging else query
+    while following is not None:
+        answer = yield replace(following, format=format)
+        pages.append(answer)
+        if paging is None:
+            following = next_page(answer.query, answer)
+        else:
+            page = answer.parsed
+            seen += paging.count(page)
+            following = paging.next_page(query, answer, page, seen)
+    return pages
 
 
 T = TypeVar("T")
@@ -168,7 +191,17 @@ class Stream(ABC):
     may_be_empty: ClassVar[bool] = False
     """Whether a run without any record is normal, as for an increment with nothing new."""
     partition: ClassVar[str] = ""
-    """Column of kind DATE by which files are landed apart; empty for none."""
+    """Column of kind DATE that has a folder for each day in the landing; empty for none. Set it only if Athena queries
+    the landing by day: many small files are slow to load and to read."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Make a stream, if it can be read.
+
+        :raises TypeError: it overrides neither `raw_rows` nor `records`.
+        """
+        if cls.raw_rows is Stream.raw_rows and cls.records is Stream.records:
+            raise TypeError(f"{cls.__name__} must override 'raw_rows' or 'records'")
+        return super().__new__(cls)
 
     def __init_subclass__(cls) -> None:
         if cls.paging is not None and cls.next_page is not Stream.next_page:
@@ -224,6 +257,13 @@ class Stream(ABC):
         page = answer.parsed_as(self.format)
         return self.paging.next_page(query, answer, page, self.paging.count(page))
 
+    def pages(self, query: Query) -> Generator[Query, Answer, list[Answer]]:
+        """Call all pages of a query in a flow, and return them: ``pages = yield from stream.pages(query)``.
+
+        :raises Unreadable: a page does not say clearly whether there is another.
+        """
+        return each_page(query, self.paging, self.format, self.next_page)
+
     def vet(self, record: Mapping[str, object]) -> None:
         """Refuse a record of a message that keeps the contract, and that an audit would still find.
 
@@ -233,12 +273,26 @@ class Stream(ABC):
         """
         return
 
-    @abstractmethod
-    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
-        """Read the records in the parsed answer to a query, checked by the contract.
+    def raw_rows(self, query: Query, answer: object) -> RawRows | None:
+        """Return the rows of the parsed answer to a query as the API returns them, for `records` and for landing.
 
-        :raises Unreadable: it is not what the API promises.
+        A stream overrides this, or `records`, or both. Landing reads rows column by column, which is fast. `records`
+        decides about each answer in which a value does not match the contract, or for which this raises an error.
+
+        :returns: None if the stream has only records.
+        :raises Unreadable: the answer is not what the API promises.
         """
+        return None
+
+    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+        """Return the records in the parsed answer to a query, checked by the contract.
+
+        :raises Unreadable: the answer is not what the API promises.
+        """
+        rows = self.raw_rows(query, answer)
+        if rows is None:
+            raise TypeError(f"{type(self).__name__}.raw_rows returned None, and 'records' is not overridden")
+        return list(map(self.contract.record, rows))
 
     def read(self, query: Query, answer: object) -> tuple[Sequence[dict[str, object]], Sequence[Unreadable]]:
         """Return the `records` of an answer, and an error for each one that is left out. Most streams leave none out.

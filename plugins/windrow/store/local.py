@@ -72,6 +72,13 @@ class LocalStaging(Staging):
         )
         return [bson.decode(document) for (document,) in found]
 
+    def _each(self, collection: str, where: Mapping[str, str]) -> Iterator[Document]:
+        """Yield documents one by one."""
+        ((_, value),) = where.items()
+        statement = "SELECT id FROM documents WHERE collection = ? AND indexed = ? ORDER BY rowid"
+        for (id_,) in self._run(lambda: self._sqlite.execute(statement, (collection, value)).fetchall()):
+            yield from self._find(collection, {"_id": id_})
+
     def _run(self, operation: Callable[[], T]) -> T:
         try:
             with self._lock, self._sqlite:

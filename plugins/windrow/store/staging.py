@@ -26,15 +26,17 @@ the others have no indexed field.
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
+from tempfile import SpooledTemporaryFile
 from typing import Any, TypeVar
 
+import bson
 import orjson
 from pymongo import DeleteOne, MongoClient, ReplaceOne
 from pymongo.collection import Collection
@@ -52,6 +54,8 @@ from windrow.store import status
 from windrow.store.consents import CONSENTS, ConsentDocuments
 
 T = TypeVar("T")
+_WAITING = 16_000_000
+"""Bytes of answers that wait in memory for their turn."""
 Document = dict[str, Any]
 Figures = dict[str, Any]
 """What a step counted: numbers and short texts by name."""
@@ -188,12 +192,29 @@ class Staging(ConsentDocuments):
         return list(self.each_answer(chunk))
 
     def each_answer(self, chunk: Chunk) -> Iterator[Answer]:
-        """Yield what `answers` returns. Of answers in several documents only one at a time is in memory."""
+        """Yield what `answers` returns, one by one: memory holds a few megabytes, however large the answers are.
+
+        MongoDB returns answers in about the order in which they arrived. Those that come before their turn wait: up
+        to `_WAITING` bytes in memory, more in a temporary file.
+        """
         queries = {query.key: query for query in chunk.queries}
-        order = {key: place for place, key in enumerate(queries)}
-        found = [one for one in self._find(chunk.run.dataset, {"chunk": chunk.id}) if one["key"] in queries]
-        for document in sorted(found, key=lambda one: order[one["key"]]):
-            yield self._answer(chunk.run.dataset, queries[document["key"]], document)
+        turns = deque(queries)
+        with Waiting() as waiting:
+            for document in self._each(chunk.run.dataset, {"chunk": chunk.id}):
+                key = document["key"]
+                if key not in queries:
+                    continue
+                if key != turns[0]:
+                    waiting.add(key, document)
+                    continue
+                turns.popleft()
+                yield self._answer(chunk.run.dataset, queries[key], document)
+                while turns and turns[0] in waiting:
+                    key = turns.popleft()
+                    yield self._answer(chunk.run.dataset, queries[key], waiting.take(key))
+            for key in turns:
+                if key in waiting:
+                    yield self._answer(chunk.run.dataset, queries[key], waiting.take(key))
 
     # --- pages of answers that are not complete -------------------------------------------------
 
@@ -257,21 +278,28 @@ class Staging(ConsentDocuments):
 
         :param with_bodies: whether texts and bytes are read too; without them the answers are empty.
         """
-        found = []
         fields = () if with_bodies else ("chunk", "query", "status", "reason", "fetched_at", "incomplete")
-        for document in self._find(_QUARANTINE, {"run": str(run)}, fields):
-            one = Rejected(
-                query=Query.from_row(orjson.loads(document["query"])),
-                status=document["status"],
-                body=self._body(_QUARANTINE, document),
-                reason=document["reason"],
-                fetched_at=datetime.fromisoformat(document["fetched_at"]),
-                incomplete=document.get("incomplete", False),
-                raw=self._bytes(_QUARANTINE, document, "raw"),
-                content_type=document.get("content_type", ""),
-            )
-            found.append((document["chunk"], one))
+        found = map(self._rejected, self._find(_QUARANTINE, {"run": str(run)}, fields))
         return sorted(found, key=lambda entry: entry[1].query.key)
+
+    def each_quarantined(self, run: Run) -> Iterator[tuple[int, Rejected]]:
+        """Yield what `quarantined` returns, one by one, in the order of their ids. Memory holds one of them."""
+        for key in sorted(self.quarantined_keys(run)):
+            yield from map(self._rejected, self._find(_QUARANTINE, {"_id": f"{run}|{key}"}))
+
+    def _rejected(self, document: Document) -> tuple[int, Rejected]:
+        """Make the number of a chunk and a quarantined answer of the fields of a document."""
+        one = Rejected(
+            query=Query.from_row(orjson.loads(document["query"])),
+            status=document["status"],
+            body=self._body(_QUARANTINE, document),
+            reason=document["reason"],
+            fetched_at=datetime.fromisoformat(document["fetched_at"]),
+            incomplete=document.get("incomplete", False),
+            raw=self._bytes(_QUARANTINE, document, "raw"),
+            content_type=document.get("content_type", ""),
+        )
+        return document["chunk"], one
 
     def quarantined_keys(self, run: Run) -> set[str]:
         """Return the keys of the queries that are in the quarantine of a run."""
@@ -437,6 +465,28 @@ class Staging(ConsentDocuments):
         projection = dict.fromkeys(fields, 1) or None
         return self._do(lambda: list(self._collection(collection).find(where, projection)))
 
+    def _each(self, collection: str, where: Mapping[str, str]) -> Iterator[Document]:
+        """Yield documents, each once; memory holds what the server sends at a time, 16 MB at most.
+
+        It begins again when the connection breaks, as `_do` does.
+        """
+        seen: set[str] = set()
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                for document in self._collection(collection).find(where):
+                    if document["_id"] not in seen:
+                        seen.add(document["_id"])
+                        yield document
+                return
+            except PyMongoError as error:
+                if (
+                    pause_s is None
+                    or not isinstance(error, AutoReconnect)
+                    or isinstance(error, ServerSelectionTimeoutError)
+                ):
+                    raise _unavailable(error) from error
+                time.sleep(pause_s)
+
     def _collection(self, name: str) -> Collection[Document]:
         return self._database[name]
 
@@ -469,6 +519,38 @@ def opened(url: str, database: str) -> Iterator[Staging]:
     client: MongoClient[Document]
     with MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=SOCKET_MS) as client:
         yield Staging(client, database)
+
+
+class Waiting:
+    """Documents that wait for their turn, by key. A context manager, which deletes the temporary file."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=_WAITING, prefix="windrow-")  # noqa: SIM115 - closed by __exit__
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def __enter__(self) -> "Waiting":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def add(self, key: str, document: Document) -> None:
+        """Add a document."""
+        if not self._places:  # what is in the file has been taken
+            self._file.seek(0)
+            self._file.truncate()
+        data = bson.encode(document)
+        self._places[key] = (self._file.seek(0, 2), len(data))
+        self._file.write(data)
+
+    def take(self, key: str) -> Document:
+        """Remove a document and return it."""
+        place, size = self._places.pop(key)
+        self._file.seek(place)
+        return bson.decode(self._file.read(size))
 
 
 class PlanWriter:

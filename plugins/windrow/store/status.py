@@ -29,7 +29,7 @@ from windrow.model.plan import Run
 Document = dict[str, Any]
 
 RUNS = "windrow_runs"
-KINDS = ("scope", "watermark", "harvest", "enqueue", "drain", "pull", "receipt", "verdict")
+KINDS = ("scope", "watermark", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure")
 """Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
 CAUSE = 160
 """Characters of a reason that quarantined answers are grouped by."""
@@ -40,7 +40,6 @@ _SELECTION_MS, _READ_MS = 2_000, 3_000
 _RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES = 2_000, 20_000, 20_000, 500
 _AFTER = "}"
 """The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
-_SYSTEM = re.compile(r"^(windrow_|system\.)")
 
 
 def stamp() -> str:
@@ -114,6 +113,20 @@ class Summary:
             times=times,
         )
 
+    @property
+    def trouble(self) -> Mapping[str, Any]:
+        """What went wrong last: ``error``, ``advice``, ``stopped_by``, ``task_id``, ``waits_until``, as far as known.
+
+        Empty if nothing did, or if a receipt that agrees was written after it.
+        """
+        harvest, failure, receipt = (self.steps.get(kind, {}) for kind in ("harvest", "failure", "receipt"))
+        at = {kind: self.times.get(kind, "") for kind in ("harvest", "failure", "receipt")}
+        found = failure if failure and at["failure"] >= at["harvest"] else harvest
+        if receipt.get("agrees") is True and at["receipt"] >= max(at["harvest"], at["failure"]):
+            return {}
+        names = ("error", "advice", "stopped_by", "task_id", "waits_until")
+        return {name: found[name] for name in names if found.get(name)}
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -130,7 +143,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """One answer in the quarantine, without its body: bodies are not shown."""
+    """One answer in the quarantine. Its body is not read: it can be large, and hold personal data."""
 
     dataset: str
     run_id: str
@@ -138,7 +151,6 @@ class Quarantined:
     reason: str
     status: int
     fetched_at: str
-    bytes: int
     in_plan: bool
 
 
@@ -173,7 +185,6 @@ class Found:
     state: str
     status: int | None
     fetched_at: str
-    bytes: int
     reason: str = ""
 
 
@@ -242,13 +253,13 @@ class StatusStore:
         """Return answers in the quarantine of a run, of one reason or of all."""
         where = {"run": str(run)} | ({} if cause is None else {"cause": cause})
         found = []
-        for one in self._find("windrow_quarantine", where, limit=limit):
+        fields = dict.fromkeys(("reason", "status", "fetched_at", "chunk"), 1)
+        for one in self._find("windrow_quarantine", where, fields, limit=limit):
             key = str(one["_id"]).removeprefix(f"{run}|")
             found.append(
                 Quarantined(
                     *(run.dataset, run.run_id, key.removeprefix("|"), str(one["reason"]), int(one["status"])),
                     fetched_at=str(one["fetched_at"]),
-                    bytes=len(one["body"].encode()),
                     in_plan=one.get("chunk", 0) >= 0,
                 )
             )
@@ -283,24 +294,15 @@ class StatusStore:
             by_dataset.setdefault(run.dataset, []).append(run)
         for dataset, some in by_dataset.items():
             ids = {f"{run.run_id}|{key}": run for run in some}
-            for one in self._find(dataset, {"_id": {"$in": [*ids]}}, limit=len(ids)):
-                run, body = ids[one["_id"]], str(one.get("body", ""))
-                found.append(
-                    Found(
-                        *(dataset, run.run_id, key, str(one["outcome"]), int(one["status"]), str(one["fetched_at"])),
-                        bytes=len(body.encode()),
-                    )
-                )
+            fields = dict.fromkeys(("outcome", "status", "fetched_at"), 1)
+            for one in self._find(dataset, {"_id": {"$in": [*ids]}}, fields, limit=len(ids)):
+                what = str(one["outcome"]), int(one["status"]), str(one["fetched_at"])
+                found.append(Found(dataset, ids[one["_id"]].run_id, key, *what))
             places = {f"{run}|{aside}{key}": run for run in some for aside in ("", "|")}
-            for one in self._find("windrow_quarantine", {"_id": {"$in": [*places]}}, limit=len(places)):
-                run = places[one["_id"]]
-                found.append(
-                    Found(
-                        *(dataset, run.run_id, key, "quarantined", int(one["status"]), str(one["fetched_at"])),
-                        bytes=len(one["body"].encode()),
-                        reason=str(one["reason"]),
-                    )
-                )
+            fields = dict.fromkeys(("reason", "status", "fetched_at"), 1)
+            for one in self._find("windrow_quarantine", {"_id": {"$in": [*places]}}, fields, limit=len(places)):
+                what = "quarantined", int(one["status"]), str(one["fetched_at"])
+                found.append(Found(dataset, places[one["_id"]].run_id, key, *what, reason=str(one["reason"])))
         return sorted(found, key=lambda one: one.fetched_at, reverse=True)
 
     def quotas(self, now: datetime | None = None) -> list[QuotaUse]:
@@ -348,8 +350,9 @@ def reading() -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
+        what = re.split(r" \(configured|, Timeout:", str(error))[0][:300]  # without the settings of the driver
         raise StagingUnavailable(
-            f"MongoDB did not answer: {type(error).__name__}: {str(error)[:300]}",
+            f"MongoDB did not answer: {type(error).__name__}: {what}",
             advice="Check that MongoDB is running, and that host, port, login and database are correct. Harvests "
             "continue by themselves when it is back; answers that were staged are safe.",
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+from airflow.sdk import Variable
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud import bigquery
 
@@ -43,16 +44,17 @@ def rows(name: str, gcp_conn_id: str = "google_cloud_default") -> dict[str, Rows
     :raises Exception: an error of Airflow about the connection, or of BigQuery about the queries.
     """
     queries: dict[str, str] = declared(name)["queries"]
+    prefix = str(Variable.get("windrow_prefix", default=""))  # as in the SQL of the DAGs
     hook = BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False)
     client = hook.get_client(project_id=hook.project_id, location=hook.location)
     with ThreadPoolExecutor(len(queries)) as pool:
-        asked = {key: pool.submit(_rows, client, file) for key, file in queries.items()}
+        asked = {key: pool.submit(_rows, client, file, prefix) for key, file in queries.items()}
         return {key: future.result() for key, future in asked.items()}
 
 
-def _rows(client: bigquery.Client, file: str) -> Rows:
+def _rows(client: bigquery.Client, file: str, prefix: str) -> Rows:
     """Run an SQL file once, and return its rows with JSON values."""
-    sql = (SQL / file).read_text(encoding="utf-8")
+    sql = (SQL / file).read_text(encoding="utf-8").replace("{{ prefix() }}", prefix)
     found = client.query_and_wait(sql, api_timeout=PATIENCE_S, wait_timeout=PATIENCE_S, retry=ONCE, job_retry=ONCE)
     return [{name: _plain(value) for name, value in row.items()} for row in found]
 

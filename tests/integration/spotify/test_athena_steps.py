@@ -1,6 +1,7 @@
 """Steps on Athena and S3, over real connections: landing, statements that fail, checks, the crawler's wish, parity."""
 # ruff: noqa: S608 - names of tables are made up here
 
+import io
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from windrow.airflow.hooks.stores import S3Store, open_store
 from windrow.airflow.operators.athena import AthenaCheckOperator, AthenaFileOperator, CrawlOperator
 from windrow.airflow.operators.defaults import SQL_FOLDER
 from windrow.airflow.operators.retry import ErrorPolicy
-from windrow.landing.parts import Landing, Manifest
+from windrow.landing.files import Manifest
+from windrow.landing.parts import Landing
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import BadParameter, CheckFailed, ConnectionUnusable, StatementFailed
 from windrow.model.plan import Run
@@ -59,11 +61,22 @@ def test_a_bucket_of_s3_is_a_store():
     store.delete(f"{folder}/a")
     store.delete(f"{folder}/a")
     assert store.names(folder) == [f"{folder}/b"]
+    data = bytes(17 * 1024 * 1024)  # more than one piece
+    store.put_file(f"{folder}/c", io.BytesIO(data))
+    assert store.get_file(f"{folder}/c", back := io.BytesIO())
+    assert back.getvalue() == data
+    assert not store.get_file(f"{folder}/d", back)
 
 
 def test_a_bucket_that_is_not_there_is_told():
     store = open_store("s3://nowhere-at-all", "google_cloud_default")
-    for act in (lambda: store.put("a", b""), lambda: store.get("a"), lambda: store.names("")):
+    for act in (
+        lambda: store.put("a", b""),
+        lambda: store.put_file("a", io.BytesIO()),
+        lambda: store.get("a"),
+        lambda: store.get_file("a", io.BytesIO()),
+        lambda: store.names(""),
+    ):
         with pytest.raises(ConnectionUnusable, match="The bucket 'nowhere-at-all' does not exist"):
             act()
 

@@ -7,7 +7,7 @@ from airflow.sdk import DAG, BaseOperator
 
 from windrow.airflow.operators.alert import EmailAlert, WebhookAlert
 from windrow.airflow.operators.defaults import SQL_FOLDER, TASK_DEFAULTS
-from windrow.airflow.operators.failure import explain_failure, explain_retry
+from windrow.airflow.operators.failure import explain_failure, explain_retry, note_failure
 from windrow.airflow.operators.retry import ErrorPolicy
 
 
@@ -17,8 +17,8 @@ def test_a_task_gets_them_all():
     assert (task.owner, task.retries, task.retry_delay) == ("windrow", 3, timedelta(seconds=30))
     assert isinstance(task.retry_policy, ErrorPolicy)
     assert task.has_retry_policy
-    explain, *alerts = task.on_failure_callback
-    assert explain is explain_failure
+    explain, note, *alerts = task.on_failure_callback
+    assert (explain, note) == (explain_failure, note_failure)
     assert [type(alert) for alert in alerts] == [WebhookAlert, EmailAlert]
     assert list(task.on_retry_callback) == [explain_retry]
 

@@ -1,2 +1,2 @@
 -- What is made of it: the tables that others read.
-CREATE DATABASE IF NOT EXISTS spotify
+CREATE DATABASE IF NOT EXISTS {{ prefix() }}spotify

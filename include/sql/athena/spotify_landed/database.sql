@@ -1,2 +1,2 @@
 -- What harvests landed, as it is.
-CREATE DATABASE IF NOT EXISTS spotify_landed
+CREATE DATABASE IF NOT EXISTS {{ prefix() }}spotify_landed

@@ -1,23 +1,27 @@
 """Object stores of Google Cloud and AWS, with the operations that landing needs."""
 
 import contextlib
-from typing import Any
+from typing import IO, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
 from airflow.sdk.exceptions import AirflowNotFoundException
+from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
 from botocore.exceptions import ClientError
 from google.cloud.exceptions import NotFound
 from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
 from windrow.airflow.hooks import no_connection
-from windrow.landing.parts import ObjectStore
+from windrow.landing.files import ObjectStore
 from windrow.model.errors import BadParameter, ConnectionUnusable
 
 GCS_CALL_S = 60.0
 """The longest silence of Google Cloud Storage within one attempt at a call."""
 GCS_TRIED_S = 120.0
 """For so long no further attempt is put off."""
+_PIECE = 16 * 1024 * 1024
+"""Bytes of a file that are in memory at a time."""
+_S3_TRANSFER = TransferConfig(multipart_threshold=_PIECE, multipart_chunksize=_PIECE, use_threads=False)
 
 
 class GcsStore:
@@ -37,12 +41,32 @@ class GcsStore:
         except NotFound:
             raise self._no_bucket() from None
 
+    def put_file(self, name: str, file: IO[bytes]) -> None:
+        """Write a file, from its beginning, as an object. It replaces an object of the same name.
+
+        :raises ConnectionUnusable: the bucket does not exist.
+        """
+        blob = self._blob(name)
+        blob.chunk_size = _PIECE
+        try:
+            blob.upload_from_file(file, rewind=True, content_type="application/octet-stream", **_gcs_limits())
+        except NotFound:
+            raise self._no_bucket() from None
+
     def get(self, name: str) -> bytes | None:
         """Return the content of an object, or None if it does not exist."""
         try:
             return bytes(self._blob(name).download_as_bytes(**_gcs_limits()))
         except NotFound:
             return None
+
+    def get_file(self, name: str, file: IO[bytes]) -> bool:
+        """Copy an object to a file. Return False if the object does not exist."""
+        try:
+            self._blob(name).download_to_file(file, **_gcs_limits())
+        except NotFound:
+            return False
+        return True
 
     def names(self, prefix: str) -> list[str]:
         """List the objects whose name starts with ``prefix``.
@@ -88,6 +112,17 @@ class S3Store:
         except ClientError as error:
             raise self._told(error) from error
 
+    def put_file(self, name: str, file: IO[bytes]) -> None:
+        """Write a file, from its beginning, as an object. It replaces an object of the same name.
+
+        :raises ConnectionUnusable: the bucket does not exist.
+        """
+        file.seek(0)
+        try:
+            self._client.upload_fileobj(file, self._bucket, name, Config=_S3_TRANSFER)
+        except ClientError as error:
+            raise self._told(error) from error
+
     def get(self, name: str) -> bytes | None:
         """Return the content of an object, or None if it does not exist."""
         try:
@@ -96,6 +131,18 @@ class S3Store:
             if _code(error) == "NoSuchKey":
                 return None
             raise self._told(error) from error
+
+    def get_file(self, name: str, file: IO[bytes]) -> bool:
+        """Copy an object to a file. Return False if the object does not exist."""
+        try:
+            body = self._client.get_object(Bucket=self._bucket, Key=name)["Body"]
+        except ClientError as error:
+            if _code(error) == "NoSuchKey":
+                return False
+            raise self._told(error) from error
+        for piece in body.iter_chunks(_PIECE):
+            file.write(piece)
+        return True
 
     def names(self, prefix: str) -> list[str]:
         """List the objects whose name starts with ``prefix``.

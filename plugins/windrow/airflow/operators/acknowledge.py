@@ -10,7 +10,7 @@ from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
 from windrow.airflow.operators.prove import count_in_warehouse
 from windrow.landing.batch import Batch
-from windrow.landing.parts import Manifest
+from windrow.landing.files import Manifest
 from windrow.landing.receipt import as_text
 from windrow.model.errors import CountsDisagree
 from windrow.store.staging import Figures

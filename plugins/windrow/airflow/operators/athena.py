@@ -10,6 +10,8 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from windrow.airflow.hooks.athena import LONGEST_S, Athena, end_of_short, failed, rows
 from windrow.airflow.operators.prove import ProveOperator
+from windrow.declare import athena
+from windrow.model import registry
 from windrow.model.errors import CheckFailed
 from windrow.store.staging import Figures
 
@@ -21,27 +23,27 @@ POLL_S = 2
 CRAWLER_ROLE = "{{ var.value.get('windrow_glue_role', 'AWSGlueServiceRole-windrow') }}"
 
 
-class AthenaFileOperator(AthenaOperator):
-    """Runs an SQL file, a template below ``include/sql``, as one query of Athena.
+class AthenaSqlOperator(AthenaOperator):
+    """Runs SQL, a template, as one query of Athena.
 
-    The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent. No client
-    request token is sent: a cleared task must run its query again, and the SQL files are safe to run again.
+    No client request token is sent: a cleared task must run its query again, and all queries are safe to run again.
 
-    :param path: like ``athena/shop/orders/build.sql``.
+    :param query: one statement.
+    :param title: what messages call the query.
     """
 
     advice = "The landed files are kept. Fix the cause, then clear this task with all tasks downstream."
 
-    def __init__(self, *, path: str, sleep_time: int = POLL_S, **kwargs: Any) -> None:
+    def __init__(self, *, query: str, title: str, sleep_time: int = POLL_S, **kwargs: Any) -> None:
         super().__init__(
-            query=f"{{% include '{path}' %}}",
+            query=query,
             output_location=RESULTS,
             sleep_time=sleep_time,
             max_polling_attempts=LONGEST_S // sleep_time,
             deferrable=True,
             **kwargs,
         )
-        self.path = path
+        self.title = title
 
     def execute(self, context: Context) -> str | None:
         """Start the query and wait for it. Defer only if it is not short, because each deferral starts a process.
@@ -57,7 +59,7 @@ class AthenaFileOperator(AthenaOperator):
             if state is None:
                 raise
         if state != "SUCCEEDED":
-            raise failed(self.hook, query_id, self.path)
+            raise failed(self.hook, query_id, self.title)
         return self.execute_complete(context, {"status": "success", "value": query_id})
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
@@ -68,8 +70,33 @@ class AthenaFileOperator(AthenaOperator):
         message = str((event or {}).get("message", ""))
         named = _QUERY_ID.search(message)
         if (event or {}).get("status") != "success" and named:
-            raise failed(self.hook, named[0], self.path)
+            raise failed(self.hook, named[0], self.title)
         return str(super().execute_complete(context, event))
+
+
+class AthenaFileOperator(AthenaSqlOperator):
+    """Runs an SQL file, a template below ``include/sql``, as one query of Athena.
+
+    The file is included when the task runs, so the Rendered Templates page shows the SQL that was sent.
+
+    :param path: like ``athena/shop/orders/build.sql``.
+    """
+
+    def __init__(self, *, path: str, **kwargs: Any) -> None:
+        super().__init__(query=f"{{% include '{path}' %}}", title=path, **kwargs)
+        self.path = path
+
+
+def landed_table(dataset: str, bucket: str, task_id: str) -> AthenaSqlOperator:
+    """Make the task that creates the landed table of a dataset. Its columns are those of the contract."""
+    stream = type(registry.stream(dataset))
+    return AthenaSqlOperator(task_id=task_id, query=athena.create(stream, bucket), title=f"create {dataset}")
+
+
+def register(dataset: str, bucket: str, task_id: str = "register") -> AthenaSqlOperator:
+    """Make the task that adds the landed files of a run to the landed table of a dataset."""
+    stream = type(registry.stream(dataset))
+    return AthenaSqlOperator(task_id=task_id, query=athena.register(stream, bucket), title=f"register {dataset}")
 
 
 def sql(
@@ -137,7 +164,7 @@ class CrawlOperator(GlueCrawlerRunOperator):
             "Name": self.crawler_name,
             "Role": self.role,
             "DatabaseName": self.database,
-            "Targets": {"S3Targets": [{"Path": path, "Exclusions": ["**/_manifest.json"]} for path in self.paths]},
+            "Targets": {"S3Targets": [{"Path": path, "Exclusions": ["**/_*"]} for path in self.paths]},
         }
         self.hook.update_crawler(**config) if self.hook.has_crawler(self.crawler_name) else self.hook.create_crawler(
             **config

@@ -23,7 +23,7 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
     :returns: the cost of each plan, as plain values.
     """
 
-    advice = "No call was made. Clear this task with all tasks downstream once the cause is gone."
+    advice = "No call was made. Fix the cause, then clear this task with all tasks downstream."
     template_fields: Sequence[str] = ("plan_only", "connections", "mongo_conn_id")
     inherits_from_skipmixin = True
 

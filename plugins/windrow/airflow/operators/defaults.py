@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Variable
 
 from windrow.airflow.operators.alert import EmailAlert, WebhookAlert
-from windrow.airflow.operators.failure import explain_failure, explain_retry
+from windrow.airflow.operators.failure import explain_failure, explain_retry, note_failure
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.model.plan import slug
 
@@ -19,7 +19,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=10),
     "execution_timeout": timedelta(hours=2),
     "retry_policy": ErrorPolicy(),
-    "on_failure_callback": [explain_failure, WebhookAlert(), EmailAlert()],
+    "on_failure_callback": [explain_failure, note_failure, WebhookAlert(), EmailAlert()],
     "on_retry_callback": explain_retry,
 }
 """For ``default_args``. The time limit is for what is inherited from Airflow's providers, some of which waits for an

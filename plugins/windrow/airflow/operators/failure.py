@@ -4,11 +4,15 @@ import logging
 
 from airflow.sdk import Context
 
-from windrow.model.errors import WindrowError
+from windrow.airflow.hooks.staging import staging
+from windrow.model.errors import StagingUnavailable, WindrowError
+from windrow.model.plan import Run
 from windrow.model.redact import blot
 
 log = logging.getLogger(__name__)
 
+_LONGEST = 600
+"""Characters of an error that are stored."""
 ADVICE = {
     "BigQueryCreateEmptyDatasetOperator": "The landed files are kept. Check that the account may create BigQuery "
     "datasets, then clear this task with all tasks downstream.",
@@ -35,17 +39,46 @@ def explain_retry(context: Context) -> None:
     log.warning("WILL BE RETRIED: %s", story(context))
 
 
+def note_failure(context: Context) -> None:
+    """Store what failed for the Harvest page and the terminal. Use it as ``on_failure_callback``.
+
+    Only for tasks with a dataset: those of a warehouse have none, and their logs are in Airflow.
+    """
+    task, error = context.get("task"), context.get("exception")
+    dataset, conn_id = getattr(task, "dataset", ""), getattr(task, "mongo_conn_id", "")
+    if not dataset or not conn_id or isinstance(error, StagingUnavailable):
+        return
+    what, advice = explain(context)
+    figures = {
+        "task_id": context["task_instance"].task_id,
+        "error": what[:_LONGEST],
+        "advice": advice[:_LONGEST],
+        "stopped_by": type(error).__name__ if error else None,
+    }
+    run = Run(dataset, context["run_id"], getattr(task, "dag_id", ""))
+    try:
+        with staging(conn_id, dataset) as state:
+            state.note(run, f"failure {figures['task_id']}", figures)
+    except WindrowError as trouble:
+        log.warning("The failure could not be stored for the Harvest page: %s", trouble)
+
+
 def story(context: Context) -> str:
     """Return one line with what failed, what is safe, and what to do."""
-    instance = context["task_instance"]
-    task_id = instance.task_id
+    what, advice = explain(context)
+    return (
+        f"task '{context['task_instance'].task_id}' of run '{blot(context['run_id'])}'. {what} | What to do: {advice}"
+    )
+
+
+def explain(context: Context) -> tuple[str, str]:
+    """Return what failed, and what is safe and to do, without known secrets."""
     error = context.get("exception")
     if isinstance(error, WindrowError):
-        what, advice = error.what, error.advice
-    else:
-        what = f"{type(error).__name__}: {error}" if error else "Airflow reported no error."
-        advice = _advice(type(context.get("task") or getattr(instance, "task", None)))
-    return blot(f"task '{task_id}' of run '{context['run_id']}'. {what} | What to do: {advice}")
+        return blot(error.what), blot(error.advice)
+    what = f"{type(error).__name__}: {error}" if error else "Airflow reported no error."
+    operator = type(context.get("task") or getattr(context["task_instance"], "task", None))
+    return blot(what), blot(_advice(operator))
 
 
 def _advice(operator: type) -> str:

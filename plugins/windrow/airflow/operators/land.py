@@ -7,13 +7,16 @@ from airflow.sdk import Context
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
-from windrow.landing.parts import MANIFEST, Landing
+from windrow.landing.files import MANIFEST
+from windrow.landing.parts import Landing
 from windrow.landing.receipt import Staged
 from windrow.model.errors import NothingToHarvest
 
 
 class LandOperator(HarvestStep):
-    """Retries the quarantine, lands all answers of the run, and writes the manifest last.
+    """Retries the quarantine, lands and archives all answers of the run, and writes the manifest last.
+
+    If MongoDB no longer has answers that an earlier landing archived, they are first copied back from the archive.
 
     :param to: the bucket, like ``gs://bucket`` or ``s3://bucket``.
     :param prefix: the folder in the bucket, without leading and trailing slashes.
@@ -47,8 +50,9 @@ class LandOperator(HarvestStep):
         """
         store = open_store(self.to, self.gcp_conn_id, self.aws_conn_id)
         with staging(self.mongo_conn_id, self.dataset) as state:
-            plan = state.plan(self.run_of(context))
-            manifest = Landing(state, self.stream, store, self.prefix).land(plan)
+            landing = Landing(state, self.stream, store, self.prefix)
+            plan = landing.plan(self.run_of(context))
+            manifest = landing.land(plan)
             if not manifest.records:
                 staged = Staged.count(state, plan)
                 raise NothingToHarvest(

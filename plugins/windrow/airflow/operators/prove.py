@@ -9,7 +9,7 @@ from windrow.airflow.hooks.bigquery import ask
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import WATERMARK, HarvestStep
-from windrow.landing.parts import Manifest
+from windrow.landing.files import Manifest
 from windrow.landing.receipt import Receipt, Staged, as_text
 from windrow.store.staging import Figures
 

@@ -10,7 +10,7 @@ from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
 from windrow.landing.batch import Batch, Bounds, gather
-from windrow.landing.parts import MANIFEST
+from windrow.landing.files import MANIFEST
 
 
 class PullOperator(HarvestStep):

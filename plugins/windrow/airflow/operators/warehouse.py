@@ -12,6 +12,9 @@ from windrow.airflow.operators.defaults import SQL_FOLDER
 from windrow.declare import bigquery
 from windrow.model.stream import Stream
 
+PARQUET = {"parquetOptions": {"enableListInference": True}}
+"""Without it, BigQuery loads an array as a record with the field ``list``."""
+
 
 class AuditOperator(BigQueryCheckOperator):
     """Checks the landed records of a run before they are merged."""
@@ -43,6 +46,7 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
         "schema_fields": stream.contract.bigquery_fields,
         "autodetect": False,
         "write_disposition": "WRITE_TRUNCATE",
+        "extra_config": PARQUET,
     }
     prepare: BaseOperator = (
         PrepareTableOperator(task_id="prepare_table", dataset=stream.dataset)

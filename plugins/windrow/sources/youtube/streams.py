@@ -10,6 +10,7 @@ Days are those of California. Figures arrive after two to three days, and still 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from windrow.model.answer import Answer
@@ -17,6 +18,7 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
+from windrow.model.rows import RawRows
 from windrow.model.stream import Asked, Flow, Gap, MaybePage, PlanFlow, Planned, Request, Stream, read_each, read_some
 from windrow.model.table import Table
 from windrow.sources.youtube.policy import GOOGLE_POLICY, items, total_results
@@ -118,7 +120,6 @@ class VideoDays(Stream):
         cluster=("video_id",),
         description="Figures of a video on a day, one row each.",
     )
-    partition = "day"
     policy = GOOGLE_POLICY
     quotas = QUOTAS
     contract = Contract((
@@ -156,6 +157,17 @@ class VideoDays(Stream):
     def follows_watermark(self, params: Mapping[str, object]) -> bool:
         """Return False for a run with its own range, which may skip days, and for another channel."""
         return not any(params.get(name) for name in ("start_date", "end_date", "channel"))
+
+    def raw_rows(self, query: Query, answer: Any) -> RawRows:
+        """Return the rows of a report of one page, column by column. `records` decides about any other answer."""
+        params = dict(query.params)
+        names = [header["name"] for header in answer["columnHeaders"]]
+        rows = RawRows.of_lists(names, answer.get("rows") or [], {"video": params["filters"].removeprefix("video==")})
+        days = rows.columns.get("day", ())
+        inside = all(params["startDate"] <= day <= params["endDate"] for day in days)
+        if answer.get("errors") or not inside or len(set(days)) < len(days):
+            raise Unreadable("the report has errors, or other days than the requested ones")
+        return rows
 
     def next_page(self, query: Query, answer: Answer) -> Query | None:
         """Return the next page of a report that may be cut.

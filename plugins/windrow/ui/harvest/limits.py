@@ -14,6 +14,9 @@ from windrow.harvest.status import Snapshot
 from windrow.model import registry
 from windrow.model.quota import Quota, restated
 
+_KINDS = {"refresh_token": "refresh_token", "client_credentials": "token_path", "bearer": "token"}
+"""Kinds of auth that a connection does not have to name, each with the field that tells."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
@@ -115,9 +118,10 @@ def _quotas(dataset: str, changes: Any) -> list[Quota]:
 def _credential(
     conn_id: str, datasets: list[str], account: str, extra: dict[str, Any], today: date, trouble: str
 ) -> Credential:
-    lists = [value for name, value in extra.items() if isinstance(value, list) and name != "origins"]
-    owners = sum(map(len, lists))
-    kind = "pool" if owners else "token flow" if "token_path" in extra else "token" if "token" in extra else "none"
+    pooled = {name: value for name, value in extra.items() if isinstance(value, list) and not name.endswith("origins")}
+    owners = sum(map(len, pooled.values()))
+    kind = str(extra.get("auth") or ("pool" if owners else ""))
+    kind = kind or next((name for name, field in _KINDS.items() if field in extra), "none")
     days = None
     with contextlib.suppress(KeyError, ValueError):
         days = (date.fromisoformat(str(extra["expires_on"])) - today).days

@@ -1,5 +1,5 @@
 -- Popularity and followers of artists, one row an artist and day.
-CREATE EXTERNAL TABLE IF NOT EXISTS spotify.artist_days (
+CREATE EXTERNAL TABLE IF NOT EXISTS {{ prefix() }}spotify.artist_days (
   artist_id string,
   artist_name string,
   is_known boolean,

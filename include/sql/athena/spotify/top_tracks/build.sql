@@ -1,6 +1,6 @@
 -- The top tracks of all known artists as they are now: of each artist the newest answer, with the newest audio
 -- features. An artist without tracks has one row of rank 0. The table is this run's own until it is checked.
-CREATE TABLE spotify.top_tracks_{{ run_id | slug }}
+CREATE TABLE {{ prefix() }}spotify.top_tracks_{{ run_id | slug }}
 WITH (
   format = 'PARQUET',
   write_compression = 'SNAPPY',
@@ -8,21 +8,21 @@ WITH (
 ) AS
 WITH newest_answers AS (
   SELECT artist_id, max(_fetched_at) AS fetched_at
-  FROM spotify_landed.top_tracks
+  FROM {{ prefix() }}spotify_landed.top_tracks
   GROUP BY artist_id
 ),
 artists AS (
   SELECT artist_id, name, popularity, followers, row_number() OVER (PARTITION BY artist_id ORDER BY _fetched_at DESC) AS age
-  FROM spotify_landed.artists
+  FROM {{ prefix() }}spotify_landed.artists
   WHERE is_known
 ),
 features AS (
   SELECT track_id, tempo, energy, danceability, valence, row_number() OVER (PARTITION BY track_id ORDER BY _fetched_at DESC) AS age
-  FROM spotify_landed.audio_features
+  FROM {{ prefix() }}spotify_landed.audio_features
 ),
 tracks AS (
   SELECT landed.*, row_number() OVER (PARTITION BY landed.artist_id, landed.rank ORDER BY landed.run DESC) AS age
-  FROM spotify_landed.top_tracks AS landed
+  FROM {{ prefix() }}spotify_landed.top_tracks AS landed
   INNER JOIN newest_answers
     ON newest_answers.artist_id = landed.artist_id AND newest_answers.fetched_at = landed._fetched_at
 )

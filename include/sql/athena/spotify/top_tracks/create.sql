@@ -1,5 +1,5 @@
 -- Top tracks as the chatbot and the analysts read them. Its location is moved to each new build as a whole.
-CREATE EXTERNAL TABLE IF NOT EXISTS spotify.top_tracks (
+CREATE EXTERNAL TABLE IF NOT EXISTS {{ prefix() }}spotify.top_tracks (
   artist_id string,
   artist_name string,
   artist_popularity bigint,

@@ -2,5 +2,5 @@
 SELECT
   artist_id, artist_name, rank, ranked_by, track_id, track_name, album_name, released_on, duration_ms, popularity, tempo,
   fetched_at, run_id
-FROM spotify.top_tracks
+FROM {{ prefix() }}spotify.top_tracks
 ORDER BY artist_id, rank

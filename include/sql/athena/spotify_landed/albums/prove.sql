@@ -2,15 +2,15 @@
 -- they landed, so all are merged.
 SELECT
   (
-    SELECT count(*) FROM spotify_landed.albums
+    SELECT count(*) FROM {{ prefix() }}spotify_landed.albums
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
   ) AS loaded,
   (
-    SELECT count(*) FROM spotify_landed.albums
+    SELECT count(*) FROM {{ prefix() }}spotify_landed.albums
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
   ) AS merged,
   (
-    SELECT count_if(_extra LIKE '%"dropped":%') FROM spotify_landed.albums
+    SELECT count_if(_extra LIKE '%"dropped":%') FROM {{ prefix() }}spotify_landed.albums
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
   ) AS answers_with_nulls,
-  (SELECT count(*) FROM spotify_landed.albums) AS total
+  (SELECT count(*) FROM {{ prefix() }}spotify_landed.albums) AS total

@@ -5,7 +5,7 @@ SELECT
   count(artist_id) AS artists,
   sum(followers) AS followers,
   round(avg(popularity), 6) AS mean_popularity
-FROM spotify_landed.artists
+FROM {{ prefix() }}spotify_landed.artists
 WHERE dt = '{{ ti.xcom_pull(task_ids="locate_landing")["dt"] }}' AND run = '{{ ti.xcom_pull(task_ids="locate_landing")["run"] }}'
 GROUP BY is_known
 ORDER BY is_known

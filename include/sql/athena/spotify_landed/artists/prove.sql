@@ -2,14 +2,14 @@
 -- version; and all records of the history.
 SELECT
   (
-    SELECT count(*) FROM spotify_landed.artists
+    SELECT count(*) FROM {{ prefix() }}spotify_landed.artists
     WHERE dt = '{{ dag_run.run_after | ds }}' AND run = '{{ run_id | slug }}'
   ) AS loaded,
   (
     SELECT count(*)
-    FROM spotify_landed.artists AS landed
-    INNER JOIN spotify.artist_days AS kept
+    FROM {{ prefix() }}spotify_landed.artists AS landed
+    INNER JOIN {{ prefix() }}spotify.artist_days AS kept
       ON kept.artist_id = landed.artist_id AND kept.dt = landed.dt AND kept.fetched_at >= landed._fetched_at
     WHERE landed.dt = '{{ dag_run.run_after | ds }}' AND landed.run = '{{ run_id | slug }}'
   ) AS merged,
-  (SELECT count(*) FROM spotify.artist_days) AS total
+  (SELECT count(*) FROM {{ prefix() }}spotify.artist_days) AS total

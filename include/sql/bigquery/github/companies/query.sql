@@ -1,11 +1,11 @@
 -- Mart: contributors by company and place, both as one word for the many ways in which people write them. A company
 -- is the first @mention, or the text without its legal form; a place is what stands before the comma.
-CREATE OR REPLACE TABLE github.companies
+CREATE OR REPLACE TABLE {{ prefix() }}github.companies
 OPTIONS (description = 'Contributors of a repository by company and place; null for those who tell none.')
 AS
 WITH members AS (
   SELECT *
-  FROM github.memberships
+  FROM {{ prefix() }}github.memberships
   WHERE user_id IS NOT NULL
   QUALIFY _run_id = FIRST_VALUE(_run_id) OVER (PARTITION BY repository_id, list ORDER BY _fetched_at DESC, _run_id)
 ),
@@ -22,7 +22,7 @@ contributors AS (
     )) AS company,
     LOWER(REGEXP_EXTRACT(users.location, r'^[^,]*')) AS place
   FROM members
-  INNER JOIN github.users AS users
+  INNER JOIN {{ prefix() }}github.users AS users
     ON users.user_id = members.user_id
   WHERE members.list = 'contributors'
 ),

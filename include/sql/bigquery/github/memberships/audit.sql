@@ -6,4 +6,4 @@ SELECT
   LOGICAL_AND((since IS NULL) = (list = 'contributors')) AS stars_and_forks_say_when,
   LOGICAL_AND(list != 'contributors' OR contributions > 0) AS contributors_have_contributed,
   COUNT(DISTINCT repository_id) = COUNT(DISTINCT repository) AS one_name_a_repository
-FROM `windrow_landing.github_memberships_{{ run_id | slug }}`
+FROM `{{ prefix() }}windrow_landing.github_memberships_{{ run_id | slug }}`

@@ -1,10 +1,10 @@
 -- Mart: how many members the lists of two repositories share. Members are those that the last run found.
-CREATE OR REPLACE TABLE github.overlap
+CREATE OR REPLACE TABLE {{ prefix() }}github.overlap
 OPTIONS (description = 'Members that the same list of two repositories has in common.')
 AS
 WITH members AS (
   SELECT *
-  FROM github.memberships
+  FROM {{ prefix() }}github.memberships
   WHERE user_id IS NOT NULL
   QUALIFY _run_id = FIRST_VALUE(_run_id) OVER (PARTITION BY repository_id, list ORDER BY _fetched_at DESC, _run_id)
 ),

@@ -1,6 +1,6 @@
 -- Mart: growth of stars by week, Monday to Sunday. Stars that were taken back since the first run still count in the
 -- week in which they were given.
-CREATE OR REPLACE TABLE github.stars_by_week
+CREATE OR REPLACE TABLE {{ prefix() }}github.stars_by_week
 OPTIONS (description = 'Stars that a repository got in a week, and all up to its end.')
 AS
 WITH weeks AS (
@@ -9,7 +9,7 @@ WITH weeks AS (
     MAX(repository) AS repository,
     DATE_TRUNC(DATE(since), ISOWEEK) AS week_on,
     COUNT(*) AS stars
-  FROM github.memberships
+  FROM {{ prefix() }}github.memberships
   WHERE list = 'stargazers'
   GROUP BY repository_id, week_on
 )

@@ -5,4 +5,4 @@ SELECT
   LOGICAL_AND(user_id > 0) AS users_have_numbers,
   LOGICAL_AND(login != '') AS users_have_logins,
   COUNTIF(STARTS_WITH(_key, 'user/') AND _key != CONCAT('user/', CAST(user_id AS STRING))) = 0 AS answers_what_was_asked
-FROM `windrow_landing.github_users_{{ run_id | slug }}`
+FROM `{{ prefix() }}windrow_landing.github_users_{{ run_id | slug }}`

@@ -4,6 +4,6 @@ SELECT
   COUNT(artist_id) AS artists,
   SUM(followers) AS followers,
   ROUND(AVG(popularity), 6) AS mean_popularity
-FROM `windrow_landing.spotify_artists_{{ run_id | slug }}`
+FROM `{{ prefix() }}windrow_landing.spotify_artists_{{ run_id | slug }}`
 GROUP BY is_known
 ORDER BY is_known

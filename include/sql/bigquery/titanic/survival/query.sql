@@ -1,5 +1,5 @@
 -- Mart: who survived, by class of the ticket and sex.
-CREATE OR REPLACE TABLE titanic.survival
+CREATE OR REPLACE TABLE {{ prefix() }}titanic.survival
 OPTIONS (description = 'Survival by class of the ticket and sex.')
 AS
 SELECT
@@ -11,6 +11,6 @@ SELECT
   ROUND(AVG(age), 1) AS mean_age,
   ROUND(AVG(fare), 2) AS mean_fare,
   MAX(_fetched_at) AS fetched_at
-FROM titanic.passengers
+FROM {{ prefix() }}titanic.passengers
 GROUP BY class, sex
 ORDER BY class, sex

@@ -1,5 +1,5 @@
 -- Board: the ten hashtags of the last day that most posts have.
 SELECT CONCAT('#', hashtag) AS hashtag, posts
-FROM x.hashtags
+FROM {{ prefix() }}x.hashtags
 ORDER BY posts DESC, hashtag
 LIMIT 10

@@ -6,7 +6,7 @@ SELECT
   ROUND(SUM(reposts_day) / NULLIF(SUM(posts_day), 0), 4) AS repost_share,
   COUNT(DISTINCT CASE WHEN posts_day > 0 AND lang <> 'und' THEN lang END) AS languages,
   COALESCE(
-    (SELECT MAX(created_at) FROM x.posts WHERE created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 2 DAY)),
+    (SELECT MAX(created_at) FROM {{ prefix() }}x.posts WHERE created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 2 DAY)),
     MAX(hour)
   ) AS newest
 FROM (
@@ -14,6 +14,6 @@ FROM (
     hour, lang, posts,
     CASE WHEN hour >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 24 HOUR) THEN posts ELSE 0 END AS posts_day,
     CASE WHEN hour >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 24 HOUR) THEN reposts ELSE 0 END AS reposts_day
-  FROM x.by_hour
+  FROM {{ prefix() }}x.by_hour
 )
 HAVING SUM(posts) > 0

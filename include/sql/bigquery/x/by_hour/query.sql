@@ -1,6 +1,6 @@
 -- Mart: posts by hour and language, of the last thirty days. Deleted posts and replaced versions do not
 -- count: of the versions of a post the last is taken, and dropped if it is deleted.
-CREATE OR REPLACE TABLE x.by_hour
+CREATE OR REPLACE TABLE {{ prefix() }}x.by_hour
 OPTIONS (description = 'Posts by hour and language, of the last thirty days.')
 AS
 SELECT
@@ -11,7 +11,7 @@ SELECT
   COUNT(DISTINCT author_id) AS authors
 FROM (
   SELECT *
-  FROM x.posts
+  FROM {{ prefix() }}x.posts
   WHERE created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 30 DAY)
   QUALIFY ROW_NUMBER() OVER (PARTITION BY COALESCE(first_version, post_id) ORDER BY created_at DESC, post_id DESC) = 1
 )

@@ -1,6 +1,6 @@
 -- Mart: the hundred hashtags of the last day that most posts have. Deleted posts and replaced versions do not
 -- count: of the versions of a post the last is taken, and dropped if it is deleted.
-CREATE OR REPLACE TABLE x.hashtags
+CREATE OR REPLACE TABLE {{ prefix() }}x.hashtags
 OPTIONS (description = 'The hundred most used hashtags of the last day.')
 AS
 SELECT
@@ -10,7 +10,7 @@ SELECT
   COUNT(DISTINCT author_id) AS authors
 FROM (
   SELECT *
-  FROM x.posts
+  FROM {{ prefix() }}x.posts
   WHERE created_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)
   QUALIFY ROW_NUMBER() OVER (PARTITION BY COALESCE(first_version, post_id) ORDER BY created_at DESC, post_id DESC) = 1
 )

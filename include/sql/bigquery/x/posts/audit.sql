@@ -5,4 +5,4 @@ SELECT
   LOGICAL_AND(text IS NOT NULL OR deleted_at IS NOT NULL OR withheld_in IS NOT NULL) AS only_notices_lack_a_text,
   LOGICAL_AND(created_at > TIMESTAMP '2010-11-04' AND created_at < TIMESTAMP_ADD(_fetched_at, INTERVAL 1 HOUR))
     AS no_post_is_of_the_future
-FROM `windrow_landing.x_posts_{{ run_id | slug }}`
+FROM `{{ prefix() }}windrow_landing.x_posts_{{ run_id | slug }}`

@@ -1,6 +1,6 @@
 -- Posts of X, one row each: as they came from the stream, or from the search that fills its gaps.
 -- Columns are those of windrow.sources.x.streams.Posts.contract; a test compares the two.
-CREATE TABLE IF NOT EXISTS x.posts (
+CREATE TABLE IF NOT EXISTS {{ prefix() }}x.posts (
   post_id STRING NOT NULL OPTIONS (description = 'Id of the post; each edit is a new post.'),
   created_at TIMESTAMP NOT NULL OPTIONS (description = 'When it was created, from the id.'),
   text STRING OPTIONS (description = 'The whole text; null if the post is deleted or only a notice is known.'),

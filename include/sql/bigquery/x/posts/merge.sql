@@ -8,11 +8,11 @@
 -- Pub/Sub ("use table schema") or the Storage Write API can fill it instead of a load job. `source` then names it;
 -- docs/x-posts.md says when. The two bounds let BigQuery leave all other partitions alone: an id tells when its post
 -- was made, so the same post has the same time.
-{%- set source = source | default('windrow_landing.x_posts_' ~ (run_id | slug)) %}
+{%- set source = source | default(prefix() ~ 'windrow_landing.x_posts_' ~ (run_id | slug)) %}
 DECLARE oldest TIMESTAMP DEFAULT (SELECT MIN(created_at) FROM `{{ source }}`);
 DECLARE newest TIMESTAMP DEFAULT (SELECT MAX(created_at) FROM `{{ source }}`);
 
-MERGE x.posts AS final
+MERGE {{ prefix() }}x.posts AS final
 USING (
   SELECT records.* EXCEPT (place), matched.rules
   FROM (
@@ -35,7 +35,7 @@ USING (
     FROM (
       SELECT post_id, rules FROM `{{ source }}`
       UNION ALL
-      SELECT post_id, rules FROM x.posts WHERE created_at BETWEEN oldest AND newest
+      SELECT post_id, rules FROM {{ prefix() }}x.posts WHERE created_at BETWEEN oldest AND newest
     )
     CROSS JOIN UNNEST(SPLIT(rules, ' ')) AS rule
     GROUP BY post_id

@@ -1,7 +1,7 @@
 -- How many days each listed video should have in this run, and how many it has. A video is expected on each day from
 -- its publication to the last day that came for any video; YouTube leaves out days on which nothing happened, so a
 -- difference is something to look at, and not a loss by itself. Rows of a run are replaced when it is done again.
-CREATE TABLE IF NOT EXISTS youtube.coverage (
+CREATE TABLE IF NOT EXISTS {{ prefix() }}youtube.coverage (
   run_id STRING NOT NULL OPTIONS (description = 'Airflow run.'),
   video_id STRING NOT NULL OPTIONS (description = 'Id of the video.'),
   first_day DATE NOT NULL OPTIONS (description = 'First day that was expected.'),
@@ -14,12 +14,12 @@ OPTIONS (description = 'Expected and returned days of each video, by run.');
 
 BEGIN TRANSACTION;
 
-DELETE FROM youtube.coverage WHERE run_id = '{{ run_id }}';
+DELETE FROM {{ prefix() }}youtube.coverage WHERE run_id = '{{ run_id }}';
 
-INSERT INTO youtube.coverage (run_id, video_id, first_day, last_day, expected_days, returned_days)
+INSERT INTO {{ prefix() }}youtube.coverage (run_id, video_id, first_day, last_day, expected_days, returned_days)
 WITH returned AS (
   SELECT video_id, COUNT(*) AS days
-  FROM `windrow_landing.youtube_video_days_{{ run_id | slug }}`
+  FROM `{{ prefix() }}windrow_landing.youtube_video_days_{{ run_id | slug }}`
   GROUP BY video_id
 ),
 
@@ -31,8 +31,8 @@ expected AS (
       -- of one that has vanished nothing is known; no video is older than YouTube
       COALESCE(DATE(published_at, 'America/Los_Angeles'), DATE '2005-02-14')
     ) AS first_day,
-    (SELECT MAX(day) FROM `windrow_landing.youtube_video_days_{{ run_id | slug }}`) AS last_day
-  FROM `windrow_landing.youtube_videos_{{ run_id | slug }}`
+    (SELECT MAX(day) FROM `{{ prefix() }}windrow_landing.youtube_video_days_{{ run_id | slug }}`) AS last_day
+  FROM `{{ prefix() }}windrow_landing.youtube_videos_{{ run_id | slug }}`
 )
 
 SELECT

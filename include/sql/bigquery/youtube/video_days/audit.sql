@@ -5,4 +5,4 @@ SELECT
   LOGICAL_AND(views >= 0 AND engaged_views >= 0 AND minutes_watched >= 0) AS nothing_is_negative,
   LOGICAL_AND(engaged_views <= views) AS engaged_views_are_views,
   MAX(day) < CURRENT_DATE('America/Los_Angeles') AS days_have_ended
-FROM `windrow_landing.youtube_video_days_{{ run_id | slug }}`
+FROM `{{ prefix() }}windrow_landing.youtube_video_days_{{ run_id | slug }}`

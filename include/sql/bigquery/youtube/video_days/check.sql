@@ -3,9 +3,9 @@
 -- for, so it is true of an old range as of a new one.
 SELECT
   (
-    SELECT COUNT(*) = COUNT(DISTINCT CONCAT(video_id, ' ', CAST(day AS STRING))) FROM youtube.video_days
+    SELECT COUNT(*) = COUNT(DISTINCT CONCAT(video_id, ' ', CAST(day AS STRING))) FROM {{ prefix() }}youtube.video_days
   ) AS one_row_a_video_and_day,
   (
     SELECT MAX(day) >= DATE_SUB(DATE '{{ ti.xcom_pull('plan_days')['last'] }}', INTERVAL 5 DAY)
-    FROM `windrow_landing.youtube_video_days_{{ run_id | slug }}`
+    FROM `{{ prefix() }}windrow_landing.youtube_video_days_{{ run_id | slug }}`
   ) AS figures_are_fresh

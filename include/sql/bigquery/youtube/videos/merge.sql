@@ -1,7 +1,7 @@
 -- The landed videos of one run into the final table. A video that has vanished keeps what was known of it. Done twice,
 -- it changes nothing; an older answer never replaces a newer one.
-MERGE youtube.videos AS final
-USING `windrow_landing.youtube_videos_{{ run_id | slug }}` AS landed
+MERGE {{ prefix() }}youtube.videos AS final
+USING `{{ prefix() }}windrow_landing.youtube_videos_{{ run_id | slug }}` AS landed
 ON final.video_id = landed.video_id
 WHEN MATCHED AND landed._fetched_at >= final._fetched_at THEN
   UPDATE SET

@@ -1,4 +1,0 @@
--- The files of one run, made visible. Done twice, it changes nothing.
-ALTER TABLE spotify_landed.top_tracks ADD IF NOT EXISTS
-PARTITION (dt = '{{ dag_run.run_after | ds }}', run = '{{ run_id | slug }}')
-LOCATION 's3://{{ var.value.windrow_s3_bucket }}/spotify/top_tracks/dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}/'

@@ -1,0 +1,302 @@
+"""Answers to Arrow tables, column by column.
+
+`windrow.model.contract.Contract.record` defines what a record is. A column in which all values are clearly of its kind
+is converted at once by Arrow; the other values are converted one by one by the contract. If that fails anywhere, the
+answers are halved until the one that is not clear is alone, and `Stream.read` decides about it. So the records, and
+the reasons in the quarantine, are the same as those of the slow way.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, compress, repeat
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from windrow.model.answer import Answer
+from windrow.model.contract import EPOCHS, Column, Kind, as_json, convert, unknown_within
+from windrow.model.errors import Unreadable
+from windrow.model.plan import Run
+from windrow.model.rows import RawRows
+from windrow.model.stream import Stream
+
+_NULL = type(None)
+_NUMBERS = {
+    Kind.NUMERIC: r"\A-?\d{1,20}(\.\d{1,9})?\z",
+    Kind.BIGNUMERIC: r"\A-?\d{1,20}(\.\d{1,18})?\z",
+}
+_TIMESTAMP = r"\A[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)\z"
+_DATETIME = r"\A[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?\z"
+_DATE = r"\A[12]\d{3}-\d\d-\d\d\z"
+_YEARS_US = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
+"""The years 1 to 9999, in microseconds since 1970."""
+
+
+class NotClear(Exception):
+    """A value has to be read by `Contract.record`."""
+
+
+_UNCLEAR = (
+    NotClear,
+    Unreadable,
+    TypeError,
+    LookupError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    pa.ArrowException,
+)
+"""What a value of an unexpected type can raise. Arrow raises OverflowError for large integers."""
+
+
+class Entry(NamedTuple):
+    """An answer, its rows if the stream returns them, the number of its chunk, and why records are left out."""
+
+    answer: Answer
+    rows: RawRows | None
+    chunk: int
+    left_out: Sequence[Unreadable] = ()
+
+
+class Converter:
+    """Converts answers of a stream."""
+
+    def __init__(self, stream: Stream, run: Run) -> None:
+        self._stream = stream
+        self._rows = stream.raw_rows if type(stream).raw_rows is not Stream.raw_rows else None
+        self._columns = stream.contract.columns
+        self._known = frozenset(column.field for column in self._columns)
+        self._schema = stream.contract.arrow_schema
+        self._run_id = pa.scalar(run.run_id)
+
+    def entry(self, answer: Answer, chunk: int) -> Entry:
+        """Parse an answer and find its rows."""
+        if self._rows is None:
+            return Entry(answer, None, chunk)
+        try:
+            return Entry(answer, self._rows(answer.query, answer.parsed_as(self._stream.format)), chunk)
+        except _UNCLEAR:
+            return Entry(answer, None, chunk)
+
+    def convert(self, entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
+        """Convert answers, in their order; yield some of them with their records, or one with why it is unreadable."""
+        try:
+            batch = self._batch(entries)
+        except _UNCLEAR:
+            if len(entries) == 1 or all(entry.rows is None for entry in entries):
+                yield from self._one_by_one(entries)
+                return
+            middle = len(entries) // 2
+            yield from self.convert(entries[:middle])
+            yield from self.convert(entries[middle:])
+        else:
+            yield entries, batch
+
+    def _one_by_one(self, entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
+        """Convert answers record by record."""
+        some: list[Entry] = []
+        records: list[dict[str, object]] = []
+        for entry in entries:
+            answer = entry.answer
+            try:
+                read, errors = self._stream.read(answer.query, answer.parsed_as(self._stream.format))
+            except Unreadable as error:
+                if some:
+                    yield some, pa.RecordBatch.from_pylist(records, self._schema)
+                some, records = [], []
+                yield [entry], error
+                continue
+            lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": self._run_id.as_py()}
+            some.append(entry._replace(left_out=errors) if errors else entry)
+            records += [{**record, **lineage} for record in read]
+        if some:
+            yield some, pa.RecordBatch.from_pylist(records, self._schema)
+
+    def _batch(self, entries: Sequence[Entry]) -> pa.RecordBatch:
+        """Convert answers column by column.
+
+        :raises NotClear: or another exception of `_UNCLEAR`; some value has to be read by the contract.
+        """
+        every = [entry.rows for entry in entries if entry.rows is not None]
+        if len(every) < len(entries):
+            raise NotClear
+        answers = [entry.answer for entry in entries]
+        counts = [rows.count for rows in every]
+        if 0 in counts:
+            every, answers = list(compress(every, counts)), list(compress(answers, counts))
+            counts = list(filter(None, counts))
+        if not every:
+            return pa.RecordBatch.from_pylist([], self._schema)
+        total = sum(counts)
+        owners = None
+        if total > len(every):
+            owners = pa.array(chain.from_iterable(map(repeat, range(len(every)), counts)), pa.int32(), size=total)
+
+        def spread(values: pa.Array) -> pa.Array:
+            """Repeat a value of each answer for each of its rows."""
+            return values if owners is None else values.take(owners)
+
+        columns, extra = _joined(every, self._known)
+        constants: dict[str, Sequence[Any]] = {}
+        if any(rows.constants for rows in every):
+            constants = {field: [rows.constants[field] for rows in every] for field in every[0].constants}
+            if any(rows.constants.keys() != constants.keys() for rows in every) or constants.keys() - self._known:
+                raise NotClear
+        nested = [column for column in self._columns if column.columns]
+        if nested:
+            extra = _with_nested(extra, columns, nested)
+        arrays = []
+        for column in self._columns:
+            if column.field in columns:
+                arrays.append(array(columns[column.field], column))
+            elif column.field in constants:
+                arrays.append(spread(array(constants[column.field], column)))
+            else:
+                arrays.append(array([None] * total, column))
+        arrays += [
+            pa.nulls(total, pa.string()) if extra is None else pa.array(map(_extra, extra), pa.string(), size=total),
+            spread(pa.array([answer.query.key for answer in answers], pa.string())),
+            spread(pa.array([answer.fetched_at for answer in answers], pa.timestamp("us", tz="UTC"))),
+            pa.repeat(self._run_id, total),
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+def _extra(fields: dict[str, object]) -> str | None:
+    return as_json(fields) if fields else None
+
+
+def _joined(
+    every: Sequence[RawRows], known: frozenset[str]
+) -> tuple[dict[str, Sequence[Any]], list[dict[str, object]] | None]:
+    """Join the rows of several answers: values by field, and the unknown fields of each row, or None if there are none.
+
+    :raises NotClear: they have columns of different names, or a row overrides a constant.
+    """
+    joined: dict[str, Sequence[Any]]
+    if every[0].objects is None:
+        names = every[0].columns.keys()
+        if any(rows.objects is not None or rows.columns.keys() != names for rows in every):
+            raise NotClear
+        joined = (
+            dict(every[0].columns)
+            if len(every) == 1
+            else {name: list(chain.from_iterable(rows.columns[name] for rows in every)) for name in names}
+        )
+    else:
+        objects = list(chain.from_iterable([rows.objects for rows in every]))  # type: ignore[misc]  # None is unclear
+        shapes = set(map(tuple, objects))
+        if len(shapes) > 1:
+            if any(not rows.constants.keys().isdisjoint(shape) for rows in every for shape in shapes):
+                raise NotClear
+            fields = set(chain.from_iterable(shapes))
+            joined = {field: [row.get(field) for row in objects] for field in fields & known}
+            if fields <= known:
+                return joined, None
+            return joined, [{name: row[name] for name in row if name not in known} for row in objects]
+        joined = dict(zip(shapes.pop(), zip(*map(dict.values, objects), strict=True), strict=True))
+    if joined.keys() <= known:
+        return joined, None
+    others = [name for name in joined if name not in known]
+    values = zip(*(joined[name] for name in others), strict=True)
+    return joined, [dict(zip(others, row, strict=True)) for row in values]
+
+
+def _with_nested(
+    extra: list[dict[str, object]] | None, columns: dict[str, Sequence[Any]], nested: Sequence[Column]
+) -> list[dict[str, object]] | None:
+    """Add what is unknown within the RECORDs of each row to its unknown fields."""
+    for column in nested:
+        rests = [unknown_within(value, column) for value in columns.get(column.field, ())]
+        if any(rests):
+            extra = extra or [{} for _ in rests]
+            for fields, rest in zip(extra, rests, strict=True):
+                if rest:
+                    fields[column.field] = rest
+    return extra
+
+
+def array(values: Sequence[Any], column: Column) -> pa.Array:
+    """Convert the values of a column, of which None is a null or missing field.
+
+    :raises Unreadable: a value does not match the contract. Arrow raises others, see `_UNCLEAR`.
+    """
+    kinds = set(map(type, values))
+    if column.required and _NULL in kinds:
+        raise NotClear
+    kinds.discard(_NULL)
+    if not kinds and not column.repeated:
+        return pa.nulls(len(values), column.arrow)
+    if column.kind in _AT_ONCE and not column.repeated:
+        try:
+            found = _AT_ONCE[column.kind](values, kinds, column)
+        except (ValueError, ArithmeticError, pa.ArrowException):
+            found = None
+        if found is not None:
+            return found
+    empty: object = [] if column.repeated else None
+    return pa.array([empty if value is None else convert(value, column) for value in values], column.arrow)
+
+
+def _of_one_type(of: type) -> Callable[[Sequence[Any], set[type], Column], pa.Array | None]:
+    def convert_all(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
+        return pa.array(values, column.kind.arrow) if kinds == {of} else None
+
+    return convert_all
+
+
+def _floats(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
+    """Convert integers too, up to 2**53. Arrow refuses larger ones."""
+    return pa.array(values, pa.float64()) if kinds <= {int, float} else None
+
+
+def _texts(values: Sequence[Any], pattern: str) -> pa.Array | None:
+    """Return texts that all match a pattern."""
+    texts = pa.array(values, pa.string())
+    return texts if pc.all(pc.match_substring_regex(texts, pattern)).as_py() else None
+
+
+def _dates(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
+    return _cast(values, kinds, column, _DATE)
+
+
+def _decimals(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
+    if kinds == {int}:
+        return pa.array(values, pa.int64()).cast(column.kind.arrow)
+    return _cast(values, kinds, column, _NUMBERS[column.kind])
+
+
+def _datetimes(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
+    return _cast(values, kinds, column, _DATETIME)
+
+
+def _timestamps(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
+    if column.format not in EPOCHS:
+        return _cast(values, kinds, column, _TIMESTAMP)
+    if kinds != {int}:
+        return None
+    units = EPOCHS[column.format]
+    moments = [None if value is None else value * 1_000_000 // units for value in values]
+    clear = all(moment is None or moment in _YEARS_US for moment in moments)
+    return pa.array(moments, column.kind.arrow) if clear else None
+
+
+def _cast(values: Sequence[Any], kinds: set[type], column: Column, pattern: str) -> pa.Array | None:
+    if column.format or kinds != {str}:
+        return None
+    texts = _texts(values, pattern)
+    return None if texts is None else texts.cast(column.kind.arrow)
+
+
+_AT_ONCE: dict[Kind, Callable[[Sequence[Any], set[type], Column], pa.Array | None]] = {
+    Kind.STRING: _of_one_type(str),
+    Kind.INTEGER: _of_one_type(int),
+    Kind.BOOLEAN: _of_one_type(bool),
+    Kind.FLOAT: _floats,
+    Kind.NUMERIC: _decimals,
+    Kind.BIGNUMERIC: _decimals,
+    Kind.DATE: _dates,
+    Kind.DATETIME: _datetimes,
+    Kind.TIMESTAMP: _timestamps,
+}
+"""Each converts a column, or returns None if its values have to be converted one by one."""

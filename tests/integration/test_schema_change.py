@@ -1,0 +1,123 @@
+"""A contract that changes: what the next run does to the table, and how past rows get a new column."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from pymongo import MongoClient
+
+from local_cloud.settings import PROJECT_ID, Settings
+from tests.dag_run import DagRun
+from tests.integration.conftest import rows
+from tests.scripted_api import Reply, ScriptedApi
+from windrow.airflow.dags import harvest_dag
+from windrow.declare.stream import Declared
+from windrow.model import registry
+from windrow.model.contract import Column, Kind
+from windrow.model.errors import SchemaConflict
+from windrow.model.table import Table
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+ID = Column("id", "id", Kind.INTEGER, "Id.", required=True)
+COUNT = Column("count", "count", Kind.INTEGER, "Count.", required=True)
+PLACE = Column("boat", "boat", Kind.STRING, "Boat, which the API has sent all along.", required=True)
+
+
+def orders(*columns: Column, **table: Any) -> Any:
+    """Declare the stream as its file says at some time, and make its DAG."""
+    fields = {"dataset": "changing_orders", "get": "/orders", "columns": columns}
+    stream = type("Orders", (Declared,), fields | {"table": Table(key=("id",), **table)})
+    return harvest_dag(stream, conn_id="orders", schedule=None)
+
+
+@pytest.fixture
+def table(cloud: Settings, connections: None, scripted: ScriptedApi) -> Iterator[bigquery.Client]:
+    """The warehouse with a table of two columns that one run has filled."""
+    scripted.answers(Reply([{"id": 1, "count": 7, "boat": "11"}, {"id": 2, "count": 8, "boat": None}]))
+    client = bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": cloud.bigquery_url})
+    client.delete_table("changing.orders", not_found_ok=True)
+    with MongoClient(f"mongodb://127.0.0.1:{cloud.mongo_port}") as mongo:  # run ids are the same in each test
+        mongo.drop_database("windrow")
+    DagRun(orders(ID, COUNT), "one", at=NOON).run()
+    yield client
+    registry._declared.pop("changing_orders")
+
+
+def columns(warehouse: bigquery.Client) -> dict[str, tuple[str, str]]:
+    schema = warehouse.get_table("changing.orders").schema
+    return {field.name: (field.field_type, field.mode) for field in schema if not field.name.startswith("_")}
+
+
+def test_the_next_run_adds_a_column_and_clearing_land_fills_past_rows_without_a_call(
+    table: bigquery.Client, scripted: ScriptedApi
+):
+    assert [row["_extra"] for row in rows(table, "SELECT _extra FROM changing.orders ORDER BY id")] == [
+        '{"boat":"11"}', '{"boat":null}'
+    ]  # fmt: skip
+    scripted.answers(Reply([{"id": 3, "count": 9, "boat": "5"}]))
+    optional = Column("boat", "boat", Kind.STRING, "Boat.")
+    changed = orders(ID, COUNT, optional)
+    receipt = DagRun(changed, "two", at=NOON + timedelta(days=1)).run()["prove"]
+    assert receipt["agrees"]
+    assert columns(table)["boat"] == ("STRING", "NULLABLE")
+    assert rows(table, "SELECT id, boat FROM changing.orders ORDER BY id") == [
+        {"id": 1, "boat": None}, {"id": 2, "boat": None}, {"id": 3, "boat": "5"}
+    ]  # fmt: skip
+    calls = len(scripted.asked)
+    again = DagRun(changed, "one", at=NOON)
+    after_land = [task.task_id for task in changed.topological_sort() if task.task_id not in {"plan", "harvest"}]
+    assert again.run(*after_land)["prove"]["agrees"]
+    assert len(scripted.asked) == calls
+    assert rows(table, "SELECT id, boat, _extra FROM changing.orders ORDER BY id") == [
+        {"id": number, "boat": boat, "_extra": None} for number, boat in ((1, "11"), (2, None), (3, "5"))
+    ]
+
+
+def test_a_new_required_column_does_not_bind_past_rows(table: bigquery.Client, scripted: ScriptedApi):
+    scripted.answers(Reply([{"id": 3, "count": 9, "boat": "5"}]))
+    assert DagRun(orders(ID, COUNT, PLACE), "two", at=NOON).run()["prove"]["agrees"]
+    assert columns(table)["boat"] == ("STRING", "NULLABLE")
+
+
+def test_the_next_run_widens_a_type_and_lets_a_column_be_empty(table: bigquery.Client, scripted: ScriptedApi):
+    scripted.answers(Reply([{"id": 3, "count": 9.5}, {"id": 4}]))
+    wider = Column("count", "count", Kind.NUMERIC, "Count.")
+    assert DagRun(orders(ID, wider), "two", at=NOON).run()["prove"]["agrees"]
+    assert columns(table)["count"] == ("NUMERIC", "NULLABLE")
+    found = rows(table, "SELECT count FROM changing.orders ORDER BY id")
+    assert [row["count"] for row in found] == [7, 8, Decimal("9.5"), None]
+
+
+@pytest.mark.parametrize(
+    ("changed", "what", "advice"),
+    [
+        ((ID,), "has the column 'count', but the contract", "add it to 'retired'"),
+        (
+            (ID, Column("amount", "count", Kind.INTEGER, "")),
+            "has the column 'count'",
+            r"renamed to one of \['amount'\]",
+        ),
+        ((ID, Column("count", "count", Kind.STRING, "")), "'count' of .* is INTEGER, but .* STRING", "without losing"),
+        ((ID, Column("count", "count", Kind.BOOLEAN, "")), "is INTEGER, but .* BOOLEAN", "without losing"),
+    ],
+)
+def test_a_column_that_is_gone_renamed_or_retyped_is_refused(
+    table: bigquery.Client, changed: tuple[Column, ...], what: str, advice: str
+):
+    before = columns(table)
+    with pytest.raises(SchemaConflict, match=f"{what}.*{advice}"):
+        DagRun(orders(*changed), "two", at=NOON).run("prepare_table")
+    assert columns(table) == before
+
+
+def test_a_retired_column_stays_for_past_rows(table: bigquery.Client, scripted: ScriptedApi):
+    scripted.answers(Reply([{"id": 3}]))
+    nullable = Column("count", "count", Kind.INTEGER, "Count.")
+    DagRun(orders(ID, nullable), "two", at=NOON).run("prepare_table")
+    assert DagRun(orders(ID, retired=("count",)), "three", at=NOON).run()["prove"]["agrees"]
+    found = rows(table, "SELECT id, count FROM changing.orders ORDER BY id")
+    assert [row["count"] for row in found] == [7, 8, None]
