@@ -41,7 +41,7 @@ def test_an_answer_that_is_none(
     found, shown = windrow(command, DESK)
     if command == "harvest" and code == 1:  # it is in the quarantine or a gap, and the run says so
         assert "1 gaps" in shown or "1 answers in quarantine" in shown
-        assert written(folder) == {"_manifest.json"}
+        assert written(folder) == {"_manifest.json", "_answers-00000.parquet"}
     else:
         assert shown.count("\n") == 1, shown
         assert shown.startswith("Error: ")
