@@ -4,6 +4,7 @@ import logging
 
 from airflow.sdk import Context
 
+from windrow.airflow.cloud_errors import rule_of
 from windrow.model.errors import WindrowError
 from windrow.model.redact import blot
 
@@ -45,6 +46,9 @@ def story(context: Context) -> str:
     else:
         what = f"{type(error).__name__}: {error}" if error else "Airflow reported no error."
         advice = _advice(type(context.get("task") or getattr(instance, "task", None)))
+        rule = rule_of(error)
+        if rule:
+            what, advice = f"{what} ({rule})", f"{rule.do} {advice}"
     return blot(f"task '{task_id}' of run '{context['run_id']}'. {what} | What to do: {advice}")
 
 
