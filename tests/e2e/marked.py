@@ -37,7 +37,7 @@ def _private_key() -> str:
 
 PRIVATE_KEY = _private_key()
 PASSWORDS = {api: marked(f"{api}Pass", in_form=True) for api in ("titanic", "spotify", "youtube")}
-REFRESH_TOKEN = marked("youtubeRefresh", in_form=True)
+REFRESH_TOKEN = marked("youtubeRefresh")
 TOKENS = {api: marked(f"{api}Token") for api in ("titanic", "spotify", "youtube", "github", "x")}
 """What the token endpoints answer with; that of X is in the environment of the publisher."""
 STATIC = marked("githubStatic")
