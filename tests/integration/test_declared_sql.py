@@ -1,9 +1,12 @@
 """SQL that is made from the contract and the table of a stream, run on BigQuery."""
 
+import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud import bigquery as client
@@ -199,3 +202,38 @@ def test_a_bad_expression_is_bigquerys_to_refuse(final: Warehouse):
     final.land(bad, order("a"))
     with pytest.raises(GoogleAPICallError, match="no_such_column"):
         final.made(bigquery.audit(bad))
+
+
+def test_columns_of_every_kind_are_created_and_merged(warehouse: Warehouse):
+    columns = (
+        Column("id", "id", Kind.INTEGER, "Id.", required=True),
+        Column("amount", "amount", Kind.NUMERIC, "Amount."),
+        Column("exact", "exact", Kind.BIGNUMERIC, "Amount with more digits."),
+        Column("local", "local", Kind.DATETIME, "A local time."),
+        Column("at", "at", Kind.TIMESTAMP, "An instant."),
+        Column("fields", "fields", Kind.JSON, "Any JSON."),
+        Column("tags", "tags", Kind.STRING, "Tags.", repeated=True),
+        Column("place", "place", Kind.RECORD, "Place.", columns=(Column("city", "city", Kind.STRING, "City."),)),
+    )
+    kinds = type("Kinds", (stream(key=("id",)),), {"dataset": "made_kinds", "contract": Contract(columns)})
+    fields = {
+        "id": 1, "amount": "12.50", "exact": "0.123456789012345678", "local": "2026-11-20T12:00:00",
+        "at": "2026-11-20T12:00:00Z", "fields": {"b": [1, None]}, "tags": ["x", "y"], "place": {"city": "Bonn"},
+    }  # fmt: skip
+    record = kinds.contract.record(fields) | {"_key": "k", "_fetched_at": NOON, "_run_id": "one"}
+    warehouse.drop("kinds")
+    warehouse.made(bigquery.create(kinds))
+    table = pa.Table.from_pylist([record], kinds.contract.arrow_schema)
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    file.seek(0)
+    schema = [client.SchemaField.from_api_repr(field) for field in kinds.contract.bigquery_fields]
+    config = client.LoadJobConfig(schema=schema, write_disposition="WRITE_TRUNCATE", source_format="PARQUET")
+    landed = f"{PROJECT_ID}.windrow_landing.made_kinds_{slug('one')}"
+    warehouse.client.load_table_from_file(file, landed, job_config=config).result()
+    for _ in range(2):
+        warehouse.made(bigquery.write(kinds))
+    (row,) = warehouse.query("SELECT * EXCEPT (fields), TO_JSON_STRING(fields) AS fields FROM made.kinds")
+    assert row == record
+    existing = [field.to_api_repr() for field in warehouse.client.get_table("made.kinds").schema]
+    assert bigquery.changes(kinds(), "made.kinds", existing) == []

@@ -41,7 +41,7 @@ def register(stream: type[Stream], bucket: str) -> str:
 
 def definition(column: Column) -> str:
     """Return a column of a CREATE TABLE statement."""
-    return f"`{column.name}` {column.kind.athena} COMMENT {text(column.description)}"
+    return f"`{column.name}` {column.athena} COMMENT {text(column.description)}"
 
 
 def text(value: str) -> str:

@@ -12,8 +12,6 @@ from windrow.model.errors import SchemaConflict
 from windrow.model.stream import Stream
 from windrow.model.table import Table, Write
 
-TYPES = {Kind.INTEGER: "INT64", Kind.FLOAT: "FLOAT64", Kind.BOOLEAN: "BOOL"}
-"""Names of types in SQL that differ from those in schemas."""
 WIDER = {"INTEGER": ("NUMERIC", "BIGNUMERIC", "FLOAT"), "NUMERIC": ("BIGNUMERIC", "FLOAT")}
 """Types that a column can be changed to. Source: BigQuery's reference of ALTER COLUMN SET DATA TYPE."""
 _SAME = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
@@ -75,7 +73,7 @@ def changes(stream: Stream, table: str, existing: Sequence[Mapping[str, Any]]) -
             nullable = replace(column, required=False)  # past rows do not have it
             statements.append(f"ALTER TABLE {table} ADD COLUMN {definition(nullable)}")
             continue
-        before, after = _schema_type(found[name]), _schema_type(_field(stream, name))
+        before, after = _schema_type(found[name]), _schema_type(_in_table(column))
         if before != after:
             if after not in WIDER.get(before, ()):
                 raise SchemaConflict(
@@ -83,14 +81,15 @@ def changes(stream: Stream, table: str, existing: Sequence[Mapping[str, Any]]) -
                     advice=f"{before} cannot become {after} without losing values. Change the contract back, or give "
                     f"the new column another name and add {name!r} to 'retired' of the table.",
                 )
-            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} SET DATA TYPE {sql_type(column)}")
+            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} SET DATA TYPE {column.bigquery}")
         if found[name].get("mode") == "REQUIRED" and not column.required:
             statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} DROP NOT NULL")
     return statements
 
 
-def _field(stream: Stream, name: str) -> Mapping[str, Any]:
-    return next(field for field in stream.contract.bigquery_fields if field["name"] == name)
+def _in_table(column: Column) -> Mapping[str, Any]:
+    """Return a column of the final table. JSON is a text only in the landing table."""
+    return {**column.bigquery_field, "type": column.kind.bigquery}
 
 
 def _schema_type(field: Mapping[str, Any]) -> str:
@@ -115,6 +114,7 @@ def write(stream: type[Stream] | Stream) -> str:
     if table.write is Write.MERGE:
         return _merge(stream, table)
     names = ", ".join(quoted(column.name) for column in all_columns(stream))
+    values = ", ".join(_landed(column, "") for column in all_columns(stream))
     newest = f"(SELECT COALESCE(MAX(_fetched_at), TIMESTAMP '1970-01-01') FROM {landing(stream)})"
     mine = f"final._run_id = {_RUN}"
     replaced = mine if table.write is Write.APPEND else f"({mine} OR final._fetched_at <= {newest})"
@@ -128,7 +128,7 @@ def write(stream: type[Stream] | Stream) -> str:
     return (
         f"MERGE {final(stream)} AS final\nUSING {source} AS landed\nON FALSE\n"
         f"WHEN NOT MATCHED BY SOURCE AND {replaced} THEN\n  DELETE\n"
-        f"WHEN NOT MATCHED BY TARGET THEN\n  INSERT ({names})\n  VALUES ({names})"
+        f"WHEN NOT MATCHED BY TARGET THEN\n  INSERT ({names})\n  VALUES ({values})"
     )
 
 
@@ -161,13 +161,8 @@ def prove(stream: type[Stream] | Stream) -> str:
 
 def definition(column: Column) -> str:
     """Return a column of a CREATE TABLE or ADD COLUMN statement."""
-    null = " NOT NULL" if column.required else ""
-    return f"{quoted(column.name)} {sql_type(column)}{null} OPTIONS (description = {text(column.description)})"
-
-
-def sql_type(column: Column) -> str:
-    """Return the name of a column's type in SQL."""
-    return TYPES.get(column.kind, column.kind.bigquery)
+    null = " NOT NULL" if column.required and not column.repeated else ""
+    return f"{quoted(column.name)} {column.bigquery}{null} OPTIONS (description = {text(column.description)})"
 
 
 def all_columns(stream: type[Stream] | Stream) -> tuple[Column, ...]:
@@ -195,6 +190,7 @@ def text(value: str) -> str:
 
 def _merge(stream: type[Stream] | Stream, table: Table) -> str:
     columns = [column.name for column in all_columns(stream)]
+    written = {column.name: _landed(column, "landed.") for column in all_columns(stream)}
     on = [f"final.{quoted(name)} = landed.{quoted(name)}" for name in table.key]
     bounds = ""
     if table.partition in table.key:  # BigQuery then reads no other partitions
@@ -207,15 +203,16 @@ def _merge(stream: type[Stream] | Stream, table: Table) -> str:
         on.append(f"final.{quoted(table.partition)} BETWEEN {first} AND {last}")
     order = ", ".join([*(f"{quoted(name)} DESC" for name in table.newest_by), "_fetched_at DESC", "_key"])
     values = [name for name in columns if name not in table.key]
-    matched = f"WHEN MATCHED AND {_not_older('landed', 'final', table)} THEN\n  UPDATE SET\n{_assigned(values, table)}"
+    newer = _not_older("landed", "final", table)
+    matched = f"WHEN MATCHED AND {newer} THEN\n  UPDATE SET\n{_assigned(values, written, table)}"
     if table.deleted:
         mark = [table.deleted, *table.newest_by, *LINEAGE_NAMES[1:]]
         matched = (
-            f"WHEN MATCHED AND landed.{quoted(table.deleted)} AND {_not_older('landed', 'final', table)} THEN\n"
-            f"  UPDATE SET\n{_assigned(dict.fromkeys(mark), table)}\n{matched}"
+            f"WHEN MATCHED AND landed.{quoted(table.deleted)} AND {newer} THEN\n"
+            f"  UPDATE SET\n{_assigned(dict.fromkeys(mark), written, table)}\n{matched}"
         )
     names = ", ".join(map(quoted, columns))
-    landed = ", ".join(f"landed.{quoted(name)}" for name in columns)
+    landed = ", ".join(written.values())
     keys = ", ".join(map(quoted, table.key))
     return (
         f"{bounds}MERGE {final(stream)} AS final\n"
@@ -226,10 +223,15 @@ def _merge(stream: type[Stream] | Stream, table: Table) -> str:
     )
 
 
-def _assigned(names: Iterable[str], table: Table) -> str:
+def _landed(column: Column, alias: str) -> str:
+    """Return a column of the landing table in the type of the final table."""
+    name = f"{alias}{quoted(column.name)}"
+    return f"PARSE_JSON({name})" if column.kind is Kind.JSON else name
+
+
+def _assigned(names: Iterable[str], written: Mapping[str, str], table: Table) -> str:
     def value(name: str) -> str:
-        column = quoted(name)
-        return f"COALESCE(landed.{column}, final.{column})" if name in table.keep else f"landed.{column}"
+        return f"COALESCE({written[name]}, final.{quoted(name)})" if name in table.keep else written[name]
 
     return ",\n".join(f"    {quoted(name)} = {value(name)}" for name in names)
 
