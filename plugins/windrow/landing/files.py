@@ -209,7 +209,7 @@ class ParquetFiles:
         if self._writer is None:
             self._file = tempfile.TemporaryFile(prefix="windrow-")  # noqa: SIM115 - closed by _end_file or __exit__
             self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd", use_dictionary=self._encoded)
-        self._writer.write_table(table, row_group_size=table.num_rows)
+        self._writer.write_table(table, row_group_size=table.num_rows or None)
         self._records += table.num_rows
 
     def _end_file(self, name: str) -> None:
