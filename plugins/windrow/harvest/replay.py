@@ -14,7 +14,7 @@ def replay(staging: Staging, run: Run, stream: Stream) -> int:
     replaced.
     """
     replayed = 0
-    for number, rejected in staging.quarantined(run):
+    for number, rejected in staging.each_quarantined(run):
         if number < 0:  # it is not in the plan
             continue
         if staging.is_settled(run, rejected.query.key):
