@@ -114,7 +114,7 @@ def test_a_cleared_sql_task_runs_again(dagbag):
 
 
 def test_the_documented_backfill_makes_the_runs_that_its_page_promises(dagbag):
-    """Computed by Airflow's own parser and timetable. It reads a date as midnight, so the last day is easily lost."""
+    """Computed by Airflow's own parser and timetable. Airflow reads a date as midnight: the last day is easily lost."""
     from airflow.cli.cli_parser import get_parser
     from airflow.serialization.serialized_objects import DagSerialization
 

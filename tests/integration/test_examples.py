@@ -100,6 +100,11 @@ def test_tickets(warehouse: bigquery.Client, scripted: ScriptedApi):
     desk.tickets[6] = ticket(7, changed=timedelta(days=20)) | {"status": "closed"}
     third = DagRun(dag, "three", at=NOON, states=states).run()
     assert (third["prove"]["exported"], third["prove"]["table"]) == (2, 45)
+    before = {name: dict(state) for name, state in states.values.items()}
     (found,) = rows(warehouse, "SELECT * FROM desk.tickets WHERE ticket_id = 'T-00007'")
     assert (found["status"], found["requester_id"], found["amount"]) == ("closed", 7, Decimal("7.071234567"))
     assert json.loads(found["_extra"]) == {"requester": {"name": "Ann"}, "tags": ["vip"]}
+    desk.tickets = []
+    last = DagRun(dag, "four", at=NOON, states=states).run()
+    assert last["prove"] | {"agrees": True, "nothing_new": True, "exported": 0, "table": 45} == last["prove"]
+    assert states.values == before, "what is past may still change: the watermark stays"

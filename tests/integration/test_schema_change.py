@@ -11,11 +11,12 @@ from google.cloud import bigquery
 from pymongo import MongoClient
 
 from local_cloud.settings import PROJECT_ID, Settings
-from tests.dag_run import DagRun
+from tests.dag_run import AssetStates, DagRun
 from tests.integration.conftest import rows
 from tests.scripted_api import Reply, ScriptedApi
 from windrow.airflow.dags import harvest_dag
 from windrow.declare.stream import Declared
+from windrow.declare.times import Days
 from windrow.model import registry
 from windrow.model.contract import Column, Kind
 from windrow.model.errors import SchemaConflict
@@ -121,3 +122,13 @@ def test_a_retired_column_stays_for_past_rows(table: bigquery.Client, scripted: 
     assert DagRun(orders(ID, retired=("count",)), "three", at=NOON).run()["prove"]["agrees"]
     found = rows(table, "SELECT id, count FROM changing.orders ORDER BY id")
     assert [row["count"] for row in found] == [7, 8, None]
+
+
+def test_a_final_past_moves_the_watermark_although_nothing_is_new(table: bigquery.Client, scripted: ScriptedApi):
+    scripted.answers(Reply([]))
+    fields = {"dataset": "changing_orders", "get": "/orders", "columns": (ID, COUNT)}
+    settings = {"time": Days(past_is_final=True), "table": Table(key=("id",))}
+    states = AssetStates()
+    dag = harvest_dag(type("Orders", (Declared,), fields | settings), conn_id="orders", schedule=None)
+    assert DagRun(dag, "two", at=NOON, states=states).run()["prove"]["nothing_new"]
+    assert states.values == {"changing_orders": {"watermark": "2026-11-19"}}

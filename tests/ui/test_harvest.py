@@ -123,7 +123,7 @@ def test_who_may_read_some_dags_sees_nothing_of_the_others(harvests: Harvests, m
             assert name not in seen, path
         assert answer.status_code == (404 if "=spotify" in path or "=github" in path or "=x_" in path else 200)
     assert "0 of 1 streams complete" in get(harvests, "").text
-    assert "No query with exactly this key" in get(harvests, "find?key=artists%3Fid%3D3").text
+    assert "MongoDB has no query with exactly this key" in get(harvests, "find?key=artists%3Fid%3D3").text
 
 
 def test_only_who_may_read_connections_sees_accounts(harvests: Harvests) -> None:
@@ -187,7 +187,7 @@ def test_what_is_not_there_is_said(harvests: Harvests, path: str) -> None:
 def test_a_key_may_have_any_characters(harvests: Harvests, key: str) -> None:
     answer = get(harvests, f"find?key={quote(key)}")
     assert answer.status_code == 200
-    assert "No query with exactly this key" in answer.text
+    assert "MongoDB has no query with exactly this key" in answer.text
     assert get(harvests, "find?key=" + "a" * 2001).status_code == 422
 
 

@@ -235,9 +235,9 @@ def _columns(stream: Stream, records: Sequence[Any], inferred: Mapping[str, Infe
         values = [record[column.name] for record in records if record.get(column.name) is not None]
         paths = {one.name: one.field for one in getattr(stream, "columns", ())}
         seen = inferred.get(paths.get(column.name, column.field))
-        declared = f"{column.kind.name}{' required' if column.required else ''}"
+        declared = f"{column.kind.name}{' repeated' if column.repeated else ' required' if column.required else ''}"
         example = " ".join(str(values[0]).split())[:_WIDTH] if values else "never set"
-        found.append((column.name, declared, seen.kind.name if seen else "-", str(len(records) - len(values)), example))
+        found.append((column.name, declared, str(seen) if seen else "-", str(len(records) - len(values)), example))
     return found
 
 
@@ -262,7 +262,8 @@ def _declaration(path: str, seen: Inferred | None) -> str:
     name = "".join(sign if sign.isalnum() else "_" for sign in path.lower())
     kind = seen.kind.name if seen else "STRING"
     note = f"  # {seen.note}" if seen and seen.note else ""
-    return f'Column("{name}", "{path}", Kind.{kind}, "..."),{note}'
+    repeated = ", repeated=True" if seen and seen.repeated else ""
+    return f'Column("{name}", "{path}", Kind.{kind}, "..."{repeated}),{note}'
 
 
 def _frame(stream: Stream, records: Sequence[Any]) -> str:

@@ -154,7 +154,7 @@ class Api(ABC):
 
     def _base_url(self, connection: Connection) -> str:
         host = (connection.host or "").rstrip("/")
-        if not host:
+        if not host or host.endswith(":"):  # such as "https://"
             raise self._unusable("has no host", "Set the host of the API.")
         if "?" in host or "#" in host:
             raise self._unusable(

@@ -133,7 +133,7 @@ def _of_json(text: str) -> Fields:
         port=int(port) if port else None,
         login=fields.get("login"),
         password=fields.get("password"),
-        extra=extra if isinstance(extra, str) else json.dumps(extra or {}),
+        extra=extra if isinstance(extra, str) else json.dumps({} if extra is None else extra),
     )
 
 

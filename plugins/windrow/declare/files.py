@@ -66,7 +66,8 @@ def _without_dags(found: list[Found]) -> Iterator[None]:
                 raise AttributeError(name)
             return note
 
-    before = sys.modules.get(_MAKERS)
+    before, writes = sys.modules.get(_MAKERS), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a command leaves no __pycache__ beside the file
     sys.modules[_MAKERS] = Makers(_MAKERS)
     with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
         has_home = "AIRFLOW_HOME" in os.environ or Path("~/airflow").expanduser().exists()
@@ -75,6 +76,7 @@ def _without_dags(found: list[Found]) -> Iterator[None]:
         try:
             yield
         finally:
+            sys.dont_write_bytecode = writes
             if not has_home:
                 del os.environ["AIRFLOW_HOME"]
             del sys.modules[_MAKERS]

@@ -11,6 +11,7 @@ from windrow.model.contract import Kind
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)")
+_DATETIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?")
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 _DEPTH = 5
 
@@ -22,7 +23,12 @@ class Inferred:
     kind: Kind
     values: int
     note: str = ""
-    """What the type does not say, such as that values are lists."""
+    """What the type does not say, such as that values have several types."""
+    repeated: bool = False
+    """Whether the values are lists of this type."""
+
+    def __str__(self) -> str:
+        return f"{self.kind.name}{' repeated' if self.repeated else ''}"
 
 
 def infer(rows: Iterable[object]) -> dict[str, Inferred]:
@@ -48,12 +54,16 @@ def _of(values: list[Any]) -> Inferred:
     count = len(values)
     if not kinds:
         return Inferred(Kind.STRING, 0, "always null in these rows")
-    if any(isinstance(value, list | Mapping) for value in values):
-        return Inferred(Kind.STRING, count, "lists or objects: keep them in _extra, or declare 'rows' with a path")
+    if all(isinstance(value, list) for value in values):
+        inner = _of([each for value in values for each in value if each is not None])
+        if inner.values and not inner.note and inner.kind is not Kind.JSON:
+            return Inferred(inner.kind, count, repeated=True)
     if len(kinds) == 1:
         return Inferred(kinds.pop(), count)
     if kinds <= {Kind.INTEGER, Kind.FLOAT}:
         return Inferred(Kind.FLOAT, count)
+    if Kind.JSON in kinds:
+        return Inferred(Kind.JSON, count)
     if kinds <= {Kind.INTEGER, Kind.FLOAT, Kind.NUMERIC}:
         return Inferred(Kind.NUMERIC, count)
     return Inferred(Kind.STRING, count, f"mixed: {', '.join(sorted(kind.name for kind in kinds))}")
@@ -73,6 +83,10 @@ def _kind(value: object) -> Kind:
             return Kind.DATE
         case str() if _TIMESTAMP.fullmatch(value) and _reads(datetime.fromisoformat, value):
             return Kind.TIMESTAMP
+        case str() if _DATETIME.fullmatch(value) and _reads(datetime.fromisoformat, value):
+            return Kind.DATETIME
+        case list() | dict():
+            return Kind.JSON
         case str() if _DECIMAL.fullmatch(value):
             return Kind.NUMERIC
     return Kind.STRING

@@ -172,9 +172,14 @@ class ParquetFiles:
             if self._bytes >= self._sizes.group:
                 self._write_group()
 
-    def close(self) -> tuple[Part, ...]:
-        """Write what is left, and return all files."""
+    def close(self, *, at_least_one: bool = False) -> tuple[Part, ...]:
+        """Write what is left, and return all files.
+
+        :param at_least_one: whether to write an empty file if there is no record.
+        """
         self._write_group()
+        if at_least_one and not self.parts and self._writer is None and not self._partition:
+            self._write(self._schema.empty_table())
         self._end_file(f"{self._name.format(self._number)}")
         return tuple(self.parts)
 

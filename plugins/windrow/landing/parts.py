@@ -85,7 +85,8 @@ class Landing:
                     parts.write(batch)
             quarantined = self._staging.each_quarantined(plan.run)
             archive.add_quarantined(one for one in quarantined if one[0] < 0 or one[1].query.key not in count.rejected)
-            landed, archived = parts.close(), archive.close()
+            # without a record there is one empty file, so that all tasks downstream run as always
+            landed, archived = parts.close(at_least_one=self._stream.may_be_empty), archive.close()
         return output.finish(plan.run, count, landed, archived, listed=plan.listed)
 
     def _answers(self, plan: Plan, archive: ArchiveWriter, count: Count) -> Iterator[tuple[int, Answer]]:

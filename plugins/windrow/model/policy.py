@@ -165,4 +165,5 @@ TASK_POLICY: tuple[TaskRule, ...] = (
     TaskRule(errors.Unwritten, timedelta(seconds=30), "the next try writes all items again"),
     TaskRule(errors.Unanswered, timedelta(seconds=30), "the next try makes only the missing calls"),
 )
-"""The first match is used. Other errors use ``retries`` and ``retry_delay`` of the task."""
+"""The first match is used. `windrow.model.cloud_policy` is for the errors of cloud services. All others use ``retries``
+and the growing ``retry_delay`` of the task."""

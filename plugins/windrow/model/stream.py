@@ -243,6 +243,10 @@ class Stream(ABC):
         """Say whether a run with these params begins where the last one ended; only such a run moves the mark on."""
         return True
 
+    def reached(self, request: Request) -> str:
+        """Return the watermark after a run without a record; empty if it stays, because the past may still change."""
+        return ""
+
     def next_page(self, query: Query, answer: Answer) -> Query | None:
         """Return the query for the next page of an answer; None if there is none. Override it for an unusual API.
 

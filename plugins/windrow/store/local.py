@@ -95,8 +95,10 @@ def opened(path: Path | None = None) -> Iterator[LocalStaging]:
     """
     name = str(path or ":memory:")
     try:
+        if path:
+            path.touch(mode=0o600)  # answers may have personal data
         database = sqlite3.connect(name, timeout=1.0, check_same_thread=False)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise _unavailable(name, error) from error
     with closing(database):
         staging = LocalStaging(database, name)
@@ -111,7 +113,7 @@ def _row(collection: str, document: Document) -> tuple[str, str, Any, bytes]:
     return collection, document["_id"], indexed, bson.encode(document)
 
 
-def _unavailable(name: str, error: sqlite3.Error) -> StagingUnavailable:
+def _unavailable(name: str, error: sqlite3.Error | OSError) -> StagingUnavailable:
     if "locked" in str(error):
         return StagingUnavailable(
             f"The local store {name} is used by another process.",

@@ -148,14 +148,6 @@ def test_a_long_query_is_deferred(monkeypatch: pytest.MonkeyPatch):
     operator.hook.stop_query(operator.query_execution_id)
 
 
-def test_what_aws_calls_wrong_is_not_tried_again_and_a_throttle_is():
-    def error(code: str) -> ClientError:
-        return ClientError({"Error": {"Code": code, "Message": "-"}}, "Call")
-
-    assert ErrorPolicy().evaluate(error("InvalidRequestException"), 1, 3).action is RetryAction.FAIL
-    assert ErrorPolicy().evaluate(error("ThrottlingException"), 1, 3).action is RetryAction.DEFAULT
-
-
 def test_a_check_names_what_does_not_hold():
     operator = AthenaCheckOperator(task_id="check", path="athena/check.sql")
     assert operator.execute_complete({}, event_of("SELECT TRUE AS a, 1 = 1 AS b", operator))

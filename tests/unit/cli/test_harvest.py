@@ -39,7 +39,9 @@ def test_harvest_writes_parquet_and_frame_reads_it(windrow: Any, scripted: Scrip
     assert KEY.encode() not in (folder / "data" / "windrow.sqlite").read_bytes()
     (run,) = (one.name for one in (folder / "data/desk/tickets").iterdir())
     run_id = json.loads((folder / "data/desk/tickets" / run / "_manifest.json").read_text())["run_id"]
-    assert library.frame("desk_tickets", run=run_id, at=folder / "data").equals(found)
+    for at in (folder / "data", (folder / "data").as_uri()):
+        assert library.frame("desk_tickets", run=run_id, at=at).equals(found)
+    assert (folder / "data/windrow.sqlite").stat().st_mode & 0o077 == 0
 
 
 def test_the_next_run_continues_at_the_watermark(windrow: Any, scripted: ScriptedApi):

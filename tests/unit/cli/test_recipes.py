@@ -15,6 +15,7 @@ import pytest
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.connect.environment import EnvironmentApi
 from windrow.declare import bigquery
+from windrow.declare.infer import infer
 from windrow.declare.rows import Arrays, OneRow, Rows
 from windrow.declare.stream import Declared, Each
 from windrow.declare.times import Days, Since
@@ -118,6 +119,19 @@ def test_every_recipe_is_short_and_has_a_test():
     assert ({*VALUES}, {*WRITES}) == ({*of("Columns")}, {*of("Writes")})
 
 
+def test_types_are_inferred():
+    rows = [
+        {"a": 1, "b": 1.5, "c": "2026-11-20", "d": "2026-11-20T09:00:00", "e": "2026-11-20T09:00:00Z", "f": [1, 2],
+         "g": [{"h": 1}], "i": {"j": "1.20"}, "k": True, "l": None, "m": {}, "n": [], "o": "x"},
+        {"a": 2.5, "b": None, "c": "2026-02-30", "f": [], "g": [], "m": {}, "n": [], "o": 1},
+    ]  # fmt: skip
+    found = {path: str(one) for path, one in infer(rows).items()}
+    assert found == {
+        "a": "FLOAT", "b": "FLOAT", "c": "STRING", "d": "DATETIME", "e": "TIMESTAMP", "f": "INTEGER repeated",
+        "g": "JSON", "i.j": "NUMERIC", "k": "BOOLEAN", "l": "STRING", "m": "JSON", "n": "JSON", "o": "STRING",
+    }  # fmt: skip
+
+
 def test_the_reference_is_that_of_the_code():
     spec = importlib.util.spec_from_file_location("declarations", DOCS / "declarations.py")
     assert spec is not None
@@ -141,6 +155,14 @@ VALUES: dict[str, tuple[dict[str, Any], object]] = {
     "A field of a nested object": ({"address": {"city": "Köln"}}, "Köln"),
     "A field of the page, in each row": ({}, "EUR"),
     "A timestamp without a time zone": ({"sold": "20.07.2026 14:00"}, datetime(2026, 7, 20, 12, tzinfo=UTC)),
+    "An amount with up to 18 digits after the point": (
+        {"amount": "1.000000000000000001"},
+        Decimal("1.000000000000000001"),
+    ),
+    "A time of day without a zone, on purpose": ({"opens": "2026-11-20T09:00:00"}, datetime(2026, 11, 20, 9)),  # noqa: DTZ001
+    "A list": ({"tags": ["a", "b"]}, ["a", "b"]),
+    "Objects in a list": ({"lines": [{"sku": "x", "n": 2}]}, [{"article": "x", "pieces": 2}]),
+    "Anything else, as JSON": ({"settings": {"a": [1]}}, '{"a":[1]}'),
     "A timestamp as a number": ({"sold": 1_795_176_000_000}, datetime(2026, 11, 20, 12, tzinfo=UTC)),
 }
 
@@ -148,7 +170,10 @@ VALUES: dict[str, tuple[dict[str, Any], object]] = {
 @pytest.mark.parametrize("name", VALUES)
 def test_what_a_column_is(name: str):
     row, expected = VALUES[name]
-    column: Column = eval(RECIPES[name][1], dict(NAMES))  # noqa: S307 - our own documentation
+    *before, last = RECIPES[name][1].strip().splitlines()
+    names = dict(NAMES)
+    exec("\n".join(before), names)  # noqa: S102 - our own documentation
+    column = eval(last, names)  # noqa: S307
     stream = declared("", rows=Rows("rows"), columns=(ID, column))
     (record,) = stream().records(Query.of("/items"), {"currency": "EUR", "rows": [{"id": 1} | row]})
     assert record[column.name] == expected

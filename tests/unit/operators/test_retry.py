@@ -1,13 +1,24 @@
 """Airflow's retry decisions, by error."""
 
 import json
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
+import grpc
 import pytest
+from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator, BigQueryInsertJobOperator
+from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision
+from airflow.sdk.exceptions import AirflowException
+from botocore.exceptions import ClientError
 from google.api_core import exceptions as google
+from google.cloud.bigquery.job.base import _error_result_to_exception as job_error_of_client
 
-from windrow.airflow.operators.retry import CLOUD_POLICY, ErrorPolicy
+from windrow.airflow.operators.defaults import TASK_DEFAULTS
+from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.model import errors
+from windrow.model.cloud_policy import ATHENA_POLICY, AWS_POLICY, CHECK_POLICY, GOOGLE_POLICY
 from windrow.model.policy import TASK_POLICY, TaskRule
 
 
@@ -36,7 +47,8 @@ def test_a_rule_holds_for_the_kinds_below_its_error(kind: type[Exception]):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("x"), KeyboardInterrupt(), make(errors.Interrupted), google.ServiceUnavailable("x")]
+    "error",
+    [ValueError("x"), KeyboardInterrupt(), make(errors.Interrupted), make(errors.WarehouseBusy), google.Conflict("x")],
 )
 def test_other_errors_follow_the_settings_of_the_task(error: BaseException):
     assert decide(error) == RetryDecision.default()
@@ -47,17 +59,170 @@ def test_the_number_of_the_try_is_airflows_business(try_number: int):
     assert ErrorPolicy().evaluate(make(errors.ApiUnreachable), try_number, 3).action is RetryAction.RETRY
 
 
-@pytest.mark.parametrize("error", [google.BadRequest("x"), google.Forbidden("x"), google.NotFound("x")])
-def test_what_the_cloud_says_is_wrong_is_not_tried_again(error: Exception):
-    assert decide(error).action is RetryAction.FAIL
-    assert decide(error).reason in {rule.why for rule in CLOUD_POLICY}
+RESULTS = {
+    "backendError": 500,
+    "badGateway": 502,
+    "duplicate": 409,
+    "internalError": 500,
+    "jobBackendError": 400,
+    "jobInternalError": 400,
+    "jobRateLimitExceeded": 400,
+    "quotaExceeded": 403,
+    "rateLimitExceeded": 403,
+    "tableUnavailable": 400,
+}
+"""Temporary reasons of BigQuery, with the HTTP status that its documentation names."""
+FINAL = {
+    "accessDenied": 403,
+    "attributeError": 400,
+    "billingNotEnabled": 403,
+    "billingTierLimitExceeded": 400,
+    "blocked": 403,
+    "invalid": 400,
+    "invalidQuery": 400,
+    "invalidUser": 400,
+    "notFound": 404,
+    "notImplemented": 501,
+    "policyViolation": 403,
+    "proxyAuthenticationRequired": 407,
+    "resourceInUse": 400,
+    "resourcesExceeded": 400,
+    "responseTooLarge": 403,
+    "stopped": 200,
+    "timeout": 400,
+    "usageQuotaExceeded": 403,
+}
+BY_MESSAGE = [
+    (True, "invalidQuery", 400, "Could not serialize access to table d.t due to concurrent update"),
+    (True, "invalidQuery", 400, "Query error: Transaction is aborted due to concurrent update against table d.t"),
+    (True, "resourcesExceeded", 400, "Too many DML statements outstanding against table d.t, limit is 20."),
+    (True, "badRequest", 400, "UPDATE or DELETE statement over table d.t would affect rows in the streaming buffer"),
+    (True, "notFound", 404, "Not found: Job p:US.airflow_1"),
+    (True, "quotaExceeded", 403, "Quota exceeded: Your table exceeded quota for imports or query appends per table."),
+    (False, "quotaExceeded", 403, "Quota exceeded: Your project exceeded quota for free query bytes scanned."),
+    (False, "quotaExceeded", 403, "Custom quota exceeded: Your usage exceeded the custom quota for QueryUsagePerDay"),
+]
+"""Whether it is temporary, where the message of BigQuery decides; with reason and status."""
+REASONS = [
+    *((True, reason, status, "-") for reason, status in RESULTS.items()),
+    *((False, reason, status, "-") for reason, status in FINAL.items()),
+    *BY_MESSAGE,
+]
+AWS_TEMPORARY = [
+    *("InternalFailure", "RequestAbortedException", "RequestTimeoutException", "ServiceUnavailable"),
+    *("Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled"),
+    *("TooManyRequestsException", "InternalError", "OperationAborted", "RequestTimeout", "SlowDown"),
+    *("InternalServerException", "AlreadyExistsException", "ConcurrentModificationException"),
+    *("CrawlerRunningException", "CrawlerStoppingException", "FederationSourceRetryableException"),
+    *("InternalServiceException", "OperationTimeoutException", "ResourceNotReadyException"),
+    *("VersionMismatchException", "InternalServerError", "LimitExceededException"),
+    *("ProvisionedThroughputExceededException", "ReplicatedWriteConflictException", "ResourceInUseException"),
+    *("TransactionConflictException",),
+]
+AWS_FINAL = [
+    *("AccessDenied", "AccessDeniedException", "MissingAuthenticationTokenException", "NotAuthorized"),
+    *("OptInRequired", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId"),
+    *("InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "RequestExpired"),
+    *("RequestTimeTooSkewed", "ValidationError", "ValidationException", "EntityTooLarge", "InvalidBucketName"),
+    *("NoSuchBucket", "NoSuchKey", "InvalidRequestException", "EntityNotFoundException"),
+    *("GlueEncryptionException", "InvalidInputException", "ResourceNumberLimitExceededException"),
+    *("ConditionalCheckFailedException", "ResourceNotFoundException"),
+    *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
+]
+TEMPORARY_STATUSES = (408, 429, 500, 502, 503, 504)
 
 
-@pytest.mark.parametrize("reason", ["rateLimitExceeded", "quotaExceeded"])
-def test_too_much_at_once_is_no_lack_of_rights(reason: str):
-    """BigQuery says 403 to both; the reason tells them apart."""
-    error = google.Forbidden("Exceeded rate limits", errors=[{"reason": reason, "message": "Exceeded rate limits"}])
-    assert decide(error).action is not RetryAction.FAIL
+def action(*, temporary: bool) -> RetryAction:
+    return RetryAction.RETRY if temporary else RetryAction.FAIL
+
+
+OPERATORS = (
+    BigQueryInsertJobOperator(task_id="merge", configuration={}),
+    GCSToBigQueryOperator(
+        task_id="load", bucket="b", source_objects=["o"], destination_project_dataset_table="d.t", autodetect=False
+    ),
+    BigQueryCheckOperator(task_id="audit", sql="SELECT FALSE", use_legacy_sql=False),
+)
+
+
+def job_error(operator: Any, result: dict[str, str]) -> AirflowException:
+    """What an operator of the Google provider raises for a job that failed."""
+    with pytest.raises(AirflowException) as raised:
+        operator._handle_job_error(SimpleNamespace(job_id="airflow_1", error_result=result, errors=[], state="DONE"))
+    return raised.value
+
+
+@pytest.mark.parametrize(("temporary", "reason", "status", "message"), REASONS)
+def test_bigquery_is_judged_by_the_reason_that_it_documents(temporary: bool, reason: str, status: int, message: str):
+    """In an answer of its API, in a failed job, and in what the operators say about a failed job."""
+    result = {"reason": reason, "message": message}
+    answer = google.from_http_status(status, message, errors=[result])
+    job = job_error_of_client(result)
+    told = [job_error(operator, result) for operator in OPERATORS]
+    for error in (answer, job, google.RetryError("Timeout of 600.0s exceeded", answer), *told):
+        assert decide(error).action is action(temporary=temporary), repr(error)
+
+
+@pytest.mark.parametrize("code", [*AWS_TEMPORARY, *AWS_FINAL])
+def test_aws_is_judged_by_the_code_that_it_documents(code: str):
+    response = {"Error": {"Code": code, "Message": "-"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    assert decide(ClientError(response, "Call")).action is action(temporary=code in AWS_TEMPORARY)
+
+
+@pytest.mark.parametrize("status", [*TEMPORARY_STATUSES, 400, 401, 403, 404, 412, 413])
+def test_an_error_without_a_reason_is_judged_by_its_status(status: int):
+    """Cloud Storage says no more in most cases, nor does a proxy. AWS uses 400 for throttling too."""
+    assert decide(google.from_http_status(status, "-")).action is action(temporary=status in TEMPORARY_STATUSES)
+    aws = ClientError({"Error": {"Code": str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}, "HeadObject")
+    assert decide(aws).action is (RetryAction.RETRY if status in TEMPORARY_STATUSES else RetryAction.DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, RetryAction.FAIL),
+        (grpc.StatusCode.NOT_FOUND, RetryAction.FAIL),
+        (grpc.StatusCode.UNAVAILABLE, RetryAction.RETRY),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, RetryAction.RETRY),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, RetryAction.RETRY),
+        (grpc.StatusCode.ABORTED, RetryAction.DEFAULT),
+    ],
+)
+def test_an_error_of_grpc_is_judged_by_its_status(status: grpc.StatusCode, wanted: RetryAction):
+    """Its `errors` are not those of a JSON API, on which the policy failed: a missing permission was tried again."""
+    failed = grpc.aio.AioRpcError(status, grpc.aio.Metadata(), grpc.aio.Metadata(), details="-")
+    assert decide(google.from_grpc_error(failed)).action is wanted
+
+
+def test_the_athena_operator_is_judged_by_the_reason_of_athena():
+    begins = "Final state of Athena job is FAILED, query_execution_id is 0. Error: "
+    assert decide(AirflowException(begins + "HIVE_CANNOT_OPEN_SPLIT: Slow Down")).action is RetryAction.RETRY
+    assert decide(AirflowException(begins + "SYNTAX_ERROR")).action is RetryAction.DEFAULT
+
+
+def test_a_failed_check_is_not_tried_again():
+    with pytest.raises(AirflowException) as raised:
+        OPERATORS[-1]._validate_records([False])
+    assert decide(raised.value).action is RetryAction.FAIL
+
+
+def test_only_a_longer_term_quota_has_a_pause_of_its_own():
+    """BigQuery asks for ten minutes; for all others the pause of the task grows."""
+    assert TASK_DEFAULTS["retry_exponential_backoff"] > 1
+    pauses = {rule.reason or rule.text: rule.pause for rule in GOOGLE_POLICY + AWS_POLICY + ATHENA_POLICY if rule.pause}
+    assert pauses == dict.fromkeys(("streaming buffer", "quotaExceeded"), timedelta(minutes=10))
+    quota = google.Forbidden("-", errors=[{"reason": "quotaExceeded"}])
+    assert decide(quota).retry_delay == timedelta(minutes=10)
+    assert decide(google.ServiceUnavailable("-")).retry_delay is None
+
+
+def test_every_rule_is_tested_and_has_a_source_and_says_what_to_do():
+    tested = {*RESULTS, *FINAL, *AWS_TEMPORARY, *AWS_FINAL, *map(str, TEMPORARY_STATUSES), "Retryable", ""}
+    for rule in GOOGLE_POLICY + AWS_POLICY + ATHENA_POLICY + CHECK_POLICY:
+        assert rule.reason in tested | {"400", "401", "403", "404", "412", "413"}, rule
+        assert rule.reason or rule.text, rule
+        assert rule.source.startswith("https://"), rule
+        assert rule.do.endswith("."), rule
 
 
 def test_the_policy_can_be_serialized_with_its_dag():

@@ -7,7 +7,8 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.athena import AthenaHook
 from airflow.sdk.exceptions import AirflowException
 
-from windrow.model.errors import StatementFailed
+from windrow.model.cloud_policy import ATHENA_POLICY, find
+from windrow.model.errors import StatementFailed, WarehouseBusy
 
 POLL_S = 1
 """Seconds between two status checks of a query while a task waits for it."""
@@ -35,6 +36,7 @@ class Athena:
         """Run a short query and return its rows.
 
         :raises StatementFailed: the query failed; the message has Athena's reason.
+        :raises WarehouseBusy: the query failed for a temporary reason.
         """
         query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": self._output})
         state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(
@@ -56,7 +58,7 @@ def end_of_short(hook: Any, query_id: str) -> str | None:
 
 
 def failed(hook: Any, query_id: str, path: str = "") -> Exception:
-    """Make the error for a query that failed. The task is retried only if Athena says that a retry may help.
+    """Make the error for a query that failed: `WarehouseBusy` if the reason is temporary, otherwise `StatementFailed`.
 
     :param path: the SQL file, for the message.
     """
@@ -66,8 +68,10 @@ def failed(hook: Any, query_id: str, path: str = "") -> Exception:
     if status["State"] in AthenaHook.INTERMEDIATE_STATES:
         return AirflowException(f"{query} did not end in time: its state is still {status['State']}.")
     what = f"{query} ended with state {status['State']}: {reason}"
-    if status.get("AthenaError", {}).get("Retryable"):
-        return AirflowException(what)
+    retryable = ["Retryable"] if status.get("AthenaError", {}).get("Retryable") else []
+    rule = find(ATHENA_POLICY, retryable, reason)
+    if rule:
+        return WarehouseBusy(f"{what} ({rule})", advice=f"{rule.do} Then clear this task with all tasks downstream.")
     return StatementFailed(what, advice="Fix the SQL file or the table that it uses, then clear this task.")
 
 

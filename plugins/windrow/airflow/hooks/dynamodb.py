@@ -10,6 +10,7 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.dynamodb import DynamoDBHook
 from botocore.exceptions import ClientError
 
+from windrow.airflow.cloud_errors import rule_of
 from windrow.model.dynamo_item import Item, put_of
 from windrow.model.errors import Unwritten
 
@@ -19,7 +20,6 @@ AT_ONCE = 8
 """Concurrent writes. Batches of DynamoDB do not support conditions."""
 _PART = 100
 """Number of items that are taken from the caller at a time."""
-_THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"}
 
 
 class DynamoTable:
@@ -57,7 +57,7 @@ class DynamoTable:
         An item that is too large is cut to fit, see `windrow.model.dynamo_item`. An item that DynamoDB refuses does not
         stop the others.
 
-        :raises Unwritten: DynamoDB had no capacity in any attempt; other items may be written.
+        :raises Unwritten: DynamoDB had a temporary error in every attempt; other items may be written.
         :raises ClientError: DynamoDB refused an item; all others are written.
         """
         written, refused = 0, []
@@ -80,7 +80,8 @@ class DynamoTable:
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         except ClientError as error:
-            if error.response["Error"]["Code"] in _THROTTLED:
+            rule = rule_of(error)
+            if rule and rule.transient:
                 raise Unwritten(
                     f"DynamoDB did not write the item {item[self._key]!r:.80} of the table {self._table!r}: {error}",
                     advice="The next try writes all items again. If this happens again, increase the capacity of the "

@@ -49,6 +49,7 @@ class AthenaSqlOperator(AthenaOperator):
         """Start the query and wait for it. Defer only if it is not short, because each deferral starts a process.
 
         :raises StatementFailed: the query failed; the message has Athena's reason.
+        :raises WarehouseBusy: the query failed for a temporary reason.
         :raises TaskDeferred: the query takes longer than some seconds.
         """
         try:
@@ -66,6 +67,7 @@ class AthenaSqlOperator(AthenaOperator):
         """Continue after the query has ended.
 
         :raises StatementFailed: the query failed; the message has Athena's reason.
+        :raises WarehouseBusy: the query failed for a temporary reason.
         """
         message = str((event or {}).get("message", ""))
         named = _QUERY_ID.search(message)

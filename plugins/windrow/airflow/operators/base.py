@@ -13,7 +13,9 @@ from windrow.model.plan import Run
 from windrow.model.stream import Stream
 
 WATERMARK = "watermark"
-"""Name of the watermark in the state of its asset."""
+"""Name of the watermark in the state of its asset, and in the notes of a run."""
+REACHED = "reached"
+"""Name of the watermark after a run without a record, in the notes of a run."""
 _BACKFILL = "backfill"
 _OF_THE_SCHEDULE = {"scheduled", "asset_triggered"}
 

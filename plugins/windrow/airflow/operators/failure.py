@@ -4,6 +4,7 @@ import logging
 
 from airflow.sdk import Context
 
+from windrow.airflow.cloud_errors import rule_of
 from windrow.airflow.hooks.staging import staging
 from windrow.model.errors import StagingUnavailable, WindrowError
 from windrow.model.plan import Run
@@ -77,8 +78,10 @@ def explain(context: Context) -> tuple[str, str]:
     if isinstance(error, WindrowError):
         return blot(error.what), blot(error.advice)
     what = f"{type(error).__name__}: {error}" if error else "Airflow reported no error."
-    operator = type(context.get("task") or getattr(context["task_instance"], "task", None))
-    return blot(what), blot(_advice(operator))
+    advice = _advice(type(context.get("task") or getattr(context["task_instance"], "task", None)))
+    if rule := rule_of(error):
+        what, advice = f"{what} ({rule})", f"{rule.do} {advice}"
+    return blot(what), blot(advice)
 
 
 def _advice(operator: type) -> str:

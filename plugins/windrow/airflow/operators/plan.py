@@ -10,7 +10,7 @@ from airflow.sdk import Asset, Context
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
-from windrow.airflow.operators.base import HarvestStep
+from windrow.airflow.operators.base import REACHED, WATERMARK, HarvestStep
 from windrow.harvest.discovery import Discovery
 from windrow.http.client import Client
 from windrow.model.errors import (
@@ -27,8 +27,6 @@ from windrow.store.staging import LIST, Staging
 
 _SCOPE = "scope"
 """The note of a run with what it is about, as its stream returns it."""
-_MARK = "watermark"
-"""The note of a run with the watermark at which it began."""
 
 
 class PlanOperator(HarvestStep):
@@ -83,11 +81,11 @@ class PlanOperator(HarvestStep):
                 plan = standing
                 notes = state.notes(run)  # the watermark may have moved since
                 scope = notes.get(_SCOPE, scope)
-                request = replace(request, watermark=notes.get(_MARK, {}).get(_MARK, request.watermark))
+                request = replace(request, watermark=notes.get(WATERMARK, {}).get(WATERMARK, request.watermark))
                 self.log.info("This run already has a plan, of %s queries.", f"{plan.planned:,}")
             if standing is None or left_out:
                 state.note(run, _SCOPE, dict(scope))
-                state.note(run, _MARK, {_MARK: request.watermark})
+                state.note(run, WATERMARK, {WATERMARK: request.watermark, REACHED: self.stream.reached(request)})
                 client = ApiHook(self.conn_id).client(self.stream, state, reserved=self.reserved(context))
                 discovery = self.discovery(client, state, run)
                 try:
@@ -106,7 +104,7 @@ class PlanOperator(HarvestStep):
                     retry_unanswered(discovery.left_out, context)
         if scope:
             self.log.info("This run is about %s.", ", ".join(f"{name} {value}" for name, value in scope.items()))
-        if not plan.planned:
+        if not plan.planned and not self.stream.may_be_empty:
             raise NothingToHarvest(
                 f"The API of '{self.conn_id}' lists nothing for {self.dataset}, so there are no calls to make.",
                 advice="Check the list of the API. The warehouse keeps its data. Trigger a new run when the list has "

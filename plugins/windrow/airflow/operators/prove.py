@@ -8,7 +8,7 @@ from airflow.sdk import Asset, Context
 from windrow.airflow.hooks.bigquery import ask
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
-from windrow.airflow.operators.base import WATERMARK, HarvestStep
+from windrow.airflow.operators.base import REACHED, WATERMARK, HarvestStep
 from windrow.landing.files import Manifest
 from windrow.landing.receipt import Receipt, Staged, as_text
 from windrow.store.staging import Figures
@@ -72,14 +72,21 @@ class ProveOperator(HarvestStep):
                 one_record_an_answer=self.stream.one_record_an_answer,
             )
             notes = state.notes(run)
-            figures = receipt.figures(notes) | warehouse | self.more(notes)
+            is_empty = receipt.manifest.records == 0
+            figures = (
+                receipt.figures(notes) | warehouse | self.more(notes) | ({"nothing_new": True} if is_empty else {})
+            )
             state.note(run, "receipt", figures)
             state.note(run, "verdict", receipt.verdict())
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = figures
         receipt.prove()
-        self._move_watermark(context, str(warehouse.get(WATERMARK) or ""))
+        reached = str(warehouse.get(WATERMARK) or "")
+        if is_empty:
+            reached = str(notes.get(WATERMARK, {}).get(REACHED, ""))
+            self.log.info("Nothing new: the API returned no record for this run.")
+        self._move_watermark(context, reached)
         return figures
 
     def more(self, notes: Mapping[str, Figures]) -> Figures:

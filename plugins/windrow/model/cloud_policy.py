@@ -1,0 +1,276 @@
+"""Errors of cloud services as data: which are temporary, and which need a person.
+
+There is a table for Google Cloud, one for AWS, one for failed queries of Athena and one for failed checks. The reasons
+are those that the services document; ``source`` says where. `find` returns the first rule that matches.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+
+_LATER = (
+    "No action needed while tries remain: the error is temporary. After the last try, check the status page and the "
+    "quotas of the service."
+)
+BIGQUERY_ERRORS = "https://cloud.google.com/bigquery/docs/error-messages"
+BIGQUERY_QUOTAS = "https://cloud.google.com/bigquery/docs/troubleshoot-quotas"
+BIGQUERY_QUERIES = "https://cloud.google.com/bigquery/docs/troubleshoot-queries"
+BIGQUERY_CUSTOM_QUOTAS = "https://cloud.google.com/bigquery/docs/custom-quotas"
+BIGQUERY_CLIENT = "https://github.com/googleapis/python-bigquery, google/cloud/bigquery/retry.py"
+GCS_ERRORS = "https://cloud.google.com/storage/docs/retry-strategy"
+AWS_ERRORS = "https://docs.aws.amazon.com/awsconsolehelpdocs/latest/gsg/common-errors.html"
+BOTOCORE = "https://github.com/boto/botocore, botocore/retries/standard.py"
+S3_ERRORS = "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"
+ATHENA_API = "https://docs.aws.amazon.com/athena/latest/APIReference/API_StartQueryExecution.html"
+ATHENA_QUERY = "https://docs.aws.amazon.com/athena/latest/APIReference/API_AthenaError.html"
+ATHENA_SLOW_DOWN = "https://repost.aws/knowledge-center/hive-cannot-open-split-503-athena"
+ATHENA_TUNING = "https://docs.aws.amazon.com/athena/latest/ug/performance-tuning.html"
+GLUE_THROTTLING = "https://repost.aws/knowledge-center/glue-throttling-rate-exceeded"
+GLUE_ERRORS = "https://docs.aws.amazon.com/glue/latest/dg/aws-glue-api-exceptions.html"
+DYNAMODB_ERRORS = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html"
+SQS_ERRORS = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html"
+
+
+@dataclass(frozen=True, slots=True)
+class CloudRule:
+    """What an error of a cloud service means for a task.
+
+    ``reason`` is the name that the service gives the error, or the HTTP status; empty for any. The rule is only for
+    messages that contain ``text``. ``pause`` replaces the growing pauses of the task where the service names one.
+    """
+
+    service: str
+    reason: str
+    transient: bool
+    why: str
+    do: str
+    source: str
+    text: str = ""
+    pause: timedelta | None = None
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.reason or repr(self.text)}: {self.why}"
+
+
+def _passes(
+    service: str, reason: str, why: str, source: str, *, text: str = "", pause: timedelta | None = None
+) -> CloudRule:
+    return CloudRule(service, reason, True, why, _LATER, source, text, pause)
+
+
+def _stays(service: str, reason: str, why: str, source: str, *, do: str, text: str = "") -> CloudRule:
+    return CloudRule(service, reason, False, why, do, source, text)
+
+
+def find(policy: tuple[CloudRule, ...], reasons: Collection[str], message: str = "") -> CloudRule | None:
+    """Return the first rule for one of these reasons whose ``text`` is in the message; None if no rule matches."""
+    return next((rule for rule in policy if rule.reason in {"", *reasons} and rule.text in message), None)
+
+
+_BQ, _GCS, _GOOGLE = "BigQuery", "Cloud Storage", "Google Cloud"
+_GRANT = "Give the account of the Airflow connection this permission."
+_NAMES = "Check the names and the location in the message, and the Airflow variables of this DAG."
+_SQL = "Fix the SQL or its table; the message names the place."
+_SPLIT = "Make the statement read or return less, for example by running it for fewer days."
+_BILLING = "Enable billing for the project, or wait until the free quota is renewed."
+_CUSTOM = "Raise the custom quota of the project, or clear the task after midnight in California."
+
+GOOGLE_POLICY: tuple[CloudRule, ...] = (
+    # the same reason can mean several things; the message decides
+    _passes(_BQ, "", "another job changes the same table", BIGQUERY_QUERIES, text="due to concurrent update"),
+    _passes(_BQ, "", "the queue of statements for this table is full", BIGQUERY_QUOTAS, text="Too many DML statements"),
+    _passes(
+        _BQ,
+        "",
+        "rows that were just streamed cannot be changed yet",
+        BIGQUERY_ERRORS,
+        text="streaming buffer",
+        pause=timedelta(minutes=10),
+    ),
+    _passes(_BQ, "notFound", "the job is not visible yet", BIGQUERY_CLIENT, text="Not found: Job"),
+    _stays(
+        _BQ, "quotaExceeded", "the free quota is used up", BIGQUERY_ERRORS, do=_BILLING, text="free query bytes scanned"
+    ),
+    _stays(_BQ, "quotaExceeded", "a custom quota is used up", BIGQUERY_ERRORS, do=_CUSTOM, text="Custom quota"),
+    _stays(_BQ, "usageQuotaExceeded", "a custom quota is used up", BIGQUERY_CUSTOM_QUOTAS, do=_CUSTOM),
+    # temporary
+    _passes(_BQ, "backendError", "the service is not available", BIGQUERY_ERRORS),
+    _passes(_BQ, "badGateway", "the service is not available", BIGQUERY_CLIENT),
+    _passes(_BQ, "internalError", "an internal error", BIGQUERY_ERRORS),
+    _passes(_BQ, "jobBackendError", "the job failed with an internal error", BIGQUERY_ERRORS),
+    _passes(_BQ, "jobInternalError", "the job failed with an internal error", BIGQUERY_ERRORS),
+    _passes(_BQ, "jobRateLimitExceeded", "the job exceeded a short-term limit", BIGQUERY_ERRORS),
+    _passes(_BQ, "rateLimitExceeded", "a short-term limit is exceeded", BIGQUERY_QUOTAS),
+    _passes(_BQ, "quotaExceeded", "a longer-term quota is exceeded", BIGQUERY_QUOTAS, pause=timedelta(minutes=10)),
+    _passes(_BQ, "tableUnavailable", "a table of another team is not available", BIGQUERY_ERRORS),
+    _passes(_BQ, "duplicate", "another task created it meanwhile; the next try uses it", BIGQUERY_ERRORS),
+    # a person must act
+    _stays(_BQ, "accessDenied", "a permission is missing", BIGQUERY_ERRORS, do=_GRANT),
+    _stays(_BQ, "attributeError", "user code is wrong", BIGQUERY_ERRORS, do=_SQL),
+    _stays(_BQ, "billingNotEnabled", "the project has no billing", BIGQUERY_ERRORS, do=_BILLING),
+    _stays(_BQ, "billingTierLimitExceeded", "the query needs too much CPU", BIGQUERY_ERRORS, do=_SPLIT),
+    _stays(
+        _BQ,
+        "blocked",
+        "Google blocked the operation",
+        BIGQUERY_ERRORS,
+        do="Ask the support of Google Cloud for the reason.",
+    ),
+    _stays(_BQ, "invalid", "the input is invalid", BIGQUERY_ERRORS, do="Check the file, its schema and the table."),
+    _stays(_BQ, "invalidQuery", "the SQL is invalid", BIGQUERY_ERRORS, do=_SQL),
+    _stays(
+        _BQ,
+        "invalidUser",
+        "the credential is invalid",
+        BIGQUERY_ERRORS,
+        do="Set a valid key in the Airflow connection.",
+    ),
+    _stays(_BQ, "notFound", "a resource does not exist", BIGQUERY_ERRORS, do=_NAMES),
+    _stays(_BQ, "notImplemented", "the feature does not exist", BIGQUERY_ERRORS, do=_SQL),
+    _stays(_BQ, "policyViolation", "a policy of the organization forbids it", BIGQUERY_CLIENT, do=_GRANT),
+    _stays(
+        _BQ,
+        "proxyAuthenticationRequired",
+        "the proxy requires a login",
+        BIGQUERY_ERRORS,
+        do="Set the login in HTTPS_PROXY.",
+    ),
+    _stays(
+        _BQ, "resourceInUse", "the resource is in use", BIGQUERY_ERRORS, do="Empty the dataset before it is deleted."
+    ),
+    _stays(_BQ, "resourcesExceeded", "the job needs too many resources", BIGQUERY_ERRORS, do=_SPLIT),
+    _stays(_BQ, "responseTooLarge", "the result is too large", BIGQUERY_ERRORS, do=_SPLIT),
+    _stays(
+        _BQ,
+        "stopped",
+        "a person or a time limit cancelled the job",
+        BIGQUERY_ERRORS,
+        do="Find out who cancelled it; the audit log of the project says it.",
+    ),
+    _stays(_BQ, "timeout", "the job took too long", BIGQUERY_ERRORS, do=_SPLIT),
+    # errors without a known reason: Cloud Storage, gRPC, proxies
+    _passes(_GCS, "408", "the request took too long", GCS_ERRORS),
+    _passes(_GCS, "429", "too many requests", GCS_ERRORS),
+    _passes(_GCS, "500", "an internal error", GCS_ERRORS),
+    _passes(_GCS, "502", "bad gateway", GCS_ERRORS),
+    _passes(_GCS, "503", "the service is not available", GCS_ERRORS),
+    _passes(_GCS, "504", "gateway timeout", GCS_ERRORS),
+    _stays(_GOOGLE, "400", "the request is invalid", GCS_ERRORS, do="Check the file, its schema and the statement."),
+    _stays(_GOOGLE, "401", "the credential was rejected", GCS_ERRORS, do="Set a valid key in the Airflow connection."),
+    _stays(_GOOGLE, "403", "a permission is missing", GCS_ERRORS, do=_GRANT),
+    _stays(_GOOGLE, "404", "a resource does not exist", GCS_ERRORS, do=_NAMES),
+    _stays(_GOOGLE, "412", "a condition of the request does not hold", GCS_ERRORS, do="Look for a second writer."),
+    _stays(_GOOGLE, "413", "the request is too large", GCS_ERRORS, do=_SPLIT),
+)
+"""By the ``reason`` of an error, then by its HTTP status. Conflicts (409) without a reason use the task's settings."""
+
+_AWS, _S3, _ATHENA, _GLUE, _DYNAMODB, _SQS = "AWS", "S3", "Athena", "Glue", "DynamoDB", "SQS"
+_KEY = "Set a valid key in the Airflow connection, or check the role that it assumes."
+_CLOCK = "Set the clock of this machine: AWS allows a difference of 15 minutes."
+_ALLOW = "Allow the action in the message in the IAM policy of the account."
+_REQUEST = "Check the value that the message names, in the DAG or the Airflow variable that it comes from."
+
+AWS_POLICY: tuple[CloudRule, ...] = (
+    # all services
+    _passes(_AWS, "InternalFailure", "an internal error", AWS_ERRORS),
+    _passes(_AWS, "RequestAbortedException", "the connection was closed", AWS_ERRORS),
+    _passes(_AWS, "RequestTimeoutException", "the request took too long", AWS_ERRORS),
+    _passes(_AWS, "ServiceUnavailable", "the service is not available", AWS_ERRORS),
+    _passes(_AWS, "Throttling", "too many requests", BOTOCORE),
+    _passes(_AWS, "ThrottlingException", "too many requests", AWS_ERRORS),
+    _passes(_AWS, "RequestLimitExceeded", "too many requests", BOTOCORE),
+    _passes(_AWS, "RequestThrottled", "too many requests", BOTOCORE),
+    _passes(_AWS, "TooManyRequestsException", "too many requests", ATHENA_API),
+    _stays(_AWS, "AccessDenied", "a permission is missing", S3_ERRORS, do=_ALLOW),
+    _stays(_AWS, "AccessDeniedException", "a permission is missing", AWS_ERRORS, do=_ALLOW),
+    _stays(_AWS, "MissingAuthenticationTokenException", "the request has no key", DYNAMODB_ERRORS, do=_KEY),
+    _stays(_AWS, "NotAuthorized", "a permission is missing", AWS_ERRORS, do=_ALLOW),
+    _stays(_AWS, "OptInRequired", "the account has not subscribed to the service", AWS_ERRORS, do=_ALLOW),
+    _stays(_AWS, "ExpiredToken", "the session token has expired", S3_ERRORS, do=_KEY),
+    _stays(_AWS, "ExpiredTokenException", "the session token has expired", AWS_ERRORS, do=_KEY),
+    _stays(_AWS, "IncompleteSignature", "the signature is invalid", AWS_ERRORS, do=_KEY),
+    _stays(_AWS, "InvalidAccessKeyId", "the key does not exist", S3_ERRORS, do=_KEY),
+    _stays(_AWS, "InvalidClientTokenId", "the key does not exist", AWS_ERRORS, do=_KEY),
+    _stays(_AWS, "SignatureDoesNotMatch", "the secret does not match the key", S3_ERRORS, do=_KEY),
+    _stays(_AWS, "UnrecognizedClientException", "the key does not exist", AWS_ERRORS, do=_KEY),
+    _stays(_AWS, "RequestExpired", "the request has an old date", AWS_ERRORS, do=_CLOCK),
+    _stays(_AWS, "RequestTimeTooSkewed", "the clocks differ", S3_ERRORS, do=_CLOCK),
+    _stays(_AWS, "ValidationError", "the request is invalid", AWS_ERRORS, do=_REQUEST),
+    _stays(_AWS, "ValidationException", "the request is invalid", DYNAMODB_ERRORS, do=_REQUEST),
+    # S3
+    _passes(_S3, "InternalError", "an internal error", S3_ERRORS),
+    _passes(_S3, "OperationAborted", "another operation changes the same resource", S3_ERRORS),
+    _passes(_S3, "RequestTimeout", "the upload was too slow", S3_ERRORS),
+    _passes(_S3, "SlowDown", "too many requests", S3_ERRORS),
+    _stays(_S3, "EntityTooLarge", "the object is too large", S3_ERRORS, do=_SPLIT),
+    _stays(_S3, "InvalidBucketName", "the name of the bucket is invalid", S3_ERRORS, do=_NAMES),
+    _stays(_S3, "NoSuchBucket", "the bucket does not exist", S3_ERRORS, do=_NAMES),
+    _stays(_S3, "NoSuchKey", "the object does not exist", S3_ERRORS, do="Clear the task that writes the object."),
+    # Athena
+    _passes(_ATHENA, "InternalServerException", "an internal error", ATHENA_API),
+    _stays(_ATHENA, "InvalidRequestException", "the request is invalid", ATHENA_API, do=_REQUEST),
+    # Glue
+    _passes(_GLUE, "AlreadyExistsException", "another task created it meanwhile; the next try uses it", GLUE_ERRORS),
+    _passes(_GLUE, "ConcurrentModificationException", "another task changes the same table", GLUE_ERRORS),
+    _passes(_GLUE, "CrawlerRunningException", "the crawler is running", GLUE_ERRORS),
+    _passes(_GLUE, "CrawlerStoppingException", "the crawler is stopping", GLUE_ERRORS),
+    _passes(_GLUE, "FederationSourceRetryableException", "a connected catalog failed", GLUE_ERRORS),
+    _passes(_GLUE, "InternalServiceException", "an internal error", GLUE_ERRORS),
+    _passes(_GLUE, "OperationTimeoutException", "the operation took too long", GLUE_ERRORS),
+    _passes(_GLUE, "ResourceNotReadyException", "the resource is not ready", GLUE_ERRORS),
+    _passes(_GLUE, "VersionMismatchException", "another task changed the same table", GLUE_ERRORS),
+    _stays(_GLUE, "EntityNotFoundException", "the database or table does not exist", GLUE_ERRORS, do=_NAMES),
+    _stays(_GLUE, "GlueEncryptionException", "an encryption key cannot be used", GLUE_ERRORS, do=_ALLOW),
+    _stays(_GLUE, "InvalidInputException", "the request is invalid", GLUE_ERRORS, do=_REQUEST),
+    _stays(
+        _GLUE,
+        "ResourceNumberLimitExceededException",
+        "the account has too many of these",
+        GLUE_ERRORS,
+        do="Raise the quota in Service Quotas of AWS, or delete old ones.",
+    ),
+    # DynamoDB
+    _passes(_DYNAMODB, "InternalServerError", "an internal error", DYNAMODB_ERRORS),
+    _passes(_DYNAMODB, "LimitExceededException", "too many operations on tables at once", DYNAMODB_ERRORS),
+    _passes(_DYNAMODB, "ProvisionedThroughputExceededException", "the table has no capacity left", DYNAMODB_ERRORS),
+    _passes(_DYNAMODB, "ReplicatedWriteConflictException", "another region writes the same item", BOTOCORE),
+    _passes(_DYNAMODB, "ResourceInUseException", "the table is being changed", DYNAMODB_ERRORS),
+    _passes(_DYNAMODB, "TransactionConflictException", "a transaction has the same item", DYNAMODB_ERRORS),
+    _stays(_DYNAMODB, "ConditionalCheckFailedException", "a condition does not hold", DYNAMODB_ERRORS, do=_REQUEST),
+    _stays(_DYNAMODB, "ResourceNotFoundException", "the table does not exist", DYNAMODB_ERRORS, do=_NAMES),
+    # SQS
+    _stays(_SQS, "AWS.SimpleQueueService.NonExistentQueue", "the queue does not exist", SQS_ERRORS, do=_NAMES),
+    _stays(_SQS, "QueueDoesNotExist", "the queue does not exist", SQS_ERRORS, do=_NAMES),
+    # errors without a known code
+    _passes(_AWS, "408", "the request took too long", AWS_ERRORS),
+    _passes(_AWS, "429", "too many requests", BOTOCORE),
+    _passes(_AWS, "500", "an internal error", BOTOCORE),
+    _passes(_AWS, "502", "bad gateway", BOTOCORE),
+    _passes(_AWS, "503", "the service is not available", BOTOCORE),
+    _passes(_AWS, "504", "gateway timeout", BOTOCORE),
+)
+"""By the code of an error, then by its HTTP status. Other errors use the task's settings: 400 also means throttling."""
+
+ATHENA_POLICY: tuple[CloudRule, ...] = (
+    _passes(_ATHENA, "", "S3 limits the rate of requests", ATHENA_SLOW_DOWN, text="Slow Down"),
+    _passes(_ATHENA, "", "Glue limits the rate of requests", GLUE_THROTTLING, text="Rate exceeded"),
+    _passes(_ATHENA, "", "a node of Athena failed", ATHENA_TUNING, text="INTERNAL_ERROR_QUERY_ENGINE"),
+    _passes(
+        _ATHENA, "", "a node of Athena failed", ATHENA_TUNING, text="Encountered too many errors talking to a worker"
+    ),
+    _passes(_ATHENA, "", "Athena had too few resources", ATHENA_TUNING, text="Query exhausted resources"),
+    _passes(_ATHENA, "Retryable", "Athena says that the query may succeed the next time", ATHENA_QUERY),
+)
+"""By the ``StateChangeReason`` of a failed query, then by its ``AthenaError``. Other failures need a person."""
+
+CHECK_POLICY: tuple[CloudRule, ...] = (
+    _stays(
+        "Airflow",
+        "",
+        "a check of the data failed",
+        "https://airflow.apache.org/docs/apache-airflow-providers-common-sql/stable/operators.html",
+        text="Test failed.",
+        do="Look at the rows that the check names: a retry would give the same result.",
+    ),
+)
+"""By the message of the check operators of Airflow."""
