@@ -16,7 +16,7 @@ SHARING = {
     "queue": ("local_cloud/cloud_tasks", "integration/test_queue.py", "functions/test_service.py"),
     "titanic": (
         *("integration/test_sql.py", "integration/test_landing.py", "integration/test_operators.py"),
-        *("integration/test_prove.py", "integration/test_replay.py"),
+        *("integration/test_prove.py", "integration/test_replay.py", "integration/test_titanic_dag.py"),
     ),
     "x": ("integration/test_pull.py", "integration/test_sql_x.py", "functions/test_posts_to_bigquery.py", "ui/"),
 }
