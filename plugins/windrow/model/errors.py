@@ -24,7 +24,7 @@
     │   └── GivenUp                   a queue stopped trying some calls: never retried, waiting does not help
     ├── BrokerUnavailable         Redis cannot be reached, or lost a stream: the run continues from MongoDB
     ├── StatementFailed           the warehouse cannot run an SQL file: never retried
-    ├── WarehouseBusy             the warehouse failed a statement for a temporary reason: the settings of the task decide
+    ├── WarehouseBusy             the warehouse failed a statement for a reason that passes: the task settings decide
     ├── Unwritten                 a database did not write all items: retried, writing again is safe
     ├── StagingUnavailable        MongoDB cannot be reached, or refuses an operation: retried
     ├── Interrupted               the task was asked to stop: all answers are staged
