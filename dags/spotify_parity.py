@@ -49,9 +49,9 @@ def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
     load = LoadOperator(
         task_id="load",
         bucket=BUCKET,
-        source_objects=[f"{COPIED}/*.parquet"],
+        source_objects=[f"{COPIED}/part-*.parquet"],  # and not the archive of the answers
         source_format="PARQUET",
-        destination_project_dataset_table=f"{LANDING}.{Artists.dataset}_{{{{ run_id | slug }}}}",
+        destination_project_dataset_table=f"{{{{ prefix() }}}}{LANDING}.{Artists.dataset}_{{{{ run_id | slug }}}}",
         schema_fields=Artists.contract.bigquery_fields,
         autodetect=False,
         write_disposition="WRITE_TRUNCATE",
