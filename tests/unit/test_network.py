@@ -111,6 +111,21 @@ def test_a_token_is_requested_through_the_proxy_too(scripted: ScriptedApi, proxy
     assert "Via" in scripted.asked[0].headers
 
 
+def test_a_stream_goes_through_the_proxy(scripted: ScriptedApi, proxy: str, monkeypatch: pytest.MonkeyPatch):
+    scripted.answers(Reply('{"id": 1}\r\n{"id": 2}\r\n'))
+
+    async def read() -> list[bytes]:
+        async with Client(scripted.url, NoAuth(), name="shop", limits=LIMITS) as client:
+            return [line async for line in client.lines(Query.of("/stream"), silence_s=5, opened=lambda headers: None)]
+
+    monkeypatch.setenv("HTTP_PROXY", f"http://{LOGIN}@{proxy}")
+    assert asyncio.run(read()) == [b'{"id": 1}', b'{"id": 2}']
+    assert through(scripted)
+    monkeypatch.setenv("HTTP_PROXY", f"http://{proxy}")
+    with pytest.raises(ConnectionUnusable, match="requires a login"):
+        asyncio.run(read())
+
+
 @pytest.mark.parametrize("no_proxy", ["127.0.0.1", "*", "example.org, 127.0.0.1"])
 def test_a_host_in_no_proxy_is_called_directly(
     scripted: ScriptedApi, proxy: str, no_proxy: str, monkeypatch: pytest.MonkeyPatch
