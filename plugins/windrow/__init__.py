@@ -4,6 +4,7 @@ The modules beside this file know no Airflow; ``hooks/`` and ``operators/`` are 
 In a notebook: ``windrow.frame("desk_tickets")`` returns landed records as a pandas DataFrame.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,6 @@ __version__ = "0.1.0"
 
 def frame(dataset: str, run: str = "", at: str | Path = "data") -> "pd.DataFrame":
     """Return the landed records of a run, by default of the newest; see `windrow.landing.frame`."""
-    from windrow.landing.frame import frame  # noqa: PLC0415 - pyarrow takes long to import
-
-    return frame(dataset, run, at)
+    # by its name: pyarrow takes long to import, and the packages of functions do not have it
+    found: pd.DataFrame = import_module("windrow.landing.frame").frame(dataset, run, at)
+    return found

@@ -98,13 +98,18 @@ class ProveOperator(HarvestStep):
         if self.watermark is None or not self.follows_watermark(context):
             return
         before = self.watermark_of(context, self.watermark)
-        if reached > before:
+        if _comparable(reached) > _comparable(before):
             context["asset_state_store"][self.watermark].set(WATERMARK, reached)
             self.log.info("Watermark moved from %s to %s.", before or "(none)", reached)
 
     def warehouse(self) -> Figures:
         """Run the counting query."""
         return count_in_warehouse(self.gcp_conn_id, self.sql)
+
+
+def _comparable(mark: str) -> str:
+    """Return a watermark in the form of BigQuery: a stream writes instants as in RFC 3339."""
+    return mark.replace("T", " ").replace("Z", "+00")
 
 
 def count_in_warehouse(gcp_conn_id: str, sql: str) -> Figures:
