@@ -1,5 +1,6 @@
 """A contract that changes: what the next run does to the table, and how past rows get a new column."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,7 +9,6 @@ from typing import Any
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
-from pymongo import MongoClient
 
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.dag_run import AssetStates, DagRun
@@ -41,11 +41,14 @@ def table(cloud: Settings, connections: None, scripted: ScriptedApi) -> Iterator
     scripted.answers(Reply([{"id": 1, "count": 7, "boat": "11"}, {"id": 2, "count": 8, "boat": None}]))
     client = bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": cloud.bigquery_url})
     client.delete_table("changing.orders", not_found_ok=True)
-    with MongoClient(f"mongodb://127.0.0.1:{cloud.mongo_port}") as mongo:  # run ids are the same in each test
-        mongo.drop_database("windrow")
-    DagRun(orders(ID, COUNT), "one", at=NOON).run()
+    DagRun(orders(ID, COUNT), own("one"), at=NOON).run()
     yield client
     registry._declared.pop("changing_orders")
+
+
+def own(run: str) -> str:
+    """Return the id of a run of this test: all tests share MongoDB."""
+    return f"{run} of {os.environ['PYTEST_CURRENT_TEST'].rpartition('::')[2].partition(' ')[0]}"
 
 
 def columns(warehouse: bigquery.Client) -> dict[str, tuple[str, str]]:
@@ -62,14 +65,14 @@ def test_the_next_run_adds_a_column_and_clearing_land_fills_past_rows_without_a_
     scripted.answers(Reply([{"id": 3, "count": 9, "boat": "5"}]))
     optional = Column("boat", "boat", Kind.STRING, "Boat.")
     changed = orders(ID, COUNT, optional)
-    receipt = DagRun(changed, "two", at=NOON + timedelta(days=1)).run()["prove"]
+    receipt = DagRun(changed, own("two"), at=NOON + timedelta(days=1)).run()["prove"]
     assert receipt["agrees"]
     assert columns(table)["boat"] == ("STRING", "NULLABLE")
     assert rows(table, "SELECT id, boat FROM changing.orders ORDER BY id") == [
         {"id": 1, "boat": None}, {"id": 2, "boat": None}, {"id": 3, "boat": "5"}
     ]  # fmt: skip
     calls = len(scripted.asked)
-    again = DagRun(changed, "one", at=NOON)
+    again = DagRun(changed, own("one"), at=NOON)
     after_land = [task.task_id for task in changed.topological_sort() if task.task_id not in {"plan", "harvest"}]
     assert again.run(*after_land)["prove"]["agrees"]
     assert len(scripted.asked) == calls
@@ -80,14 +83,14 @@ def test_the_next_run_adds_a_column_and_clearing_land_fills_past_rows_without_a_
 
 def test_a_new_required_column_does_not_bind_past_rows(table: bigquery.Client, scripted: ScriptedApi):
     scripted.answers(Reply([{"id": 3, "count": 9, "boat": "5"}]))
-    assert DagRun(orders(ID, COUNT, PLACE), "two", at=NOON).run()["prove"]["agrees"]
+    assert DagRun(orders(ID, COUNT, PLACE), own("two"), at=NOON).run()["prove"]["agrees"]
     assert columns(table)["boat"] == ("STRING", "NULLABLE")
 
 
 def test_the_next_run_widens_a_type_and_lets_a_column_be_empty(table: bigquery.Client, scripted: ScriptedApi):
     scripted.answers(Reply([{"id": 3, "count": 9.5}, {"id": 4}]))
     wider = Column("count", "count", Kind.NUMERIC, "Count.")
-    assert DagRun(orders(ID, wider), "two", at=NOON).run()["prove"]["agrees"]
+    assert DagRun(orders(ID, wider), own("two"), at=NOON).run()["prove"]["agrees"]
     assert columns(table)["count"] == ("NUMERIC", "NULLABLE")
     found = rows(table, "SELECT count FROM changing.orders ORDER BY id")
     assert [row["count"] for row in found] == [7, 8, Decimal("9.5"), None]
@@ -111,15 +114,15 @@ def test_a_column_that_is_gone_renamed_or_retyped_is_refused(
 ):
     before = columns(table)
     with pytest.raises(SchemaConflict, match=f"{what}.*{advice}"):
-        DagRun(orders(*changed), "two", at=NOON).run("prepare_table")
+        DagRun(orders(*changed), own("two"), at=NOON).run("prepare_table")
     assert columns(table) == before
 
 
 def test_a_retired_column_stays_for_past_rows(table: bigquery.Client, scripted: ScriptedApi):
     scripted.answers(Reply([{"id": 3}]))
     nullable = Column("count", "count", Kind.INTEGER, "Count.")
-    DagRun(orders(ID, nullable), "two", at=NOON).run("prepare_table")
-    assert DagRun(orders(ID, retired=("count",)), "three", at=NOON).run()["prove"]["agrees"]
+    DagRun(orders(ID, nullable), own("two"), at=NOON).run("prepare_table")
+    assert DagRun(orders(ID, retired=("count",)), own("three"), at=NOON).run()["prove"]["agrees"]
     found = rows(table, "SELECT id, count FROM changing.orders ORDER BY id")
     assert [row["count"] for row in found] == [7, 8, None]
 
@@ -130,5 +133,5 @@ def test_a_final_past_moves_the_watermark_although_nothing_is_new(table: bigquer
     settings = {"time": Days(past_is_final=True), "table": Table(key=("id",))}
     states = AssetStates()
     dag = harvest_dag(type("Orders", (Declared,), fields | settings), conn_id="orders", schedule=None)
-    assert DagRun(dag, "two", at=NOON, states=states).run()["prove"]["nothing_new"]
+    assert DagRun(dag, own("two"), at=NOON, states=states).run()["prove"]["nothing_new"]
     assert states.values == {"changing_orders": {"watermark": "2026-11-19"}}
