@@ -331,6 +331,7 @@ class Breaking(Staging):
         raise AutoReconnect("connection closed")
 
 
+@pytest.mark.parametrize("staging", ["mongodb"], indirect=True)
 def test_a_broken_connection_neither_loses_nor_repeats_an_answer(staging: Staging) -> None:
     queries = [ship(f"ship {number}") for number in range(10)]
     staging.save_plan(RUN, queries)
