@@ -85,8 +85,10 @@ class Landing:
                     parts.write(batch)
             quarantined = self._staging.each_quarantined(plan.run)
             archive.add_quarantined(one for one in quarantined if one[0] < 0 or one[1].query.key not in count.rejected)
-            # without a record there is one empty file, so that all tasks downstream run as always
-            landed, archived = parts.close(at_least_one=self._stream.may_be_empty), archive.close()
+            # an increment with nothing new is one empty file, so that all tasks downstream run as always
+            is_complete = not count.quarantined and not count.unreadable
+            landed = parts.close(at_least_one=self._stream.may_be_empty and is_complete)
+            archived = archive.close()
         return output.finish(plan.run, count, landed, archived, listed=plan.listed)
 
     def _answers(self, plan: Plan, archive: ArchiveWriter, count: Count) -> Iterator[tuple[int, Answer]]:

@@ -53,7 +53,7 @@ class LandOperator(HarvestStep):
             landing = Landing(state, self.stream, store, self.prefix)
             plan = landing.plan(self.run_of(context))
             manifest = landing.land(plan)
-            if not manifest.records and not self.stream.may_be_empty:
+            if not manifest.parts:
                 staged = Staged.count(state, plan)
                 raise NothingToHarvest(
                     f"None of {plan.planned:,} queries returned a record: {staged.gaps:,} gaps, "
