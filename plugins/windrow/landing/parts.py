@@ -86,7 +86,7 @@ class Landing:
             quarantined = self._staging.each_quarantined(plan.run)
             archive.add_quarantined(one for one in quarantined if one[0] < 0 or one[1].query.key not in count.rejected)
             # an increment with nothing new is one empty file, so that all tasks downstream run as always
-            is_complete = not count.quarantined and not count.unreadable
+            is_complete = not (count.quarantined or count.unreadable or count.gaps)
             landed = parts.close(at_least_one=self._stream.may_be_empty and is_complete)
             archived = archive.close()
         return output.finish(plan.run, count, landed, archived, listed=plan.listed)
