@@ -49,6 +49,7 @@ from local_cloud.settings import Settings  # noqa: E402
 from tests import groups, scripted_api  # noqa: E402
 from tests.scripted_api import ScriptedApi  # noqa: E402
 from tests.shared_cloud import SharedCloud, is_worker, session_folder  # noqa: E402
+from windrow.model import redact  # noqa: E402
 from windrow.store.staging import Staging  # noqa: E402
 
 
@@ -88,6 +89,15 @@ def _leave_no_trace() -> Iterator[None]:
 
 CLOUDS = ("cloud", "e2e")
 """The clouds of a session: that of the end-to-end tests is complete, and its DAGs use the tables of production."""
+
+
+@pytest.fixture(autouse=True)
+def _forget_secrets() -> Iterator[None]:
+    """Forget the secrets of a test: one that is a word would be removed from the messages of the next one."""
+    before = redact._known.copy()
+    yield
+    redact._known.clear()
+    redact._known.update(before)
 
 
 @pytest.fixture(scope="session")
