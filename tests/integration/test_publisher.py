@@ -126,7 +126,7 @@ class Desk:
             self.bench.acknowledge(received)
         return found
 
-    def published(self, ids: set[str]) -> list[dict[str, Any]]:
+    def published(self, ids: set[str], seconds: float = 60) -> list[dict[str, Any]]:
         """Wait until these posts are published; return all messages."""
         found: list[dict[str, Any]] = []
 
@@ -134,7 +134,7 @@ class Desk:
             found.extend(self.messages())
             return ids <= {message["post_id"] for message in found}
 
-        eventually(complete, f"{len(ids)} posts are published", 60)
+        eventually(complete, f"{len(ids)} posts are published", seconds)
         return found
 
 
@@ -374,7 +374,7 @@ def test_a_gap_is_filled_though_the_search_gives_up_in_the_middle(desk: Desk) ->
 
     desk.x.api.faults(error_share=0.3, error_status=503, cut_share=0.1, malformed_share=0.1)
     with desk.publishing():
-        messages = desk.published(wanted)
+        messages = desk.published(wanted, 200)  # a stream that is refused three times in a row pauses for 35 s
 
     assert sorted(message["post_id"] for message in messages) == sorted(wanted)
 
