@@ -49,7 +49,8 @@ def spotify_parity() -> None:  # noqa: D103 - the module's text is the DAG's
     load = LoadOperator(
         task_id="load",
         bucket=BUCKET,
-        source_objects=[f"{COPIED}/part-*.parquet"],  # and not the archive of the answers
+        # The copy keeps the whole name of a file. The name leaves out the archive of the answers.
+        source_objects=[f"{COPIED}/{locate.output['prefix']}/part-*.parquet"],
         source_format="PARQUET",
         destination_project_dataset_table=f"{{{{ prefix() }}}}{LANDING}.{Artists.dataset}_{{{{ run_id | slug }}}}",
         schema_fields=Artists.contract.bigquery_fields,
