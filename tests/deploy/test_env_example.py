@@ -73,7 +73,7 @@ def test_a_secret_has_no_value_to_copy() -> None:
     given = {name: value for name, value in switched_on().items() if re.search(r"(PASSWORD|SECRET|KEY)$", name)}
 
     assert given.pop("WINDROW_ADMIN_PASSWORD") == "admin"  # of the demo; docker compose has no default for it
-    assert len(given) == 6
+    assert len(given) == 7
     assert set(given.values()) == {""}
 
 
