@@ -32,6 +32,7 @@ from tests.local_cloud.conftest import eventually
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
+from windrow.connect.fields import FIELDS
 from windrow.http.pacing import Pause
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.plan import Plan, Run
@@ -143,7 +144,8 @@ def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
         )
         patch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", f"mongo://127.0.0.1:{mongo_port}/{database}")
         for conn_id, extra in CONNECTIONS.items():
-            connection = {"conn_type": "http", "host": "api.example", "login": "client-7", "extra": extra}
+            saved = {**dict.fromkeys(FIELDS), **extra}  # Airflow's form saves the empty fields as null
+            connection = {"conn_type": "http", "host": "api.example", "login": "client-7", "extra": saved}
             patch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
         patch.setattr(_AuthManagerState, "instance", None)  # of this session alone
         manager = create_auth_manager()

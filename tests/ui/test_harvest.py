@@ -132,6 +132,7 @@ def test_only_who_may_read_connections_sees_accounts(harvests: Harvests) -> None
     assert "client-7" in text
     assert re.search(r'class="n bad" data-label="Days left">6<', text)
     assert "pool of 4" in text
+    assert 'data-label="Kind">bearer<' in text
 
 
 # --- what is there to read ---------------------------------------------------------------------

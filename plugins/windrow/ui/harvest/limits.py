@@ -104,7 +104,10 @@ def _connection(conn_id: str) -> tuple[str, dict[str, Any], str]:
         return "", {}, "the connection does not exist"
     except ValueError:
         return "", {}, "its extra is invalid"
-    return found.login or "", extra if isinstance(extra, dict) else {}, ""
+    if not isinstance(extra, dict):
+        return found.login or "", {}, "its extra is invalid"
+    # Airflow's form saves null
+    return found.login or "", {name: value for name, value in extra.items() if value is not None}, ""
 
 
 def _quotas(dataset: str, changes: Any) -> list[Quota]:
