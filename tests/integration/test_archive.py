@@ -182,6 +182,23 @@ def test_a_new_column_is_filled_from_the_archive_without_mongodb(
     assert objects(store, prefix) == landed
 
 
+class Increments(Orders):
+    """The stream, whose runs may find nothing new."""
+
+    may_be_empty = True
+
+
+def test_an_increment_with_nothing_new_is_filled_as_it_was_landed(
+    store: GcsStore, prefix: str, staging: Staging
+) -> None:
+    landed = Landing(staging, Increments(), store, prefix).land(staging.save_plan(RUN, []))
+
+    filled = refill(store, prefix, Increments(), f"{prefix}-filled")
+
+    assert [(part.records, part.name.rpartition("/")[2]) for part in landed.parts] == [(0, "part-00000.parquet")]
+    assert [(part.records, part.name.rpartition("/")[2]) for part in filled.parts] == [(0, "part-00000.parquet")]
+
+
 def without_archive(store: GcsStore, prefix: str) -> None:
     manifest = json.loads(store.get(f"{prefix}/{MANIFEST}") or b"")
     older = {name: manifest[name] for name in manifest if name not in {"archive", "archived", "listed"}}

@@ -16,6 +16,7 @@ from tests.unit.books import MemoryBook
 from windrow.http.auth import Auth, Exchange, NoAuth, StaticToken
 from windrow.http.client import Client, Limits, Reader
 from windrow.http.ledger import Ledger
+from windrow.http.pacing import Pause
 from windrow.http.pool import Credential, TokenPool
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.model.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
@@ -479,6 +480,27 @@ def test_a_pause_without_a_time_grows_over_tries_until_a_success(api: ScriptedAp
     assert book.pauses["shop"].times == 4
     api.answers(Reply({"id": 1}))
     asking(api, auth=auth(), **settings)
+    assert book.pauses == {}
+
+
+def test_the_next_call_is_the_probe_when_the_answer_of_the_probe_cannot_be_judged(api: ScriptedApi):
+    api.answers(Reply({"id": 1}))
+    book = MemoryBook()
+    book.pauses["shop"] = Pause(1, datetime.now(UTC))  # so the first call is a probe
+    faults = [ValueError("a fault in the policy")]
+
+    def judge(query: Query, response: Response) -> None:
+        if faults:
+            raise faults.pop()
+
+    async def ask() -> Answer | Rejected:
+        async with Client(api.url, NoAuth(), name="shop", pauses=book, on_response=judge) as client:
+            with pytest.raises(ValueError, match="a fault in the policy"):
+                await client.ask(QUERY, lambda query, answer: None)
+            async with asyncio.timeout(10):
+                return await client.ask(QUERY, lambda query, answer: None)
+
+    assert isinstance(asyncio.run(ask()), Answer)
     assert book.pauses == {}
 
 

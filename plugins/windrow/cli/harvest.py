@@ -47,7 +47,7 @@ continues with the calls that are missing. A stream with a time continues after 
 sets the time. In a notebook, windrow.frame("desk_tickets") returns the records as a pandas DataFrame."""
 _EXAMPLES = """\
   windrow harvest dags/desk_tickets.py
-  windrow harvest shop_orders -p since=2026-11-01T00:00:00Z --to /tmp/orders"""
+  windrow harvest shop_orders -p since=2026-11-01T00:00:00Z --to ./orders"""
 
 
 def register(commands: Any) -> None:

@@ -145,13 +145,14 @@ class Client:
         )
 
     async def __aenter__(self) -> Self:
-        await self._transport.open()
-        if self.storage:
-            await self.storage.__aenter__()
+        # Before the connections open: if the store cannot be reached, nothing has to be closed.
         if self._pauses is not None and (pause := await asyncio.to_thread(self._pauses.pause, self.name)):
             self._paused = pause
             self._auth.pauses = pause.times
             self._gate.restore(pause)
+        await self._transport.open()
+        if self.storage:
+            await self.storage.__aenter__()
         return self
 
     async def __aexit__(
@@ -205,22 +206,20 @@ class Client:
             first = failures + throttles.times + switches == 0
             sent_at, response = await self._attempt(query, kept, first=first, fresh=broken)
             broken = response.status is None
-            if self._on_response:
-                self._on_response(query, response)
-            decision = self._policy.judge(response)
-            action, before, failure = decision.action, failure, None
-            if self._other_signs(query, response, decision):
+            try:
+                decision = self._judge(query, response)
+                action, before, failure = decision.action, failure, None
+                if self._other_signs(query, response, decision):
+                    self._gate.leave(sent_at)
+                    switches += 1
+                    continue
+                if action in {Action.THROTTLE, Action.QUOTA_EXHAUSTED}:
+                    self.events["throttled"] += 1
+                    await self._throttled(query, response, decision, sent_at, throttles)
+                    continue
+            except BaseException:  # else all other calls would wait for this probe
                 self._gate.leave(sent_at)
-                switches += 1
-                continue
-            if action in {Action.THROTTLE, Action.QUOTA_EXHAUSTED}:
-                self.events["throttled"] += 1
-                asked_s = await self._asked_s(query, decision)
-                why = (
-                    f"The API '{self.name}' asks to wait{'' if asked_s else ', but not how long'} ({response.summary})"
-                )
-                self._gate.throttled(sent_at, asked_s, why, key=query.key, call=throttles)
-                continue
+                raise
             if action not in _SHOWS_RATE:
                 self._gate.leave(sent_at)
             elif self._gate.succeeded(sent_at):
@@ -246,6 +245,11 @@ class Client:
                 raise self._given_up(query, action, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is tried at once
                 await asyncio.sleep(max(backoff.pause_s(failures), asked_s))
+
+    def _judge(self, query: Query, response: Response) -> Decision:
+        if self._on_response:
+            self._on_response(query, response)
+        return self._policy.judge(response)
 
     async def _check_access(self, query: Query, action: Action, response: Response) -> None:
         """Get a new token if the API rejected the last one.
@@ -496,12 +500,18 @@ class Client:
                 return True
         return False
 
-    async def _asked_s(self, query: Query, decision: Decision) -> float:
-        """Return the seconds that the API asks to wait. A used-up quota is reported to all runs."""
+    async def _throttled(
+        self, query: Query, response: Response, decision: Decision, sent_at: float, call: Throttles
+    ) -> None:
+        """Close the gate for the pause that the API asks for. A used-up quota is reported to all runs.
+
+        :raises RateLimited: the pause is too long to wait for it in the task.
+        """
         asked_s = decision.wait_s or 0.0
         if decision.action is Action.QUOTA_EXHAUSTED and self._ledger is not None:
-            return max(asked_s, await self._ledger.exhaust(query, asked_s))
-        return asked_s
+            asked_s = max(asked_s, await self._ledger.exhaust(query, asked_s))
+        why = f"The API '{self.name}' asks to wait{'' if asked_s else ', but not how long'} ({response.summary})"
+        self._gate.throttled(sent_at, asked_s, why, key=query.key, call=call)
 
     async def _settled(
         self, query: Query, response: Response, action: Action, read: Reader

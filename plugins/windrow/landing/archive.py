@@ -148,7 +148,7 @@ class Archive:
         :raises ManifestMissing: it does not exist, or has no archive.
         """
         manifest = Manifest.read(self._store, self._prefix)
-        if not manifest.archive:
+        if not manifest.archive and manifest.answers + manifest.gaps + manifest.unreadable:
             raise ManifestMissing(
                 f"The landing {self._prefix} has no archived answers: it was written by an older version.",
                 advice="Clear the task 'land' of its run while MongoDB has the answers.",

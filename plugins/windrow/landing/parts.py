@@ -206,5 +206,5 @@ def refill(store: ObjectStore, archived: str, stream: Stream, prefix: str, *, si
                 count.answers += len(some)
                 count.left_out += sum(len(entry.left_out) for entry in some)
                 parts.write(batch)
-        landed = parts.close()
+        landed = parts.close(at_least_one=stream.may_be_empty and not (count.unreadable or count.gaps))
     return output.finish(run, count, landed)

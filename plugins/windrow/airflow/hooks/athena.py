@@ -15,7 +15,7 @@ POLL_S = 1
 SHORT_S = 3.0
 """Seconds within which most DDL statements and small queries end."""
 LONGEST_S = 3600
-"""Seconds that a query may take. Athena itself ends one that reads after half an hour, unless told otherwise."""
+"""Longest duration of a query, in seconds. Athena's own limit for a query that reads is 30 minutes by default."""
 LOOK_S = 0.25
 """Seconds between two status checks of a query during its first `SHORT_S`."""
 

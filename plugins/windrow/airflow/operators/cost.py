@@ -1,4 +1,4 @@
-"""cost: say what the run's plans cost, and stop there if that is all that was asked."""
+"""cost: compute the cost of the plans of a run. With ``plan_only`` the run ends there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +19,7 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
 
     :param plans: by dataset, the Airflow connection of the API that its plan asks.
     :param plan_only: a template of the param of that name.
-    :param connections: calls in flight; None for what a connection says.
+    :param connections: concurrent calls; None for the value of the connection.
     :returns: the cost of each plan, as plain values.
     """
 
@@ -43,9 +43,9 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
         self.mongo_conn_id = mongo_conn_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Count, and go on or not.
+        """Log the cost, and skip the tasks downstream if only the plan is wanted.
 
-        :raises DownstreamTasksSkipped: only the plan was asked for.
+        :raises DownstreamTasksSkipped: only the plan is wanted.
         """
         found = []
         for dataset, conn_id in self.plans.items():
@@ -57,4 +57,4 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
                 costs = cost(dataset, queries, quotas, connections=connections, rate_per_s=limits.rate_per_s)
             self.log.info("%s", costs)
             found.append(asdict(costs))
-        return self.told(context, found)
+        return self.finish(context, found)

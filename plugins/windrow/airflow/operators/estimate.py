@@ -47,4 +47,4 @@ class EstimateOperator(PlanOperator, PlanOnlyMixin):
             units = ", ".join(f"{units:,} of {resource}" for resource, units in way["units"].items())
             told = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} owners"
             self.log.info("%s", f"{told}; {way['remark']}" if way["remark"] else told)
-        return self.told(context, found)
+        return self.finish(context, found)

@@ -8,15 +8,15 @@ from airflow.sdk.bases.xcom import BaseXCom
 
 
 class PlanOnlyMixin(SkipMixin):
-    """An operator that says what a run would take. ``plan_only`` is a template of the param of that name."""
+    """For operators that compute the cost of a run. ``plan_only`` is a template of the param of that name."""
 
     plan_only: str
 
-    def told(self, context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return what was found, and skip all else if that is all that was asked."""
+    def finish(self, context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the costs. With ``plan_only``, skip all tasks downstream."""
         if self.plan_only == "True":
-            self.log.info("Only the plan was asked for: none of these calls is made.")
-            # to skip is to raise: what this task has found would be lost
+            self.log.info("plan_only is set: none of these calls is made.")
+            # `skip` raises, so the return value would be lost
             context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)
             self.skip(ti=context["ti"], tasks=list(self.get_flat_relatives(upstream=False)))  # type: ignore[attr-defined]
         return found
