@@ -29,8 +29,9 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.run_service import die_with_parent
 from windrow.harvest.engine import Harvester, Tally
 from windrow.harvest.feeds import PlanFeed
-from windrow.http.client import Client, Limits, Reader
+from windrow.http.client import Client, Limits
 from windrow.http.oauth import ClientCredentials
+from windrow.http.results import Reader
 from windrow.model import registry
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import WindrowError

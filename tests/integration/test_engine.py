@@ -28,7 +28,7 @@ from tests.faults.harvest_process import (
 )
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
-from windrow.http.client import Reader
+from windrow.http.results import Reader
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import Interrupted, PlanMissing
 from windrow.model.plan import Plan, Run

@@ -14,8 +14,9 @@ from windrow.harvest.engine import Harvester, Tally
 from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.replay import replay
 from windrow.http.auth import NoAuth
-from windrow.http.client import Client, Limits, Reader
+from windrow.http.client import Client, Limits
 from windrow.http.paging import NextPage, Pages, StoredPage
+from windrow.http.results import Reader
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import RateLimited, Unreadable

@@ -14,10 +14,11 @@ from tests import scripted_api
 from tests.scripted_api import Reply, ScriptedApi
 from tests.unit.books import MemoryBook
 from windrow.http.auth import Auth, Exchange, NoAuth, StaticToken
-from windrow.http.client import Client, Limits, Reader
+from windrow.http.client import Client, Limits
 from windrow.http.ledger import Ledger
 from windrow.http.pacing import Pause
 from windrow.http.pool import Credential, TokenPool
+from windrow.http.results import Reader
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
 from windrow.model.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, ErrorDetail, on

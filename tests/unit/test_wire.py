@@ -15,8 +15,9 @@ import pytest
 
 from windrow.http.auth import Auth, NoAuth, StaticToken
 from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
-from windrow.http.client import Client, Limits, Reader, StreamRefused
+from windrow.http.client import Client, Limits, StreamRefused
 from windrow.http.oauth import ClientCredentials
+from windrow.http.results import Reader
 from windrow.model.answer import LARGEST, Answer, Rejected
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited, Unanswered, WindrowError
 from windrow.model.policy import Backoff

@@ -116,7 +116,7 @@ class Discovery(RunDriver):
                 if kept.outcome is not Outcome.MISSING:
                     asked.read(kept.parsed)
                 self._told.add(asked.query.key)
-                return self._client.with_links(kept)
+                return self._client.urls.with_links(kept)
             except Unreadable:  # an older reader took it
                 pass
         return await super()._settled(asked)

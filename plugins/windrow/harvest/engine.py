@@ -17,8 +17,9 @@ from typing import Any
 
 from windrow.harvest.feeds import Feed, Item
 from windrow.harvest.flow import calls_of
-from windrow.http.client import Client, Reader
+from windrow.http.client import Client
 from windrow.http.paging import NextPage, Pages
+from windrow.http.results import Reader
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import (
     ApiError,

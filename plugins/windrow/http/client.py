@@ -4,16 +4,12 @@ The `ResponsePolicy` decides what an answer means, not the client.
 """
 
 import asyncio
-import codecs
 import logging
-import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -27,14 +23,14 @@ from windrow.http.conditional import CachedAnswer, ConditionalRequests
 from windrow.http.ledger import Ledger
 from windrow.http.network import Network, advice, describe
 from windrow.http.pacing import Gate, Pace, Pause, PauseStore, Throttles
+from windrow.http.results import Garbled, Reader, Results, decoded
 from windrow.http.transport import BROKEN, Transport
-from windrow.model import exact_json
+from windrow.http.urls import Urls
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected, kept
 from windrow.model.errors import (
     ApiError,
     ApiUnreachable,
     CredentialsRejected,
-    QueryRefused,
     RateLimited,
     Unanswered,
     Unreadable,
@@ -42,23 +38,17 @@ from windrow.model.errors import (
 from windrow.model.formats import GZIP, JSON, LARGEST_SPLIT, Format
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, Decision, ResponsePolicy
 from windrow.model.query import Query
-from windrow.model.redact import blot, blot_body, blot_sent, without
+from windrow.model.redact import blot, blot_body, blot_sent
 from windrow.model.response import Response
 
 log = logging.getLogger(__name__)
 
-Reader = Callable[[Query, object], object]
-"""Reads a parsed answer; raises `Unreadable` if it does not have the expected format."""
 _LARGE = 1_000_000
 """Bytes of an answer that takes some time to read."""
 OnResponse = Callable[[Query, Response], None]
 """Called with each response to an attempt, also with one that is then repeated."""
-MOST_REDIRECTS = 10
-"""Maximum redirects of one call. Browsers follow 20."""
 _SHOWS_RATE = {Action.ACCEPT, Action.MISSING, Action.REFUSE}
 """After these the rate of calls is within the API's limit."""
-_COMPLETE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
-"""How the path of a query begins if it is a complete URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +106,7 @@ class Client:
         self.base_url = base_url
         self.name = name
         self.limits = limits or Limits()
+        self.urls = Urls(base_url, name=name, origins=origins, credential_params=auth.query_params)
         self.events: Counter[str] = Counter()
         self.storage = storage
         if storage:
@@ -124,24 +115,21 @@ class Client:
         self._policy = policy
         self._ledger = ledger
         self._conditional_requests = conditional_requests
-        self._base = URL(f"{base_url}/")
-        self._base_origin = self._base.origin()
-        self._origins = {self._base_origin, *(URL(origin).origin() for origin in origins)}
-        self._owner_only = frozenset(owner_only)
+        self._results = Results(self.urls, owner_only=owner_only)
         self._pace = Pace(self.limits.rate_per_s)
         self._gate = Gate(name, base_s=self.limits.backoff.base_s, patience_s=self.limits.patience_s)
         self._pauses = pauses
         self._on_response = on_response
         self._paused: Pause | None = None
         self._transport = Transport(
-            self._base,
+            self.urls.base,
             name=name,
             connections=self.limits.connections,
             timeout_s=self.limits.timeout_s,
             headers={"User-Agent": "windrow", "Accept": "application/json", "Accept-Encoding": "gzip"}
             | dict(headers or {}),
             settings=network,
-            tls=any(origin.scheme == "https" for origin in self._origins),
+            tls=any(origin.scheme == "https" for origin in self.urls.origins),
         )
 
     async def __aenter__(self) -> Self:
@@ -229,7 +217,7 @@ class Client:
                     await self._keep(settled, response)
                     return settled
             except Unreadable as error:
-                failure = (error.reason, response.body if isinstance(error, _Garbled) else b"")
+                failure = (error.reason, response.body if isinstance(error, Garbled) else b"")
                 self.events["unreadable"] += 1
             await self._check_access(query, action, response)
             failures += 1
@@ -241,7 +229,7 @@ class Client:
             is_repeated = failure is not None and failure == before  # the API sends nothing else
             if failures == backoff.attempts or is_repeated:
                 if failure:
-                    return self._rejected(query, response, failure[0])
+                    return self._results.rejected(query, response, failure[0])
                 raise self._given_up(query, action, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is tried at once
                 await asyncio.sleep(max(backoff.pause_s(failures), asked_s))
@@ -275,7 +263,7 @@ class Client:
         :raises ApiUnreachable: no answer, a broken connection, or no line for too long.
         """
         signature = await self._auth.signature(self._exchange, query)
-        attempt = self._auth.sign(signature, Attempt("GET", self._url(query)))
+        attempt = self._auth.sign(signature, Attempt("GET", self.urls.of(query)))
         self.events["sent"] += 1
         try:
             async with self._transport.stream(attempt.url, attempt.headers, silence_s) as got:
@@ -305,7 +293,7 @@ class Client:
         """Send the query once, and follow redirects; return also when it was sent (monotonic)."""
         if not first:
             self.events["retried"] += 1
-        way = [self._url(query)]
+        way = [self.urls.of(query)]
         await self._take_turn()
         sent_at = time.monotonic()
         try:
@@ -316,7 +304,7 @@ class Client:
                         response = kept.answering(response, is_json=query.format is JSON)
                     return sent_at, response
                 try:
-                    way.append(self._redirected(query, response, way))
+                    way.append(self.urls.redirected(query, response, way))
                 except ValueError as error:
                     return sent_at, replace(response, trouble=str(error))
                 await self._pace.turn()
@@ -362,68 +350,6 @@ class Client:
                     "The API %r sent an invalid Retry-After %.40r (not a time within a year); using backoff.",
                     *(self.name, blot(told)),
                 )
-
-    def _redirected(self, query: Query, response: Response, way: Sequence[URL]) -> URL:
-        """Return the target of a redirect.
-
-        :raises ValueError: the redirect is not allowed; the message says why.
-        """
-        where = response.location[:80]
-        try:
-            target = self._unsigned(way[-1].join(URL(response.location)).with_user(None))
-            origin = target.origin()
-        except ValueError:
-            raise ValueError(f"redirects to an invalid URL: {where!r}") from None
-        if origin not in self._origins:
-            raise ValueError(f"redirects to {where!r}, which is not at an allowed origin: {self._allowed()}")
-        if query.body and response.status not in {307, 308}:
-            raise ValueError(f"redirects a POST to {where!r}, which would drop its body")
-        if target in way:
-            raise ValueError(f"redirects in a loop, back to {where!r}")
-        if len(way) > MOST_REDIRECTS:
-            raise ValueError(f"redirects more than {MOST_REDIRECTS} times, last to {where!r}")
-        return target
-
-    def _allowed(self) -> str:
-        """Return the allowed origins, for a message."""
-        return ", ".join(sorted(str(origin) for origin in self._origins))
-
-    def _url(self, query: Query) -> URL:
-        """Return the URL of a query. Its path is below the base URL, or a complete URL at an allowed origin.
-
-        :raises QueryRefused: the origin is not allowed.
-        """
-        try:
-            if query.path.startswith("//"):
-                url = URL(f"{self._base.scheme}:{query.path}")
-            elif _COMPLETE.match(query.path):
-                is_signed = "?" in query.path and query.path.isascii()  # it is sent as it is
-                url = URL(query.path, encoded=is_signed)
-            else:  # "./": a colon in the path does not make a scheme
-                url = self._base.join(URL(f"./{query.path.lstrip('/')}"))
-            # to compare origins takes ten times as long; most calls are at the base URL
-            is_known = (url.scheme, url.raw_authority) == (self._base.scheme, self._base.raw_authority)
-            origin = self._base_origin if is_known else url.origin()
-        except ValueError:
-            raise QueryRefused(
-                f"The query {query.key!r} has an invalid URL.", advice="Fix the path of the query.", key=query.key
-            ) from None
-        if url.user is not None or url.password is not None:
-            raise QueryRefused(
-                f"A query has a login in its URL, which is at {origin}.",
-                advice=f"Remove it from the URL. Set the login in the Airflow connection '{self.name}'.",
-            )
-        if origin not in self._origins:
-            raise QueryRefused(
-                f"The query {query.key!r} is at {origin}, which is not an allowed origin: {self._allowed()}.",
-                advice=f"If the origin is correct, add it to 'origins' in the extra of the connection '{self.name}'.",
-                key=query.key,
-            )
-        return self._unsigned(url.extend_query(query.params) if query.params else url)
-
-    def _unsigned(self, url: URL) -> URL:
-        """Remove the query parameters that carry a credential: APIs return them in links."""
-        return url.without_query_params(*self._auth.query_params) if self._auth.query_params else url
 
     async def _keep(self, settled: Answer | Rejected, response: Response) -> None:
         """Keep an answer that has a validator for conditional requests."""
@@ -516,105 +442,10 @@ class Client:
     async def _settled(
         self, query: Query, response: Response, action: Action, read: Reader
     ) -> Answer | Rejected | None:
-        """Return what `_settle` returns. A large answer is read in a thread, so that other calls do not time out."""
+        """Settle the query. A large answer is read in a thread, so that other calls do not time out."""
         if len(response.body) < _LARGE:
-            return self._settle(query, response, action, read)
-        return await asyncio.to_thread(self._settle, query, response, action, read)
-
-    def _settle(self, query: Query, response: Response, action: Action, read: Reader) -> Answer | Rejected | None:
-        """Return the result that settles the query; None if the call must be retried.
-
-        :raises Unreadable: the answer cannot be read.
-        """
-        if action is Action.ACCEPT and response.cut:  # a retry would get the same
-            return self._rejected(query, response, _too_large(response))
-        if action is Action.ACCEPT:
-            return self._read(query, response, read)
-        if action is Action.MISSING:
-            return Answer(query, Outcome.MISSING, response.status or 0, kept(_text(response)), datetime.now(UTC))
-        if action in {Action.REFUSE, Action.FORBID}:
-            return self._rejected(query, response, f"the API rejected the query: {response.summary}")
-        return None
-
-    def _read(self, query: Query, response: Response, read: Reader) -> Answer:
-        """Turn a successful response into an answer, if the reader accepts it.
-
-        :raises Unreadable: it is not in the format of the query, or not what the reader expects.
-        """
-        try:
-            text, parsed = _parsed(query.format, response)
-        except Unreadable as error:
-            raise _Garbled(error.reason, key=query.key) from None
-        read(query, parsed)
-        if self._owner_only:
-            text = without(self._owner_only, text.encode()).decode()
-        return Answer(
-            query,
-            Outcome.ANSWERED,
-            response.status or 0,
-            text,
-            datetime.now(UTC),
-            self._next_link(query, response),
-            resolve=partial(self._resolved, query),
-            headers=response.headers,
-        )
-
-    def allows(self, url: URL) -> bool:
-        """Return whether this URL is at an allowed origin."""
-        return url.origin() in self._origins and url.user is None
-
-    def with_links(self, answer: Answer) -> Answer:
-        """Return a stored answer with its links, as it was when it arrived."""
-        return replace(answer, resolve=partial(self._resolved, answer.query))
-
-    def page_query(self, query: Query) -> Query:
-        """Return the query of a next page with its path below the base URL, if that is where it is.
-
-        :raises Unreadable: it is not at an allowed origin, so it must not get a signature.
-        """
-        return query.at(self._resolved(query, query.path)) if _COMPLETE.match(query.path) else query
-
-    def _next_link(self, query: Query, response: Response) -> str:
-        """Return the path of the next page, with its parameters, if the answer has a link to one."""
-        return self._resolved(query, response.next_link) if response.next_link else ""
-
-    def _resolved(self, query: Query, link: str) -> str:
-        """Return where a link in the answer to a query leads: a path below the base URL, or a complete URL elsewhere.
-
-        :raises Unreadable: the origin is not allowed, so it must not get a signature.
-        """
-        try:
-            target = URL(link) if _COMPLETE.match(link) and link[0] != "/" else self._url(query).join(URL(link))
-            target = self._unsigned(target.with_user(None).with_fragment(None))
-            is_allowed = target.origin() in self._origins
-        except ValueError:
-            is_allowed = False
-        if not is_allowed:
-            raise Unreadable(
-                f"its next page {link[:80]!r} is not at an allowed origin: {self._allowed()}", key=query.key
-            )
-        is_below = target.raw_path.startswith(self._base.raw_path)
-        # A path without a host that is not below the base URL comes from an API that does not know its own prefix.
-        if target.origin() != self._base.origin() or not (is_below or link.startswith("/")):
-            return str(target)
-        return f"/{target.raw_path_qs.removeprefix(self._base.raw_path).lstrip('/')}"
-
-    def _rejected(self, query: Query, response: Response, reason: str) -> Rejected:
-        """Make the quarantine record. An answer with a next page, or with a truncated body, is marked incomplete."""
-        text, raw = _shown(query.format, response)
-        if self._owner_only:
-            text, raw = without(self._owner_only, text.encode()).decode("utf-8", "replace"), b""
-        return Rejected(
-            query,
-            response.status or 0,
-            kept(text),
-            reason,
-            datetime.now(UTC),
-            incomplete=bool(response.next_link) or response.cut,
-            raw=raw,
-            content_type=response.headers.get("Content-Type", "") if raw else "",
-            headers=response.headers,
-        )
+            return self._results.settle(query, response, action, read)
+        return await asyncio.to_thread(self._results.settle, query, response, action, read)
 
     def _denied(self, query: Query, response: Response) -> CredentialsRejected:
         """Make the error for an account that is not allowed to call the API."""
@@ -650,12 +481,8 @@ class Client:
             advice="The next try makes this call again. If it fails again, check the status of the API.",
             key=query.key,
             status=response.status,
-            received=kept(_text(response)),
+            received=kept(decoded(response)),
         )
-
-
-class _Garbled(Unreadable):
-    """The bytes of an answer are not in its format. With other bytes the next attempt may be better."""
 
 
 class StreamRefused(ApiError):
@@ -668,53 +495,6 @@ class StreamRefused(ApiError):
             status=response.status,
         )
         self.decision = decision
-
-
-def _parsed(format: Format, response: Response) -> tuple[str, object]:
-    """Return the text of a successful answer, and its values.
-
-    :raises Unreadable: it is not in this format, or its charset is not clear.
-    """
-    if response.status == HTTPStatus.NO_CONTENT and not format.reads_empty:
-        return response.body.decode("utf-8", "replace"), None
-    if format is JSON:
-        with suppress(Unreadable):  # what is parsed is UTF-8
-            parsed = exact_json.loads(response.body)
-            return response.body.decode(), parsed
-    text = blot_sent(format.text(response.body, response.headers.get("Content-Type", "")), response.signature.values())
-    return text, format.parse(text)
-
-
-def _shown(format: Format, response: Response) -> tuple[str, bytes]:
-    """Return the text of an answer for the quarantine, and its bytes where the text does not tell all of them."""
-    content_type, is_clear = response.headers.get("Content-Type", ""), not response.cut
-    text = _text(response)
-    if is_clear:
-        try:
-            text = format.text(response.body, content_type)
-        except Unreadable:
-            is_clear = False
-    clean = blot_sent(text, response.signature.values())
-    if clean != text:  # the signature was in an encoding in which it was not found before
-        return clean, clean.encode()
-    if response.cut:
-        return text, b""
-    is_whole = is_clear and (len(text) * 4 <= LARGEST or len(response.body) <= LARGEST)
-    return text, b"" if is_whole and text.encode() == response.body else response.body
-
-
-def _too_large(response: Response) -> str:
-    """Say how large an answer is, as far as the server says it."""
-    size, most = response.headers.get("Content-Length", ""), len(response.body)
-    is_exact = size.isdecimal() and int(size) > most and "Content-Encoding" not in response.headers
-    known = f"{int(size):,} bytes, " if is_exact else ""
-    return f"body of {known}more than {most:,} bytes; the connection was closed"
-
-
-def _text(response: Response) -> str:
-    """Decode a body as UTF-8; invalid bytes become escapes."""
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-    return decoder.decode(response.body, final=not response.cut)  # no half character at the end
 
 
 def _without_echo(response: Response, signature: Mapping[str, str], sent: Collection[str]) -> Response:

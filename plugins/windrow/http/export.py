@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from windrow.http.client import Client, Reader
+from windrow.http.client import Client
+from windrow.http.results import Reader
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ConnectionUnusable, RateLimited
 from windrow.model.export import ExportJob
@@ -126,7 +127,7 @@ class Export:
         target = URL(url, encoded=True)
         know(target.raw_query_string, *(value for value in target.query.values() if len(value) >= _SECRET))
         storage = self.client.storage
-        if storage is None or not storage.allows(target):
+        if storage is None or not storage.urls.allows(target):
             raise ConnectionUnusable(
                 f"An export file of the API '{self.client.name}' is at {target.origin()}, which is not an allowed "
                 "storage host.",

@@ -12,8 +12,9 @@ from typing import Protocol
 
 import orjson
 
-from windrow.http.client import Client, Reader
+from windrow.http.client import Client
 from windrow.http.export import Export
+from windrow.http.results import Reader
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Unreadable
 from windrow.model.export import ExportJob
@@ -231,7 +232,7 @@ class _Walk:
             self.size += _size(page)
             if before and self.size > LARGEST_SPLIT:
                 raise Unreadable(f"so far there are {self.size:,} bytes, more than {LARGEST_SPLIT:,} bytes")
-        return self.client.page_query(following) if following else None
+        return self.client.urls.page_query(following) if following else None
 
     async def _ended(self, page: Answer | Rejected) -> Answer | Rejected:
         """Return the result where a page is missing or rejected."""
