@@ -17,7 +17,8 @@ from pathlib import Path
 from pymongo import MongoClient
 
 from local_cloud.testing import running
-from windrow.harvest.status import Facts, take
+from windrow.harvest.status.facts import Facts
+from windrow.harvest.status.snapshot import take
 from windrow.model.answer import Answer, Outcome
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query

@@ -15,7 +15,10 @@ from pymongo import MongoClient, monitoring
 from local_cloud.settings import LOOPBACK, Settings
 from tests.shared_cloud import SharedCloud
 from windrow.harvest.runbook import ROWS, row
-from windrow.harvest.status import DagFact, Facts, Health, RunFact, Snapshot, State, Stream, take
+from windrow.harvest.status.facts import DagFact, Facts, RunFact
+from windrow.harvest.status.interval import State
+from windrow.harvest.status.snapshot import Snapshot, take
+from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import waterfall
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ConnectionUnusable, CredentialsRejected, StagingUnavailable

@@ -18,7 +18,7 @@ from tests.shared_cloud import SharedCloud
 from tests.ui.test_snapshot import RECEIPT, RUN, figures, queries
 from windrow.cli.address import mongo_url
 from windrow.cli.main import _code, main
-from windrow.harvest.status import Health
+from windrow.harvest.status.stream import Health
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.plan import Run

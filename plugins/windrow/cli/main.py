@@ -13,7 +13,10 @@ import orjson
 
 from windrow.cli import auth, command, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
-from windrow.harvest.status import Facts, Health, Interval, Snapshot, State, Stream, take
+from windrow.harvest.status.facts import Facts
+from windrow.harvest.status.interval import Interval, State
+from windrow.harvest.status.snapshot import Snapshot, take
+from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import attempts, waterfall
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from windrow.harvest.status import Attention, Health, Interval, Snapshot, State, Stream
+from windrow.harvest.status.attention import Attention
+from windrow.harvest.status.interval import Interval, State
+from windrow.harvest.status.snapshot import Snapshot
+from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import Attempt, Step
 from windrow.store.status import Found, Paused, QuotaUse, Reason
 

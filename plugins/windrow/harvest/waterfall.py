@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from windrow.harvest.flow import STEP
-from windrow.harvest.status import Interval
+from windrow.harvest.status.interval import Interval
 
 _CALLS = ("sent", "retried", "throttled", "unchanged", "tokens")
 

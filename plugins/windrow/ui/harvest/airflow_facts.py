@@ -15,7 +15,8 @@ from croniter import croniter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from windrow.harvest.status import INTERVALS, DagFact, Facts, RunFact
+from windrow.harvest.status.facts import DagFact, Facts, RunFact
+from windrow.harvest.status.stream import INTERVALS
 
 _PROVERS = ("Prove", "Acknowledge")
 """How the classes of tasks that write a receipt begin."""

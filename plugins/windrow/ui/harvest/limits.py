@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from windrow.harvest.status import Snapshot
+from windrow.harvest.status.snapshot import Snapshot
 from windrow.model import registry
 from windrow.model.quota import Quota, restated
 

@@ -16,7 +16,9 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from windrow.harvest.status import Health, Interval, Snapshot, State, Stream
+from windrow.harvest.status.interval import Interval, State
+from windrow.harvest.status.snapshot import Snapshot
+from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import attempts, pace, waterfall
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run

@@ -17,7 +17,8 @@ from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy.exc import SQLAlchemyError
 
-from windrow.harvest.status import Facts, Snapshot, take
+from windrow.harvest.status.facts import Facts
+from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.model.errors import ConnectionUnusable, WindrowError
 from windrow.model.redact import know
 from windrow.store.status import DATABASE, StatusStore, reading

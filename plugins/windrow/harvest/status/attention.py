@@ -1,0 +1,99 @@
+"""What is not as it should be, grouped by cause: who must act, what is safe, and what to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from windrow.harvest.runbook import OTHER, row
+from windrow.harvest.status.interval import Interval, State
+from windrow.harvest.status.stream import Health, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Something that is not as it should be, for all streams with the same cause."""
+
+    health: Health
+    cause: str
+    streams: tuple[str, ...]
+    since: str
+    safe: str
+    do: str
+    person: bool
+    """Whether a person must act; otherwise it continues by itself."""
+    until: str = ""
+    interval: Interval | None = None
+    """An example."""
+
+    @property
+    def who(self) -> str:
+        """Who must act."""
+        if self.person:
+            return "you: it does not continue by itself"
+        if self.health is Health.WAITING:
+            return "nobody: it continues by itself"
+        return "you, but not at once: look what became of it"
+
+
+_ATTENTION = {Health.ACTION, Health.LATE, Health.INCOMPLETE, Health.UNKNOWN, Health.WAITING}
+
+
+def grouped(streams: Sequence[Stream]) -> list[Attention]:
+    """Return what needs attention in these streams, one entry a cause, the worst first."""
+    groups: dict[tuple[object, ...], list[tuple[Stream, Interval]]] = {}
+    for stream in streams:
+        if stream.health not in _ATTENTION:
+            continue
+        one = _example(stream)
+        if one is None:
+            continue
+        trouble = one.summary.trouble if one.summary else {}
+        stopped = str(trouble.get("stopped_by", "")) if one.state in {State.WAITING, State.INCOMPLETE} else ""
+        same = stream.connections or (stream.dataset,)
+        key = (stream.health, stopped, same) if stopped else (stream.health, one.why, one.failed_tasks)
+        groups.setdefault(key, []).append((stream, one))
+    found = [_one_cause(members) for members in groups.values()]
+    order = list(Health)
+    return sorted(found, key=lambda one: (not one.person, order.index(one.health), one.since))
+
+
+def _example(stream: Stream) -> Interval | None:
+    """Return the interval that explains the health of a stream."""
+    due = [one for one in stream.intervals if one.state is not State.NOT_DUE]
+    if stream.health is Health.INCOMPLETE:
+        return next((one for one in due if one.state in {State.INCOMPLETE, State.MISSING}), None)
+    return due[0] if due else None
+
+
+def _one_cause(members: Sequence[tuple[Stream, Interval]]) -> Attention:
+    stream, one = members[0]
+    trouble: Mapping[str, Any] = one.summary.trouble if one.summary else {}
+    tasks = one.failed_tasks
+    of_task = str(trouble.get("task_id", "harvest")).rsplit(".", 1)[-1]
+    names = {task.rsplit(".", 1)[-1] for task in tasks}
+    told = bool(trouble.get("error")) and (not tasks or bool(names & {of_task, "harvest", "sweep", "fetch"}))
+    counted = bool(one.summary and one.summary.steps.get("verdict", {}).get("points")) and one.counts.exact
+    known = row(tasks or ([of_task] if told else ["prove"] if counted else []))
+    cause = f"{one.why}: {trouble['error']}" if told and not counted and one.state is not State.WAITING else one.why
+    do = str(trouble.get("advice") or known.do) if told and not counted else known.do
+    safe = known.safe
+    if one.state is State.WAITING:
+        cause = str(trouble.get("error") or one.why)
+        do, safe = "nothing: it continues by itself", "every answer so far"
+    elif one.state is State.MISSING:
+        do, safe = "unpause the DAG, or trigger a run for the interval (docs/backfill.md)", "all earlier intervals"
+    elif one.state is State.UNKNOWN:
+        do = "open the run in Airflow: if it has ended, clear its last task; without a receipt nothing is proved"
+    elif not tasks and not told and known is OTHER:
+        do = "open the run in Airflow; clear 'harvest' with all tasks downstream: it makes only the missing calls"
+    return Attention(
+        health=stream.health,
+        cause=cause,
+        streams=tuple(each.dataset for each, _ in members),
+        since=min((each.fact.ended_at or each.due_at if each.fact else each.due_at) for _, each in members),
+        safe=safe,
+        do=do,
+        person=one.needs_person,
+        until=max(each.waits_until for _, each in members),
+        interval=one,
+    )

@@ -1,0 +1,60 @@
+"""What Airflow knows of DAGs and their runs, as plain data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class DagFact:
+    """What Airflow knows about a DAG. Times are ISO texts in UTC; empty if there is none."""
+
+    dag_id: str
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    """The dataset of each task that has one."""
+    connections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The Airflow connections of APIs that each dataset is harvested from."""
+    provers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The tasks that write the receipt of each dataset."""
+    paused: bool = False
+    schedule: str = ""
+    next_at: str = ""
+    due: tuple[str, ...] = ()
+    """When the schedule wanted runs, the newest first; empty if it is not by time."""
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets that the DAG harvests."""
+        return sorted(self.provers)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFact:
+    """What Airflow knows about a DAG run."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    due_at: str
+    started_at: str = ""
+    ended_at: str = ""
+    kind: str = ""
+    """scheduled, manual, backfill or asset_triggered."""
+    by: str = ""
+    """The user who triggered it."""
+    failed: tuple[str, ...] = ()
+    """Tasks that failed by themselves."""
+    retrying: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
+    skipped: frozenset[str] = frozenset()
+    """Tasks that were skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What Airflow knows. ``asked`` is False where nothing could ask it, such as in a terminal."""
+
+    asked: bool = False
+    dags: Mapping[str, DagFact] = field(default_factory=dict)
+    runs: Mapping[str, Sequence[RunFact]] = field(default_factory=dict)
+    """The newest runs of each DAG, the newest first."""
+    error: str = ""
