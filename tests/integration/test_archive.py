@@ -21,7 +21,8 @@ from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import ManifestMissing, PlanMissing, StagingUnavailable
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
-from windrow.store.staging import LIST, Staging
+from windrow.store.quarantine import LIST
+from windrow.store.staging import Staging
 
 RUN = Run(Orders.dataset, "manual__2026-01-02")
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -50,7 +51,7 @@ def body(name: str) -> str:
 @pytest.fixture
 def plan(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of 3 chunks, one of whose queries was planned twice."""
-    monkeypatch.setattr("windrow.store.staging.CHUNK", 4)
+    monkeypatch.setattr("windrow.store.plans.CHUNK", 4)
     plan = staging.save_plan(RUN, map(query, [*NAMES, NAMES[0]]))
     for place, name in enumerate(NAMES):
         outcome, status = (Outcome.MISSING, 404) if name == GAP else (Outcome.ANSWERED, 200)

@@ -46,7 +46,7 @@ def context(cloud: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.fixture
 def plans(context: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windrow.store.staging.CHUNK", 100)
+    monkeypatch.setattr("windrow.store.plans.CHUNK", 100)
     for dataset, queries in PLANS.items():
         with staging("mongo_default", dataset) as state:
             state.save_plan(Run(dataset, "one"), queries)

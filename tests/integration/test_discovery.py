@@ -36,7 +36,8 @@ from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
 from windrow.model.stream import Asked, Gap, PlanFlow, Planned, Request, Stream
 from windrow.sources.titanic.streams import Passengers
-from windrow.store.staging import LIST, Staging
+from windrow.store.quarantine import LIST
+from windrow.store.staging import Staging
 
 RUN = Run("shop_items", "scheduled__2026-01-01T00:00:00+00:00")
 NOBODY: Request = Request()
@@ -503,7 +504,7 @@ def test_the_source_is_told_what_the_run_is_asked_for(shop: ScriptedApi, staging
 def test_chunks_are_written_while_the_conversation_goes_on(
     shop: ScriptedApi, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("windrow.store.staging.CHUNK", 2)
+    monkeypatch.setattr("windrow.store.plans.CHUNK", 2)
     seen: list[int] = []
 
     class Watched(DynamoTable):

@@ -59,7 +59,7 @@ def plan(staging: Staging, passengers: Mapping[str, str]) -> Plan:
 
 @pytest.fixture
 def chunks_of_40(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windrow.store.staging.CHUNK", 40)
+    monkeypatch.setattr("windrow.store.plans.CHUNK", 40)
 
 
 def other_tasks() -> set[asyncio.Task[Any]]:

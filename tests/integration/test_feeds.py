@@ -24,7 +24,7 @@ ORDER = [Item(query, place // 3) for place, query in enumerate(QUERIES)]
 
 @pytest.fixture
 def plan(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr("windrow.store.staging.CHUNK", 3)
+    monkeypatch.setattr("windrow.store.plans.CHUNK", 3)
     return staging.save_plan(RUN, QUERIES)
 
 

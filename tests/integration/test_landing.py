@@ -51,7 +51,7 @@ def prefix() -> str:
 @pytest.fixture
 def plan(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of 3 chunks, all of it answered."""
-    monkeypatch.setattr("windrow.store.staging.CHUNK", CHUNK)
+    monkeypatch.setattr("windrow.store.plans.CHUNK", CHUNK)
     plan = staging.save_plan(RUN, [query(each) for each in PASSENGERS])
     for place, each in enumerate(PASSENGERS):
         stage(staging, place, json.dumps(each))
@@ -349,7 +349,7 @@ def report(staging: Staging, video: str, days: Sequence[date]) -> None:
 @pytest.fixture
 def reports(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of 6 chunks, each of 4 videos with 20 records in all."""
-    monkeypatch.setattr("windrow.store.staging.CHUNK", 4)
+    monkeypatch.setattr("windrow.store.plans.CHUNK", 4)
     plan = staging.save_plan(DAYS_RUN, [about(video) for video in VIDEOS])
     for video in VIDEOS:
         report(staging, video, days_of(video))

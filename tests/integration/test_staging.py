@@ -87,7 +87,7 @@ def mongodb(mongo: MongoClient[dict[str, Any]]) -> Iterator[Staging]:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 3 queries."""
-    monkeypatch.setattr("windrow.store.staging.CHUNK", 3)
+    monkeypatch.setattr("windrow.store.plans.CHUNK", 3)
 
 
 # --- the plan ----------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_any_names_and_any_bodies_come_back(staging: Staging, found: dict[str, s
 
 @pytest.mark.parametrize("waiting", [16_000_000, 1_000], ids=["in memory", "in a file"])
 def test_answers_come_in_the_order_of_the_plan(staging: Staging, waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windrow.store.staging._WAITING", waiting)
+    monkeypatch.setattr("windrow.store.answers._WAITING", waiting)
     queries = [ship(name) for name in (*AWKWARD, *(f"ship {number}" for number in range(900)))]
     staging.save_plan(RUN, [ship("without an answer"), *queries[:500], ship("also without"), *queries[500:]])
     staged = [answer(query, body=f'"{query.key}"') for query in queries]

@@ -19,7 +19,9 @@ from windrow.model.errors import Unreadable
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
 from windrow.model.stream import Asked, Estimate, Gap, Planned, Request, Stream
-from windrow.store.staging import LIST, PlanWriter, Staging
+from windrow.store.plans import PlanWriter
+from windrow.store.quarantine import LIST
+from windrow.store.staging import Staging
 
 Announce = Callable[[Sequence[Item]], None]
 

@@ -9,7 +9,8 @@ from windrow.http.flow import Driver
 from windrow.model.answer import Answer, Rejected
 from windrow.model.plan import Run
 from windrow.model.stream import Asked, Flow, T
-from windrow.store.staging import LOOK_UP, Figures, Staging
+from windrow.store.quarantine import LOOK_UP
+from windrow.store.staging import Figures, Staging
 
 STEP = "flow "
 """How the figures of a flow are named among those of its run: so, and when it began."""

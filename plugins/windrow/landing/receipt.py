@@ -10,7 +10,8 @@ from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import CountsDisagree
 from windrow.model.plan import Plan
 from windrow.model.response import Response
-from windrow.store.staging import LIST, LOOK_UP, Figures, Staging
+from windrow.store.quarantine import LIST, LOOK_UP
+from windrow.store.staging import Figures, Staging
 
 _EXAMPLES = 5
 

@@ -3,30 +3,17 @@
 A document is the tokens of one refresh (``consent|number``), or a claim to make it (``consent|number|attempt``).
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from windrow.http.consent import Claim, ConsentState
+from windrow.store.documents import Document, Documents
 
 CONSENTS = "windrow_consents"
-Document = dict[str, Any]
 
 
-class ConsentDocuments(ABC):
+class ConsentDocuments(Documents):
     """Reads and writes the documents; implements `windrow.http.consent.ConsentStore`."""
-
-    @abstractmethod
-    def _find(self, collection: str, where: Mapping[str, str]) -> list[Document]: ...
-
-    @abstractmethod
-    def _insert(self, collection: str, document: Document) -> bool:
-        """Insert a document, unless its ``_id`` exists; return whether the document with this ``_id`` is ours."""
-
-    @abstractmethod
-    def _delete(self, collection: str, *ids: str) -> None: ...
 
     def consent(self, consent: str) -> ConsentState:
         """Read what is stored of a consent."""

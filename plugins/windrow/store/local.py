@@ -14,7 +14,8 @@ import bson
 
 from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import Run
-from windrow.store.staging import Document, Staging
+from windrow.store.documents import Document
+from windrow.store.staging import Staging
 
 T = TypeVar("T")
 _INDEXED = ("run", "window", "consent", "chunk")

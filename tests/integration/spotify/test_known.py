@@ -15,7 +15,7 @@ from windrow.airflow.hooks.staging import staging
 from windrow.model.errors import BadParameter, Unusable
 from windrow.model.plan import Run
 from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
-from windrow.store.staging import LOOK_UP
+from windrow.store.quarantine import LOOK_UP
 
 BY_NAME = {artist.name: artist.id for artist in make_music().artists.values()}
 

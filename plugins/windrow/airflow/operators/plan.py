@@ -23,7 +23,8 @@ from windrow.model.errors import (
 )
 from windrow.model.plan import Plan, Run
 from windrow.model.stream import Request
-from windrow.store.staging import LIST, Staging
+from windrow.store.quarantine import LIST
+from windrow.store.staging import Staging
 
 _SCOPE = "scope"
 """The note of a run with what it is about, as its stream returns it."""
