@@ -18,6 +18,7 @@ SHARING = {
         *("integration/test_sql.py", "integration/test_landing.py", "integration/test_operators.py"),
         *("integration/test_prove.py", "integration/test_replay.py", "integration/test_titanic_dag.py"),
     ),
+    "youtube": ("integration/test_sql_youtube.py", "integration/test_youtube_dag.py"),
     "x": ("integration/test_pull.py", "integration/test_sql_x.py", "functions/test_posts_to_bigquery.py", "ui/"),
 }
 """Groups of files and folders below tests/."""
