@@ -79,9 +79,10 @@ def converted(stream: Stream, bodies: Sequence[bytes]) -> list[object]:
     """Return all records, and the reason for each answer without."""
     found: list[object] = []
     converter = Converter(stream, RUN)
-    for some, batch in converter.convert([converter.entry(answer, 0) for answer in answers(bodies)]):
+    for some, batch, left_out in converter.convert(answers(bodies)):
+        found += [(answer.query.key, [error.reason for error in errors]) for answer, errors in left_out]
         if isinstance(batch, Unreadable):
-            found.append((some[0].answer.query.key, batch.reason))
+            found.append((some[0].query.key, batch.reason))
         else:
             assert batch.schema.equals(stream.contract.arrow_schema)
             batch.validate(full=True)
@@ -167,3 +168,9 @@ def test_each_odd_value_is_converted_as_by_the_contract_alone_and_among_others(c
         assert converted(Odd(), [b"[]", body, orjson.dumps([good])]) == converted(
             Slow(), [b"[]", body, orjson.dumps([good])]
         )
+
+
+def test_a_row_that_is_no_object_is_refused_also_if_no_column_is_required():
+    loose = {"contract": Contract(COLUMNS[1:])}
+    fast, slow = (type("Loose", (base,), loose)() for base in (Odd, Slow))
+    assert converted(fast, [b"[[0,1]]", b'["ab"]', b"[{}]"]) == converted(slow, [b"[[0,1]]", b'["ab"]', b"[{}]"])

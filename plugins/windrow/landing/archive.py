@@ -8,8 +8,9 @@ had never been away.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
+from itertools import repeat
 from operator import attrgetter
 from typing import IO, Any
 
@@ -43,9 +44,7 @@ _QUARANTINED = "quarantined"
 _FIELDS = {name: attrgetter(name) for name in ("outcome", "status", "fetched_at", "body", "next_link", "is_paged")}
 """What the archive holds of a staged answer, besides its query."""
 _AT_ONCE = 4_000_000
-"""Characters of bodies that become a table together, or are staged together."""
-_MOST = 1_000
-"""Maximum answers of the same."""
+"""Characters of bodies that are staged together."""
 
 
 def archive_files(store: ObjectStore, prefix: str, sizes: Sizes) -> ParquetFiles:
@@ -59,27 +58,27 @@ class ArchiveWriter:
 
     def __init__(self, files: ParquetFiles) -> None:
         self._files = files
-        self._chunks: list[int] = []
-        self._queries: list[Query] = []
-        self._answers: list[Answer | None] = []
-        self._has_gaps = False
-        self._size = 0
 
-    def add(self, chunk: int, query: Query, answer: Answer | None) -> None:
-        """Add a query of the plan, and its staged answer if it has one."""
-        self._chunks.append(chunk)
-        self._queries.append(query)
-        self._answers.append(answer)
-        if answer is None:
-            self._has_gaps = True
+    def add(self, chunk: int, queries: Sequence[Query], answers: Sequence[Answer | None]) -> None:
+        """Add queries of the plan, each with its staged answer if it has one."""
+        if not queries:
+            return
+        size = len(queries)
+        columns: dict[str, Iterable[Any]] = {"chunk": repeat(chunk, size), "query": map(_as_json, queries)}
+        if all(answers):
+            columns |= {name: map(get, answers) for name, get in _FIELDS.items()}
         else:
-            self._size += len(answer.body)
-        if self._size >= _AT_ONCE or len(self._answers) >= _MOST:
-            self._flush()
+            columns |= {name: [answer and get(answer) for answer in answers] for name, get in _FIELDS.items()}
+        arrays = [
+            pa.array(columns[field.name], field.type, size=size)
+            if field.name in columns
+            else pa.nulls(size, field.type)
+            for field in SCHEMA
+        ]
+        self._files.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
 
     def add_quarantined(self, rejected: Iterable[tuple[int, Rejected]]) -> None:
         """Add answers that are only in the quarantine."""
-        self._flush()
         for chunk, one in rejected:
             row = {name: getattr(one, name, None) for name in SCHEMA.names}
             row |= {"chunk": chunk, "query": _as_json(one.query), "outcome": _QUARANTINED}
@@ -87,26 +86,7 @@ class ArchiveWriter:
 
     def close(self) -> tuple[Part, ...]:
         """Write what is left, and return the files."""
-        self._flush()
         return self._files.close()
-
-    def _flush(self) -> None:
-        answers = self._answers
-        if answers:
-            columns: dict[str, Iterable[Any]] = {"chunk": self._chunks, "query": map(_as_json, self._queries)}
-            if self._has_gaps:
-                columns |= {name: [answer and get(answer) for answer in answers] for name, get in _FIELDS.items()}
-            else:
-                columns |= {name: map(get, answers) for name, get in _FIELDS.items()}
-            arrays = [
-                pa.array(columns[field.name], field.type, size=len(answers))
-                if field.name in columns
-                else pa.nulls(len(answers), field.type)
-                for field in SCHEMA
-            ]
-            self._files.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
-        self._has_gaps = False
-        self._chunks, self._queries, self._answers, self._size = [], [], [], 0
 
 
 def _as_json(query: Query) -> str:
@@ -155,14 +135,14 @@ class Archive:
             )
         return manifest
 
-    def staged(self) -> Iterator[tuple[int, Answer]]:
-        """Yield the answers to land, in the order of the plan, each with the number of its chunk.
+    def staged(self) -> Iterator[Answer]:
+        """Yield the answers to land, in the order of the plan.
 
         :raises ManifestMissing: as `manifest`, or a file is missing.
         """
         for row in self._rows(self.manifest()):
             if row["outcome"] not in {None, _QUARANTINED, Outcome.MISSING}:
-                yield row["chunk"], _answer(row)
+                yield _answer(row)
 
     def _rows(self, manifest: Manifest) -> Iterator[dict[str, Any]]:
         for part in manifest.archive:

@@ -8,12 +8,13 @@ the reasons in the quarantine, are the same as those of the slow way.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress, repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from windrow.model.answer import Answer
+from windrow.model.answer import Answer, parse_all
 from windrow.model.contract import EPOCHS, Column, Kind, as_json, convert, unknown_within
 from windrow.model.errors import Unreadable
 from windrow.model.plan import Run
@@ -49,13 +50,12 @@ _UNCLEAR = (
 """What a value of an unexpected type can raise. Arrow raises OverflowError for large integers."""
 
 
-class Entry(NamedTuple):
-    """An answer, its rows if the stream returns them, the number of its chunk, and why records are left out."""
+class Converted(NamedTuple):
+    """Answers with their records, or one with why it is unreadable, and those of which records are left out."""
 
-    answer: Answer
-    rows: RawRows | None
-    chunk: int
-    left_out: Sequence[Unreadable] = ()
+    answers: Sequence[Answer]
+    records: pa.RecordBatch | Unreadable
+    left_out: Sequence[tuple[Answer, Sequence[Unreadable]]] = ()
 
 
 class Converter:
@@ -63,64 +63,69 @@ class Converter:
 
     def __init__(self, stream: Stream, run: Run) -> None:
         self._stream = stream
-        self._rows = stream.raw_rows if type(stream).raw_rows is not Stream.raw_rows else None
+        self._has_rows = type(stream).raw_rows is not Stream.raw_rows
         self._columns = stream.contract.columns
         self._known = frozenset(column.field for column in self._columns)
         self._schema = stream.contract.arrow_schema
         self._run_id = pa.scalar(run.run_id)
 
-    def entry(self, answer: Answer, chunk: int) -> Entry:
-        """Parse an answer and find its rows."""
-        if self._rows is None:
-            return Entry(answer, None, chunk)
-        try:
-            return Entry(answer, self._rows(answer.query, answer.parsed_as(self._stream.format)), chunk)
-        except _UNCLEAR:
-            return Entry(answer, None, chunk)
-
-    def convert(self, entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
-        """Convert answers, in their order; yield some of them with their records, or one with why it is unreadable."""
-        try:
-            batch = self._batch(entries)
-        except _UNCLEAR:
-            if len(entries) == 1 or all(entry.rows is None for entry in entries):
-                yield from self._one_by_one(entries)
-                return
-            middle = len(entries) // 2
-            yield from self.convert(entries[:middle])
-            yield from self.convert(entries[middle:])
+    def convert(self, answers: Sequence[Answer]) -> Iterator[Converted]:
+        """Convert answers, in their order."""
+        if self._has_rows:
+            yield from self._convert(answers, self._rows(answers))
         else:
-            yield entries, batch
+            yield from self._one_by_one(answers)
 
-    def _one_by_one(self, entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
+    def _rows(self, answers: Sequence[Answer]) -> Sequence[RawRows | None]:
+        """Return the rows of each answer, or None if `Stream.read` has to decide about it."""
+        raw_rows = self._stream.raw_rows
+        try:
+            parsed = parse_all(answers, self._stream.format)
+            return [raw_rows(answer.query, value) for answer, value in zip(answers, parsed, strict=True)]
+        except _UNCLEAR:
+            return [None] if len(answers) == 1 else [rows for answer in answers for rows in self._rows([answer])]
+
+    def _convert(self, answers: Sequence[Answer], rows: Sequence[RawRows | None]) -> Iterator[Converted]:
+        try:
+            yield Converted(answers, self._batch(answers, rows))
+        except _UNCLEAR:
+            if len(answers) == 1 or all(one is None for one in rows):
+                yield from self._one_by_one(answers)
+                return
+            middle = len(answers) // 2
+            yield from self._convert(answers[:middle], rows[:middle])
+            yield from self._convert(answers[middle:], rows[middle:])
+
+    def _one_by_one(self, answers: Sequence[Answer]) -> Iterator[Converted]:
         """Convert answers record by record."""
-        some: list[Entry] = []
+        some: list[Answer] = []
         records: list[dict[str, object]] = []
-        for entry in entries:
-            answer = entry.answer
+        left_out: list[tuple[Answer, Sequence[Unreadable]]] = []
+        for answer in answers:
             try:
                 read, errors = self._stream.read(answer.query, answer.parsed_as(self._stream.format))
             except Unreadable as error:
                 if some:
-                    yield some, pa.RecordBatch.from_pylist(records, self._schema)
-                some, records = [], []
-                yield [entry], error
+                    yield Converted(some, pa.RecordBatch.from_pylist(records, self._schema), left_out)
+                some, records, left_out = [], [], []
+                yield Converted([answer], error)
                 continue
             lineage = {"_key": answer.query.key, "_fetched_at": answer.fetched_at, "_run_id": self._run_id.as_py()}
-            some.append(entry._replace(left_out=errors) if errors else entry)
+            some.append(answer)
+            if errors:
+                left_out.append((answer, errors))
             records += [{**record, **lineage} for record in read]
         if some:
-            yield some, pa.RecordBatch.from_pylist(records, self._schema)
+            yield Converted(some, pa.RecordBatch.from_pylist(records, self._schema), left_out)
 
-    def _batch(self, entries: Sequence[Entry]) -> pa.RecordBatch:
+    def _batch(self, answers: Sequence[Answer], rows: Sequence[RawRows | None]) -> pa.RecordBatch:
         """Convert answers column by column.
 
         :raises NotClear: or another exception of `_UNCLEAR`; some value has to be read by the contract.
         """
-        every = [entry.rows for entry in entries if entry.rows is not None]
-        if len(every) < len(entries):
+        every = [one for one in rows if one is not None]
+        if len(every) < len(rows):
             raise NotClear
-        answers = [entry.answer for entry in entries]
         counts = [rows.count for rows in every]
         if 0 in counts:
             every, answers = list(compress(every, counts)), list(compress(answers, counts))
@@ -185,8 +190,9 @@ def _joined(
         )
     else:
         objects = list(chain.from_iterable([rows.objects for rows in every]))  # type: ignore[misc]  # None is unclear
-        shapes = set(map(tuple, objects))
-        if len(shapes) > 1:
+        uniform = _uniform(objects)
+        if uniform is None:
+            shapes = set(map(tuple, objects))
             if any(not rows.constants.keys().isdisjoint(shape) for rows in every for shape in shapes):
                 raise NotClear
             fields = set(chain.from_iterable(shapes))
@@ -194,12 +200,28 @@ def _joined(
             if fields <= known:
                 return joined, None
             return joined, [{name: row[name] for name in row if name not in known} for row in objects]
-        joined = dict(zip(shapes.pop(), zip(*map(dict.values, objects), strict=True), strict=True))
+        joined = uniform
     if joined.keys() <= known:
         return joined, None
     others = [name for name in joined if name not in known]
     values = zip(*(joined[name] for name in others), strict=True)
     return joined, [dict(zip(others, row, strict=True)) for row in values]
+
+
+def _uniform(objects: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]] | None:
+    """Return the values of objects by field, or None if not all have the same fields.
+
+    :raises NotClear: one is no object.
+    """
+    if set(map(type, objects)) != {dict}:
+        raise NotClear
+    names = tuple(objects[0])
+    if len(names) < 2 or set(map(len, objects)) != {len(names)}:
+        return None
+    try:
+        return dict(zip(names, zip(*map(itemgetter(*names), objects), strict=True), strict=True))
+    except KeyError:
+        return None
 
 
 def _with_nested(

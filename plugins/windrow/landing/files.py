@@ -52,8 +52,8 @@ class ObjectStore(Protocol):
 class Sizes:
     """When something is cut, in bytes. Memory is a small multiple of ``group``."""
 
-    answers: int = 2_000_000
-    """Bodies that are converted together."""
+    answers: int = 256_000
+    """Bodies that are converted together: about as many as stay in the cache of a processor."""
     group: int = 16 * 1024 * 1024
     """A row group, before it is encoded: what BigQuery asks for at least."""
     file: int = 256_000_000

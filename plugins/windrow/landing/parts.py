@@ -11,16 +11,17 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-
-import pyarrow as pa
+from itertools import chain, islice
+from operator import attrgetter, is_
 
 from windrow.harvest.replay import replay
 from windrow.landing.archive import Archive, ArchiveWriter, archive_files
-from windrow.landing.columns import Converter, Entry
+from windrow.landing.columns import Converted, Converter
 from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetFiles, Sizes
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Unreadable
 from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
 from windrow.model.stream import Stream
 from windrow.store.staging import Staging
 
@@ -30,8 +31,6 @@ _LEFT_OUT = "#left_out"
 """Behind the key of a query in the quarantine, for records of its answer. A key has no such sign."""
 _REASONS = 5
 """Maximum reasons in one entry of the quarantine."""
-_ROWS = 1_000
-"""Rows, or answers, that are converted together: as many as stay in the cache of a processor."""
 
 
 class Landing:
@@ -74,15 +73,14 @@ class Landing:
             part_files(self._store, self._prefix, self._stream, self._sizes) as parts,
             archive_files(self._store, self._prefix, self._sizes) as files,
         ):
-            archive = ArchiveWriter(files)
-            for some, batch in converted(
-                Converter(self._stream, plan.run), self._answers(plan, archive, count), self._sizes
-            ):
-                if isinstance(batch, Unreadable):
-                    self._reject(plan.run, some[0], batch, count)
-                else:
-                    self._accept(plan.run, some, count)
-                    parts.write(batch)
+            archive, converter = ArchiveWriter(files), Converter(self._stream, plan.run)
+            for chunk, answers in self._answers(plan, archive, count):
+                for converted in converter.convert(answers):
+                    if isinstance(converted.records, Unreadable):
+                        self._reject(plan.run, chunk, converted.answers[0], converted.records, count)
+                    else:
+                        self._accept(plan.run, chunk, converted, count)
+                        parts.write(converted.records)
             quarantined = self._staging.each_quarantined(plan.run)
             archive.add_quarantined(one for one in quarantined if one[0] < 0 or one[1].query.key not in count.rejected)
             # an increment with nothing new is one empty file, so that all tasks downstream run as always
@@ -91,56 +89,72 @@ class Landing:
             archived = archive.close()
         return output.finish(plan.run, count, landed, archived, listed=plan.listed)
 
-    def _answers(self, plan: Plan, archive: ArchiveWriter, count: Count) -> Iterator[tuple[int, Answer]]:
-        """Yield the answers to land, each with the number of its chunk, while the archive gets the whole plan."""
+    def _answers(self, plan: Plan, archive: ArchiveWriter, count: Count) -> Iterator[tuple[int, Sequence[Answer]]]:
+        """Yield answers to land, with the number of their chunk, while the archive gets the whole plan."""
         for number in range(plan.chunks):
             chunk = self._staging.chunk(plan.run, number)
             queries = iter(chunk.queries)
-            for answer in self._staging.each_answer(chunk):
-                for query in queries:
-                    if query is answer.query or query.key == answer.query.key:
-                        break
-                    archive.add(number, query, None)
-                archive.add(number, answer.query, answer)
-                if answer.outcome is Outcome.MISSING:
-                    count.gaps += 1
-                else:
-                    yield number, answer
-            for query in queries:
-                archive.add(number, query, None)
+            for answers in together(self._staging.each_answer(chunk), self._sizes):
+                archive.add(number, *_with_gaps(queries, answers))
+                present = [answer for answer in answers if answer.outcome is not Outcome.MISSING]
+                count.gaps += len(answers) - len(present)
+                if present:
+                    yield number, present
+            rest = list(queries)
+            archive.add(number, rest, [None] * len(rest))
 
-    def _reject(self, run: Run, entry: Entry, error: Unreadable, count: Count) -> None:
-        answer = entry.answer
+    def _reject(self, run: Run, chunk: int, answer: Answer, error: Unreadable, count: Count) -> None:
         count.unreadable += 1
         count.rejected.add(answer.query.key)
         rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)
-        self._staging.reject(run, [(entry.chunk, rejected)])
+        self._staging.reject(run, [(chunk, rejected)])
         log.warning("%r goes into the quarantine: %s", answer.query.key, error.reason)
 
-    def _accept(self, run: Run, entries: Sequence[Entry], count: Count) -> None:
-        count.answers += len(entries)
-        for entry in entries:
-            if entry.left_out:
-                self._leave_out(run, entry, count)
-            elif count.quarantined:  # an older reader left some out
-                self._release(run, f"{entry.answer.query.key}{_LEFT_OUT}", count)
-            if count.quarantined:  # it was unreadable once, and was called again since
-                self._release(run, entry.answer.query.key, count)
+    def _accept(self, run: Run, chunk: int, converted: Converted, count: Count) -> None:
+        count.answers += len(converted.answers)
+        for answer, errors in converted.left_out:
+            self._leave_out(run, chunk, answer, errors, count)
+        if count.quarantined:
+            for answer in converted.answers:
+                # it was unreadable once, and was called again since; or an older reader left some of it out
+                for key in (answer.query.key, f"{answer.query.key}{_LEFT_OUT}"):
+                    if key not in count.rejected:
+                        self._release(run, key, count)
 
     def _release(self, run: Run, key: str, count: Count) -> None:
         if key in count.quarantined:
             self._staging.release(run, key)
 
-    def _leave_out(self, run: Run, entry: Entry, count: Count) -> None:
+    def _leave_out(self, run: Run, chunk: int, answer: Answer, errors: Sequence[Unreadable], count: Count) -> None:
         """Put the records that are left out of an answer into the quarantine: one entry beside that of its query."""
-        answer, errors = entry.answer, entry.left_out
         count.left_out += len(errors)
         reason = f"{len(errors)} records are left out: {'; '.join(error.reason for error in errors[:_REASONS])}"
         log.warning("%r: %s", answer.query.key, reason)
         beside = replace(answer.query, key=f"{answer.query.key}{_LEFT_OUT}")
         rejected = Rejected(beside, answer.status, answer.body, reason, answer.fetched_at, incomplete=True)
         count.rejected.add(beside.key)
-        self._staging.reject(run, [(entry.chunk, rejected)])
+        self._staging.reject(run, [(chunk, rejected)])
+
+
+def _with_gaps(queries: Iterator[Query], answers: Sequence[Answer]) -> tuple[Sequence[Query], Sequence[Answer | None]]:
+    """Take the queries of a plan up to that of the last answer, and None for each one without an answer.
+
+    :param queries: in the order of the plan, as the answers are.
+    """
+    taken = list(islice(queries, len(answers)))
+    if all(map(is_, taken, map(attrgetter("query"), answers))):
+        return taken, answers
+    asked: list[Query] = []
+    found: list[Answer | None] = []
+    left = chain(taken, queries)
+    for answer in answers:
+        for query in left:
+            asked.append(query)
+            if query.key == answer.query.key:
+                found.append(answer)
+                break
+            found.append(None)
+    return asked, found
 
 
 @contextmanager
@@ -159,22 +173,18 @@ def fewer_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-def converted(
-    converter: Converter, answers: Iterable[tuple[int, Answer]], sizes: Sizes
-) -> Iterator[tuple[Sequence[Entry], pa.RecordBatch | Unreadable]]:
-    """Convert answers, a bounded number at a time. See `Converter.convert`."""
-    entries: list[Entry] = []
-    size = rows = 0
-    for chunk, answer in answers:
-        entry = converter.entry(answer, chunk)
-        entries.append(entry)
+def together(answers: Iterable[Answer], sizes: Sizes) -> Iterator[Sequence[Answer]]:
+    """Yield answers, a bounded number at a time."""
+    some: list[Answer] = []
+    size = 0
+    for answer in answers:
+        some.append(answer)
         size += len(answer.body)
-        rows += 1 if entry.rows is None else entry.rows.count or 1
-        if rows >= _ROWS or size >= sizes.answers:
-            yield from converter.convert(entries)
-            entries, size, rows = [], 0, 0
-    if entries:
-        yield from converter.convert(entries)
+        if size >= sizes.answers:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def part_files(store: ObjectStore, prefix: str, stream: Stream, sizes: Sizes) -> ParquetFiles:
@@ -198,13 +208,15 @@ def refill(store: ObjectStore, archived: str, stream: Stream, prefix: str, *, si
     count.gaps = manifest.gaps
     output = Output(store, prefix)
     with fewer_collections(), part_files(store, prefix, stream, sizes) as parts:
-        for some, batch in converted(Converter(stream, run), archive.staged(), sizes):
-            if isinstance(batch, Unreadable):
-                count.unreadable += 1
-                log.warning("%r in %s cannot be read: %s", some[0].answer.query.key, archived, batch.reason)
-            else:
-                count.answers += len(some)
-                count.left_out += sum(len(entry.left_out) for entry in some)
-                parts.write(batch)
+        converter = Converter(stream, run)
+        for answers in together(archive.staged(), sizes):
+            for some, records, left_out in converter.convert(answers):
+                if isinstance(records, Unreadable):
+                    count.unreadable += 1
+                    log.warning("%r in %s cannot be read: %s", some[0].query.key, archived, records.reason)
+                else:
+                    count.answers += len(some)
+                    count.left_out += sum(len(errors) for _, errors in left_out)
+                    parts.write(records)
         landed = parts.close(at_least_one=stream.may_be_empty and not (count.unreadable or count.gaps))
     return output.finish(run, count, landed)

@@ -7,6 +7,7 @@ library, which is several times slower, if it may contain one of them.
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 import orjson
@@ -31,18 +32,22 @@ def loads(body: bytes) -> object:
     parsed = _parsed(body)
     # A key of an object is followed by `":`. Fewer of them in the parsed value mean that a key was there twice, or that
     # there are spaces before colons; the second parser tells the difference.
-    if (_LONG in body.translate(_DIGITS) and _LONG_NUMBER.search(body)) or body.count(b'":') != _keys(parsed):
+    if _has_long_number(body) or body.count(b'":') != _keys(parsed):
         return _exact(body)
     return parsed
 
 
-def reread(body: str) -> object:
-    """Parse JSON that `loads` has accepted before."""
-    data = body.encode()
-    if _LONG in data.translate(_DIGITS) and _LONG_NUMBER.search(data):
-        return _exact(data)
+def reread(bodies: Sequence[str]) -> list[object]:
+    """Parse JSON texts that `loads` has accepted before.
+
+    :raises Unreadable: one of them is not valid JSON; the message is about the first one.
+    """
+    # the digits of all are looked for at once: a comma between two texts ends a number
+    data = ",".join(bodies).encode()
+    if _has_long_number(data):
+        return [_exact(body) if _has_long_number(body) else _parsed(body) for body in map(str.encode, bodies)]
     try:
-        return orjson.loads(data)
+        return list(map(orjson.loads, bodies))
     except orjson.JSONDecodeError as error:
         raise Unreadable(f"invalid JSON: {error}") from None
 
@@ -61,6 +66,10 @@ def dumps(value: object, *, sort: bool = False) -> str:
         return orjson.dumps(_fragments(value), default=_as_written, option=option).decode()
     except (orjson.JSONEncodeError, RecursionError):
         raise Unreadable("it is nested too deeply to be stored as JSON") from None
+
+
+def _has_long_number(body: bytes) -> bool:
+    return _LONG in body.translate(_DIGITS) and _LONG_NUMBER.search(body) is not None
 
 
 def _parsed(body: bytes) -> object:
