@@ -111,6 +111,16 @@ clean: down ## stop, and delete the data and logs of the local cloud (environmen
 
 # --- what is deployed ----------------------------------------------------------------------------
 
+# setuptools writes beside what it builds, and packs what an earlier build left there: so it gets a copy.
+.PHONY: package
+package: setup ## build the wheel of the command windrow into build/dist, without a download
+	@rm -rf build/package build/dist; mkdir -p build/package/requirements
+	@cp -R pyproject.toml README.md LICENSE NOTICE plugins build/package/
+	@cp requirements/airflow.in build/package/requirements/
+	@rm -rf build/package/plugins/windrow.dist-info
+	@$(UV) build --quiet --wheel --offline --no-build-isolation --python $(AIRFLOW_PYTHON) --out-dir build/dist build/package
+	@rm -rf build/package; echo "wrote $$(ls build/dist/*.whl)"
+
 .PHONY: function
 function: setup ## package the Cloud Functions into build/, each as a folder and a zip
 	@$(AIRFLOW_PYTHON) include/functions/package.py fetch_passenger
@@ -198,7 +208,9 @@ fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; unco
 	cd "$$folder/windrow"; \
 	echo "checking a clone of $$(git log -1 --format='%h %s') in $$PWD, without uncommitted changes"; \
 	unset MAKEFLAGS MAKELEVEL MFLAGS; \
-	make setup PYTHON="$(PYTHON)"; make quick; make integrity; make test T=tests/repo/test_tutorial.py; make demo; make down
+	make setup PYTHON="$(PYTHON)"; make quick; make integrity; make test T=tests/repo/test_tutorial.py; \
+	make package; $(UV) tool run --isolated --constraints requirements/no-hashes.txt --from build/dist/*.whl windrow --version; \
+	make demo; make down
 
 deploy-test: ## build the image, start docker compose with passwords of its own, look, and delete it all again
 	@deploy/test.sh

@@ -7,7 +7,8 @@ top tracks and audio features. Updates the database `spotify` in Athena and the 
 |---|---|---|
 | `resolve_artists`, `probe_capabilities`, `choose_streams` | find artists and streams to call; skip the others | yes |
 | `require_all_names` | fails if a name is unknown or ambiguous; the others continue | yes, with `resolve_artists` |
-| `<stream>.plan`, `.harvest`, `.land` | one harvest per stream, in parallel; waits (deferred) for a quota | yes |
+| `<stream>.plan`, `.cost` | write the plan; estimate its cost; the stream ends here with `plan_only` | yes |
+| `<stream>.harvest`, `.land` | one harvest per stream, in parallel; waits (deferred) for a quota | yes |
 | `prepare.*`, `<stream>.register` | create tables; add the landed files of this run as a partition | yes |
 | `crawl` | only with the param `crawl`: runs a Glue crawler on the same files | yes |
 | `features_or_not`, `top_tracks_table.*` | build, check and publish the table, with or without features | yes |
@@ -53,6 +54,7 @@ def landing(name: str) -> dict[str, str]:
     params={
         "artists": spotify_params.artists(),
         "client": spotify_params.spotify_client(),
+        "plan_only": params.plan_only(),
         "crawl": params.crawl(),
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),

@@ -5,6 +5,7 @@ Lists the passengers of an API, makes one call per name, and updates the dataset
 | task | does | safe to clear |
 |---|---|---|
 | `plan` | gets the list, writes the plan to MongoDB, each name once | yes; an existing plan is kept |
+| `cost` | estimates calls and hours; the run ends here with `plan_only` | yes |
 | `harvest` | makes one call per name; stores each answer in MongoDB | yes; makes only missing calls |
 | `enqueue`, `drain` | instead of `harvest`, with `dispatch` = `cloud_tasks`: a queue makes the calls | yes; the same |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes |
@@ -22,6 +23,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, chain, 
 
 from windrow.airflow.operators import params
 from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.dispatch import DispatchOperator
 from windrow.airflow.operators.enqueue import EnqueueOperator
@@ -57,6 +59,7 @@ QUEUE = {"queue_id": "titanic-passengers", "location": "{{ var.value.get('windro
             title="Names",
             description="Names of passengers, one per line. Empty: all passengers in the list of the API.",
         ),
+        "plan_only": params.plan_only(),
         "dispatch": params.dispatch(),
         "connections": params.connections(),
         "max_gaps": params.max_gaps(),
@@ -65,6 +68,7 @@ QUEUE = {"queue_id": "titanic-passengers", "location": "{{ var.value.get('windro
 )
 def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     plan = PlanOperator(task_id="plan", dataset=DATASET, conn_id="titanic")
+    cost = CostOperator(task_id="cost", plans={DATASET: "titanic"})
     dispatch = DispatchOperator(task_id="dispatch", branches={"airflow": "harvest", "cloud_tasks": "enqueue"})
     harvest = HarvestOperator(
         task_id="harvest", dataset=DATASET, conn_id="titanic", connections="{{ params.connections }}"
@@ -89,7 +93,7 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
         max_gaps="{{ params.max_gaps }}",
         outlets=[Asset(DATASET)],
     )
-    chain(plan, dispatch, [harvest, enqueue])
+    chain(plan, cost, dispatch, [harvest, enqueue])
     chain([harvest, enqueue >> drain], land)
     chain(land, prepare_datasets("titanic"), *to_table, check, marts, prove)
 

@@ -1,4 +1,4 @@
-"""Makes a DAG for a declared stream: plan, harvest, land, load, audit, merge, prove."""
+"""Makes a DAG for a declared stream: plan, cost, harvest, land, load, audit, merge, prove."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -8,6 +8,7 @@ from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, chain
 
 from windrow.airflow.operators import params
 from windrow.airflow.operators.bigquery import prepare_datasets
+from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.land import LandOperator
@@ -54,6 +55,7 @@ def harvest_dag(
         **{"default_args": TASK_DEFAULTS, **TEMPLATES, **options},
     ) as made:
         plan = PlanOperator(task_id="plan", dataset=dataset, conn_id=conn_id, defaults=defaults, watermark=watermark)
+        cost = CostOperator(task_id="cost", plans={dataset: conn_id})
         harvest = HarvestOperator(
             task_id="harvest", dataset=dataset, conn_id=conn_id, connections="{{ params.connections }}"
         )
@@ -68,7 +70,7 @@ def harvest_dag(
             max_gaps="{{ params.max_gaps }}",
         )
         table = load_and_merge(stream, land, bucket=_BUCKET)
-        chain(plan, harvest, land, prepare_datasets(source), *table, prove)
+        chain(plan, cost, harvest, land, prepare_datasets(source), *table, prove)
     return made
 
 
@@ -82,7 +84,11 @@ def _params(stream: type[Declared]) -> dict[str, Param]:
             title=stream.each.param.replace("_", " ").capitalize(),
             description=f"One call is made for each element ({{{stream.each.name}}} in the declaration).",
         )
-    return found | {"connections": params.connections(), "max_gaps": params.max_gaps()}
+    return found | {
+        "plan_only": params.plan_only(),
+        "connections": params.connections(),
+        "max_gaps": params.max_gaps(),
+    }
 
 
 def _time_param(name: str, description: str) -> Param:
@@ -95,6 +101,7 @@ def _time_param(name: str, description: str) -> Param:
 _TASKS = """| task | does | safe to clear |
 |---|---|---|
 | `plan` | writes the list of calls to MongoDB | yes; an existing plan is kept |
+| `cost` | estimates calls, quota units and hours; the run ends here with `plan_only` | yes |
 | `harvest` | makes the calls; stores each answer in MongoDB | yes; makes only missing calls |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes; reads the stored answers again |
 | `prepare_*`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |

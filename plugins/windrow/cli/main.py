@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import argcomplete
 import orjson
 
+from windrow import __version__
 from windrow.cli import auth, command, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
 from windrow.harvest.status.facts import Facts
@@ -55,8 +56,7 @@ examples:
   windrow status --watch                  again every 5 seconds, until Ctrl-C
   windrow status --json | jq .sentence
 
-In a clone, `windrow` is bin/windrow, or make windrow ARGS="...". Elsewhere: python -m windrow, with plugins/ on
-PYTHONPATH.
+In a clone, `windrow` is bin/windrow, or make windrow ARGS="...". Elsewhere, install the wheel that make package builds.
 Connections of APIs are AIRFLOW_CONN_<ID> in the environment or in .env. The address of MongoDB is --mongo, or
 WINDROW_MONGO_URL, or the connection in AIRFLOW_CONN_MONGO_DEFAULT. A password in --mongo can be seen by other users of
 the machine: prefer a variable.
@@ -137,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"windrow {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
 
     def add(

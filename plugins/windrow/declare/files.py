@@ -41,6 +41,11 @@ def load(path: Path) -> list[Found]:
         with _without_dags(found):
             spec.loader.exec_module(module)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "airflow":
+            raise BadParameter(
+                f"{path} imports Airflow, which is not installed here.",
+                advice="Import only windrow.airflow.dags, which needs no Airflow, or install windrow[airflow].",
+            ) from None
         steps = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename) == path.resolve()]
         line = error.lineno if isinstance(error, SyntaxError) else steps[-1].lineno if steps else 0
         what = error.msg if isinstance(error, SyntaxError) else error

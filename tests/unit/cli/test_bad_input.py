@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,11 @@ def test_a_connection_that_is_wrong(
     code, shown = windrow(command, DESK)
     assert (code, shown.count("\n"), written(folder)) == (2, 1, set()), shown
     assert "desk" in shown
+
+
+def test_a_file_that_imports_airflow_where_there_is_none(windrow: Any, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "airflow.sdk", None)
+    (folder / "tasks.py").write_text("from airflow.sdk import DAG\n")
+    code, shown = windrow("try", "tasks.py")
+    assert (code, shown.count("\n")) == (2, 1)
+    assert "tasks.py imports Airflow, which is not installed here" in shown

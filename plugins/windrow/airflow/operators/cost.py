@@ -49,12 +49,14 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
         """
         found = []
         for dataset, conn_id in self.plans.items():
-            limits, quotas = ApiHook(conn_id).cost(registry.stream(dataset))
+            stream = registry.stream(dataset)
+            limits, quotas = ApiHook(conn_id).cost(stream)
             connections = int(self.connections) if self.connections.isdigit() else limits.connections
             with staging(self.mongo_conn_id, dataset) as state:
                 plan = state.plan(Run(dataset, context["run_id"]))
                 queries = (query for number in range(plan.chunks) for query in state.chunk(plan.run, number).queries)
                 costs = cost(dataset, queries, quotas, connections=connections, rate_per_s=limits.rate_per_s)
-            self.log.info("%s", costs)
+            more = ". An answer may have several pages: each further page is one more call" if stream.is_paged else ""
+            self.log.info("%s%s", costs, more)
             found.append(asdict(costs))
         return self.finish(context, found)
