@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
@@ -13,7 +12,9 @@ from airflow.sdk import Variable
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud import bigquery
 
-INCLUDE = Path(__file__).parents[3] / "include"
+from windrow.declare.include import include_folder
+
+INCLUDE = include_folder()
 BOARDS = INCLUDE / "dashboards"
 SQL = INCLUDE / "sql"
 PATIENCE_S = 20.0

@@ -1,7 +1,6 @@
 """Defaults for every DAG of the project. A DAG may override each of them."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Variable
@@ -9,6 +8,7 @@ from airflow.sdk import Variable
 from windrow.airflow.operators.alert import EmailAlert, WebhookAlert
 from windrow.airflow.operators.failure import explain_failure, explain_retry, note_failure
 from windrow.airflow.operators.retry import ErrorPolicy
+from windrow.declare.include import include_folder
 from windrow.model.plan import slug
 
 TASK_DEFAULTS: dict[str, Any] = {
@@ -26,7 +26,7 @@ TASK_DEFAULTS: dict[str, Any] = {
 answer for ever; the longest step seen takes minutes. A `HarvestStep` has none: it limits each wait, and may take
 days. Only where it is mapped it has to say so itself, as Airflow then takes the defaults first."""
 
-SQL_FOLDER = str(Path(__file__).parents[4] / "include" / "sql")
+SQL_FOLDER = str(include_folder() / "sql")
 """For ``template_searchpath``: paths of SQL files are relative to it."""
 
 

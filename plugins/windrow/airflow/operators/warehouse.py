@@ -10,6 +10,8 @@ from airflow.sdk import BaseOperator
 from windrow.airflow.operators.bigquery import LANDING, LoadOperator, PrepareTableOperator, SqlOperator
 from windrow.airflow.operators.defaults import SQL_FOLDER
 from windrow.declare import bigquery
+from windrow.declare.include import HELP
+from windrow.model.errors import Misconfigured
 from windrow.model.stream import Stream
 
 PARQUET = {"parquetOptions": {"enableListInference": True}}
@@ -33,6 +35,8 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
         ``audit.sql`` and ``merge.sql``; without a declared table also ``create.sql``.
     """
     folder = Path(SQL_FOLDER) / sql
+    if sql and not folder.is_dir():  # without this, statements made from the table would take the place of the files
+        raise Misconfigured(f"There is no folder {folder} with the SQL files of {stream.dataset}.", advice=HELP)
 
     def task(name: str, made: Callable[[type[Stream]], str]) -> str:
         has_file = sql and (folder / f"{name}.sql").exists()

@@ -1,0 +1,119 @@
+"""The folders of the services that run Airflow, as they copy them: every template of every DAG is found there.
+
+These are imitations: folders on this machine, laid out as the documentation of each service says (2026-11).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from windrow.declare.include import include_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECK = """
+import json, os, sys
+import airflow.sdk
+from airflow.dag_processing.dagbag import BundleDagBag
+from jinja2 import meta
+
+def check(dags, plugins, bundle):
+    sys.path += [plugins]
+    bag = BundleDagBag(dag_folder=dags, bundle_path=bundle, bundle_name="layout")
+    missing, found = [f"{path}: {error}" for path, error in bag.import_errors.items()], set()
+    for dag in bag.dags.values():
+        environment = dag.get_template_env()
+        for task in dag.tasks:
+            texts = [getattr(task, name, None) for name in task.template_fields]
+            names = [text for text in texts if isinstance(text, str) and text.endswith((".sql", ".json"))]
+            for text in texts:
+                if isinstance(text, str) and "{%" in text:
+                    names += meta.find_referenced_templates(environment.parse(text))
+            for name in names:
+                try:
+                    environment.get_template(name)
+                    found.add(name)
+                except Exception as error:
+                    missing.append(f"{dag.dag_id}.{task.task_id}: {error!r}")
+    return {"dags": sorted(bag.dags), "found": len(found), "missing": missing}
+
+for line in sys.stdin:
+    layout = json.loads(line)
+    reading, writing = os.pipe()
+    if not os.fork():  # windrow is imported anew
+        try:
+            told = check(layout["dags"], layout["plugins"], layout["bundle"])
+        except BaseException as error:
+            told = {"dags": [], "found": 0, "missing": [repr(error)]}
+        os.write(writing, json.dumps(told).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        print("LAYOUT", json.dumps({"name": layout["name"]} | json.load(answer)), flush=True)
+"""
+LAYOUTS = {
+    "a checkout, a baked image, git-sync": ("dags", "plugins", "include", "dags"),
+    "Astronomer": ("usr/local/airflow/dags", "usr/local/airflow/plugins", "usr/local/airflow/include", None),
+    "Cloud Composer, in dags": ("gcs/dags", "gcs/plugins", "gcs/dags/include", None),
+    "Cloud Composer, in plugins": ("gcs/dags", "gcs/plugins", "gcs/plugins/include", None),
+    "MWAA, in plugins.zip": ("airflow/dags", "airflow/plugins", "airflow/plugins/include", None),
+    "a DAG bundle": ("bundle/dags", "opt/plugins", "bundle/include", "bundle"),
+    "nowhere": ("dags", "plugins", "elsewhere", None),
+}
+"""Folders of DAGs, plugins and include, and the root of the bundle if it is not the folder of the DAGs."""
+
+
+@pytest.fixture(scope="module")
+def layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """Lay everything out, and load all DAGs of each layout."""
+    asked = []
+    for name, (dags, plugins, include, bundle) in LAYOUTS.items():
+        root = tmp_path_factory.mktemp("layout")
+        unwanted = shutil.ignore_patterns("__pycache__", "static")
+        shutil.copytree(ROOT / "dags", root / dags, ignore=unwanted)
+        shutil.copytree(ROOT / "plugins", root / plugins, ignore=unwanted)
+        for part in ("sql", "dashboards"):
+            shutil.copytree(ROOT / "include" / part, root / include / part)
+        told = {"name": name, "dags": str(root / dags), "plugins": str(root / plugins)}
+        asked.append(json.dumps(told | {"bundle": str(root / (bundle or dags))}))
+    environ = {**os.environ, "PYTHONPATH": "", "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    nowhere = str(tmp_path_factory.mktemp("nowhere"))
+    environ |= {f"AIRFLOW__CORE__{name}_FOLDER": nowhere for name in ("DAGS", "PLUGINS")}  # not those of this checkout
+    environ.pop("WINDROW_INCLUDE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK],
+        input="\n".join(asked),
+        env=environ,
+        cwd=nowhere,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line.split(" ", 1)[1]) for line in done.stdout.splitlines() if line.startswith("LAYOUT ")]
+    assert len(lines) == len(LAYOUTS), done.stderr
+    return {line["name"]: line for line in lines}
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "nowhere"])
+def test_all_templates_are_found(layouts: dict[str, dict[str, object]], name: str) -> None:
+    told = layouts[name]
+
+    assert told["missing"] == []
+    assert told["dags"] == layouts["a checkout, a baked image, git-sync"]["dags"]
+    assert told["found"] == layouts["a checkout, a baked image, git-sync"]["found"] != 0
+
+
+def test_without_the_folder_the_error_says_what_to_do(layouts: dict[str, dict[str, object]]) -> None:
+    """A DAG that makes its SQL from files is not loaded with other statements instead."""
+    missing = "\n".join(map(str, layouts["nowhere"]["missing"]))  # type: ignore[call-overload]
+
+    assert "TemplateNotFound" in missing
+    assert "WINDROW_INCLUDE" in missing
+
+
+def test_a_setting_names_the_folder(tmp_path: Path) -> None:
+    assert include_folder({"WINDROW_INCLUDE": str(tmp_path)}) == tmp_path
