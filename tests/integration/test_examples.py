@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
@@ -16,6 +16,12 @@ from local_cloud.settings import PROJECT_ID, Settings
 from tests.dag_run import AssetStates, DagRun, load
 from tests.integration.conftest import KEY, rows
 from tests.scripted_api import Asked, Reply, ScriptedApi
+from windrow.airflow.dags import harvest_dags
+from windrow.declare.stream import Declared
+from windrow.declare.times import Days
+from windrow.model.contract import Column, Kind
+from windrow.model.errors import WindrowError
+from windrow.model.table import Table, Write
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -108,3 +114,50 @@ def test_tickets(warehouse: bigquery.Client, scripted: ScriptedApi):
     last = DagRun(dag, "four", at=NOON, states=states).run()
     assert last["prove"] | {"agrees": True, "nothing_new": True, "exported": 0, "table": 45} == last["prove"]
     assert states.values == before, "what is past may still change: the watermark stays"
+
+
+@pytest.mark.parametrize("write", [Write.MERGE, Write.APPEND, Write.REPLACE])
+def test_a_refused_account_leaves_the_others(
+    warehouse: bigquery.Client, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch, write: Write
+):
+    accepted = {KEY}
+
+    def shop(asked: Asked) -> Reply:
+        if asked.headers.get("X-Api-Key") not in accepted:
+            return Reply({"error": "unknown key"}, 401)
+        return Reply([{"id": number, "day": dict(asked.params)["day"]} for number in (1, 2)])
+
+    class Sales(Declared):
+        """Sales of two shops, whose numbers both begin at 1."""
+
+        dataset = f"accounts_{write}"
+        get = "/sales"
+        params: ClassVar = {"day": "{last}"}
+        time = Days()
+        columns = (
+            Column("account", "{account}", Kind.STRING, "Connection of the shop.", required=True),
+            Column("id", "id", Kind.INTEGER, "Number of the sale.", required=True),
+            Column("day", "day", Kind.DATE, "Day.", required=True),
+        )
+        table = Table(key=("account", "id", "day"), write=write, watermark="day", description="Sales.")
+
+    scripted.script = shop
+    table = f"accounts.{write}"
+    warehouse.delete_table(table, not_found_ok=True)
+    north, south = harvest_dags(Sales, conn_ids=("shop_north", "shop_south"), schedule=None)
+    states = AssetStates()
+    with pytest.raises(WindrowError, match="401"):
+        DagRun(south, "one", at=NOON, states=states).run()
+    receipt = DagRun(north, "one", at=NOON, states=states).run()["prove"]
+    assert receipt | {"agrees": True, "planned": 1, "merged": 2, "table": 2} == receipt
+    assert states.values[f"accounts_{write}__shop_north"] == {"watermark": "2026-11-19"}
+    assert not states.values[f"accounts_{write}__shop_south"]
+    accepted.add(f"{KEY}-of-the-south")
+    for _ in range(2):
+        receipt = DagRun(south, "one", at=NOON, states=states).run()["prove"]
+        assert receipt | {"agrees": True, "merged": 2, "table": 4} == receipt
+    assert {state["watermark"] for state in states.values.values()} == {"2026-11-19"}
+    found = rows(warehouse, f"SELECT account, id FROM `{table}` ORDER BY account, id")  # noqa: S608 - a name of this test
+    assert [(row["account"], row["id"]) for row in found] == [
+        ("shop_north", 1), ("shop_north", 2), ("shop_south", 1), ("shop_south", 2)
+    ]  # fmt: skip

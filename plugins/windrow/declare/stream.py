@@ -18,7 +18,7 @@ differently is a method: override `plan`, `records` or `next_page`, and the rest
 
 A text with names in braces is filled in for each query: the names of ``time``, and of ``each``, like ``{place.lat}``.
 The field of a column is a path in the row. ``^latitude`` is a path in the page, and ``{place.name}`` what the query is
-about.
+about. ``{account}`` is the connection.
 """
 
 import re
@@ -36,10 +36,14 @@ from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import Cursor, Paging, at
 from windrow.model.query import Query
 from windrow.model.stream import PlanFlow, Planned, Request, Stream, each_page, read_some
+from windrow.model.table import Write
 
 _NAME = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 _DATASET = re.compile(r"[a-z][a-z0-9]*_[a-z][a-z0-9_]*")
+_NO_NAME = re.compile(r"[^a-z0-9]+")
 _COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,127}")
+_ACCOUNT = "account"
+"""The name of the connection in braces."""
 _MOST_COLUMNS = 1_000
 
 
@@ -84,6 +88,8 @@ class Declared(Stream):
     """Where the rows of an answer are."""
     columns: ClassVar[tuple[Column, ...]] = ()
     """The columns of a record."""
+    account: ClassVar[str] = ""
+    """The connection that the rows come from: ``{account}`` in texts and in fields of columns."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -95,6 +101,34 @@ class Declared(Stream):
         cls.may_be_empty = cls.may_be_empty or cls.time is not None
         _check(cls)
         registry.declare(cls)
+
+    @classmethod
+    def of_accounts(cls, conn_ids: Sequence[str]) -> list["type[Declared]"]:
+        """Return a stream for each of several accounts. Each has a dataset of its own, and all share the table.
+
+        :param conn_ids: the connections of the accounts.
+        :raises ValueError: there is no account, two have one name, or a run cannot tell the rows of its account.
+        """
+        column = next((column.name for column in cls.columns if column.field == f"{{{_ACCOUNT}}}"), "")
+        if not column and cls.table is not None and cls.table.write is not Write.MERGE:
+            raise ValueError(
+                f"{cls.dataset}: write '{cls.table.write}' with several accounts needs a column with the field "
+                f"'{{{_ACCOUNT}}}', so that a run replaces only the rows of its account"
+            )
+        if isinstance(conn_ids, str) or not conn_ids:
+            raise ValueError(f"{cls.dataset}: conn_ids must be a list of connections, not {conn_ids!r:.60}")
+        names = {conn_id: f"{cls.dataset}__{_NO_NAME.sub('_', conn_id.lower())}" for conn_id in conn_ids}
+        if len(set(names.values())) < len(conn_ids):
+            raise ValueError(f"{cls.dataset}: the connections must have different names, not {list(conn_ids)!r:.200}")
+        shared = {"table_dataset": cls.dataset, "__module__": cls.__module__, "__doc__": cls.__doc__}
+        return [
+            type(
+                cls.__name__,
+                (cls,),
+                {**shared, "dataset": name, "account": conn_id, "own_rows": {column: conn_id} if column else {}},
+            )
+            for conn_id, name in names.items()
+        ]
 
     def plan(self, request: Request) -> PlanFlow:
         """Plan a query for each element and each part of the time."""
@@ -191,7 +225,7 @@ class Declared(Stream):
 
     def _query(self, element: object, times: Mapping[str, str]) -> Query:
         each = self.each
-        names = {**times} | ({each.name: element} if each else {})
+        names = {**times, _ACCOUNT: self.account} | ({each.name: element} if each else {})
         known_by = dict(times)
         if each:
             known_by[each.name] = str(_named(f"{each.name}.{each.key}" if each.key else each.name, names, self.dataset))
@@ -217,11 +251,13 @@ def _check(cls: type[Declared]) -> None:
         raise ValueError(f"{dataset}: a GET has no body; use 'post', or 'params'")
     if (each := cls.each) and not (each.param or each.listed_by or each.records_of):
         raise ValueError(f"{dataset}: 'each' needs param, listed_by or records_of")
+    if each and each.name == _ACCOUNT:
+        raise ValueError(f"{dataset}: an element cannot have the name '{_ACCOUNT}', which is the connection")
     listed = (each.records_of.paging if each.records_of else each.paging) if each else None
     if isinstance(listed, Cursor) and listed.header:
         raise ValueError(f"{dataset}: 'each' cannot use a list whose cursor is in a header, which is not stored")
     _check_columns(cls)
-    known = {*(cls.time.names if cls.time else ()), *([cls.each.name] if cls.each else ())}
+    known = {_ACCOUNT, *(cls.time.names if cls.time else ()), *([cls.each.name] if cls.each else ())}
     texts = [
         cls.get,
         cls.post,

@@ -188,6 +188,10 @@ class Stream(ABC):
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
     table: ClassVar[Table | None] = None
     """How the records become a table, if its SQL is made from the contract."""
+    table_dataset: ClassVar[str] = ""
+    """Dataset that names the table, where several datasets share it, such as those of accounts; empty for the own."""
+    own_rows: ClassVar[Mapping[str, str]] = {}
+    """Values that tell the rows of this dataset from others in a shared table, by column."""
     may_be_empty: ClassVar[bool] = False
     """Whether a run without any record is normal, as for an increment with nothing new."""
     partition: ClassVar[str] = ""
