@@ -22,7 +22,7 @@ about. ``{account}`` is the connection.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -31,9 +31,10 @@ from typing import Any, ClassVar
 from windrow.declare.rows import Arrays, OneRow, Rows
 from windrow.declare.times import Time
 from windrow.model import exact_json, registry
-from windrow.model.contract import LINEAGE, Column, Contract, Kind
+from windrow.model.contract import LINEAGE, Column, Contract, Kind, as_json, fields_of, unknown_within
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import Cursor, Paging, at
+from windrow.model.plausible import Plausible
 from windrow.model.query import Query
 from windrow.model.stream import PlanFlow, Planned, Request, Stream, each_page, read_some
 from windrow.model.table import Write
@@ -88,6 +89,10 @@ class Declared(Stream):
     """Where the rows of an answer are."""
     columns: ClassVar[tuple[Column, ...]] = ()
     """The columns of a record."""
+    plausible: ClassVar[Plausible | None] = Plausible()
+    """Which differences from earlier runs are plausible; None if runs are not compared."""
+    ignored: ClassVar[Collection[str]] = ()
+    """Paths of fields that no column reads on purpose: they are in ``_extra``, without a warning."""
     account: ClassVar[str] = ""
     """The connection that the rows come from: ``{account}`` in texts and in fields of columns."""
 
@@ -193,7 +198,19 @@ class Declared(Stream):
         check = self.contract.record if self.format.is_typed else self.contract.text_record
         record = check({column.name: _value(column, row, page, about) for column in self.columns})
         extra = _rest(row, _used(type(self)))
-        return record | {"_extra": exact_json.dumps(extra, sort=True)} if extra else record
+        for column in self.columns:
+            if column.columns and (rest := unknown_within(_value(column, row, page, about), column)):
+                _grow(extra, column.field)[_last(column.field)] = rest
+        return record | {"_extra": as_json(extra) if extra else None}
+
+    @property
+    def known_fields(self) -> Mapping[str, Any]:
+        """The fields of a row that columns read, as a tree."""
+        tree: dict[str, Any] = {}
+        for column in self.columns:
+            if column.field[:1] != "{":
+                _grow(tree, column.field).setdefault(_last(column.field), {}).update(fields_of(column.columns))
+        return tree
 
     def _pages(self, answer: object) -> Sequence[object]:
         """Return the pages of an answer. Several pages are a list of them, and a page may be a list itself."""
@@ -256,6 +273,8 @@ def _check(cls: type[Declared]) -> None:
     listed = (each.records_of.paging if each.records_of else each.paging) if each else None
     if isinstance(listed, Cursor) and listed.header:
         raise ValueError(f"{dataset}: 'each' cannot use a list whose cursor is in a header, which is not stored")
+    if isinstance(cls.ignored, str):
+        raise ValueError(f"{dataset}: ignored must be a tuple of fields, like ('{cls.ignored}',)")
     _check_columns(cls)
     known = {_ACCOUNT, *(cls.time.names if cls.time else ()), *([cls.each.name] if cls.each else ())}
     texts = [
@@ -331,12 +350,19 @@ def _used(cls: type[Declared]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for column in cls.columns:
         if column.field[:1] not in {"^", "{"}:
-            *path, last = column.field.split(".")
-            branch = tree
-            for name in path:
-                branch = branch.setdefault(name, {})
-            branch[last] = {}
+            _grow(tree, column.field)[_last(column.field)] = {}
     return tree
+
+
+def _grow(tree: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the branch that the last name of a path belongs to. ``^latitude``, a path in the page, is one name."""
+    for name in path.split(".")[:-1] if path[:1] != "^" else ():
+        tree = tree.setdefault(name, {})
+    return tree
+
+
+def _last(path: str) -> str:
+    return path if path[:1] == "^" else path.rpartition(".")[2]
 
 
 def _rest(row: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ collection             one document is                                ``_id``; i
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
 ``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
+``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
 =====================  =============================================  ==============================
 
 An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
@@ -52,6 +53,7 @@ from windrow.model.plan import CHUNK, Chunk, Plan, Run, chunk_id
 from windrow.model.query import Query
 from windrow.store import status
 from windrow.store.consents import CONSENTS, ConsentDocuments
+from windrow.store.warnings import WARNINGS, WarningDocuments
 
 T = TypeVar("T")
 _WAITING = 16_000_000
@@ -81,7 +83,7 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
 
-class Staging(ConsentDocuments):
+class Staging(ConsentDocuments, WarningDocuments):
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
@@ -103,6 +105,7 @@ class Staging(ConsentDocuments):
         self._do(lambda: self._database[status.RUNS].create_index("first_at"))
         self._do(lambda: self._database[_QUOTAS].create_index("window"))
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
+        self._do(lambda: self._database[WARNINGS].create_index("dataset"))
         self._do(lambda: self._database[_QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
 
     # --- the plan ------------------------------------------------------------------------------
