@@ -20,7 +20,7 @@ from windrow.airflow.hooks.stores import GcsStore
 
 CONNECTION = "google_cloud_default"
 KEY = "a-key-of-the-examples"
-"""The key of the connections ``weather`` and ``desk``."""
+"""The key of the connections ``weather``, ``desk`` and ``shop_north``."""
 _EMULATORS = Path(__file__).resolve().parents[2] / "local_cloud" / "airflow_settings"
 
 
@@ -64,6 +64,8 @@ def connections(cloud: Settings, scripted: ScriptedApi, store: GcsStore, monkeyp
         "WEATHER": {"auth": "query_key", "param": "apikey", "api_key": KEY},
         "DESK": {"auth": "header_key", "header": "X-Api-Key", "api_key": KEY},
         "ORDERS": {},
+        "SHOP_NORTH": {"auth": "header_key", "header": "X-Api-Key", "api_key": KEY},
+        "SHOP_SOUTH": {"auth": "header_key", "header": "X-Api-Key", "api_key": f"{KEY}-of-the-south"},
     }
     for name, extra in auth.items():
         connection = {"conn_type": "http", "host": scripted.url, "extra": extra}

@@ -1,12 +1,14 @@
 """The examples of declared sources, from the API to the table, each in one run after the other."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
@@ -16,6 +18,14 @@ from local_cloud.settings import PROJECT_ID, Settings
 from tests.dag_run import AssetStates, DagRun, load
 from tests.integration.conftest import KEY, rows
 from tests.scripted_api import Asked, Reply, ScriptedApi
+from windrow.airflow.dags import harvest_dag, harvest_dags
+from windrow.cli.main import main
+from windrow.declare.stream import Declared
+from windrow.declare.times import Days
+from windrow.model.contract import Column, Kind
+from windrow.model.errors import CheckFailed, WindrowError
+from windrow.model.plausible import Plausible
+from windrow.model.table import Table, Write
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -109,3 +119,118 @@ def test_tickets(warehouse: bigquery.Client, scripted: ScriptedApi):
     last = DagRun(dag, "four", at=NOON, states=states).run()
     assert last["prove"] | {"agrees": True, "nothing_new": True, "exported": 0, "table": 45} == last["prove"]
     assert states.values == before, "what is past may still change: the watermark stays"
+
+
+@pytest.mark.parametrize("write", [Write.MERGE, Write.APPEND, Write.REPLACE])
+def test_a_refused_account_leaves_the_others(
+    warehouse: bigquery.Client, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch, write: Write
+):
+    accepted = {KEY}
+
+    def shop(asked: Asked) -> Reply:
+        if asked.headers.get("X-Api-Key") not in accepted:
+            return Reply({"error": "unknown key"}, 401)
+        return Reply([{"id": number, "day": dict(asked.params)["day"]} for number in (1, 2)])
+
+    class Sales(Declared):
+        """Sales of two shops, whose numbers both begin at 1."""
+
+        dataset = f"accounts_{write}"
+        get = "/sales"
+        params: ClassVar = {"day": "{last}"}
+        time = Days()
+        columns = (
+            Column("account", "{account}", Kind.STRING, "Connection of the shop.", required=True),
+            Column("id", "id", Kind.INTEGER, "Number of the sale.", required=True),
+            Column("day", "day", Kind.DATE, "Day.", required=True),
+        )
+        table = Table(key=("account", "id", "day"), write=write, watermark="day", description="Sales.")
+
+    scripted.script = shop
+    table = f"accounts.{write}"
+    warehouse.delete_table(table, not_found_ok=True)
+    north, south = harvest_dags(Sales, conn_ids=("shop_north", "shop_south"), schedule=None)
+    states = AssetStates()
+    with pytest.raises(WindrowError, match="401"):
+        DagRun(south, "one", at=NOON, states=states).run()
+    receipt = DagRun(north, "one", at=NOON, states=states).run()["prove"]
+    assert receipt | {"agrees": True, "planned": 1, "merged": 2, "table": 2} == receipt
+    assert states.values[f"accounts_{write}__shop_north"] == {"watermark": "2026-11-19"}
+    assert not states.values[f"accounts_{write}__shop_south"]
+    accepted.add(f"{KEY}-of-the-south")
+    for _ in range(2):
+        receipt = DagRun(south, "one", at=NOON, states=states).run()["prove"]
+        assert receipt | {"agrees": True, "merged": 2, "table": 4} == receipt
+    assert {state["watermark"] for state in states.values.values()} == {"2026-11-19"}
+    found = rows(warehouse, f"SELECT account, id FROM `{table}` ORDER BY account, id")  # noqa: S608 - a name of this test
+    assert [(row["account"], row["id"]) for row in found] == [
+        ("shop_north", 1), ("shop_north", 2), ("shop_south", 1), ("shop_south", 2)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_unknown_or_not_plausible_is_a_warning_until_it_is_accepted(
+    warehouse: bigquery.Client, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch, fails: bool
+):
+    alerts: list[str] = []
+    sold, further = 10, {}
+
+    def shop(asked: Asked) -> Reply:
+        if asked.path == "/alerts":
+            alerts.append(json.loads(asked.body)["text"])
+            return Reply({})
+        params = dict(asked.params)
+        counts = {params["first"]: 10} | {params["last"]: sold}
+        return Reply([
+            {"id": number, "day": day, **further} for day, count in counts.items() for number in range(count)
+        ])
+
+    scripted.script = shop
+    alert = json.dumps({"conn_type": "http", "host": f"{scripted.url}/alerts"})
+    monkeypatch.setenv("AIRFLOW_CONN_WINDROW_ALERTS", alert)
+    columns = (
+        Column("id", "id", Kind.INTEGER, "Number of the sale.", required=True),
+        Column("day", "day", Kind.DATE, "Day.", required=True),
+    )
+    settings = {
+        "dataset": f"doubts_{fails}".lower(), "get": "/sales", "time": Days(),
+        "params": {"first": "{first}", "last": "{last}"},
+        "columns": columns, "table": Table(key=("id", "day"), watermark="day"), "plausible": Plausible(fails=fails),
+    }  # fmt: skip
+    sales = type("Sales", (Declared,), settings)
+    warehouse.delete_table(sales.dataset.replace("_", "."), not_found_ok=True)
+    dag, states = harvest_dag(sales, conn_id="orders", schedule=None), AssetStates()
+
+    def day(number: int) -> DagRun:
+        return DagRun(dag, f"day {number}", at=NOON + timedelta(days=number), states=states)
+
+    def command(*arguments: str) -> tuple[int, str]:
+        out = StringIO()
+        return main(arguments, os.environ, out), out.getvalue()
+
+    for number in range(3):
+        assert "warnings" not in day(number).run()["prove"]
+    sold, further = 4, {"tax": 1}
+    run = day(3)
+    if fails:
+        with pytest.raises(CheckFailed, match="2026-11-22 has 4 rows, usually 10") as failed:
+            run.run()
+        assert f"windrow accept {sales.dataset} 'day 3'" in failed.value.advice
+        assert command("accept", sales.dataset, "day 3")[0] == 0
+        receipt = run.run("audit", "merge", "prove")["prove"]
+    else:
+        receipt = run.run()["prove"]
+    assert receipt | {"agrees": True, "unknown_fields": "tax 14", "warnings": 1 if fails else 2} == receipt
+    assert len(alerts) == 1
+    assert "tax: unknown field in 14 rows, kept in _extra" in alerts[0]
+    assert ("day 3: 2026-11-22 has 4 rows, usually 10" in alerts[0]) is not fails
+    sold = 10
+    assert day(4).run()["prove"]["warnings"] == 1
+    assert len(alerts) == 1, "of a field that is known to be unknown there is one alert"
+    assert command("accept", sales.dataset, "taxes") == (
+        1, f"{sales.dataset} has no warning 'taxes'. `windrow warnings {sales.dataset}` lists them.\n"
+    )  # fmt: skip
+    assert command("accept", sales.dataset)[0] == 0
+    last = day(5).run()["prove"]
+    assert (last["unknown_fields"], "warnings" in last) == ("tax 20", False)
+    assert "open" not in command("warnings", sales.dataset)[1]

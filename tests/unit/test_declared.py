@@ -19,7 +19,7 @@ from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import Cursor, LinkHeader, Offset
 from windrow.model.query import Query
 from windrow.model.stream import Planned, Request
-from windrow.model.table import Table
+from windrow.model.table import Table, Write
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ID = Column("id", "id", Kind.INTEGER, "Id.", required=True)
@@ -68,10 +68,11 @@ def read(stream: type[Declared], answer: object, query: Query | None = None) -> 
             {"columns": tuple(Column(f"c{place}", "c", Kind.STRING, "") for place in range(2_000))},
             "there must be 1 to 1,000 columns, not 2,000",
         ),
+        ({"each": Each("account", param="ids")}, "an element cannot have the name 'account'"),
         ({"each": Each("place")}, "'each' needs param, listed_by or records_of"),
         ({"each": Each("id", listed_by="/ids", paging=Cursor(header="X-Next"))}, "whose cursor is in a header"),
-        ({"params": {"a": "{place.lat}"}}, "{place.lat} is unknown. Known names: none"),
-        ({"params": {"a": "{frist}"}, "time": Days()}, "{frist} is unknown. Known names: first, last"),
+        ({"params": {"a": "{place.lat}"}}, "{place.lat} is unknown. Known names: account"),
+        ({"params": {"a": "{frist}"}, "time": Days()}, "{frist} is unknown. Known names: account, first, last"),
         ({"columns": (Column("a", "{place.name}", Kind.STRING, ""),)}, "{place.name} is unknown"),
         ({"table": Table(key=("order",))}, "key names the column 'order', which is not in the contract"),
     ],
@@ -162,6 +163,32 @@ def test_a_body_keeps_the_types_of_its_values():
                      each=Each("id", param="ids"))  # fmt: skip
     (query,) = planned(stream, Request({"ids": [7]}, NOON))
     assert orjson.loads(query.body) == {"ids": [7], "limit": 20, "note": "id 7"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "conn_ids", "reason"),
+    [
+        ({"table": Table(write=Write.APPEND)}, ["a"], "needs a column with the field '{account}'"),
+        ({}, [], "must be a list of connections, not []"),
+        ({}, "shop", "must be a list of connections, not 'shop'"),
+        ({}, ["shop.a", "shop-a"], "must have different names, not ['shop.a', 'shop-a']"),
+    ],
+)
+def test_accounts_that_cannot_be_told_apart_are_refused(settings: dict[str, Any], conn_ids: list[str], reason: str):
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the text is compared below
+        declare(**settings).of_accounts(conn_ids)
+    assert str(refused.value).startswith("made_orders: ")
+    assert reason in str(refused.value)
+
+
+def test_the_account_is_in_the_calls_and_in_the_rows():
+    columns = (ID, Column("shop", "{account}", Kind.STRING, "Connection."))
+    north, south = declare(columns=columns, get="/{account}/orders").of_accounts(["Shop-North", "south"])
+    assert (north.dataset, south.dataset) == ("made_orders__shop_north", "made_orders__south")
+    assert isinstance(registry.stream(north.dataset), north)
+    (query,) = planned(north)
+    assert query.path == "/Shop-North/orders"
+    assert read(north, [{"id": 1}], query)[0]["shop"] == "Shop-North"
 
 
 # --- time --------------------------------------------------------------------------------------

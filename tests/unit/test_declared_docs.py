@@ -10,7 +10,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "declared-sources.md").re
 
 
 def test_the_example_is_a_valid_declaration():
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     declaration, _, _ = code.partition("\n\ndag = ")
     names: dict[str, object] = {}
     exec(declaration.replace("from windrow.airflow.dags import harvest_dag\n", ""), names)  # noqa: S102 - our own page

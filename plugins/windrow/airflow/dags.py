@@ -40,6 +40,7 @@ def harvest_dag(
     :param description: what the DAG does, for the Airflow UI.
     :param options: further arguments of the DAG.
     """
+    stream.account = stream.account or conn_id
     dataset, source = stream.dataset, stream.dataset.partition("_")[0]
     landing = {"to": f"gs://{_BUCKET}", "prefix": f"{dataset.replace('_', '/', 1)}/run={{{{ run_id | slug }}}}"}
     watermark = Asset(dataset) if stream.time else None
@@ -72,6 +73,19 @@ def harvest_dag(
         table = load_and_merge(stream, land, bucket=_BUCKET)
         chain(plan, cost, harvest, land, prepare_datasets(source), *table, prove)
     return made
+
+
+def harvest_dags(stream: type[Declared], *, conn_ids: Sequence[str], **options: Any) -> list[DAG]:
+    """Make a DAG for each of several accounts of an API. All write to one table.
+
+    Each account has its own limits, watermark, plan and receipt, so a refused account stops no other. The id of its
+    DAG and the name of its dataset end with the connection, like ``shop_orders__shop_north``.
+
+    :param conn_ids: the Airflow connections of the accounts.
+    :param options: further arguments of `harvest_dag`.
+    :raises ValueError: see `Declared.of_accounts`.
+    """
+    return [harvest_dag(one, conn_id=one.account, **options) for one in stream.of_accounts(conn_ids)]
 
 
 def _params(stream: type[Declared]) -> dict[str, Param]:

@@ -21,7 +21,9 @@ from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import attempts, waterfall
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
+from windrow.store.staging import opened
 from windrow.store.status import StatusStore, open_status
+from windrow.store.warnings import Warned, as_data
 
 COMPLETE, INCOMPLETE, UNKNOWN = 0, 1, 2
 _SEARCHED = 200
@@ -37,7 +39,7 @@ For your own API, on this machine, without a running Airflow, MongoDB or cloud:
   auth     give consent in a browser, and print the connection
 
 For the harvests of Airflow, read from MongoDB, also while Airflow is down:
-  status, why, runs, show, quarantine, limits, find
+  status, why, runs, show, quarantine, warnings, accept, limits, find
 
 `windrow COMMAND --help` explains a command, with examples. docs/your-own-api.md is a tutorial."""
 _EPILOG = f"""\
@@ -98,7 +100,8 @@ def main(
 
 def _once(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO) -> int:
     try:
-        with open_status(mongo_url(options.mongo, environment), options.database) as store:
+        options.url = mongo_url(options.mongo, environment)
+        with open_status(options.url, options.database) as store:
             answer: Answer = options.command(store, options)
     except WindrowError as error:
         answer = Answer([f"Unknown: {error.what}", f"What to do: {error.advice}"], _failure(error), UNKNOWN)
@@ -156,6 +159,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", help="the run id, like manual__2026-11-27T08:00:00+00:00")
     show.add_argument("--stream", default="", help="only this stream; a run id can belong to several")
     add("quarantine", _quarantine, "rejected answers by reason").add_argument("stream", nargs="?", default="")
+    add("warnings", _warnings, "unknown fields, and runs that are not plausible").add_argument(
+        "stream", nargs="?", default=""
+    )
+    accept = add("accept", _accept, "accept warnings of a stream: they are not shown and not sent any longer")
+    accept.add_argument("stream", help="like shop_orders")
+    accept.add_argument("name", nargs="*", help="as `windrow warnings` shows it; none for all")
     add("limits", _limits, "quotas in use, and APIs that asked to wait")
     add("find", _find, "where the answer to a call is").add_argument(
         "key", help="the column _key of a row, like orders/7"
@@ -227,6 +236,23 @@ def _show(store: StatusStore, options: argparse.Namespace) -> Answer:
 def _quarantine(store: StatusStore, options: argparse.Namespace) -> Answer:
     reasons, complete = store.reasons(options.stream)
     return Answer(text.quarantine(reasons, complete=complete), {"complete": complete, "reasons": reasons})
+
+
+def _warnings(store: StatusStore, options: argparse.Namespace) -> Answer:
+    found = [Warned.of(one) for one in store.warnings(options.stream)]
+    return Answer(text.warnings(found), as_data(found))
+
+
+def _accept(store: StatusStore, options: argparse.Namespace) -> Answer:
+    found = {one["name"]: Warned.of(one) for one in store.warnings(options.stream)}
+    if unknown := sorted({*options.name} - found.keys()):
+        line = f"{options.stream} has no warning {unknown[0]!r}. `windrow warnings {options.stream}` lists them."
+        return Answer([line], {"error": line}, INCOMPLETE)
+    accepted = [one for name, one in found.items() if not one.accepted_at and name in (options.name or found)]
+    with opened(options.url, store.database) as state:
+        state.mark(accepted, "accepted_at")
+    lines = [f"accepted: {one.name}: {one.text}" for one in accepted] or [f"{options.stream} has no open warning."]
+    return Answer(lines, as_data(accepted))
 
 
 def _limits(store: StatusStore, options: argparse.Namespace) -> Answer:

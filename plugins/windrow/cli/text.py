@@ -8,6 +8,7 @@ from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import Attempt, Step
 from windrow.store.status import Found, Paused, QuotaUse, Reason
+from windrow.store.warnings import Warned
 
 MARKS = {
     State.COMPLETE: "■",
@@ -113,6 +114,8 @@ def show(one: Interval, steps: Sequence[Step], attempts: Sequence[Attempt]) -> l
         lines += ["", "Receipt" if one.counts.exact else "No receipt yet: numbers are at least so many"]
         rows = [[f"  {step.name}" if step.kind == "minus" else step.name, _signed(step), _bar(step)] for step in steps]
         lines += _table(rows, right={1})
+    shown = one.summary.steps.get("verdict", {}).get("warnings", ()) if one.summary and one.counts.exact else ()
+    lines += [f"warning: {each}" for each in shown]
     if attempts:
         names = ("answered", "gaps", "rejected", "sent", "retried", "throttled", "seconds")
         rows = [["step", "started", "state", *names]]
@@ -161,6 +164,19 @@ def quarantine(reasons: Sequence[Reason], *, complete: bool) -> list[str]:
         "If the reader was at fault: fix the source, then clear 'land' with all tasks downstream (no calls).",
         "If the API was at fault: clear 'harvest' with all tasks downstream (only these calls).",
     ]
+
+
+def warnings(found: Sequence[Warned]) -> list[str]:
+    """Return warnings, the open ones first."""
+    rows = [["stream", "name", "state", "since", "run", "warning"]]
+    rows += [
+        [
+            *(one.dataset, one.name, f"accepted {_time(one.accepted_at)}" if one.accepted_at else "open"),
+            *(_time(one.first_at), one.run_id, one.text),
+        ]
+        for one in sorted(found, key=lambda one: bool(one.accepted_at))
+    ]
+    return _table(rows, right=set()) if found else ["There are no warnings."]
 
 
 def limits(quotas: Sequence[QuotaUse], pauses: Sequence[Paused]) -> list[str]:

@@ -26,7 +26,7 @@ def landing(stream: type[Stream] | Stream) -> str:
 
 def final(stream: type[Stream] | Stream) -> str:
     """Return the final table, like ``shop.orders`` for the dataset ``shop_orders``."""
-    source, _, noun = stream.dataset.partition("_")
+    source, _, noun = (stream.table_dataset or stream.dataset).partition("_")
     return f"`{{{{ prefix() }}}}{source}.{noun}`"
 
 
@@ -118,12 +118,13 @@ def write(stream: type[Stream] | Stream) -> str:
     newest = f"(SELECT COALESCE(MAX(_fetched_at), TIMESTAMP '1970-01-01') FROM {landing(stream)})"
     mine = f"final._run_id = {_RUN}"
     replaced = mine if table.write is Write.APPEND else f"({mine} OR final._fetched_at <= {newest})"
+    replaced += _own_rows(stream, "final")
     # an older run that is cleared does not replace a newer one
     source = landing(stream)
     if table.write is Write.REPLACE:
         source = (
             f"(SELECT * FROM {landing(stream)} WHERE NOT EXISTS "
-            f"(SELECT 1 FROM {final(stream)} AS newer WHERE newer._fetched_at > {newest}))"
+            f"(SELECT 1 FROM {final(stream)} AS newer WHERE newer._fetched_at > {newest}{_own_rows(stream, 'newer')}))"
         )
     return (
         f"MERGE {final(stream)} AS final\nUSING {source} AS landed\nON FALSE\n"
@@ -142,11 +143,11 @@ def prove(stream: type[Stream] | Stream) -> str:
         )
         merged = f"SELECT COUNT(*) FROM landed INNER JOIN {final(stream)} AS final ON {joined}"
     elif table.write is Write.APPEND:
-        merged = f"SELECT COUNT(*) FROM {final(stream)} WHERE _run_id = {_RUN}"
+        merged = f"SELECT COUNT(*) FROM {final(stream)} AS final WHERE _run_id = {_RUN}{_own_rows(stream, 'final')}"
     else:
         merged = (
             f"SELECT IF(MAX(_run_id = {_RUN}), COUNTIF(_run_id = {_RUN}), "
-            f"(SELECT COUNT(*) FROM landed)) FROM {final(stream)}"
+            f"(SELECT COUNT(*) FROM landed)) FROM {final(stream)} AS final WHERE TRUE{_own_rows(stream, 'final')}"
         )
     counts = {
         "loaded": "SELECT COUNT(*) FROM landed",
@@ -221,6 +222,11 @@ def _merge(stream: type[Stream] | Stream, table: Table) -> str:
         f"ON {' AND '.join(on)}\n{matched}\n"
         f"WHEN NOT MATCHED THEN\n  INSERT ({names})\n  VALUES ({landed})"
     )
+
+
+def _own_rows(stream: type[Stream] | Stream, alias: str) -> str:
+    """Return a further condition for the rows of this dataset in a shared table. Runs of accounts have the same ids."""
+    return "".join(f" AND {alias}.{quoted(name)} = {text(value)}" for name, value in stream.own_rows.items())
 
 
 def _landed(column: Column, alias: str) -> str:

@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import util
@@ -62,8 +62,19 @@ def _without_dags(found: list[Found]) -> Iterator[None]:
     If the file imports Airflow itself, Airflow writes its settings to a folder that is deleted at the end.
     """
 
-    def note(stream: type[Declared], *, conn_id: str, defaults: Mapping[str, str] | None = None, **_: Any) -> None:
-        found.append(Found(stream, conn_id, defaults or {}))
+    def note(
+        stream: type[Declared],
+        *,
+        conn_id: str = "",
+        conn_ids: Sequence[str] = (),
+        defaults: Mapping[str, str] | None = None,
+        **_: Any,
+    ) -> None:
+        if conn_id:
+            stream.account = stream.account or conn_id
+            found.append(Found(stream, conn_id, defaults or {}))
+        else:
+            found.extend(Found(one, one.account, defaults or {}) for one in stream.of_accounts(conn_ids))
 
     class Makers(ModuleType):
         def __getattr__(self, name: str) -> Any:

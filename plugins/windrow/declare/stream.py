@@ -18,11 +18,11 @@ differently is a method: override `plan`, `records` or `next_page`, and the rest
 
 A text with names in braces is filled in for each query: the names of ``time``, and of ``each``, like ``{place.lat}``.
 The field of a column is a path in the row. ``^latitude`` is a path in the page, and ``{place.name}`` what the query is
-about.
+about. ``{account}`` is the connection.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -31,15 +31,20 @@ from typing import Any, ClassVar
 from windrow.declare.rows import Arrays, OneRow, Rows
 from windrow.declare.times import Time
 from windrow.model import exact_json, registry
-from windrow.model.contract import LINEAGE, Column, Contract, Kind
+from windrow.model.contract import LINEAGE, Column, Contract, Kind, as_json, fields_of, unknown_within
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import Cursor, Paging, at
+from windrow.model.plausible import Plausible
 from windrow.model.query import Query
 from windrow.model.stream import PlanFlow, Planned, Request, Stream, each_page, read_some
+from windrow.model.table import Write
 
 _NAME = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 _DATASET = re.compile(r"[a-z][a-z0-9]*_[a-z][a-z0-9_]*")
+_NO_NAME = re.compile(r"[^a-z0-9]+")
 _COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,127}")
+_ACCOUNT = "account"
+"""The name of the connection in braces."""
 _MOST_COLUMNS = 1_000
 
 
@@ -84,6 +89,12 @@ class Declared(Stream):
     """Where the rows of an answer are."""
     columns: ClassVar[tuple[Column, ...]] = ()
     """The columns of a record."""
+    plausible: ClassVar[Plausible | None] = Plausible()
+    """Which differences from earlier runs are plausible; None if runs are not compared."""
+    ignored: ClassVar[Collection[str]] = ()
+    """Paths of fields that no column reads on purpose: they are in ``_extra``, without a warning."""
+    account: ClassVar[str] = ""
+    """The connection that the rows come from: ``{account}`` in texts and in fields of columns."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -95,6 +106,34 @@ class Declared(Stream):
         cls.may_be_empty = cls.may_be_empty or cls.time is not None
         _check(cls)
         registry.declare(cls)
+
+    @classmethod
+    def of_accounts(cls, conn_ids: Sequence[str]) -> list["type[Declared]"]:
+        """Return a stream for each of several accounts. Each has a dataset of its own, and all share the table.
+
+        :param conn_ids: the connections of the accounts.
+        :raises ValueError: there is no account, two have one name, or a run cannot tell the rows of its account.
+        """
+        column = next((column.name for column in cls.columns if column.field == f"{{{_ACCOUNT}}}"), "")
+        if not column and cls.table is not None and cls.table.write is not Write.MERGE:
+            raise ValueError(
+                f"{cls.dataset}: write '{cls.table.write}' with several accounts needs a column with the field "
+                f"'{{{_ACCOUNT}}}', so that a run replaces only the rows of its account"
+            )
+        if isinstance(conn_ids, str) or not conn_ids:
+            raise ValueError(f"{cls.dataset}: conn_ids must be a list of connections, not {conn_ids!r:.60}")
+        names = {conn_id: f"{cls.dataset}__{_NO_NAME.sub('_', conn_id.lower())}" for conn_id in conn_ids}
+        if len(set(names.values())) < len(conn_ids):
+            raise ValueError(f"{cls.dataset}: the connections must have different names, not {list(conn_ids)!r:.200}")
+        shared = {"table_dataset": cls.dataset, "__module__": cls.__module__, "__doc__": cls.__doc__}
+        return [
+            type(
+                cls.__name__,
+                (cls,),
+                {**shared, "dataset": name, "account": conn_id, "own_rows": {column: conn_id} if column else {}},
+            )
+            for conn_id, name in names.items()
+        ]
 
     def plan(self, request: Request) -> PlanFlow:
         """Plan a query for each element and each part of the time."""
@@ -159,7 +198,19 @@ class Declared(Stream):
         check = self.contract.record if self.format.is_typed else self.contract.text_record
         record = check({column.name: _value(column, row, page, about) for column in self.columns})
         extra = _rest(row, _used(type(self)))
-        return record | {"_extra": exact_json.dumps(extra, sort=True)} if extra else record
+        for column in self.columns:
+            if column.columns and (rest := unknown_within(_value(column, row, page, about), column)):
+                _grow(extra, column.field)[_last(column.field)] = rest
+        return record | {"_extra": as_json(extra) if extra else None}
+
+    @property
+    def known_fields(self) -> Mapping[str, Any]:
+        """The fields of a row that columns read, as a tree."""
+        tree: dict[str, Any] = {}
+        for column in self.columns:
+            if column.field[:1] != "{":
+                _grow(tree, column.field).setdefault(_last(column.field), {}).update(fields_of(column.columns))
+        return tree
 
     def _pages(self, answer: object) -> Sequence[object]:
         """Return the pages of an answer. Several pages are a list of them, and a page may be a list itself."""
@@ -191,7 +242,7 @@ class Declared(Stream):
 
     def _query(self, element: object, times: Mapping[str, str]) -> Query:
         each = self.each
-        names = {**times} | ({each.name: element} if each else {})
+        names = {**times, _ACCOUNT: self.account} | ({each.name: element} if each else {})
         known_by = dict(times)
         if each:
             known_by[each.name] = str(_named(f"{each.name}.{each.key}" if each.key else each.name, names, self.dataset))
@@ -217,11 +268,15 @@ def _check(cls: type[Declared]) -> None:
         raise ValueError(f"{dataset}: a GET has no body; use 'post', or 'params'")
     if (each := cls.each) and not (each.param or each.listed_by or each.records_of):
         raise ValueError(f"{dataset}: 'each' needs param, listed_by or records_of")
+    if each and each.name == _ACCOUNT:
+        raise ValueError(f"{dataset}: an element cannot have the name '{_ACCOUNT}', which is the connection")
     listed = (each.records_of.paging if each.records_of else each.paging) if each else None
     if isinstance(listed, Cursor) and listed.header:
         raise ValueError(f"{dataset}: 'each' cannot use a list whose cursor is in a header, which is not stored")
+    if isinstance(cls.ignored, str):
+        raise ValueError(f"{dataset}: ignored must be a tuple of fields, like ('{cls.ignored}',)")
     _check_columns(cls)
-    known = {*(cls.time.names if cls.time else ()), *([cls.each.name] if cls.each else ())}
+    known = {_ACCOUNT, *(cls.time.names if cls.time else ()), *([cls.each.name] if cls.each else ())}
     texts = [
         cls.get,
         cls.post,
@@ -295,12 +350,19 @@ def _used(cls: type[Declared]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for column in cls.columns:
         if column.field[:1] not in {"^", "{"}:
-            *path, last = column.field.split(".")
-            branch = tree
-            for name in path:
-                branch = branch.setdefault(name, {})
-            branch[last] = {}
+            _grow(tree, column.field)[_last(column.field)] = {}
     return tree
+
+
+def _grow(tree: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the branch that the last name of a path belongs to. ``^latitude``, a path in the page, is one name."""
+    for name in path.split(".")[:-1] if path[:1] != "^" else ():
+        tree = tree.setdefault(name, {})
+    return tree
+
+
+def _last(path: str) -> str:
+    return path if path[:1] == "^" else path.rpartition(".")[2]
 
 
 def _rest(row: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:

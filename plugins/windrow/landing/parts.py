@@ -18,6 +18,7 @@ from windrow.harvest.replay import replay
 from windrow.landing.archive import Archive, ArchiveWriter, archive_files
 from windrow.landing.columns import Converted, Converter
 from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetFiles, Sizes
+from windrow.landing.profile import ProfileCount
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Unreadable
 from windrow.model.plan import Plan, Run
@@ -74,12 +75,14 @@ class Landing:
             archive_files(self._store, self._prefix, self._sizes) as files,
         ):
             archive, converter = ArchiveWriter(files), Converter(self._stream, plan.run)
+            profile = ProfileCount(self._stream)
             for chunk, answers in self._answers(plan, archive, count):
                 for converted in converter.convert(answers):
                     if isinstance(converted.records, Unreadable):
                         self._reject(plan.run, chunk, converted.answers[0], converted.records, count)
                     else:
                         self._accept(plan.run, chunk, converted, count)
+                        profile.add(converted.records)
                         parts.write(converted.records)
             quarantined = self._staging.each_quarantined(plan.run)
             archive.add_quarantined(one for one in quarantined if one[0] < 0 or one[1].query.key not in count.rejected)
@@ -87,6 +90,7 @@ class Landing:
             is_complete = not (count.quarantined or count.unreadable or count.gaps)
             landed = parts.close(at_least_one=self._stream.may_be_empty and is_complete)
             archived = archive.close()
+        self._staging.note(plan.run, "profile", profile.figures())
         return output.finish(plan.run, count, landed, archived, listed=plan.listed)
 
     def _answers(self, plan: Plan, archive: ArchiveWriter, count: Count) -> Iterator[tuple[int, Sequence[Answer]]]:

@@ -236,6 +236,11 @@ class Contract:
         return self.record({**fields, **typed})
 
     @property
+    def known_fields(self) -> dict[str, Any]:
+        """The fields of a record, as a tree: only a RECORD has branches."""
+        return fields_of(self.columns)
+
+    @property
     def arrow_schema(self) -> "pa.Schema":
         """The Parquet schema, lineage included."""
         import pyarrow as pa  # noqa: PLC0415 - see Kind.arrow
@@ -246,6 +251,11 @@ class Contract:
     def bigquery_fields(self) -> list[dict[str, Any]]:
         """The schema in the format of BigQuery's API for loading Parquet, lineage included."""
         return [column.bigquery_field for column in (*self.columns, *LINEAGE)]
+
+
+def fields_of(columns: Sequence[Column]) -> dict[str, Any]:
+    """Return the fields of an object, as a tree: only a RECORD has branches."""
+    return {column.field: fields_of(column.columns) for column in columns}
 
 
 def _read(fields: Mapping[str, object], columns: Sequence[Column], path: str = "") -> dict[str, object]:

@@ -1,7 +1,7 @@
 """What a source has to say about one of its streams. The loop that harvests it is in `windrow.harvest.engine`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -13,6 +13,7 @@ from windrow.model.errors import Unreadable
 from windrow.model.export import ExportJob
 from windrow.model.formats import JSON, Format
 from windrow.model.paging import Cursor, Paging
+from windrow.model.plausible import Plausible
 from windrow.model.policy import HTTP_POLICY, ResponsePolicy
 from windrow.model.query import Query
 from windrow.model.quota import Quota
@@ -188,6 +189,14 @@ class Stream(ABC):
     """Dataset whose answers of the same run the plan is made from, without asking again; empty for none."""
     table: ClassVar[Table | None] = None
     """How the records become a table, if its SQL is made from the contract."""
+    table_dataset: ClassVar[str] = ""
+    """Dataset that names the table, where several datasets share it, such as those of accounts; empty for the own."""
+    own_rows: ClassVar[Mapping[str, str]] = {}
+    """Values that tell the rows of this dataset from others in a shared table, by column."""
+    plausible: ClassVar[Plausible | None] = None
+    """Which differences from earlier runs are plausible; None if runs are not compared."""
+    ignored: ClassVar[Collection[str]] = ()
+    """Fields that the contract does not know on purpose: they are in ``_extra``, without a warning."""
     may_be_empty: ClassVar[bool] = False
     """Whether a run without any record is normal, as for an increment with nothing new."""
     partition: ClassVar[str] = ""
@@ -215,6 +224,11 @@ class Stream(ABC):
     def is_paged(self) -> bool:
         """Whether answers may have several pages, or come from an export job."""
         return self.paging is not None or self.export is not None or type(self).next_page is not Stream.next_page
+
+    @property
+    def known_fields(self) -> Mapping[str, Any]:
+        """The fields that the contract knows, as a tree: a field that is read as a whole has no branches."""
+        return self.contract.known_fields
 
     @abstractmethod
     def plan(self, request: Request) -> PlanFlow:

@@ -19,6 +19,7 @@ collection             one document is                                ``_id``; i
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
 ``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
+``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
 =====================  =============================================  ==============================
 
 An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
@@ -44,6 +45,7 @@ from windrow.store.documents import Document
 from windrow.store.limits import QUOTAS, LimitDocuments
 from windrow.store.plans import PlanDocuments
 from windrow.store.quarantine import QUARANTINE, QuarantineDocuments
+from windrow.store.warnings import WARNINGS, WarningDocuments
 
 T = TypeVar("T")
 Figures = dict[str, Any]
@@ -60,7 +62,7 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
 
-class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocuments, ConsentDocuments):
+class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocuments, ConsentDocuments, WarningDocuments):
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
@@ -82,6 +84,7 @@ class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocument
         self._do(lambda: self._database[status.RUNS].create_index("first_at"))
         self._do(lambda: self._database[QUOTAS].create_index("window"))
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
+        self._do(lambda: self._database[WARNINGS].create_index("dataset"))
         self._do(lambda: self._database[QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
 
     # --- figures -------------------------------------------------------------------------------

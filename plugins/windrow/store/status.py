@@ -29,7 +29,7 @@ from windrow.model.plan import Run
 Document = dict[str, Any]
 
 RUNS = "windrow_runs"
-KINDS = ("scope", "watermark", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure")
+KINDS = ("scope", "watermark", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure")
 """Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
 CAUSE = 160
 """Characters of a reason that quarantined answers are grouped by."""
@@ -37,7 +37,7 @@ DATABASE = "windrow"
 """Default database, if a connection names none."""
 _SELECTION_MS, _READ_MS = 2_000, 3_000
 """How long a reader waits for a server, and for one answer of it: a page must not wait as long as a task."""
-_RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES = 2_000, 20_000, 20_000, 500
+_RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES, _WARNINGS = 2_000, 20_000, 20_000, 500, 2_000
 _AFTER = "}"
 """The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
 
@@ -195,6 +195,7 @@ class StatusStore:
     """
 
     def __init__(self, client: "MongoClient[Document]", database: str) -> None:
+        self.database = database
         self._database = client[database]
 
     def datasets(self) -> list[str]:
@@ -318,6 +319,11 @@ class StatusStore:
             closed = any(one.get("kind") == "spent" for one in entries)
             found.append(QuotaUse(account, rest.partition("|")[0], taken, ends_at, closed))
         return sorted(found, key=lambda one: (one.ends_at, one.name))
+
+    def warnings(self, dataset: str = "") -> list[Document]:
+        """Return the warnings of one dataset, or of all; the first `_WARNINGS`."""
+        found = self._find("windrow_warnings", {"dataset": dataset} if dataset else {}, limit=_WARNINGS)
+        return sorted(found, key=lambda one: (str(one["dataset"]), str(one["name"])))
 
     def pauses(self) -> list[Paused]:
         """Return the APIs that calls are paused for."""

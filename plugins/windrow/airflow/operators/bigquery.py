@@ -113,11 +113,22 @@ class PrepareTableOperator(BaseOperator):
         :raises SchemaConflict: a column of the table does not match the contract.
         """
         list(ask(self.gcp_conn_id, self.create))
+        statements = self._statements()
+        for statement in statements:
+            self.log.info("The contract of %s has changed: %s", self.dataset, statement)
+            try:
+                list(ask(self.gcp_conn_id, statement))
+            except Exception:  # another account of the same table may have been quicker
+                if statement in self._statements():
+                    raise
+        return statements
+
+    def _statements(self) -> list[str]:
+        """Return the statements that bring the table to the contract.
+
+        :raises SchemaConflict: a column of the table does not match the contract.
+        """
         hook = limit(BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False))
         client = hook.get_client(project_id=hook.project_id, location=hook.location)
         existing = [field.to_api_repr() for field in client.get_table(self.table.strip("`")).schema]
-        statements = made.changes(registry.stream(self.dataset), self.table, existing)
-        for statement in statements:
-            self.log.info("The contract of %s has changed: %s", self.dataset, statement)
-            list(ask(self.gcp_conn_id, statement))
-        return statements
+        return made.changes(registry.stream(self.dataset), self.table, existing)

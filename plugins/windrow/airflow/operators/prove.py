@@ -8,10 +8,14 @@ from airflow.sdk import Asset, Context
 from windrow.airflow.hooks.bigquery import ask
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
+from windrow.airflow.operators.alert import send
 from windrow.airflow.operators.base import REACHED, WATERMARK, HarvestStep
 from windrow.landing.files import Manifest
 from windrow.landing.receipt import Receipt, Staged, as_text
-from windrow.store.staging import Figures
+from windrow.model.plan import Run
+from windrow.model.redact import blot
+from windrow.store.staging import Figures, Staging
+from windrow.store.warnings import Warned
 
 
 class ProveOperator(HarvestStep):
@@ -76,8 +80,13 @@ class ProveOperator(HarvestStep):
             figures = (
                 receipt.figures(notes) | warehouse | self.more(notes) | ({"nothing_new": True} if is_empty else {})
             )
+            figures |= unknown_fields(notes)
+            open_ = self._warn(context, state, run, notes)
+            if open_:
+                figures["warnings"] = len(open_)
             state.note(run, "receipt", figures)
-            state.note(run, "verdict", receipt.verdict())
+            warnings = [f"{one.name}: {one.text}" for one in open_[:_SHOWN]]
+            state.note(run, "verdict", receipt.verdict() | {"warnings": warnings})
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = figures
@@ -88,6 +97,23 @@ class ProveOperator(HarvestStep):
             self.log.info("Nothing new: the API returned no record for this run.")
         self._move_watermark(context, reached)
         return figures
+
+    def _warn(self, context: Context, state: Staging, run: Run, notes: Mapping[str, Figures]) -> list[Warned]:
+        """Store unknown fields as warnings, alert once of each warning, and return those of this run that are open."""
+        found = notes.get("profile", {}).get("unknown_fields", ())
+        state.warn(run, {name: f"unknown field in {rows:,} rows, kept in _extra" for name, rows in found})
+        open_ = [one for one in state.warnings(run.dataset) if one.run_id == run.run_id and not one.accepted_at]
+        if new := [one for one in open_ if not one.alerted_at]:
+            listed = "; ".join(f"{one.name}: {one.text}" for one in new[:_SHOWN])
+            more = f"; and {len(new) - _SHOWN:,} more" if len(new) > _SHOWN else ""
+            text = blot(
+                f"{len(new):,} new warnings of {run.dataset}, run {run.run_id!r}: {listed}{more} | What to do: nothing "
+                f"is lost. Correct the declaration, or run: windrow accept {run.dataset}"
+            )
+            self.log.warning("%s", text)
+            send(context, text)
+            state.mark(new, "alerted_at")
+        return open_
 
     def more(self, notes: Mapping[str, Figures]) -> Figures:
         """Return further figures for the receipt, from the notes of the run's steps."""
@@ -105,6 +131,18 @@ class ProveOperator(HarvestStep):
     def warehouse(self) -> Figures:
         """Run the counting query."""
         return count_in_warehouse(self.gcp_conn_id, self.sql)
+
+
+_SHOWN = 20
+"""Fields, or warnings, that a receipt names."""
+
+
+def unknown_fields(notes: Mapping[str, Figures]) -> Figures:
+    """Return the fields that the contract does not know, each with the number of rows that have it."""
+    found = notes.get("profile", {}).get("unknown_fields", ())
+    listed = ", ".join(f"{name} {rows:,}" for name, rows in found[:_SHOWN])
+    more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+    return {"unknown_fields": f"{listed}{more}"} if found else {}
 
 
 def _comparable(mark: str) -> str:
