@@ -22,7 +22,7 @@ about.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -31,10 +31,11 @@ from typing import Any, ClassVar
 from windrow.declare.rows import Arrays, OneRow, Rows
 from windrow.declare.times import Time
 from windrow.model import exact_json, registry
-from windrow.model.contract import LINEAGE, Column, Contract, Kind
+from windrow.model.contract import LINEAGE, Column, Contract, Kind, as_json, typed, unknown
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import Cursor, Paging, at
 from windrow.model.query import Query
+from windrow.model.rows import RawRows, Read
 from windrow.model.stream import PlanFlow, Planned, Request, Stream, each_page, read_some
 
 _NAME = re.compile(r"\{([A-Za-z_][\w.]*)\}")
@@ -132,6 +133,24 @@ class Declared(Stream):
         """Return the watermark after a run without a new record, if what is past never changes."""
         return self.time.end(request) if self.time and self.time.past_is_final else ""
 
+    def raw_rows(self, query: Query, answer: object) -> RawRows | None:
+        """Return the rows of an answer, for landing. `read` decides about an answer with a row that is not clear.
+
+        :returns: None if a method is overridden that reads rows, or if pages differ in what columns read of them.
+        """
+        cls = type(self)
+        if not _reads_as_declared(cls):
+            return None
+        pages = self._pages(answer)
+        rows = self.rows.of(pages[0]) if len(pages) == 1 else [row for page in pages for row in self.rows.of(page)]
+        constants: dict[str, object] = {}
+        for column in _outside(cls):
+            first, *others = (_value(column, {}, page, dict(query.about)) for page in pages or [None])
+            if any(repr(other) != repr(first) for other in others):  # 1 and 1.0 differ
+                return None
+            constants[column.name] = first if self.format.is_typed else typed([first], column.kind)[0]
+        return RawRows(rows, constants, _reader(cls))
+
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the rows of an answer, or of a list of pages."""
         return self.read(query, answer)[0]
@@ -157,15 +176,17 @@ class Declared(Stream):
             raise Unreadable(f"a row must be an object, not {row!r:.60}")
         about = dict(query.about)
         check = self.contract.record if self.format.is_typed else self.contract.text_record
-        record = check({column.name: _value(column, row, page, about) for column in self.columns})
-        extra = _rest(row, _used(type(self)))
-        return record | {"_extra": exact_json.dumps(extra, sort=True)} if extra else record
+        values = {column.name: _value(column, row, page, about) for column in self.columns}
+        record = check(values)
+        if rest := _rest(row, _used(type(self))):
+            record["_extra"] = as_json(unknown(values, self.contract.columns) | rest)
+        return record
 
     def _pages(self, answer: object) -> Sequence[object]:
         """Return the pages of an answer. Several pages are a list of them, and a page may be a list itself."""
-        is_list = isinstance(self.rows, Rows) and (not self.rows.path or self.rows.path.startswith("[]"))
         if self.paging is None or not isinstance(answer, list):
             return [answer]
+        is_list = isinstance(self.rows, Rows) and (not self.rows.path or self.rows.path.startswith("[]"))
         return answer if not is_list or (answer and all(isinstance(page, list) for page in answer)) else [answer]
 
     def _given(self, request: Request, each: Each) -> list[object] | None:
@@ -301,6 +322,56 @@ def _used(cls: type[Declared]) -> dict[str, Any]:
                 branch = branch.setdefault(name, {})
             branch[last] = {}
     return tree
+
+
+@lru_cache
+def _reads_as_declared(cls: type[Declared]) -> bool:
+    return (cls.read, cls.records, cls.record) == (Declared.read, Declared.records, Declared.record)
+
+
+@lru_cache
+def _outside(cls: type[Declared]) -> tuple[Column, ...]:
+    """Return the columns that are not read of a row."""
+    return tuple(column for column in cls.columns if column.field[:1] in {"^", "{"})
+
+
+@lru_cache
+def _reader(cls: type[Declared]) -> Callable[[Sequence[Any]], Read]:
+    """Return the function that reads the columns of rows at once, as `Declared.record` reads those of one row."""
+    used, inside = _used(cls), [column for column in cls.columns if column not in _outside(cls)]
+
+    def read(rows: Sequence[Any]) -> Read:
+        if set(map(type, rows)) != {dict}:
+            raise Unreadable("a row must be an object")
+        columns = {column.name: _each_at(rows, column.field) for column in inside}
+        if not cls.format.is_typed:
+            for column in inside:
+                columns[column.name] = typed(columns[column.name], column.kind)
+        return columns, None if _all_used(rows, used) else [_rest(row, used) for row in rows]
+
+    return read
+
+
+def _each_at(rows: Sequence[Any], path: str) -> Sequence[Any]:
+    """Return the value at a path in each row, as `at` returns it."""
+    values = rows
+    for place, name in enumerate(path.split(".") if path else ()):
+        if place == 0:
+            values = [row.get(name) for row in values]
+        else:
+            values = [value.get(name) if type(value) is dict else None for value in values]
+    return values
+
+
+def _all_used(objects: Sequence[dict[str, Any]], used: Mapping[str, Any]) -> bool:
+    """Return whether columns read all fields of objects, so that `_rest` of each is empty."""
+    if not set().union(*objects) <= used.keys():
+        return False
+    for name, inner in used.items():
+        values = [value for each in objects if (value := each.get(name)) is not None] if inner else []
+        if values and not (set(map(type, values)) == {dict} and _all_used(values, inner)):
+            return False
+    return True
 
 
 def _rest(row: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
