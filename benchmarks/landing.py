@@ -20,6 +20,8 @@ from typing import IO, Any
 
 from benchmarks.child import peak_rss
 from benchmarks.options import positive
+from windrow.declare.rows import Rows
+from windrow.declare.stream import Declared
 from windrow.landing.parts import Landing
 from windrow.model.answer import Answer, Outcome
 from windrow.model.contract import Column, Contract, Kind
@@ -62,12 +64,12 @@ class Reports(Planless):
         names = [header["name"] for header in answer["columnHeaders"]]
         return RawRows.of_lists(names, answer["rows"], {"video": dict(query.params)["filters"].removeprefix("video==")})
 
-    def query(self, number: int) -> Query:
+    def query_of(self, number: int) -> Query:
         """Make a query."""
         params = {"ids": "channel==MINE", "startDate": DAYS[0], "endDate": DAYS[-1], "metrics": ",".join(FIGURES)}
         return Query.of("/v2/reports", params | {"filters": f"video==v{number:06d}"})
 
-    def body(self, number: int) -> str:
+    def text(self, number: int) -> str:
         """Make an answer."""
         days = DAYS * (self.rows_each // len(DAYS)) + DAYS[: self.rows_each % len(DAYS)]
         rows = [[day, *((number * place * k) % 1009 for k in range(1, 10))] for place, day in enumerate(days)]
@@ -105,16 +107,57 @@ class Records(Planless):
         """Return the record."""
         return RawRows([answer])
 
-    def query(self, number: int) -> Query:
+    def query_of(self, number: int) -> Query:
         """Make a query."""
         return Query.of("/get_user_by_name", {"name": f"Mrs. {number:06d} (Ellen)"})
 
-    def body(self, number: int) -> str:
+    def text(self, number: int) -> str:
         """Make an answer."""
         age = 26 + number % 9 if number % 7 else None
         fields = {"PassengerId": number, "Survived": number % 2, "Pclass": 1 + number % 3, "Sex": "female", "Age": age}
         fields |= {"Name": f"Mrs. {number:06d} (Ellen)", "SibSp": 0, "Parch": 0, "Ticket": str(310_128 + number)}
         return json.dumps(fields | {"Fare": 7.925, "Cabin": None, "Embarked": "S"})
+
+
+class Hundred:
+    """Answers of 100 rows."""
+
+    rows_each = 100
+
+
+class Orders(Hundred, Declared):
+    """A page of a declared stream: 100 objects with nested fields and one that no column reads."""
+
+    dataset = "bench_orders"
+    get = "/orders"
+    rows = Rows("data")
+    columns = (
+        Column("order_id", "id", Kind.STRING, "Id.", required=True),
+        Column("customer", "customer.id", Kind.INTEGER, "Customer.", required=True),
+        Column("city", "customer.address.city", Kind.STRING, "City."),
+        Column("amount", "amount", Kind.NUMERIC, "Amount.", required=True),
+        Column("paid", "paid", Kind.BOOLEAN, "Whether it is paid."),
+        Column("updated_at", "updated_at", Kind.TIMESTAMP, "Last change.", required=True),
+    )
+
+    def query_of(self, number: int) -> Query:
+        """Make a query."""
+        return Query.of("/orders", {"page": str(number)})
+
+    def text(self, number: int) -> str:
+        """Make an answer."""
+        made = [
+            {
+                "id": f"o{number:06d}{place:02d}",
+                "customer": {"id": number * place, "address": {"city": "Kiel"}},
+                "amount": f"{place}.50",
+                "paid": place % 3 == 0,
+                "updated_at": f"2026-01-02T03:{place % 60:02d}:05Z",
+                "note": "new" if place % 10 else None,
+            }
+            for place in range(self.rows_each)
+        ]
+        return json.dumps({"data": made})
 
 
 class Stepwise:
@@ -128,7 +171,7 @@ class Stepwise:
         return list(map(self.contract.record, super().raw_rows(query, answer)))  # type: ignore[attr-defined, misc]
 
 
-SHAPES = {"reports": Reports, "records": Records, "large": Large}
+SHAPES = {"reports": Reports, "records": Records, "orders": Orders, "large": Large}
 
 
 class MadeUp:
@@ -137,7 +180,7 @@ class MadeUp:
     def __init__(self, stream: Any, answers: int) -> None:
         self._stream = stream
         self._answers = answers
-        self._bodies = [stream.body(number) for number in range(max(1, VARIANTS // len(stream.body(0))))]
+        self._bodies = [stream.text(number) for number in range(max(1, VARIANTS // len(stream.text(0))))]
         self._answers_of: list[Answer] = []
         self.not_counted_s = 0.0
 
@@ -145,7 +188,7 @@ class MadeUp:
         """Make a chunk of the plan."""
         began = time.process_time()
         numbers = range(number * CHUNK, min((number + 1) * CHUNK, self._answers))
-        chunk = Chunk(run, number, tuple(map(self._stream.query, numbers)))
+        chunk = Chunk(run, number, tuple(map(self._stream.query_of, numbers)))
         self._answers_of = list(map(self._answer, numbers, chunk.queries)) if self._stream.rows_each == 1 else []
         self.not_counted_s += time.process_time() - began
         return chunk

@@ -1,6 +1,7 @@
 """Columns: converting answers column by column gives the rows and the reasons of the contract, whatever arrives."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -9,10 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from windrow.declare.rows import Rows
+from windrow.declare.stream import Declared, Each
 from windrow.landing.columns import Converter
 from windrow.model.answer import Answer, Outcome
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import Unreadable
+from windrow.model.formats import Csv
+from windrow.model.paging import LinkHeader
 from windrow.model.plan import Run
 from windrow.model.query import Query
 from windrow.model.rows import RawRows
@@ -68,26 +73,61 @@ class Slow(Odd):
         return [self.contract.record(row) for row in super().raw_rows(query, answer)]
 
 
+PLACES = {"STRING": "a.b", "INTEGER": "a.c.d", "FLOAT": "a.c.e", "Place": "p.q", "About": "{about}", "DATE": "^day"}
+"""Where a declared stream finds a field, if not at its name."""
+
+
+class Declaration(Declared):
+    """The same columns, declared: of rows, of the page and of the query."""
+
+    dataset = "odd_declared"
+    get = "/odd"
+    each = Each("about", param="abouts")
+    rows = Rows("data")
+    paging = LinkHeader()
+    columns = tuple(replace(column, field=PLACES.get(column.field, column.field)) for column in COLUMNS)
+
+
+class Lines(Declaration):
+    """The same in CSV."""
+
+    dataset = "odd_lines"
+    format = Csv()
+    rows = Rows()
+    columns = tuple(column for column in COLUMNS if column.kind is not Kind.RECORD and not column.repeated)
+
+
+def row_by_row(stream: type[Declared]) -> Declared:
+    """Return the same stream, of which one method is overridden, so that each row is read by itself."""
+
+    def record(self: Declared, query: Query, page: object, row: object) -> dict[str, object]:
+        return stream.record(self, query, page, row)
+
+    return type("RowByRow", (stream,), {"record": record, "dataset": f"{stream.dataset}_row"})()
+
+
 def answers(bodies: Sequence[bytes]) -> list[Answer]:
     return [
-        Answer(Query.of("/odd", {"about": f"number {place}"}), Outcome.ANSWERED, 200, body.decode(), NOW)
+        Answer(Query.of("/odd", about | {"n": str(place)}, about=about), Outcome.ANSWERED, 200, body.decode(), NOW)
         for place, body in enumerate(bodies)
+        for about in [{"about": f"number {place}"}]
     ]
 
 
 def converted(stream: Stream, bodies: Sequence[bytes]) -> list[object]:
-    """Return all records, and the reason for each answer without."""
+    """Return all records, and the reason for each answer without, then those for records that are left out."""
     found: list[object] = []
+    reasons: list[object] = []
     converter = Converter(stream, RUN)
     for some, batch, left_out in converter.convert(answers(bodies)):
-        found += [(answer.query.key, [error.reason for error in errors]) for answer, errors in left_out]
+        reasons += [(answer.query.key, [error.reason for error in errors]) for answer, errors in left_out]
         if isinstance(batch, Unreadable):
             found.append((some[0].query.key, batch.reason))
         else:
             assert batch.schema.equals(stream.contract.arrow_schema)
             batch.validate(full=True)
             found += map(repr, batch.to_pylist())  # as 1 == 1.0, and NaN is not itself
-    return found
+    return found + reasons
 
 
 ODD = [
@@ -153,7 +193,7 @@ def bodies() -> st.SearchStrategy[list[bytes]]:
 
 @given(bodies())
 @settings(max_examples=150)
-@example([b"[1]", b'["ab"]', b"[[1]]", b"[null]", b"{}", b'{"names":["Id"],"rows":[[1,2]]}'])
+@example([b"[1]", b'["ab"]', b"[[0,1]]", b"[null]", b"{}", b'{"names":["Id"],"rows":[[1,2]]}'])
 @example([b'{"columns":{"Id":[1],"New":[1,2]}}', b'{"columns":{"Id":1}}', b'{"names":["Id","Id"],"rows":[[1,2]]}'])
 @example([b'[{"Id":1},{"Id":2,"About":null}]', b'[{"Id":1,"About":"x"},{"Id":1}]', b"[]", b'{"columns":{}}'])
 def test_columns_give_the_rows_and_the_reasons_of_the_contract(found: list[bytes]):
@@ -170,7 +210,50 @@ def test_each_odd_value_is_converted_as_by_the_contract_alone_and_among_others(c
         )
 
 
-def test_a_row_that_is_no_object_is_refused_also_if_no_column_is_required():
-    loose = {"contract": Contract(COLUMNS[1:])}
-    fast, slow = (type("Loose", (base,), loose)() for base in (Odd, Slow))
-    assert converted(fast, [b"[[0,1]]", b'["ab"]', b"[{}]"]) == converted(slow, [b"[[0,1]]", b'["ab"]', b"[{}]"])
+def pages() -> st.SearchStrategy[list[bytes]]:
+    """Answers of a declared stream, of some pages each."""
+
+    @st.composite
+    def row(draw: Any) -> str:
+        tree: dict[str, Any] = {}
+        names = draw(st.lists(st.sampled_from([*FIELDS[1:], "New", "a.New", "a.c.New"]), unique=True, max_size=6))
+        for name in (["Id"] if draw(st.integers(0, 20)) else []) + names:
+            *path, last = PLACES.get(name, name).split(".")
+            branch = tree
+            for part in path:
+                branch = branch.setdefault(part, {})
+            branch[last] = orjson.Fragment(draw(value(name.rpartition(".")[2])))
+        if not draw(st.integers(0, 9)):
+            tree["a"] = orjson.Fragment(draw(st.sampled_from(ODD)))
+        return orjson.dumps(tree).decode() if draw(st.integers(0, 30)) else draw(st.sampled_from(ODD))
+
+    @st.composite
+    def page(draw: Any) -> str:
+        day = draw(st.sampled_from(['"2026-01-02"'] * 5 + ['"2026-01-03"', "null", "1"]))
+        return f'{{"data":[{",".join(draw(st.lists(row(), max_size=3)))}],"day":{day}}}'
+
+    several = st.lists(page(), min_size=1, max_size=3).map(
+        lambda some: some[0] if len(some) == 1 else f"[{','.join(some)}]"
+    )
+    return st.lists(several.map(str.encode), max_size=6)
+
+
+@given(pages())
+@settings(max_examples=60)
+@example([b'{"data":[{"Id":1,"p":{"q":{"C":"Kiel","D":1}},"New":2,"a":{"c":1}}],"day":"2026-01-02"}', b'{"data":1}'])
+def test_a_declared_stream_has_the_same_rows_and_reasons_column_by_column(found: list[bytes]):
+    assert converted(Declaration(), found) == converted(row_by_row(Declaration), found)
+
+
+@pytest.mark.parametrize("column", Lines.columns, ids=lambda column: column.name)
+def test_texts_of_a_declared_stream_are_read_as_row_by_row(column: Column):
+    texts = [odd.strip('"') for odd in ODD if not {*odd} & {",", "\\"}] + ["TRUE", "+7", "007", "1e5", "", "-.5"]
+    found = [f"Id,{column.field},New\n1,{text},x\n2,,\n".encode() for text in texts if column.field != "Id"]
+    assert converted(Lines(), found) == converted(row_by_row(Lines), found)
+    assert isinstance(Lines().raw_rows(Query.of("/odd"), [{"Id": "1"}]), RawRows)
+
+
+def test_only_a_stream_that_reads_rows_as_declared_has_columns():
+    assert row_by_row(Declaration).raw_rows(Query.of("/odd"), {"data": [{"Id": 1}]}) is None
+    pages = [{"data": [{"Id": 1}], "day": day} for day in (1, 1.0)]
+    assert Declaration().raw_rows(Query.of("/odd"), pages) is None

@@ -22,7 +22,7 @@ about. ``{account}`` is the connection.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -31,11 +31,12 @@ from typing import Any, ClassVar
 from windrow.declare.rows import Arrays, OneRow, Rows
 from windrow.declare.times import Time
 from windrow.model import exact_json, registry
-from windrow.model.contract import LINEAGE, Column, Contract, Kind, as_json, fields_of, unknown_within
+from windrow.model.contract import LINEAGE, Column, Contract, Kind, as_json, fields_of, typed, unknown_within
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import Cursor, Paging, at
 from windrow.model.plausible import Plausible
 from windrow.model.query import Query
+from windrow.model.rows import RawRows, Read
 from windrow.model.stream import PlanFlow, Planned, Request, Stream, each_page, read_some
 from windrow.model.table import Write
 
@@ -171,6 +172,24 @@ class Declared(Stream):
         """Return the watermark after a run without a new record, if what is past never changes."""
         return self.time.end(request) if self.time and self.time.past_is_final else ""
 
+    def raw_rows(self, query: Query, answer: object) -> RawRows | None:
+        """Return the rows of an answer, for landing. `read` decides about an answer with a row that is not clear.
+
+        :returns: None if a method is overridden that reads rows, or if pages differ in what columns read of them.
+        """
+        cls = type(self)
+        if not _reads_as_declared(cls):
+            return None
+        pages = self._pages(answer)
+        rows = self.rows.of(pages[0]) if len(pages) == 1 else [row for page in pages for row in self.rows.of(page)]
+        constants: dict[str, object] = {}
+        for column in _outside(cls):
+            first, *others = (_value(column, {}, page, dict(query.about)) for page in pages or [None])
+            if any(repr(other) != repr(first) for other in others):  # 1 and 1.0 differ
+                return None
+            constants[column.name] = first if self.format.is_typed else typed([first], column.kind)[0]
+        return RawRows(rows, constants, _reader(cls))
+
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the rows of an answer, or of a list of pages."""
         return self.read(query, answer)[0]
@@ -214,9 +233,9 @@ class Declared(Stream):
 
     def _pages(self, answer: object) -> Sequence[object]:
         """Return the pages of an answer. Several pages are a list of them, and a page may be a list itself."""
-        is_list = isinstance(self.rows, Rows) and (not self.rows.path or self.rows.path.startswith("[]"))
         if self.paging is None or not isinstance(answer, list):
             return [answer]
+        is_list = isinstance(self.rows, Rows) and (not self.rows.path or self.rows.path.startswith("[]"))
         return answer if not is_list or (answer and all(isinstance(page, list) for page in answer)) else [answer]
 
     def _given(self, request: Request, each: Each) -> list[object] | None:
@@ -363,6 +382,65 @@ def _grow(tree: dict[str, Any], path: str) -> dict[str, Any]:
 
 def _last(path: str) -> str:
     return path if path[:1] == "^" else path.rpartition(".")[2]
+
+
+@lru_cache
+def _reads_as_declared(cls: type[Declared]) -> bool:
+    return (cls.read, cls.records, cls.record) == (Declared.read, Declared.records, Declared.record)
+
+
+@lru_cache
+def _outside(cls: type[Declared]) -> tuple[Column, ...]:
+    """Return the columns that are not read of a row."""
+    return tuple(column for column in cls.columns if column.field[:1] in {"^", "{"})
+
+
+@lru_cache
+def _reader(cls: type[Declared]) -> Callable[[Sequence[Any]], Read]:
+    """Return the function that reads the columns of rows at once, as `Declared.record` reads those of one row."""
+    used, inside = _used(cls), [column for column in cls.columns if column not in _outside(cls)]
+    nested = [column for column in inside if column.columns]
+
+    def read(rows: Sequence[Any]) -> Read:
+        if set(map(type, rows)) != {dict}:
+            raise Unreadable("a row must be an object")
+        columns = {column.name: _each_at(rows, column.field) for column in inside}
+        if not cls.format.is_typed:
+            for column in inside:
+                columns[column.name] = typed(columns[column.name], column.kind)
+        extra = None if _all_used(rows, used) else [_rest(row, used) for row in rows]
+        for column in nested:
+            rests = [unknown_within(value, column) for value in columns[column.name]]
+            if any(rests):
+                extra = extra or [{} for _ in rows]
+                for fields, rest in zip(extra, rests, strict=True):
+                    if rest:
+                        _grow(fields, column.field)[_last(column.field)] = rest
+        return columns, extra
+
+    return read
+
+
+def _each_at(rows: Sequence[Any], path: str) -> Sequence[Any]:
+    """Return the value at a path in each row, as `at` returns it."""
+    values = rows
+    for place, name in enumerate(path.split(".") if path else ()):
+        if place == 0:
+            values = [row.get(name) for row in values]
+        else:
+            values = [value.get(name) if type(value) is dict else None for value in values]
+    return values
+
+
+def _all_used(objects: Sequence[dict[str, Any]], used: Mapping[str, Any]) -> bool:
+    """Return whether columns read all fields of objects, so that `_rest` of each is empty."""
+    if not set().union(*objects) <= used.keys():
+        return False
+    for name, inner in used.items():
+        values = [value for each in objects if (value := each.get(name)) is not None] if inner else []
+        if values and not (set(map(type, values)) == {dict} and _all_used(values, inner)):
+            return False
+    return True
 
 
 def _rest(row: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:

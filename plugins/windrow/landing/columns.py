@@ -6,7 +6,7 @@ answers are halved until the one that is not clear is alone, and `Stream.read` d
 the reasons in the quarantine, are the same as those of the slow way.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, compress, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from windrow.model.answer import Answer, parse_all
 from windrow.model.contract import EPOCHS, Column, Kind, as_json, convert, unknown_within
 from windrow.model.errors import Unreadable
 from windrow.model.plan import Run
-from windrow.model.rows import RawRows
+from windrow.model.rows import RawRows, Read
 from windrow.model.stream import Stream
 
 _NULL = type(None)
@@ -148,7 +148,9 @@ class Converter:
             if any(rows.constants.keys() != constants.keys() for rows in every) or constants.keys() - self._known:
                 raise NotClear
         nested = [column for column in self._columns if column.columns]
-        if nested:
+        if any(column.field in constants for column in nested):
+            raise NotClear
+        if nested and every[0].read is None:
             extra = _with_nested(extra, columns, nested)
         arrays = []
         for column in self._columns:
@@ -171,9 +173,7 @@ def _extra(fields: dict[str, object]) -> str | None:
     return as_json(fields) if fields else None
 
 
-def _joined(
-    every: Sequence[RawRows], known: frozenset[str]
-) -> tuple[dict[str, Sequence[Any]], list[dict[str, object]] | None]:
+def _joined(every: Sequence[RawRows], known: frozenset[str]) -> Read:
     """Join the rows of several answers: values by field, and the unknown fields of each row, or None if there are none.
 
     :raises NotClear: they have columns of different names, or a row overrides a constant.
@@ -190,6 +190,8 @@ def _joined(
         )
     else:
         objects = list(chain.from_iterable([rows.objects for rows in every]))  # type: ignore[misc]  # None is unclear
+        if (read := every[0].read) is not None:
+            return read(objects)
         uniform = _uniform(objects)
         if uniform is None:
             shapes = set(map(tuple, objects))
@@ -209,12 +211,7 @@ def _joined(
 
 
 def _uniform(objects: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]] | None:
-    """Return the values of objects by field, or None if not all have the same fields.
-
-    :raises NotClear: one is no object.
-    """
-    if set(map(type, objects)) != {dict}:
-        raise NotClear
+    """Return the values of objects by field, or None if not all have the same fields."""
     names = tuple(objects[0])
     if len(names) < 2 or set(map(len, objects)) != {len(names)}:
         return None
@@ -225,7 +222,7 @@ def _uniform(objects: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]] | No
 
 
 def _with_nested(
-    extra: list[dict[str, object]] | None, columns: dict[str, Sequence[Any]], nested: Sequence[Column]
+    extra: list[dict[str, object]] | None, columns: Mapping[str, Sequence[Any]], nested: Sequence[Column]
 ) -> list[dict[str, object]] | None:
     """Add what is unknown within the RECORDs of each row to its unknown fields."""
     for column in nested:
@@ -234,7 +231,7 @@ def _with_nested(
             extra = extra or [{} for _ in rests]
             for fields, rest in zip(extra, rests, strict=True):
                 if rest:
-                    fields[column.field] = rest
+                    fields.setdefault(column.field, rest)
     return extra
 
 

@@ -317,6 +317,13 @@ def _one(value: object, column: Column, field: str) -> object:
     raise Unreadable(f"field {field!r} must be {expected}, not {_shown(value)}")
 
 
+def typed(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
+    """Return the values of a column, those of texts as `Contract.text_record` reads them."""
+    if kind not in {Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN}:
+        return values
+    return [_from_text(value, kind) if isinstance(value, str) else value for value in values]
+
+
 def _from_text(text: str, kind: Kind) -> object:
     """Return the value of a text, or the text if it is not one of this kind."""
     if kind is Kind.INTEGER and _INTEGER_TEXT.fullmatch(text):

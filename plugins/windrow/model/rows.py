@@ -1,10 +1,13 @@
 """The rows of an answer as the API returns them, before a contract checks them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
 from windrow.model.errors import Unreadable
+
+Read = tuple[Mapping[str, Sequence[Any]], list[dict[str, object]] | None]
+"""Values by field, and the unknown fields of each row, or None if there are none."""
 
 
 class RawRows:
@@ -15,15 +18,23 @@ class RawRows:
     :param objects: the rows.
     :param constants: values of fields that are the same in each row, such as what the query is about. A row that has
         the field itself overrides it.
+    :param read: reads objects of any number of answers: it returns values by field, and the unknown fields of each
+        object, with those within RECORDs, or None if there are none. Without it the names of an object are its fields.
     """
 
-    __slots__ = ("columns", "constants", "count", "objects")
+    __slots__ = ("columns", "constants", "count", "objects", "read")
 
-    def __init__(self, objects: Sequence[Any], constants: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        objects: Sequence[Any],
+        constants: Mapping[str, object] | None = None,
+        read: Callable[[Sequence[Any]], Read] | None = None,
+    ) -> None:
         self.objects: Sequence[Any] | None = objects
         self.columns: Mapping[str, Sequence[Any]] = {}
         self.count = len(objects)
         self.constants = constants or {}
+        self.read = read
 
     @classmethod
     def of_columns(cls, columns: Mapping[str, object], constants: Mapping[str, object] | None = None) -> "RawRows":
