@@ -1,4 +1,4 @@
-"""Alerts after the final failure of a task: to a webhook and by e-mail, if the Airflow connection for it exists.
+"""Alerts: to a webhook and by e-mail, if the Airflow connection for it exists. Most are about a task that has failed.
 
 A problem with an alert is only logged, so that the error of the task stays the error that people see.
 """
@@ -25,16 +25,18 @@ class WebhookAlert(HttpNotifier):
     """Posts ``{"text": "..."}``, the format of chat services, to the webhook of a connection, if it exists.
 
     :param conn_id: the Airflow connection.
+    :param text: the text, if it is not about a task that has failed.
     """
 
-    def __init__(self, conn_id: str = WEBHOOK, **kwargs: Any) -> None:
+    def __init__(self, conn_id: str = WEBHOOK, text: str = "", **kwargs: Any) -> None:
+        self.text = text
         super().__init__(http_conn_id=conn_id, method="POST", extra_options={"timeout": TIMEOUT_S}, **kwargs)
 
     def notify(self, context: Context) -> None:
         """Post it."""
         if _connection(self.http_conn_id) is None:
             return
-        self.json = {"text": story(context)}
+        self.json = {"text": self.text or story(context)}
         try:
             super().notify(context)
         except Exception as error:
@@ -45,9 +47,11 @@ class EmailAlert(SmtpNotifier):
     """Sends an e-mail with the server of a connection to the addresses in its extra, if it exists.
 
     :param conn_id: the Airflow connection.
+    :param text: the text, if it is not about a task that has failed.
     """
 
-    def __init__(self, conn_id: str = EMAIL, **kwargs: Any) -> None:
+    def __init__(self, conn_id: str = EMAIL, text: str = "", **kwargs: Any) -> None:
+        self.text = text
         super().__init__(to="", smtp_conn_id=conn_id, **kwargs)
 
     def notify(self, context: Context) -> None:
@@ -62,12 +66,18 @@ class EmailAlert(SmtpNotifier):
             )
             return
         task = context["task_instance"]
-        self.subject = f"Airflow: {task.dag_id}.{task.task_id} failed"
-        self.html_content = f"<p>{html.escape(story(context))}</p>"
+        self.subject = f"Airflow: {task.dag_id}.{task.task_id}{'' if self.text else ' failed'}"
+        self.html_content = f"<p>{html.escape(self.text or story(context))}</p>"
         try:
             super().notify(context)
         except Exception as error:
             self.log.warning(_NOT_TAKEN, self.smtp_conn_id, type(error).__name__)
+
+
+def alert(context: Context, text: str) -> None:
+    """Send a text about a task that has not failed."""
+    WebhookAlert(text=text).notify(context)
+    EmailAlert(text=text).notify(context)
 
 
 _NOT_TAKEN = "Sending the alert with the Airflow connection '%s' failed: %s"
