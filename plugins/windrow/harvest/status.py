@@ -90,6 +90,8 @@ class RunFact:
     """Tasks that failed by themselves."""
     retrying: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
+    awaiting: tuple[str, ...] = ()
+    """Tasks that wait for a person."""
     skipped: frozenset[str] = frozenset()
     """Tasks that were skipped."""
 
@@ -325,7 +327,7 @@ def judge(
         points = summary.steps.get("verdict", {}).get("points") or ["planned, staged, loaded and merged differ"]
         return State.INCOMPLETE, "; ".join(map(str, points)), True
     if skipped:
-        return State.NOT_DUE, "there was nothing to do: the task that writes the receipt was skipped", False
+        return State.NOT_DUE, "no planned call was to be made: the task that writes the receipt was skipped", False
     if fact is not None and fact.state == "failed":
         tasks = ", ".join(fact.failed) or "a task"
         return State.INCOMPLETE, f"failed in {tasks}", True
@@ -339,6 +341,8 @@ def _active(summary: Summary | None, fact: RunFact | None, now: datetime) -> tup
     until = waits_until(summary, now)
     if until:
         return State.WAITING, "the API asked to wait", False
+    if fact.awaiting:
+        return State.WAITING, f"{', '.join(fact.awaiting)} waits for the approval of a person", True
     if fact.retrying:
         return State.RUNNING, f"{', '.join(fact.retrying)} will be retried", False
     if fact.failed:
@@ -533,7 +537,7 @@ def _health(intervals: Sequence[Interval], dags: Sequence[DagFact]) -> tuple[Hea
         return (Health.PAUSED, "its DAG is paused") if paused else (Health.NEW, "no run has been due yet")
     newest = due[0]
     words = {
-        State.WAITING: Health.WAITING,
+        State.WAITING: Health.ACTION if newest.needs_person else Health.WAITING,
         State.RUNNING: Health.RUNNING,
         State.UNKNOWN: Health.UNKNOWN,
         State.MISSING: Health.LATE,
@@ -599,6 +603,8 @@ def _one_cause(members: Sequence[tuple[Stream, Interval]]) -> Attention:
     if one.state is State.WAITING:
         cause = str(trouble.get("error") or one.why)
         do, safe = "nothing: it continues by itself", "every answer so far"
+        if one.needs_person:
+            do = "answer in Airflow under Required Actions; after the time that it shows, the run ends or continues"
     elif one.state is State.MISSING:
         do, safe = "unpause the DAG, or trigger a run for the interval (docs/backfill.md)", "all earlier intervals"
     elif one.state is State.UNKNOWN:

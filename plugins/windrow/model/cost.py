@@ -81,6 +81,11 @@ class Budget:
         if self.unanswered not in get_args(Unanswered):
             raise ValueError(f"unanswered of a budget must be 'skip' or 'continue', not {self.unanswered!r:.40}")
 
+    @property
+    def wait(self) -> str:
+        """How long a run waits for a person, for messages."""
+        return _told(self.answer_within.total_seconds() / 3600)
+
     def price(self, costs: Sequence[Cost]) -> Decimal:
         """Return what plans cost in ``currency``."""
         calls = sum(one.calls for one in costs)

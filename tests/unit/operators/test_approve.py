@@ -107,7 +107,7 @@ def test_an_expensive_run_waits_with_its_figures(requests: list[Any], unanswered
         "each further page",
     ):
         assert figure in request.body
-    assert f"If nobody answers within 8.0 hours, it {then}" in request.body
+    assert f"If nobody answers within 8.0 h, it {then}" in request.body
 
 
 def test_an_approved_run_continues(requests: list[Any]):
@@ -138,7 +138,7 @@ def test_a_run_that_nobody_answers_ends_as_declared_and_is_reported_once(webhook
         assert made.execute_complete(context(made), given).endswith("The run continues.")
     ((_, body),) = webhook.posted
     then = "The run ends without its calls" if unanswered == "skip" else "The run continues."
-    assert body["text"].startswith("Run 'daily' of shop_orders: Nobody has answered within 2.0 hours")
+    assert body["text"].startswith("Run 'daily' of shop_orders: Nobody has answered within 2.0 h")
     assert then in body["text"]
     json.dumps(body)
 

@@ -60,10 +60,9 @@ class ApproveOperator(ApprovalOperator):
         if any(registry.stream(one.dataset).is_paged for one in costs):
             lines.append("An answer may have several pages: each further page is one more call.")
         then = "continues" if self.budget.unanswered == "continue" else "ends without these calls"
-        hours = self.budget.answer_within.total_seconds() / 3600
         lines.append(
             "None of these calls has been made. Approve: the run continues. Reject: it ends, and is a success. "
-            f"If nobody answers within {hours:,.1f} hours, it {then}."
+            f"If nobody answers within {self.budget.wait}, it {then}."
         )
         return lines
 
@@ -76,8 +75,7 @@ class ApproveOperator(ApprovalOperator):
         is_approved = event.get("chosen_options") == [self.APPROVE]
         then = "The run continues." if is_approved else "The run ends without its calls, and is a success."
         if event.get("timedout"):
-            hours = self.budget.answer_within.total_seconds() / 3600
-            said = f"Nobody has answered within {hours:,.1f} hours whether this run may exceed its budget. {then}"
+            said = f"Nobody has answered within {self.budget.wait} whether this run may exceed its budget. {then}"
             alert(context, f"Run '{blot(context['run_id'])}' of {self.dag_id}: {said}")
         else:
             said = f"{'Approved' if is_approved else 'Refused'} by {person.get('name') or 'an unknown user'}. {then}"
