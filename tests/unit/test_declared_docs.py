@@ -17,10 +17,8 @@ def test_the_example_is_a_valid_declaration():
     names: dict[str, object] = {}
     exec(declaration.replace("from windrow.airflow.dags import harvest_dag\n", ""), names)  # noqa: S102 - our own page
     assert names["Orders"].table.key == ("order_id",)  # type: ignore[attr-defined]
-    exec(
-        with_budget,
-        names | {"harvest_dag": lambda *_, **given: given["budget"], "Budget": Budget, "timedelta": timedelta},
-    )  # noqa: S102
+    names |= {"harvest_dag": lambda *_, **given: given["budget"], "Budget": Budget, "timedelta": timedelta}
+    exec(with_budget, names)  # noqa: S102
 
 
 def test_every_setting_and_write_mode_is_explained():
