@@ -184,6 +184,17 @@ def test_a_wait_is_not_red_and_says_until_when(staging: Staging, store: StatusSt
     assert later.health is Health.RUNNING, "the wait is over"
 
 
+def test_a_run_that_waits_for_an_approval_needs_a_person(staging: Staging, store: StatusStore) -> None:
+    staging.save_plan(RUN, queries(10))
+
+    snapshot = take(store, facts(fact("running", awaiting=("approve",))))
+
+    (attention,) = snapshot.attention
+    assert (only(snapshot).health, attention.person) == (Health.ACTION, True)
+    assert attention.cause == "approve waits for the approval of a person"
+    assert "Required Actions" in attention.do
+
+
 def test_accepted_gaps_nothing_to_do_and_batches_of_messages(staging: Staging, store: StatusStore) -> None:
     other, third = replace(RUN, run_id="manual__2026-11-27T00:00:00+00:00"), replace(RUN, run_id="batch")
     staging.save_plan(RUN, queries(10))

@@ -1,11 +1,12 @@
 """What a plan costs: units and hours."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tests.shop import Orders
-from windrow.model.cost import Cost, cost
+from windrow.model.cost import Budget, Cost, cost
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
 
@@ -90,3 +91,46 @@ def test_times_are_told_in_the_unit_that_fits(hours: float, told: str):
 
 def test_a_plan_of_nothing_costs_nothing():
     assert cost("any", [], QUOTAS, connections=16, rate_per_s=1.0) == Cost("any", 0, {}, 0.0, 0.0)
+
+
+COSTS = [Cost("shop_orders", 1_000, {"shop.day": 3_000}, 1, 1), Cost("shop_items", 200, {"shop.day": 1}, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "exceeded"),
+    [
+        ({"calls": 1_200}, []),
+        ({"calls": 1_199}, ["1,200 calls; the budget is 1,199"]),
+        ({"calls": 0}, ["1,200 calls; the budget is 0"]),
+        ({"units": {"shop.day": 3_001, "other": 0}}, []),
+        ({"units": {"shop.day": 3_000}}, ["3,001 units of shop.day; the budget is 3,000"]),
+        ({"money": "3.60", "call_price": "0.003"}, []),
+        ({"money": 3, "call_price": "0.003", "currency": "EUR"}, ["3.60 EUR; the budget is 3.00"]),
+        ({"money": 30, "unit_prices": {"shop.day": "0.01"}}, ["30.01 USD; the budget is 30.00"]),
+        (
+            {"money": 1, "call_price": 1, "unit_prices": {"shop.day": 2}, "calls": 1},
+            ["1,200 calls; the budget is 1", "7,202.00 USD; the budget is 1.00"],
+        ),
+    ],
+)
+def test_a_budget_is_for_all_plans_of_a_run(limits: dict[str, Any], exceeded: list[str]):
+    assert Budget(**limits).exceeded(COSTS) == exceeded
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({}, "needs a limit"),
+        ({"calls": -1}, "whole numbers"),
+        ({"units": {"a": 1.5}}, "whole numbers"),
+        ({"money": 5}, "needs call_price"),
+        ({"money": 0.1, "call_price": 1}, "fractions as texts"),
+        ({"money": 1, "call_price": "x"}, "must be numbers"),
+        ({"money": 1, "unit_prices": {"a": "NaN"}}, "must be numbers"),
+        ({"calls": 1, "answer_within": timedelta(0)}, "longer than 0"),
+        ({"calls": 1, "unanswered": "wait"}, "'skip' or 'continue'"),
+    ],
+)
+def test_an_invalid_budget_is_refused(settings: dict[str, Any], what: str):
+    with pytest.raises(ValueError, match=what):
+        Budget(**settings)

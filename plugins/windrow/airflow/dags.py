@@ -1,12 +1,16 @@
 """Makes a DAG for a declared stream: plan, cost, harvest, land, load, audit, merge, prove."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, chain
+from croniter import croniter
 
 from windrow.airflow.operators import params
+from windrow.airflow.operators.approve import ApproveOperator
 from windrow.airflow.operators.bigquery import prepare_datasets
 from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
@@ -17,7 +21,10 @@ from windrow.airflow.operators.prove import ProveOperator
 from windrow.airflow.operators.warehouse import load_and_merge
 from windrow.declare import bigquery
 from windrow.declare.stream import Declared
+from windrow.model.cost import Budget
 
+_TIMES = 100
+"""Times of a schedule that are compared with the wait for an approval."""
 _BUCKET = "{{ var.value.windrow_bucket }}"
 
 
@@ -28,6 +35,7 @@ def harvest_dag(
     schedule: str | None = "0 0 * * *",
     zone: str = "UTC",
     defaults: Mapping[str, str] | None = None,
+    budget: Budget | None = None,
     description: str = "",
     tags: Sequence[str] = (),
     **options: Any,
@@ -37,10 +45,14 @@ def harvest_dag(
     :param conn_id: the Airflow connection of the API.
     :param schedule: a cron expression in the time zone ``zone``; None for runs that are triggered only.
     :param defaults: JSON texts for params that a run leaves empty, by name: templates, such as of an Airflow variable.
+    :param budget: what a run may cost without the approval of a person; None for no limit.
     :param description: what the DAG does, for the Airflow UI.
     :param options: further arguments of the DAG.
+    :raises ValueError: a run may wait for an approval until after the next run.
     """
     stream.account = stream.account or conn_id
+    if budget and schedule:
+        _check_wait(budget, schedule, zone)
     dataset, source = stream.dataset, stream.dataset.partition("_")[0]
     landing = {"to": f"gs://{_BUCKET}", "prefix": f"{dataset.replace('_', '/', 1)}/run={{{{ run_id | slug }}}}"}
     watermark = Asset(dataset) if stream.time else None
@@ -49,7 +61,7 @@ def harvest_dag(
         dag_id=dataset,
         schedule=timetable,
         catchup=False,
-        max_active_runs=1,
+        max_active_runs=2 if budget else 1,  # a run that waits for an approval does not stop the next one
         tags=["harvest", source, *tags],
         doc_md=f"### {dataset}\n\n{description or (stream.__doc__ or '').strip()}\n\n{_TASKS}",
         params=_params(stream),
@@ -71,7 +83,8 @@ def harvest_dag(
             max_gaps="{{ params.max_gaps }}",
         )
         table = load_and_merge(stream, land, bucket=_BUCKET)
-        chain(plan, cost, harvest, land, prepare_datasets(source), *table, prove)
+        approve = [ApproveOperator(task_id="approve", budget=budget, costs=cost.output)] if budget else []
+        chain(plan, cost, *approve, harvest, land, prepare_datasets(source), *table, prove)
     return made
 
 
@@ -86,6 +99,17 @@ def harvest_dags(stream: type[Declared], *, conn_ids: Sequence[str], **options: 
     :raises ValueError: see `Declared.of_accounts`.
     """
     return [harvest_dag(one, conn_id=one.account, **options) for one in stream.of_accounts(conn_ids)]
+
+
+def _check_wait(budget: Budget, schedule: str, zone: str) -> None:
+    """Check that a run has its answer, or none, when the next one is due: so at most one run waits."""
+    times = croniter(schedule, datetime(2026, 1, 1, tzinfo=ZoneInfo(zone)), ret_type=datetime)
+    shortest = min(later - earlier for earlier, later in pairwise(next(times).astimezone(UTC) for _ in range(_TIMES)))
+    if budget.answer_within >= shortest:
+        raise ValueError(
+            f"answer_within of the budget is {budget.answer_within}; it must be shorter than {shortest}, the time "
+            f"between two runs of the schedule {schedule!r}"
+        )
 
 
 def _params(stream: type[Declared]) -> dict[str, Param]:
@@ -116,6 +140,7 @@ _TASKS = """| task | does | safe to clear |
 |---|---|---|
 | `plan` | writes the list of calls to MongoDB | yes; an existing plan is kept |
 | `cost` | estimates calls, quota units and hours; the run ends here with `plan_only` | yes |
+| `approve` | only with a budget: if it is exceeded, waits for a person under Required Actions | yes; asks again |
 | `harvest` | makes the calls; stores each answer in MongoDB | yes; makes only missing calls |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes; reads the stored answers again |
 | `prepare_*`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |

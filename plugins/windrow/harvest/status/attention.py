@@ -80,6 +80,8 @@ def _one_cause(members: Sequence[tuple[Stream, Interval]]) -> Attention:
     if one.state is State.WAITING:
         cause = str(trouble.get("error") or one.why)
         do, safe = "nothing: it continues by itself", "every answer so far"
+        if one.needs_person:
+            do = "answer in Airflow under Required Actions; after the time that it shows, the run ends or continues"
     elif one.state is State.MISSING:
         do, safe = "unpause the DAG, or trigger a run for the interval (docs/backfill.md)", "all earlier intervals"
     elif one.state is State.UNKNOWN:

@@ -45,6 +45,8 @@ class RunFact:
     """Tasks that failed by themselves."""
     retrying: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
+    awaiting: tuple[str, ...] = ()
+    """Tasks that wait for a person."""
     skipped: frozenset[str] = frozenset()
     """Tasks that were skipped."""
 

@@ -122,7 +122,7 @@ def judge(
         points = summary.steps.get("verdict", {}).get("points") or ["planned, staged, loaded and merged differ"]
         return State.INCOMPLETE, "; ".join(map(str, points)), True
     if skipped:
-        return State.NOT_DUE, "there was nothing to do: the task that writes the receipt was skipped", False
+        return State.NOT_DUE, "no planned call was to be made: the task that writes the receipt was skipped", False
     if fact is not None and fact.state == "failed":
         tasks = ", ".join(fact.failed) or "a task"
         return State.INCOMPLETE, f"failed in {tasks}", True
@@ -136,6 +136,8 @@ def _active(summary: Summary | None, fact: RunFact | None, now: datetime) -> tup
     until = waits_until(summary, now)
     if until:
         return State.WAITING, "the API asked to wait", False
+    if fact.awaiting:
+        return State.WAITING, f"{', '.join(fact.awaiting)} waits for the approval of a person", True
     if fact.retrying:
         return State.RUNNING, f"{', '.join(fact.retrying)} will be retried", False
     if fact.failed:

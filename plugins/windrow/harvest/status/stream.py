@@ -146,7 +146,7 @@ def _health(intervals: Sequence[Interval], dags: Sequence[DagFact]) -> tuple[Hea
         return (Health.PAUSED, "its DAG is paused") if paused else (Health.NEW, "no run has been due yet")
     newest = due[0]
     words = {
-        State.WAITING: Health.WAITING,
+        State.WAITING: Health.ACTION if newest.needs_person else Health.WAITING,
         State.RUNNING: Health.RUNNING,
         State.UNKNOWN: Health.UNKNOWN,
         State.MISSING: Health.LATE,

@@ -20,7 +20,7 @@ from windrow.harvest.status.stream import INTERVALS
 
 _PROVERS = ("Prove", "Acknowledge")
 """How the classes of tasks that write a receipt begin."""
-_IN_TROUBLE = ("failed", "up_for_retry", "deferred")
+_IN_TROUBLE = ("failed", "up_for_retry", "deferred", "awaiting_input")
 _shapes: dict[str, tuple[str, "_Shape"]] = {}
 """What a DAG harvests, by its id, with the hash of the serialized DAG that says so."""
 
@@ -118,6 +118,7 @@ def _runs(session: Session, dags: Mapping[str, DagFact]) -> dict[str, list[RunFa
                 failed=tuple(by_state.get("failed", ())),
                 retrying=tuple(by_state.get("up_for_retry", ())),
                 deferred=tuple(by_state.get("deferred", ())),
+                awaiting=tuple(by_state.get("awaiting_input", ())),
                 skipped=frozenset(by_state.get("skipped", ())),
             )
         )
