@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 SHARING = {
     "aws": ("local_cloud/aws", "integration/spotify"),
     "github": ("e2e/test_github.py", "e2e/test_celery.py"),
+    "github_tables": ("integration/test_github_sql.py", "integration/test_github_dag.py"),
     "pubsub": ("local_cloud/pubsub", "integration/test_publisher.py"),
     "queue": ("local_cloud/cloud_tasks", "integration/test_queue.py", "functions/test_service.py"),
     "titanic": (
