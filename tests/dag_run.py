@@ -109,7 +109,7 @@ class DagRun:
     def _execute(self, task: Any, map_index: int = -1) -> Any:
         own = task.prepare_for_execution()
         self.context["task"] = own
-        vars(self.context["ti"]).update(task_id=own.task_id, map_index=map_index)
+        vars(self.context["ti"]).update(task=own, task_id=own.task_id, map_index=map_index)
         own.render_template_fields(self.context)  # of a mapped task, it puts the one of this index into the context
         return self.context["task"].execute(self.context)
 

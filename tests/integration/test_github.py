@@ -230,10 +230,10 @@ def test_a_list_of_one_repository_that_cannot_be_read_leaves_the_others(connect,
 
 
 def test_windows_are_used_up_and_never_overdrawn(connect, api, world):
-    """An hour of 3 s, and 30 calls in it for each of four owners; between windows the task is deferred."""
-    limit = 30
-    api.github(hour_s=3, limit=limit)
-    job, pauses = Job(repositories=["globex/sluice"]), 0
+    """An hour of 2 s, and 7 calls in it for each of four owners; between windows the task is deferred."""
+    limit = 7
+    api.github(hour_s=2, limit=limit)
+    job, pauses = Job(repositories=["tiny/exact.hundred"], lists=["stargazers"]), 0
     for run in (lambda: job.execute(DiscoverOperator), job.fetch):
         while True:
             try:
@@ -242,7 +242,7 @@ def test_windows_are_used_up_and_never_overdrawn(connect, api, world):
             except TaskDeferred as deferred:
                 pauses += 1
                 resumed(deferred)
-    assert_complete(job, world, ["globex/sluice"])
+    assert_complete(job, world, ["tiny/exact.hundred"], ("stargazers",))
     counts = api.github()
     assert counts["primary_refusals"] == 0
     assert len(counts["windows"]) == 4
@@ -399,14 +399,14 @@ def test_an_app_is_a_member_of_the_pool(connect, api, world):
 def test_the_tokens_of_an_app_end_in_the_middle_of_a_fetch(connect, api, world):
     app = api.github_app()
     connect(tokens=[], apps=[{**app, "installation_id": app.pop("installations")[0]}], connections=4, patience_s=5)
-    job = Job(repositories=["globex/sluice"])
+    job = Job(repositories=["tiny/exact.hundred"])
     job.execute(DiscoverOperator)
     api.reset()
-    api.github(hour_s=3)
+    api.github(hour_s=2)
     api.faults(latency_ms=60)
     figures = job.fetch()
     api.heal()
-    assert_complete(job, world, ["globex/sluice"])
+    assert_complete(job, world, ["tiny/exact.hundred"])
     counters = api.counters()
     assert figures["tokens"] == counters["tokens_issued"] >= 3
     assert counters["totals"]["by_status"].get("401", 0) == 0, "each is renewed before it ends"
@@ -511,7 +511,7 @@ def test_a_worker_does_not_claim_what_it_is_asking_itself(connect, api, world):
 
 
 def test_after_kill_9_of_a_worker_another_one_asks_for_the_rest(connect, api, world, queue):
-    job = Job(repositories=["acme/gristmill"])
+    job = Job(repositories=["globex/sluice"])
     job.execute(DiscoverOperator)
     api.faults(latency_ms=20)
     route = "GET /github/user/{id}"
@@ -519,9 +519,9 @@ def test_after_kill_9_of_a_worker_another_one_asks_for_the_rest(connect, api, wo
         try:
             until(
                 lambda: (
-                    api.counters()["routes"].get(route, {"requests": 0})["requests"] > 200 or dead.poll() is not None
+                    api.counters()["routes"].get(route, {"requests": 0})["requests"] > 100 or dead.poll() is not None
                 ),
-                "200 calls",
+                "100 calls",
                 60,
             )
             assert dead.poll() is None, dead.communicate()[1]
@@ -534,7 +534,7 @@ def test_after_kill_9_of_a_worker_another_one_asks_for_the_rest(connect, api, wo
             assert alive.wait(timeout=90) == 0, alive.communicate()[1]
         finally:
             alive.kill()
-    assert_complete(job, world, ["acme/gristmill"])
+    assert_complete(job, world, ["globex/sluice"])
     assert job.execute(HarvestOperator)["sent"] == 0
     assert api.counters()["routes"][route]["repeated_ok"] <= 2 * QUICK["connections"], "calls under way at the kill"
 

@@ -16,6 +16,7 @@ from local_cloud import airflow_env, aws_resources
 from local_cloud.apis.testing import FakeApi
 from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
+from windrow.airflow.hooks import athena
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +31,11 @@ def quick_clients() -> Iterator[None]:
 
     Botocore reads its description of AWS anew for each session: half a second of CPU, here once for all. To name the
     caller in the user agent, Airflow looks through the sources of all modules in the stack, which below pytest is deep.
+    Athena takes seconds for a statement, and its stand-in milliseconds, so here a task looks more often.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        patch.setattr(athena, "LOOK_S", 0.02)
         patch.setattr(AwsGenericHook, "_get_caller", lambda self, *_: "Unknown")
         yield
 
