@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote_plus
@@ -19,8 +19,9 @@ from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.sources.x.streams import RULES_PATH, STREAM_PATH, post_id_at
 
 WAYS = ("malformed", "refused", "401", "403", "echo", "unreachable")
-"""How an API fails, in the order in which it is made to. `refused` is the token endpoint, and `echo` a good answer.
-All but the last tell the credentials that came with the call, in every spelling; for the last the server is gone."""
+"""How an API fails: the first part of the paths in the connection to it. `refused` is the token endpoint, and `echo` a
+good answer. All but the last tell the credentials that came with the call, in every spelling; the last is no server."""
+NOWHERE = "127.0.0.1:1"
 
 
 def marked(name: str, *, in_form: bool = False) -> str:
@@ -102,19 +103,24 @@ def told(asked: Asked) -> dict[str, Any]:
 
 @dataclass
 class Hostile:
-    """One API that fails in the way that it is told."""
+    """One API that fails in the way that the path of a call begins with."""
 
     name: str
     server: ScriptedApi
-    way: str = ""
     calls: Counter[str] = field(default_factory=Counter)
+    """By way."""
 
     def __post_init__(self) -> None:
         self.server.script = self.answer
 
+    def at(self, way: str) -> str:
+        """Return the URL at which it fails in a way."""
+        return f"http://{NOWHERE}" if way == "unreachable" else f"{self.server.url}/{way}"
+
     def answer(self, asked: Asked) -> Reply:
-        self.calls[self.way] += 1
-        reply = self._answer(asked)
+        way, _, path = asked.path.removeprefix("/").partition("/")
+        self.calls[way] += 1
+        reply = self._answer(way, replace(asked, path=f"/{path}"))
         return Reply(reply.body, reply.status, {**self._headers(asked), **reply.headers})
 
     def _headers(self, asked: Asked) -> Mapping[str, str]:
@@ -123,17 +129,17 @@ class Hostile:
         link = f'<{self.server.url}{asked.path}?page=2&access_token={quote(word)}>; rel="next"'
         return {"ETag": f'W/"{word}"', "Link": link, "Retry-After": word} if word else {}
 
-    def _answer(self, asked: Asked) -> Reply:
+    def _answer(self, way: str, asked: Asked) -> Reply:
         echo = told(asked)
         if asked.path.endswith(("/token", "/access_tokens")):
-            if self.way == "refused":
+            if way == "refused":
                 return Reply({"error": "invalid_request", **echo}, 401 if self.name == "github" else 400)
             ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
             token = {"access_token": TOKENS[self.name], "token": TOKENS[self.name], "expires_at": ends}
             return Reply(token, 201 if self.name == "github" else 200)
-        if self.way in {"refused", "401", "403"}:
-            return Reply({"message": "you are not meant", **echo}, 403 if self.way == "403" else 401)
-        if self.way == "malformed":
+        if way in {"refused", "401", "403"}:
+            return Reply({"message": "you are not meant", **echo}, 403 if way == "403" else 401)
+        if way == "malformed":
             return Reply(f"<html>{json.dumps(echo, ensure_ascii=False)}")
         return GOOD[self.name](asked, echo)
 

@@ -1,12 +1,14 @@
 """No secret leaves the process: every DAG fails in every way at APIs that tell all they are sent, then all is searched.
 
-The runs of this module go to a Celery worker that alone has connections with marked secrets, to APIs of this module.
-So the marks are nowhere on the local cloud but where Windrow has put them, and no place is left out of the search.
+What a task tells of a secret does not depend on who runs it. So the tasks of each DAG fail in each way in one process
+(`marked_tasks`), and each DAG fails in one way in Airflow, which shows that the search reaches where Airflow keeps what
+it is told. These runs go to a Celery worker that alone has connections with marked secrets, to APIs of this module. So
+the marks are nowhere on the local cloud but where Windrow has put them, and no place is left out of the search.
 They cannot run beside others of their DAG: this module waits for all other end-to-end tests.
 """
 
 import contextlib
-import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -24,7 +26,7 @@ import requests
 from pymongo import MongoClient
 
 from local_cloud import airflow_env, aws_resources
-from local_cloud.airflow_api import DONE, AirflowApi
+from local_cloud.airflow_api import DONE
 from local_cloud.settings import PROJECT_ID
 from tests import scripted_api
 from tests.e2e import marked, stores
@@ -38,13 +40,16 @@ pytestmark = pytest.mark.timeout(1500)  # the first test waits for all others, a
 RUN = uuid.uuid4().hex[:8]
 """What is in the id of each run of this module."""
 ENDED = {"failed", "up_for_retry"}
-LANES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "titanic": {"titanic_passengers": {}},
-    "github": {"github_users": {"repositories": ["wind/row"], "lists": ["stargazers"], "workers": 1}},
-    "youtube": {"youtube_analytics": {}},
-    "spotify": {"spotify_artists": {"artists": ["Wind Row"]}, "spotify_new_artist": {"artist": "Wind Row"}},
+DAGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "titanic_passengers": ("titanic", {}),
+    "github_users": ("github", {"repositories": ["wind/row"], "lists": ["stargazers"], "workers": 1}),
+    "youtube_analytics": ("youtube", {}),
+    "spotify_artists": ("spotify", {"artists": ["Wind Row"]}),
+    "spotify_new_artist": ("spotify", {"artist": "Wind Row"}),
 }
-"""The DAGs that call an API, each with the params of its runs."""
+"""The DAGs that call an API, each with the API and the params of its runs."""
+IN_AIRFLOW = {"titanic": "401", "github": "malformed", "youtube": "refused", "spotify": "403"}
+"""How each API fails for the runs in Airflow: a list that fails, a task that defers, a token that nobody gives."""
 SAID = {
     "refused": "HTTP 40",
     "401": "HTTP 401",
@@ -60,7 +65,9 @@ class Evidence:
     """What was done, and what was found."""
 
     runs: dict[tuple[str, str], tuple[dict[str, str], str]] = field(default_factory=dict)
-    """By DAG and way: the states of the tasks, and what the logs of the failed ones say."""
+    """By DAG and way, in one process: the states of the tasks, and their log."""
+    in_airflow: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
+    """By DAG: the states of the tasks, and what the logs of the failed ones say."""
     calls: dict[tuple[str, str], int] = field(default_factory=dict)
     """By API and way: what it was asked."""
     publisher: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -73,51 +80,58 @@ class Evidence:
     """Bytes that each store was written out as."""
 
 
-@dataclass
-class Lane:
-    """One API and its DAGs, in one way after the other."""
-
-    system: System
-    api: Hostile
-    stack: ExitStack
-    evidence: Evidence
-
-    def run(self, dags: Mapping[str, Mapping[str, Any]]) -> None:
-        for way in WAYS:
-            self.api.way = way
-            if way == "unreachable":
-                self.stack.close()
-            for dag_id, conf in dags.items():
-                self._trigger(dag_id, way, conf)
-            for dag_id in dags:
-                self._settle(dag_id, way)
-            self.evidence.calls[self.api.name, way] = self.api.calls[way]
-
-    def _trigger(self, dag_id: str, way: str, conf: Mapping[str, Any]) -> None:
-        told = dict(conf)
-        if dag_id == "titanic_passengers" and way in {"malformed", "echo"}:
-            told["names"] = ["Wind, Mr. Row"]  # there is nothing to list, and the harvest is what fails
-        if "artist" in told:
-            told["artist"] += f" {way}"
-        if dag_id.startswith("spotify") and way == "malformed":
-            told["client"] = "extended"  # to find that out would take three times as long
-        dag = Dag(self.system, dag_id)
-        dag.trigger_as(run_of(way), **told)
-        if dag_id == "spotify_artists":  # eight tables that no secret has to do with
-            path = f"/dags/{dag_id}/dagRuns/{run_of(way)}/taskInstances/prepare.spotify_landed"
-            self.system.airflow.call("PATCH", path, {"new_state": "skipped", "include_downstream": True})
-
-    def _settle(self, dag_id: str, way: str) -> None:
-        settle(Dag(self.system, dag_id), way, self.evidence)
+def params_of(dag_id: str, way: str) -> dict[str, Any]:
+    """Return the params of a run."""
+    params = dict(DAGS[dag_id][1])
+    if dag_id == "titanic_passengers" and way in {"malformed", "echo"}:
+        params["names"] = ["Wind, Mr. Row"]  # there is nothing to list, and the harvest is what fails
+    if "artist" in params:
+        params["artist"] += f" {way}"
+    if dag_id.startswith("spotify") and way == "malformed":
+        params["client"] = "extended"  # to find that out would take three times as long
+    return params
 
 
-def run_of(way: str) -> str:
-    return f"{CELERY_RUN}{way}_{RUN}"
+def fail_in_airflow(system: System, evidence: Evidence) -> None:
+    """Let each DAG fail in one way. Two of them call no API: their clouds are away, or lack what they ask for."""
+    confs = {dag_id: params_of(dag_id, IN_AIRFLOW[api]) for dag_id, (api, _) in DAGS.items()}
+    confs["spotify_parity"] = {"landed": "s3://windrow-gone/spotify/artists/dt=2026-01-02/run=1"}
+    confs["x_posts"] = {"max_seconds": 2}
+    run_id = f"{CELERY_RUN}{RUN}"
+    for dag_id, conf in confs.items():
+        Dag(system, dag_id).trigger_as(run_id, **conf)
+        system.airflow.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+    path = f"/dags/spotify_artists/dagRuns/{run_id}/taskInstances/prepare.spotify_landed"  # makes eight tables
+    system.airflow.call("PATCH", path, {"new_state": "skipped", "include_downstream": True})
+    for dag_id in confs:
+        settle(Dag(system, dag_id), run_id, evidence)
+    system.airflow.call("PATCH", "/dags/x_posts", {"is_paused": True})
 
 
-def settle(dag: Dag, way: str, evidence: Evidence) -> None:
+def fail_in_one_process(system: System, apis: Mapping[str, Hostile], evidence: Evidence) -> None:
+    """Let the tasks of each DAG fail in each way."""
+    runs = [
+        {"dag_id": dag_id, "run_id": f"{way}_{RUN}", "way": way, "params": params_of(dag_id, way)}
+        for way in WAYS
+        for dag_id in DAGS
+    ]
+    environ = {way: connections({name: api.at(way) for name, api in apis.items()}) for way in WAYS}
+    log = system.settings.var / "log" / "marked-tasks.log"
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.e2e.marked_tasks"],
+        input=json.dumps({"log": str(log), "runs": runs, "environ": environ}),
+        env=airflow_env.airflow_environment(system.settings, os.environ),
+        cwd=system.settings.root,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    for run in json.loads(ended.stdout):
+        evidence.runs[run["dag_id"], run["way"]] = (run["states"], run["said"])
+
+
+def settle(dag: Dag, run_id: str, evidence: Evidence) -> None:
     """Wait until a run has failed, or would go on after a retry only; end it, and keep what it says."""
-    run_id = run_of(way)
 
     def is_over() -> bool:
         states = {task["state"] for task in dag.tasks(run_id).values()}
@@ -128,7 +142,7 @@ def settle(dag: Dag, way: str, evidence: Evidence) -> None:
     tasks = dag.tasks(run_id)
     until(lambda: is_ended(dag, run_id), 60)
     told = [line for name, task in tasks.items() if task["state"] in ENDED for line in dag.lines(run_id, name)]
-    evidence.runs[dag.dag_id, way] = ({name: task["state"] for name, task in tasks.items()}, "\n".join(told))
+    evidence.in_airflow[dag.dag_id] = ({name: task["state"] for name, task in tasks.items()}, "\n".join(told))
 
 
 def is_ended(dag: Dag, run_id: str) -> bool:
@@ -140,7 +154,7 @@ def is_ended(dag: Dag, run_id: str) -> bool:
     return False
 
 
-def publish(system: System, api: Hostile, stack: ExitStack, evidence: Evidence) -> None:
+def publish(system: System, api: Hostile, evidence: Evidence) -> None:
     """Let a publisher of X fail in every way, with a queue and a database of its own."""
     environ = {
         **os.environ,
@@ -149,32 +163,18 @@ def publish(system: System, api: Hostile, stack: ExitStack, evidence: Evidence) 
         "MONGO_URL": system.settings.mongo_url,
         "MONGO_DATABASE": "marked",
         **{"X_PROJECT": PROJECT_ID, "X_TOPIC": "marked", "X_SUBSCRIPTION": "marked", "X_RULES": "tesla"},
-        **{"X_API_URL": api.server.url, "X_BEARER_TOKEN": marked.TOKENS["x"]},
+        "X_BEARER_TOKEN": marked.TOKENS["x"],
     }
     for way in WAYS:
-        api.way = way
-        if way == "unreachable":
-            stack.close()
         log = system.settings.var / "log" / f"marked-publisher-{way}.log"
         with log.open("wb") as file:
             command = [sys.executable, "-m", "windrow.sources.x.publisher"]
-            process = subprocess.Popen(command, env=environ, stdout=file, stderr=subprocess.STDOUT)
+            own = environ | {"X_API_URL": api.at(way)}
+            process = subprocess.Popen(command, env=own, stdout=file, stderr=subprocess.STDOUT)
         if way == "echo":
             until(lambda: api.calls["echo"] >= 3, 60)  # noqa: PLR2004, RUF100 - the rules, and the stream twice
             process.send_signal(signal.SIGTERM)
         evidence.publisher[way] = (process.wait(60), log.read_text())
-        evidence.calls["x", way] = api.calls[way]
-
-
-def beside(system: System, evidence: Evidence) -> None:
-    """Let the two DAGs fail that call no API: their clouds are not there, or have not what they ask for."""
-    parity, posts = Dag(system, "spotify_parity"), Dag(system, "x_posts")
-    parity.trigger_as(run_of("gone"), landed="s3://windrow-gone/spotify/artists/dt=2026-01-02/run=1")
-    posts.trigger_as(run_of("gone"), max_seconds=2)
-    for dag in (parity, posts):
-        system.airflow.call("PATCH", f"/dags/{dag.dag_id}", {"is_paused": False})
-        settle(dag, "gone", evidence)
-    system.airflow.call("PATCH", "/dags/x_posts", {"is_paused": True})
 
 
 def others_have_ended(request: pytest.FixtureRequest, cloud: SharedCloud) -> bool:
@@ -192,20 +192,18 @@ def evidence(
     until(lambda: others_have_ended(request, SharedCloud(session_folder(tmp_path_factory) / "e2e")), 600)
     evidence = Evidence()
     with ExitStack() as stack:
-        stacks = {name: stack.enter_context(ExitStack()) for name in marked.GOOD}
-        apis = {name: Hostile(name, own.enter_context(scripted_api.running())) for name, own in stacks.items()}
-        environ = connections({name: api.server.url for name, api in apis.items()})
-        nowhere = {"PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}
-        stack.enter_context(celery_worker(system.settings, "marked", concurrency=5, environ=environ | nowhere))
+        apis = {name: Hostile(name, stack.enter_context(scripted_api.running())) for name in marked.GOOD}
+        environ = connections({name: apis[name].at(way) for name, way in IN_AIRFLOW.items()})
+        nowhere = {"PUBSUB_EMULATOR_HOST": marked.NOWHERE}
+        stack.enter_context(celery_worker(system.settings, "marked", concurrency=3, environ=environ | nowhere))
         with ThreadPoolExecutor() as pool:
-            lanes = [
-                pool.submit(Lane(alone(system), apis[name], stacks[name], evidence).run, dags)
-                for name, dags in LANES.items()
-            ]
-            lanes.append(pool.submit(publish, system, apis["x"], stacks["x"], evidence))
-            lanes.append(pool.submit(beside, alone(system), evidence))
-            for lane in lanes:
-                lane.result()
+            for job in [
+                pool.submit(fail_in_airflow, system, evidence),
+                pool.submit(fail_in_one_process, system, apis, evidence),
+                pool.submit(publish, system, apis["x"], evidence),
+            ]:
+                job.result()
+        evidence.calls = {(name, way): api.calls[way] for name, api in apis.items() for way in WAYS}
     with MongoClient(system.settings.mongo_url) as mongo:
         for name in ("windrow", "marked"):
             for collection in mongo[name].list_collection_names():
@@ -218,12 +216,6 @@ def evidence(
     dynamodb = aws_resources.client(system.settings, "dynamodb")
     for way in WAYS:
         dynamodb.delete_item(TableName="artist_requests", Key={"request": {"S": f"wind row {way}"}})
-
-
-def alone(system: System) -> System:
-    """Return the system with a session of its own, for a thread."""
-    user = (system.settings.airflow_url, airflow_env.USER, system.settings.admin_password)
-    return dataclasses.replace(system, airflow=AirflowApi(*user))
 
 
 def search(system: System, folder: Path, evidence: Evidence) -> None:
@@ -246,24 +238,30 @@ def places(evidence: Evidence, *, of_planted: bool) -> Mapping[str, Collection[s
 
 
 def test_every_dag_has_failed_in_every_way(evidence: Evidence) -> None:
+    assert set(evidence.runs) == {(dag_id, way) for dag_id in DAGS for way in WAYS}
+    assert {call: count > 0 for call, count in evidence.calls.items()} == {
+        (api, way): way != "unreachable" for api in marked.GOOD for way in WAYS
+    }
+    for (dag_id, way), (states, said) in evidence.runs.items():
+        if dag_id == "spotify_new_artist" and way == "echo":
+            assert states["find_artists"] == "skipped", "the artist is another"
+            continue
+        assert "failed" in states.values(), (dag_id, way, states)
+        assert SAID.get(way, "") in said, (dag_id, way, said)
+        if way in {"refused", "401", "403"}:
+            assert STARS in said, (dag_id, way, said)
+    for dag_id, task_id in ("titanic_passengers", "audit"), ("github_users", "members.prove"):
+        assert evidence.runs[dag_id, "echo"][0][task_id] == "failed", "the rows are in BigQuery"
+
+
+def test_every_dag_has_failed_in_airflow(evidence: Evidence) -> None:
     dags = {path.stem for path in (Path(__file__).parents[2] / "dags").glob("*.py")}
-    assert {dag_id for dag_id, _ in evidence.runs} == dags - {"spotify_requests"}, (
-        "that one calls no API, and no cloud is gone"
-    )
-    for api, of_api in LANES.items():
-        for way in WAYS:
-            assert (evidence.calls[api, way] > 0) is (way != "unreachable"), (api, way)
-            for dag_id in of_api:
-                states, said = evidence.runs[dag_id, way]
-                if dag_id == "spotify_new_artist" and way == "echo":
-                    assert states["find_artists"] == "skipped", "the artist is another"
-                    continue
-                assert set(states.values()) & ENDED, (dag_id, way, states)
-                assert SAID.get(way, "") in said, (dag_id, way, said)
-                if way in {"refused", "401", "403"}:
-                    assert STARS in said, (dag_id, way, said)
-    states, _ = evidence.runs["titanic_passengers", "echo"]
-    assert [name for name, state in states.items() if state in ENDED] == ["audit"], "the rows are in BigQuery"
+    assert set(evidence.in_airflow) == dags - {"spotify_requests"}, "that one calls no API, and no cloud is gone"
+    for dag_id, (states, said) in evidence.in_airflow.items():
+        assert set(states.values()) & ENDED, (dag_id, states)
+        way = IN_AIRFLOW[DAGS[dag_id][0]] if dag_id in DAGS else ""
+        assert SAID.get(way, "") in said, (dag_id, said)
+    assert evidence.in_airflow["github_users"][0]["fetch"] == "deferred", "a trigger is in Airflow's database"
 
 
 def test_the_publisher_has_failed_in_every_way(evidence: Evidence) -> None:
