@@ -1,25 +1,30 @@
-"""The publisher between the fake X API, Pub/Sub and MongoDB: as a process that is killed, and what stops it."""
+"""The publisher between the fake X API, Pub/Sub and MongoDB: in this process, and as one that is killed."""
 
 import asyncio
 import json
+import logging
 import os
 import re
-import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio.abc import ByteStream, SocketAttribute, TaskStatus
+from anyio.from_thread import start_blocking_portal
 from pymongo import MongoClient
 
 from local_cloud.apis import testing as fake_api
 from local_cloud.settings import X_TOKEN, Settings
-from local_cloud.testing import ROOT, running
+from local_cloud.testing import ROOT
 from tests.apis.x.bench import RULES, SIGNED, STREAM, X
 from tests.local_cloud.conftest import eventually
 from tests.local_cloud.pubsub.bench import Bench, launched
@@ -28,7 +33,10 @@ from tests.shared_cloud import SharedCloud
 from tests.x_table import post
 from windrow.http.auth import StaticToken
 from windrow.http.bounds import LARGEST_ASIDE
-from windrow.http.client import Client
+from windrow.http.client import Client, Limits
+from windrow.model.errors import Misconfigured
+from windrow.model.policy import Backoff
+from windrow.sources.x.publisher import __main__ as program
 from windrow.sources.x.publisher.intake import RUN, Intake
 from windrow.sources.x.publisher.outlet import Outlet
 from windrow.sources.x.publisher.publisher import STEP, Publisher, Tempo
@@ -52,6 +60,11 @@ def x(api: fake_api.FakeApi) -> X:
     return made
 
 
+OFTEN = Tempo(note=0.1, search_lag=0.3, rules_lag=0, closing=5)
+"""The state is saved often, and gaps are filled soon."""
+GIVES_UP = Limits(connections=2, backoff=Backoff(base_s=0.01, cap_s=0.01, attempts=2))
+
+
 @dataclass
 class Desk:
     """Where one publisher works: its API, its topic, its state."""
@@ -59,64 +72,72 @@ class Desk:
     x: X
     bench: Bench
     staging: Staging
-    mongo_url: str
-    database: str
+    environment: dict[str, str]
     folder: Path
-    rules: str = "tesla"
-    rules_lag: float = 0
-    starts: int = 0
+    caplog: pytest.LogCaptureFixture
 
     @property
     def state(self) -> dict[str, Any]:
         return self.staging.notes(RUN).get(STEP, {})
 
-    @property
-    def log(self) -> str:
-        return (self.folder / f"log-{self.starts}").read_text()
+    @contextmanager
+    def publishing(
+        self, rules: dict[str, str] | None = None, tempo: Tempo = OFTEN, staging: Staging | None = None, **options: Any
+    ) -> Iterator["Future[None]"]:
+        """Publish in a thread until the block ends; on entry the stream is open."""
+        self.caplog.set_level(logging.INFO)
 
-    def start(self, **environment: str) -> "subprocess.Popen[bytes]":
-        """Start the process; it notes its state often."""
-        self.starts += 1
-        variables = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("X_")},
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")]),
-            "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{self.bench.port}",
-            "MONGO_URL": self.mongo_url,
-            "MONGO_DATABASE": self.database,
-            "X_API_URL": self.x.api.url,
-            "X_BEARER_TOKEN": X_TOKEN,
-            "X_RULES": self.rules,
-            "X_PROJECT": "windrow",
-            "X_TOPIC": self.bench.topic.rpartition("/")[2],
-            "X_SUBSCRIPTION": self.bench.name.rpartition("/")[2],
-            **environment,
-        }
-        command = [
-            sys.executable,
-            "-m",
-            "windrow.sources.x.publisher",
-            *("--search-lag", "0.5"),
-            *("--rules-lag", str(self.rules_lag)),
-            "--beat",
-            str(self.folder / "beat"),
-        ]
-        with (self.folder / f"log-{self.starts}").open("wb") as log:
-            return subprocess.Popen(command, env=variables, cwd=ROOT, stderr=log)
+        async def publish() -> None:
+            try:
+                outlet = Outlet(*names(self.bench))
+                await asyncio.to_thread(outlet.prepare, self.bench.name.rpartition("/")[2])
+                async with Client(
+                    self.x.api.url, StaticToken(X_TOKEN), name="x", policy=POLICY, limits=GIVES_UP
+                ) as client:
+                    given = rules or {"x-posts": "tesla"}
+                    await Publisher(client, outlet, staging or self.staging, given, tempo=tempo, **options).run()
+            finally:
+                ended.set()
+
+        ended = threading.Event()
+        with start_blocking_portal() as portal:
+            running = asyncio.run_coroutine_threadsafe(publish(), portal.call(asyncio.get_running_loop))
+            try:
+                eventually(lambda: self.connected(running.done), "the stream is open")
+                yield running
+            finally:
+                running.cancel()
+                assert ended.wait(30)
+
+    def start(self, **environment: str) -> "subprocess.Popen[str]":
+        """Start a process that publishes."""
+        return subprocess.Popen(
+            [sys.executable, "-m", program.__spec__.name, "--beat", str(self.folder / "beat")],
+            env={**os.environ, **self.environment, **environment},
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     @contextmanager
-    def publishing(self, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run the process until the block ends; on entry the stream is open."""
+    def process(self, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run a process that publishes until the block ends; on entry the stream is open and the state is saved."""
         process = self.start(**environment)
         try:
-            eventually(lambda: self.connected(process), "the stream is open", 40)
+            eventually(lambda: self.connected(lambda: process.poll() is not None), "the stream is open", 40)
+            eventually(lambda: self.state.get("through"), "its state is there")
             yield process
         finally:
             process.kill()
-            process.wait(10)
+            process.communicate()
 
-    def connected(self, process: "subprocess.Popen[bytes]") -> bool:
-        assert process.poll() is None, self.log
+    def connected(self, ended: Callable[[], bool]) -> bool:
+        assert not ended(), "the publisher has ended"
         return bool(self.x.admin("GET")["connected"])
+
+    def closed(self) -> None:
+        """Wait until nobody reads the stream."""
+        eventually(lambda: not self.x.admin("GET")["connected"], "the stream is closed")
 
     def messages(self) -> list[dict[str, Any]]:
         """Take all that is published, once it is."""
@@ -139,11 +160,30 @@ class Desk:
 
 
 @pytest.fixture
-def desk(x: X, pubsub: Settings, staging: Staging, mongo: MongoClient, tmp_path: Path) -> Desk:
+def desk(
+    x: X,
+    pubsub: Settings,
+    staging: Staging,
+    mongo: MongoClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> Desk:
     host, port = mongo.address or ("", 0)
     bench = Bench(pubsub.pubsub_port, pubsub.pubsub_http_port)
-    url = os.environ.get("MONGO_URL") or f"mongodb://{host}:{port}"
-    return Desk(x, bench, staging, url, staging._database.name, tmp_path)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.pubsub_address)
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")]),
+        "MONGO_URL": os.environ.get("MONGO_URL") or f"mongodb://{host}:{port}",
+        "MONGO_DATABASE": staging._database.name,
+        "X_API_URL": x.api.url,
+        "X_BEARER_TOKEN": X_TOKEN,
+        "X_RULES": "tesla",
+        "X_PROJECT": "windrow",
+        "X_TOPIC": bench.topic.rpartition("/")[2],
+        "X_SUBSCRIPTION": bench.name.rpartition("/")[2],
+    }
+    return Desk(x, bench, staging, environment, tmp_path, caplog)
 
 
 def ids(x: X, query: str = "tesla") -> set[str]:
@@ -156,7 +196,7 @@ def ids(x: X, query: str = "tesla") -> set[str]:
 def test_each_post_that_matches_is_published_once_with_its_id(desk: Desk) -> None:
     before = ids(desk.x)
     desk.x.scene(duplicate_share=0.5)
-    with desk.publishing(X_USERNAMES="1"):
+    with desk.publishing(usernames=True):
         desk.x.make(300)
         wanted = ids(desk.x) - before
         messages = desk.published(wanted)
@@ -210,10 +250,10 @@ def test_lines_of_every_kind_have_a_clear_outcome(desk: Desk) -> None:
 
 def test_a_line_that_is_too_long_goes_into_the_quarantine_and_the_stream_is_opened_again(desk: Desk) -> None:
     before = ids(desk.x)
-    with desk.publishing() as process:
+    with desk.publishing() as running:
         desk.x.send("x" * (LARGEST_ASIDE + 40_000))
         eventually(lambda: desk.staging.quarantined(RUN), "it is in the quarantine")
-        eventually(lambda: desk.connected(process), "the stream is open again")
+        eventually(lambda: desk.connected(running.done), "the stream is open again")
         desk.x.make(20)
         desk.published(ids(desk.x) - before)
 
@@ -224,9 +264,8 @@ def test_a_line_that_is_too_long_goes_into_the_quarantine_and_the_stream_is_open
 
 def test_rules_are_kept_in_step_with_the_settings(desk: Desk) -> None:
     desk.x.add_rules("tesla", "bicycle", tag="old")
-    desk.rules = '{"cars": "tesla", "de": "tesla lang:de"}'
 
-    with desk.publishing():
+    with desk.publishing({"cars": "tesla", "de": "tesla lang:de"}):
         found = desk.x.api.request("GET", RULES, headers=SIGNED).json()["data"]
 
     assert sorted((rule["tag"], rule["value"]) for rule in found) == [("cars", "tesla"), ("de", "tesla lang:de")]
@@ -235,19 +274,12 @@ def test_rules_are_kept_in_step_with_the_settings(desk: Desk) -> None:
 # --- breaks ------------------------------------------------------------------------------------
 
 
-def killed(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
-
-
 def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
     before = ids(desk.x)
-    with desk.publishing() as process:
-        eventually(lambda: desk.state.get("through"), "its state is there", 20)
-        desk.x.scene(rate_per_s=100, long_share=0.3)
-        eventually(lambda: len(ids(desk.x) - before) > 200, "posts are made", 20)
-        killed(process)
-    eventually(lambda: not desk.x.admin("GET")["connected"], "the stream is closed", 20)
+    with desk.process():
+        desk.x.scene(rate_per_s=200, long_share=0.3)
+        eventually(lambda: len(ids(desk.x) - before) > 200, "posts are made")
+    desk.closed()
     made_in_the_gap = ids(desk.x)
     desk.x.make(150)
     made_in_the_gap = ids(desk.x) - made_in_the_gap
@@ -259,12 +291,12 @@ def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
         desk.x.scene(rate_per_s=0)
         wanted = ids(desk.x) - before
         messages = desk.published(wanted)
-        eventually(lambda: "Filled the gap" in desk.log, "it says so")
+        eventually(lambda: "Filled the gap" in desk.caplog.text, "it says so")
 
     assert made_in_the_gap <= {m["post_id"] for m in messages if m["_key"] != "stream"}, "the search brought them"
     assert {m["rules"] for m in messages} == {"x-posts"}
     assert any(len(m["text"]) > 280 for m in messages if m["_key"] != "stream"), "long posts are whole"
-    assert "no reposts and no deletions" in desk.log
+    assert "no reposts and no deletions" in desk.caplog.text
 
 
 @pytest.mark.parametrize(
@@ -274,34 +306,40 @@ def test_a_kill_loses_nothing_and_the_gap_is_filled(desk: Desk) -> None:
 )
 def test_a_stream_that_breaks_is_opened_again_at_once(desk: Desk, break_it: Callable[[X], object]) -> None:
     before = ids(desk.x)
-    with desk.publishing() as process:
+    with desk.publishing() as running:
         desk.x.make(50)
         break_it(desk.x)
         eventually(lambda: desk.x.api.counters()["routes"]["GET /2/tweets/search/stream"]["requests"] == 2, "again")
-        eventually(lambda: desk.connected(process), "it is open again")
+        eventually(lambda: desk.connected(running.done), "it is open again")
         desk.x.make(50)
         desk.published(ids(desk.x) - before)
 
 
 @pytest.mark.parametrize(("refuse", "told"), [("credits", "credits"), ("spend_cap", "cap"), ("usage_cap", "cap")])
-def test_what_costs_money_stops_it_with_what_to_do(desk: Desk, refuse: str, told: str) -> None:
+def test_what_costs_money_stops_it_with_what_to_do(
+    desk: Desk, refuse: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.x.scene(refuse=refuse)
-    process = desk.start()
+    for name, value in desk.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["publisher"])
 
-    assert process.wait(60) == 2
-    assert "What to do:" in desk.log
-    assert told in desk.log
-    assert X_TOKEN not in desk.log
+    assert program.main() == 2
+    assert "What to do:" in desk.caplog.text
+    assert told in desk.caplog.text
+    assert X_TOKEN not in desk.caplog.text
 
 
 def test_a_revoked_token_stops_it_with_what_to_do(desk: Desk) -> None:
-    with desk.publishing() as process:
+    with desk.process() as process:
         desk.x.admin("DELETE", "/token")
         desk.x.admin("POST", "/cut")
-        assert process.wait(60) == 2
+        _, log = process.communicate(timeout=60)
 
-    assert "X_BEARER_TOKEN" in desk.log
-    assert X_TOKEN not in desk.log
+    assert process.returncode == 2
+    assert "X_BEARER_TOKEN" in log
+    assert "Traceback" not in log
+    assert X_TOKEN not in log
 
 
 def test_rules_that_vanish_are_set_again(desk: Desk) -> None:
@@ -315,99 +353,137 @@ def test_rules_that_vanish_are_set_again(desk: Desk) -> None:
 
 def test_a_sigterm_ends_it_in_order_and_what_was_read_is_published(desk: Desk) -> None:
     before = ids(desk.x)
-    with desk.publishing() as process:
+    with desk.process() as process:
         desk.x.make(200)
-        eventually(lambda: desk.state.get("posts", 0) > 0, "it reads", 20)
+        eventually(lambda: desk.bench.report()["waiting"] > 0, "it reads")
         process.terminate()
         assert process.wait(30) == 0
         assert desk.state["on_the_way"] == 0
         assert len(desk.messages()) == desk.state["acknowledged"] > 0
+        assert (desk.folder / "beat").exists()
     assert ids(desk.x) - before
 
 
 def test_what_new_rules_did_not_match_yet_is_filled_in(desk: Desk) -> None:
-    """X says that a rule takes 20 s to hold; here it takes three."""
+    """X says that a rule takes 20 s to hold; the publisher allows two for it here, and it never does."""
     before = ids(desk.x)
-    desk.x.scene(rule_delay_s=3)
-    desk.rules_lag = 4
-    with desk.publishing():
+    desk.x.scene(rule_delay_s=3600)
+    with desk.publishing(tempo=replace(OFTEN, rules_lag=2)):
         desk.x.make(50)
         deaf_to = ids(desk.x) - before
-        assert desk.x.admin("GET")["sent_posts"] == 0
         messages = desk.published(deaf_to)
-        eventually(lambda: desk.state.get("gaps") == 0, "the gap is closed", 20)
+        assert desk.x.admin("GET")["sent_posts"] == 0
+        eventually(lambda: desk.state.get("gaps") == 0, "the gap is closed")
 
     assert sorted(message["post_id"] for message in messages) == sorted(deaf_to)
 
 
+def missed(desk: Desk, posts: int) -> None:
+    """Publish, stop, and let posts be made meanwhile."""
+    with desk.publishing():
+        eventually(lambda: desk.state.get("through"), "its state is there")
+    desk.closed()
+    desk.x.make(posts)
+
+
 def test_a_gap_is_filled_though_the_stream_breaks_again_and_again(desk: Desk) -> None:
     before = ids(desk.x)
-    with desk.publishing() as process:
-        eventually(lambda: desk.state.get("through"), "its state is there", 20)
-        killed(process)
-    eventually(lambda: not desk.x.admin("GET")["connected"], "the stream is closed", 20)
-    desk.x.make(1500)  # many pages
-    missed = ids(desk.x) - before
+    missed(desk, 500)  # several pages
 
-    with desk.publishing() as process:
+    with desk.publishing() as running:
         for _ in range(4):
-            eventually(lambda: desk.connected(process), "it is open")
+            eventually(lambda: desk.connected(running.done), "it is open")
             desk.x.admin("POST", "/cut")
             desk.x.make(20)
-        eventually(lambda: desk.connected(process), "it is open")
+        eventually(lambda: desk.connected(running.done), "it is open")
         wanted = ids(desk.x) - before
         messages = desk.published(wanted)
-        eventually(lambda: desk.state["reading"] and desk.state["gaps"] == 0, "no gap is left", 30)
+        eventually(lambda: desk.state["reading"] and desk.state["gaps"] == 0, "no gap is left")
 
-    assert missed <= wanted
     assert len(messages) == len(wanted), "none twice, none besides"
 
 
 def test_a_gap_is_filled_though_the_search_gives_up_in_the_middle(desk: Desk) -> None:
     before = ids(desk.x)
-    with desk.publishing() as process:
-        eventually(lambda: desk.state.get("through"), "its state is there", 20)
-        killed(process)
-    eventually(lambda: not desk.x.admin("GET")["connected"], "the stream is closed", 20)
-    desk.x.make(1500)
+    missed(desk, 500)
     wanted = ids(desk.x) - before
 
-    desk.x.api.faults(error_share=0.3, error_status=503, cut_share=0.1, malformed_share=0.1)
+    faults = [fault for fault in ("unavailable", "cut", "malformed") for _ in range(GIVES_UP.backoff.attempts)]
+    desk.x.scene(search_faults=faults)
     with desk.publishing():
-        messages = desk.published(wanted, 200)  # a stream that is refused three times in a row pauses for 35 s
+        messages = desk.published(wanted)
 
     assert sorted(message["post_id"] for message in messages) == sorted(wanted)
+    assert desk.caplog.text.count("The search continues in") == 3
+    assert desk.x.admin("GET")["scene"]["search_faults"] == []
 
 
-def test_without_mongodb_it_reads_on(desk: Desk, tmp_path: Path) -> None:
+async def copy(source: ByteStream, sink: ByteStream) -> None:
+    async for data in source:
+        await sink.send(data)
+
+
+async def relay(port: int, *, task_status: TaskStatus[int]) -> None:
+    """Lead to a server on this machine, until it is cancelled; say from which port."""
+
+    async def lead(here: ByteStream) -> None:
+        async with here, await anyio.connect_tcp("127.0.0.1", port) as there, anyio.create_task_group() as both:
+            both.start_soon(copy, here, there)
+            await copy(there, here)
+            both.cancel_scope.cancel()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        task_status.started(listener.extra(SocketAttribute.local_port))  # noqa: S610 - no Django
+        await listener.serve(lead)
+
+
+@contextmanager
+def mongo_away(mongo: MongoClient) -> Iterator[tuple[int, Callable[[], object]]]:
+    """Give a port that leads to MongoDB, and what ends that."""
+    with start_blocking_portal() as portal:
+        leading, port = portal.start_task(relay, mongo.address[1])
+        yield port, leading.cancel
+        leading.cancel()
+
+
+def test_without_mongodb_it_reads_on(desk: Desk, mongo: MongoClient) -> None:
     before = ids(desk.x)
-    with running({"mongo"}, tmp_path / "var") as mongo:
-        process = desk.start(MONGO_URL=mongo.mongo_url)
-        eventually(lambda: desk.connected(process), "the stream is open", 40)
-    try:
-        eventually(lambda: "Saving the state failed" in desk.log, "it is told", 60)
+    with (
+        mongo_away(mongo) as (port, cut),
+        MongoClient(port=port, serverSelectionTimeoutMS=200) as client,
+        desk.publishing(staging=Staging(client, desk.staging._database.name)),
+    ):
+        cut()
+        eventually(lambda: "Saving the state failed" in desk.caplog.text, "it is in the log")
         desk.x.make(50)
         desk.published(ids(desk.x) - before)
-        process.terminate()  # as it looks for MongoDB again
-        assert process.wait(10) == 0, "it does not wait for it"
-    finally:
-        killed(process)
+
+
+def test_without_mongodb_it_ends_in_order_and_does_not_wait_for_it(desk: Desk, mongo: MongoClient) -> None:
+    with mongo_away(mongo) as (port, cut), desk.process(MONGO_URL=f"mongodb://127.0.0.1:{port}") as process:
+        cut()
+        process.terminate()
+        _, log = process.communicate(timeout=15)  # it looks for a server for 20 s
+
+    assert process.returncode == 0
+    assert "Traceback" not in log
 
 
 # --- the end -----------------------------------------------------------------------------------
 
 
 def test_a_topic_that_is_taken_away_ends_it_with_what_to_do(desk: Desk) -> None:
-    with desk.publishing() as process:
+    with desk.publishing() as running:
         desk.bench.publisher.delete_topic(topic=desk.bench.topic)
         desk.x.make(10)
-        assert process.wait(30) == 2
+        with pytest.raises(Misconfigured, match="X_TOPIC"):
+            running.result(30)
 
-    assert "X_TOPIC" in desk.log
-    assert "Traceback" not in desk.log
+    async def start() -> None:
+        Outlet(*names(desk.bench)).prepare(desk.bench.name.rpartition("/")[2])
 
-    assert desk.start().wait(30) == 2, "the topic is made anew, and the subscription stays one of the old"
-    assert "it would receive no posts" in desk.log
+    with pytest.raises(Misconfigured, match="it would receive no posts"):  # the topic is made anew, and is another one
+        asyncio.run(start())
 
 
 def test_the_end_waits_for_pubsub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -574,9 +650,12 @@ def test_the_watermark_is_told_by_the_clock_of_x(
     assert abs((told() or 0) - datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()) < 10
 
 
-def test_a_full_pubsub_holds_the_stream_back_and_nothing_is_lost(desk: Desk, tmp_path: Path) -> None:
+def test_a_full_pubsub_holds_the_stream_back_and_nothing_is_lost(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = ids(desk.x)
     with launched(tmp_path / "full", "--most-waiting", "50") as bench:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{bench.port}")
         desk.bench = bench
         with desk.publishing():
             desk.x.make(400)
@@ -587,8 +666,10 @@ def test_a_full_pubsub_holds_the_stream_back_and_nothing_is_lost(desk: Desk, tmp
     assert sorted(message["post_id"] for message in messages) == sorted(wanted)
 
 
-def test_without_settings_it_says_which(desk: Desk) -> None:
-    process = desk.start(X_RULES="", X_PROJECT="")
+def test_without_settings_it_says_which(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("X_BEARER_TOKEN", "MONGO_URL"):
+        monkeypatch.setenv(name, "mongodb://127.0.0.1:1")
+    monkeypatch.setattr(sys, "argv", ["publisher"])
 
-    assert process.wait(30) == 2
-    assert "X_RULES, X_PROJECT" in desk.log
+    assert program.main() == 2
+    assert "X_RULES, X_PROJECT" in caplog.text

@@ -222,7 +222,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_stream_that_goes_silent_is_noticed_whatever_the_transport_makes_of_it(serve, pieces):
     url, begun = serve(then(*pieces)), time.monotonic()
     with pytest.raises(ApiUnreachable, match="The stream of 'shop'"):
-        lines(url)
+        lines(url, silence_s=0.1)
     assert time.monotonic() - begun < 5
 
 
@@ -234,7 +234,7 @@ def test_bytes_that_never_make_a_line_are_silence(serve):
             time.sleep(0.05)
 
     with pytest.raises(ApiUnreachable, match="The stream of 'shop'"):
-        lines(serve(script))
+        lines(serve(script), silence_s=0.2)
 
 
 @pytest.mark.usefixtures("parser")
@@ -242,7 +242,7 @@ def test_bytes_that_never_make_a_line_are_silence(serve):
 def test_a_call_that_gets_no_answer_ends_in_time(serve, pieces):
     begun = time.monotonic()
     with pytest.raises(ApiUnreachable, match="gave no answer"):
-        ask(serve(then(*pieces)), timeout_s=0.3)
+        ask(serve(then(*pieces)), timeout_s=0.1)
     assert time.monotonic() - begun < 5
 
 

@@ -45,6 +45,8 @@ class Scene(BaseModel):
     """Until a new rule matches. The real API takes up to 20 s."""
     search_lag_s: Seconds = 30.0
     """The search does not know posts that are newer."""
+    search_faults: tuple[Literal["unavailable", "cut", "malformed"], ...] = ()
+    """What goes wrong with the next calls for a further page of the search, one after the other."""
     line_limit: Annotated[int, Field(gt=0)] = 10_000
     """Lines that wait for a slow reader before its stream is ended."""
 
@@ -58,3 +60,9 @@ class Stage:
 
     def __init__(self) -> None:
         self.scene = Scene()
+
+    def search_fault(self) -> str | None:
+        """Take the next fault of the search from the scene."""
+        first, *rest = self.scene.search_faults or (None,)
+        self.scene = self.scene.changed({"search_faults": rest})
+        return first

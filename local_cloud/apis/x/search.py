@@ -15,7 +15,7 @@ from local_cloud.apis.x.posts import DEFAULT_FIELDS, EPOCH_MS, RELATIONS, Post
 from local_cloud.apis.x.problems import invalid, refusal, refuse
 from local_cloud.apis.x.rules import BadQuery, Test, compile_query
 from local_cloud.apis.x.scene import Stage
-from local_cloud.apis.x.stream import shown
+from local_cloud.apis.x.stream import Cut, shown
 from local_cloud.apis.x.timeline import Timeline
 
 DAYS_S = 7 * 24 * 3600
@@ -33,8 +33,15 @@ class Search:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer with a page of posts."""
         scene = self._stage.scene
+        fault = self._stage.search_fault() if "next_token" in request.query else None
+        if fault == "cut":
+            raise Cut("cut by the scene")
         if not self.window.take():
             response = refuse(429, "")
+        elif fault == "unavailable":
+            response = refusal(fault)
+        elif fault == "malformed":
+            response = web.Response(text="<html>")
         elif scene.refuse in {"credits", "spend_cap", "usage_cap", "unavailable"}:
             response = refusal(str(scene.refuse))
         else:

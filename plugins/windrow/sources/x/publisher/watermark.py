@@ -37,9 +37,9 @@ class Watermark:
         :param whole_from: when the stream is complete; not before all rules are active.
         """
         self.broken = False
-        since = now if self.reached is None else self.reached
+        first, since = self.reached is None, now if self.reached is None else self.reached
         self.reached = max(since, whole_from, now)
-        if since == self.reached:
+        if since == self.reached and (first or since > now):  # else it has posts: the time of X only has seconds
             return None
         gap = Gap(since, self.reached)
         self.gaps.append(gap)

@@ -232,6 +232,16 @@ def test_while_new_rules_do_not_hold_there_is_a_gap():
     assert through(watermark, 5000.0) == 1000.0
 
 
+def test_a_break_within_one_second_of_x_is_a_gap_too():
+    watermark = reading(1000.0)
+    watermark.lost()
+
+    gap = watermark.opened(1000.0, 1000.0)
+
+    assert gap is not None
+    assert (gap.since, gap.until) == (1000.0, 1000.0)
+
+
 @given(st.lists(st.sampled_from(["open", "lose", "fill", "hear"]), max_size=40))
 def test_it_never_passes_a_time_in_which_the_stream_was_not_there(events: list[str]):
     watermark, now, is_open = Watermark(reached=0.0), 0.0, False
