@@ -1,5 +1,7 @@
 """The statements about tables and partitions that Athena hands to Hive, read into what the catalogue needs."""
 
+import base64
+import json
 import re
 import urllib.parse
 from collections.abc import Mapping
@@ -14,6 +16,9 @@ from local_cloud.emulators.athena_server.types import duckdb_type
 
 REPAIR = re.compile(r"MSCK\s+REPAIR\s+TABLE\s+(?P<table>\S+)", re.IGNORECASE)
 SHOW_PARTITIONS = re.compile(r"SHOW\s+PARTITIONS\s+(?P<table>\S+)", re.IGNORECASE)
+
+
+ICEBERG = "ICEBERG"
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,17 @@ def properties(statement: exp.Expression) -> list[exp.Expression]:
     return list(found.expressions) if found else []
 
 
+def is_iceberg(table: Table) -> bool:
+    """Say whether a table of the catalogue is an Iceberg table."""
+    return str(table.get("Parameters", {}).get("table_type", "")).upper() == ICEBERG
+
+
 def external_table(statement: exp.Create, name: Name) -> dict[str, Any]:
-    """Read CREATE EXTERNAL TABLE into Glue's TableInput. Raises QueryFailed for what is not known."""
-    location, partition_keys = "", []
+    """Read CREATE EXTERNAL TABLE, or CREATE TABLE of an Iceberg table, into Glue's TableInput.
+
+    Raises QueryFailed for what is not known.
+    """
+    location, keys_of = "", []
     parameters: dict[str, str] = {}
     is_parquet = False
     for one in properties(statement):
@@ -56,7 +69,7 @@ def external_table(statement: exp.Create, name: Name) -> dict[str, Any]:
             case exp.FileFormatProperty() if one.this.name.upper() == "PARQUET":
                 is_parquet = True
             case exp.PartitionedByProperty():
-                partition_keys = [_column(column) for column in one.this.expressions]
+                keys_of = list(one.this.expressions)
             case exp.LocationProperty():
                 location = one.this.name
             case exp.SchemaCommentProperty():
@@ -65,9 +78,14 @@ def external_table(statement: exp.Create, name: Name) -> dict[str, Any]:
                 parameters[one.name] = one.args["value"].name
             case _:
                 raise not_supported(one.sql("athena"))
-    if "EXTERNAL" not in parameters:
+    is_iceberg = parameters.get("table_type", "").upper() == ICEBERG
+    if is_iceberg and "EXTERNAL" in parameters:
+        raise QueryFailed("External keyword not supported for table type ICEBERG")
+    if not is_iceberg and "EXTERNAL" not in parameters:
         raise QueryFailed("External keyword required for table type HIVE")
-    if not (location and is_parquet):
+    # the partitions of an Iceberg table are hidden: they change no result
+    partition_keys = [] if is_iceberg else list(map(_column, keys_of))
+    if not (location and (is_parquet or is_iceberg)):
         raise not_supported("a table without LOCATION, or not STORED AS PARQUET")
     columns = [_column(column) for column in statement.this.expressions]
     if not columns:
@@ -90,6 +108,37 @@ def table_input(
         "PartitionKeys": partition_keys,
         "StorageDescriptor": {"Columns": columns, "Location": location, **PARQUET},
     }
+
+
+@dataclass(frozen=True)
+class ViewQuery:
+    """The query of a view, and the database of its tables without one."""
+
+    sql: str
+    database: str
+
+
+def view_input(name: Name, sql: str, database: str, columns: list[dict[str, str]]) -> dict[str, Any]:
+    """Make Glue's TableInput of a view: its query is JSON in base64, in a comment, as Athena keeps it."""
+    query = {"originalSql": sql, "catalog": "awsdatacatalog", "schema": database}
+    text = base64.b64encode(json.dumps(query | {"columns": columns}).encode()).decode()
+    return {
+        "Name": name.table,
+        "TableType": "VIRTUAL_VIEW",
+        "Parameters": {"presto_view": "true"},
+        "StorageDescriptor": {"Columns": columns, "Location": ""},
+        "ViewOriginalText": f"/* Presto View: {text} */",
+        "ViewExpandedText": "/* Presto View */",
+    }
+
+
+def view_query(table: Table) -> ViewQuery:
+    """Read the query of a view."""
+    found = re.fullmatch(r"/\* Presto View: (\S+) \*/", table.get("ViewOriginalText", ""))
+    if not found:
+        raise not_supported(f"the view {table['Name']}, which was not made by Athena")
+    query = json.loads(base64.b64decode(found[1]))
+    return ViewQuery(query["originalSql"], query["schema"])
 
 
 def _column(column: exp.Expression) -> dict[str, str]:

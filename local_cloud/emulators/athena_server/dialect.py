@@ -5,7 +5,7 @@ or would run with another result, is thereby refused by name.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import sqlglot
 from sqlglot import exp
@@ -74,6 +74,14 @@ KNOWN: Mapping[type[exp.Expression], frozenset[str]] = {
     exp.TryCast: frozenset({"this", "to", "_type"}),
     exp.DataType: frozenset({"this"}),
     exp.CurrentDate: frozenset(),
+    # changes of Iceberg tables
+    exp.Merge: frozenset({"this", "using", "on", "whens"}),
+    exp.Whens: frozenset({"expressions"}),
+    exp.When: frozenset({"matched", "condition", "then"}),
+    exp.Update: frozenset({"expressions"}),
+    exp.Insert: frozenset({"this", "expression"}),
+    exp.Delete: frozenset({"this", "where"}),
+    exp.Var: frozenset({"this"}),
     # aggregates and windows
     exp.Count: frozenset({"this", "big_int"}),
     exp.CountIf: frozenset({"this"}),
@@ -172,6 +180,19 @@ def _selects(query: exp.Expression) -> Iterator[exp.Select]:
         yield query
     elif isinstance(query, exp.SetOperation | exp.Subquery):
         yield from _selects(query.this)
+
+
+def check_decimals(query: exp.Expression, names: Collection[str]) -> None:
+    """Refuse to compute with decimals: DuckDB gives results of other types, with other digits.
+
+    :param names: of columns that are decimals, in lower case.
+    """
+    for node in query.find_all(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Avg, exp.Round, exp.Cast):
+        for column in node.find_all(exp.Column):
+            if column.name.lower() in names:
+                raise not_supported(
+                    f"{_words(node)}, as {column.name} is a decimal", "It compares and adds up decimals."
+                )
 
 
 def tables(query: exp.Expression, database: str) -> dict[tuple[str, str], list[exp.Table]]:

@@ -193,6 +193,16 @@ def keys(table: Table) -> list[str]:
     return [key["Name"] for key in table.get("PartitionKeys") or ()]
 
 
+def column_types(table: Table) -> list[tuple[str, str]]:
+    """Return the names of a table's columns in lower case, with their types."""
+    return [(one["Name"].lower(), one["Type"].lower()) for one in table["StorageDescriptor"].get("Columns") or ()]
+
+
+def is_view(table: Table) -> bool:
+    """Say whether a table of the catalogue is a view."""
+    return table.get("TableType") == "VIRTUAL_VIEW"
+
+
 def is_parquet(table: Table) -> bool:
     """Say whether a table's files are Parquet."""
     serde = table["StorageDescriptor"].get("SerdeInfo", {}).get("SerializationLibrary", "")

@@ -78,6 +78,10 @@ class Relations:
         return " UNION ALL ".join(selects)
 
 
+_MILLISECONDS = "CAST(floor((epoch_us({}) + 500) / 1000) AS BIGINT)"
+"""Half of a millisecond is rounded up, also before 1970."""
+
+
 def _columns(table: Table) -> list[dict[str, str]]:
     return list(table["StorageDescriptor"].get("Columns") or ())
 
@@ -95,5 +99,5 @@ def _read(table: str, column: str, kind: str, found: tuple[str, str] | None, fil
             f"incompatible with type {kind} defined in table schema of {table}"
         )
     if kind == "TIMESTAMP":  # of milliseconds in Athena, and without a zone: instants are shown in UTC
-        return f"make_timestamp((epoch_us({quoted(name)}) + 500) // 1000 * 1000) AS {quoted(column)}"
+        return f"make_timestamp({_MILLISECONDS.format(quoted(name))} * 1000) AS {quoted(column)}"
     return f"CAST({quoted(name)} AS {kind}) AS {quoted(column)}"

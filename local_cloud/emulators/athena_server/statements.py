@@ -5,7 +5,10 @@ SELECT, WITH, VALUES                          rows, as `dialect` knows them
 CREATE TABLE ... WITH (...) AS SELECT         Parquet files in a folder that must be empty, and a table on it
 INSERT INTO table SELECT or VALUES            further files; new partitions are registered
 CREATE EXTERNAL TABLE ... STORED AS PARQUET   a table on files that are there
-CREATE DATABASE, DROP TABLE                   the catalogue alone: no file is deleted
+CREATE TABLE with table_type ICEBERG          a table that MERGE, DELETE and INSERT change, each as a whole
+MERGE INTO, DELETE FROM                       new rows of an Iceberg table; no file has the format of Iceberg
+CREATE VIEW, CREATE OR REPLACE VIEW           the catalogue alone
+CREATE DATABASE, DROP TABLE, DROP VIEW        the catalogue alone: no file is deleted
 ALTER TABLE ADD / DROP PARTITION              the catalogue alone
 ALTER TABLE SET LOCATION                      the catalogue alone
 MSCK REPAIR TABLE, SHOW PARTITIONS            folders `key=value/` that are not registered; those that are
@@ -17,7 +20,7 @@ import shutil
 import threading
 import urllib.parse
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +40,8 @@ OPEN_PARTITIONS = 100
 CTAS_PROPERTIES = {"format", "external_location", "partitioned_by", "write_compression", "parquet_compression"}
 
 STRING = Type("string", "string", 0)
+CHANGES = threading.Lock()
+"""Held while an Iceberg table changes. Athena refuses one of two changes at the same time; here the second waits."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,13 @@ class Statement:
                 return self._create_database(statement)
             case exp.Create() if statement.args["kind"] == "TABLE" and not statement.args.get("replace"):
                 return self._create_as(statement) if statement.expression else self._create_table(statement)
+            case exp.Create() if statement.args["kind"] == "VIEW" and isinstance(statement.this, exp.Table):
+                return self._create_view(statement)
             case exp.Insert() if not statement.args.get("overwrite"):
                 return self._insert(statement)
-            case exp.Drop() if statement.args["kind"] == "TABLE":
+            case exp.Merge() | exp.Delete():
+                return self._change(statement)
+            case exp.Drop() if statement.args["kind"] in {"TABLE", "VIEW"}:
                 return self._drop_table(statement)
             case exp.Alter():
                 return self._alter(statement)
@@ -118,16 +127,31 @@ class Statement:
         """Check a query, make its tables known to DuckDB, and write it as DuckDB reads it."""
         dialect.check(query)
         query = dialect.named(query)
-        for (database, name), mentions in dialect.tables(query, self.database).items():
-            view = f"{database}.{name}"
-            table = self.store.table(database, name)
-            if table is None:
+        self._know_tables(query, self.database)
+        return dialect.to_duckdb(query)
+
+    def _know_tables(self, query: exp.Expression, database: str, within: tuple[str, ...] = ()) -> None:
+        """Make a DuckDB view of each table and view that a query names, and name it in the query instead.
+
+        :param within: the views that the query is part of.
+        """
+        for (database_of, name), mentions in dialect.tables(query, database).items():
+            view = f"{database_of}.{name}"
+            table = self.store.table(database_of, name)
+            if table is None or view in within:
                 raise QueryFailed(f"TABLE_NOT_FOUND: Table 'awsdatacatalog.{view}' does not exist")
-            rows = self.relations.sql(database, table)
+            dialect.check_decimals(query, {column for column, kind in lake.column_types(table) if "decimal" in kind})
+            rows = self._view(table, (*within, view)) if lake.is_view(table) else self.relations.sql(database_of, table)
             self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {quoted(view)} AS {rows}")
             for mention in mentions:
                 alias = mention.args.get("alias") or exp.TableAlias(this=exp.to_identifier(name, quoted=True))
                 mention.replace(exp.Table(this=exp.to_identifier(view, quoted=True), alias=alias))
+
+    def _view(self, table: Table, within: tuple[str, ...]) -> str:
+        """Return the query of a view of the catalogue, as DuckDB reads it."""
+        original = ddl.view_query(table)
+        query = dialect.named(dialect.parse(original.sql))
+        self._know_tables(query, original.database, within)
         return dialect.to_duckdb(query)
 
     def _described(self, sql: str) -> list[tuple[str, str]]:
@@ -212,6 +236,15 @@ class Statement:
                     f"TYPE_MISMATCH: Insert query has mismatched column types: column {column['Name']} is {want}, "
                     f"the query gives {got}"
                 )
+        if ddl.is_iceberg(table):
+            with CHANGES:
+                table = self._table(name)
+                names = [quoted(column["Name"]) for column in columns]
+                cast = ", ".join(f"CAST({one} AS {kind}) AS {one}" for one, kind in zip(names, wanted, strict=True))
+                rows = f"SELECT {cast} FROM ({sql}) AS rows ({', '.join(names)})"
+                (written,) = self.connection.execute(f"SELECT count(*) FROM ({rows})").fetchone() or (0,)
+                self._replace_files(name, table, f"{self.relations.sql(name.database, table)} UNION ALL {rows}")
+            return Result(written=written)
         written, partitions = self._write(sql, columns, lake.keys(table), table["StorageDescriptor"]["Location"])
         known = {one.values for one in self.store.partitions(name.database, name.table)} if partitions else set()
         self.store.add_partitions(name.database, table, [one for one in partitions if one.values not in known])
@@ -257,6 +290,37 @@ class Statement:
         self.store.upload([(file, f"{lake.folder(location)}{self.query_id}_{file.name}.snappy.parquet")])
         file.unlink()
 
+    def _change(self, statement: exp.Merge | exp.Delete) -> Result:
+        """Change the rows of an Iceberg table: all of them are written again, and become the table at once."""
+        target = statement.this
+        name = Name.of(target, self.database)
+        kind = type(statement).__name__.upper()
+        with CHANGES:
+            table = self._table(name)
+            if not ddl.is_iceberg(table):
+                raise QueryFailed(f"NOT_SUPPORTED: {kind} is not supported for table {name}: it is no Iceberg table")
+            dialect.check(statement)
+            alias = target.args.get("alias") or exp.TableAlias(this=exp.to_identifier(name.table, quoted=True))
+            # under a name of one part: only tables of the catalogue are looked up
+            changed = exp.CTE(this=exp.select("1"), alias=exp.TableAlias(this=exp.to_identifier("changed")))
+            target.replace(exp.Table(this=exp.to_identifier("changed"), alias=alias))
+            statement.set("with_", exp.With(expressions=[changed]))
+            self._know_tables(statement, self.database)
+            statement.set("with_", None)
+            self.connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE changed AS {self.relations.sql(name.database, table)}"
+            )
+            (written,) = self.connection.execute(dialect.to_duckdb(statement)).fetchone() or (0,)
+            self._replace_files(name, table, "SELECT * FROM changed")
+        return Result(written=written)
+
+    def _replace_files(self, name: Name, table: Table, rows: str) -> None:
+        """Write rows below the location of an Iceberg table, and make them the table."""
+        base = lake.folder(table["Parameters"].get("base", table["StorageDescriptor"]["Location"]))
+        location = f"{base}data/{self.query_id}/"
+        self._upload(rows, location)
+        self._move(name, table, location, {**table["Parameters"], "base": base})
+
     # --- the catalogue ---
 
     def _create_database(self, statement: exp.Create) -> Result:
@@ -290,6 +354,9 @@ class Statement:
     def _drop_table(self, statement: exp.Drop) -> Result:
         target = statement.this or statement.args["tables"][0]
         name = Name.of(target, self.database)
+        table = self.store.table(name.database, name.table)
+        if table and lake.is_view(table) != (statement.args["kind"] == "VIEW"):
+            raise QueryFailed(f"NOT_SUPPORTED: {name} is {'a view' if lake.is_view(table) else 'no view'}")
         try:
             self.store.glue.delete_table(DatabaseName=name.database, Name=name.table)
         except self.store.glue.exceptions.EntityNotFoundException:
@@ -302,10 +369,7 @@ class Statement:
         table = self._table(name)
         location = ddl.new_location(statement)
         if location:
-            kept = ("Name", "TableType", "Parameters", "PartitionKeys")
-            descriptor = {**table["StorageDescriptor"], "Location": location}
-            moved = {part: table[part] for part in kept if part in table} | {"StorageDescriptor": descriptor}
-            self.store.glue.update_table(DatabaseName=name.database, TableInput=moved)
+            self._move(name, table, location, table.get("Parameters", {}))
             return Result()
         change = ddl.partition_change(statement, table)
         known = {one.values for one in self.store.partitions(name.database, name.table)}
@@ -322,6 +386,27 @@ class Statement:
                     self.store.glue.delete_partition(
                         DatabaseName=name.database, TableName=name.table, PartitionValues=list(one.values)
                     )
+        return Result()
+
+    def _move(self, name: Name, table: Table, location: str, parameters: Mapping[str, str]) -> None:
+        kept = ("Name", "TableType", "PartitionKeys")
+        descriptor = {**table["StorageDescriptor"], "Location": location}
+        moved = {part: table[part] for part in kept if part in table}
+        moved |= {"StorageDescriptor": descriptor, "Parameters": dict(parameters)}
+        self.store.glue.update_table(DatabaseName=name.database, TableInput=moved)
+
+    def _create_view(self, statement: exp.Create) -> Result:
+        name = Name.of(statement.this, self.database)
+        described = self._described(self._bound(statement.expression.copy()))
+        columns = [{"Name": column, "Type": result_type(kind, column).hive} for column, kind in described]
+        table = ddl.view_input(name, statement.expression.sql("athena"), self.database, columns)
+        existing = self.store.table(name.database, name.table)
+        if existing is None:
+            self._create(name, table)
+        elif statement.args.get("replace") and lake.is_view(existing):
+            self.store.glue.update_table(DatabaseName=name.database, TableInput=table)
+        else:
+            raise QueryFailed(f"TABLE_ALREADY_EXISTS: View already exists: '{name}'")
         return Result()
 
     def _repair(self, name: Name) -> Result:

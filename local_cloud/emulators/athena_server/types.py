@@ -49,6 +49,8 @@ RESULTS: Mapping[str, Type] = {
 }
 """By DuckDB's name of the type."""
 
+_DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
+
 WIDENED: Mapping[str, frozenset[str]] = {
     "SMALLINT": frozenset({"TINYINT"}),
     "INTEGER": frozenset({"TINYINT", "SMALLINT"}),
@@ -62,6 +64,8 @@ WIDENED: Mapping[str, frozenset[str]] = {
 def duckdb_type(hive: str, column: str) -> str:
     """Return DuckDB's name of a column's type. Raises QueryFailed for one that is not plain."""
     plain = re.sub(r"^varchar\(\d+\)$", "string", hive.strip().lower())
+    if found := _DECIMAL.fullmatch(plain):
+        return f"DECIMAL({found[1]},{found[2]})"
     try:
         return HIVE_TO_DUCKDB[plain]
     except KeyError:
@@ -72,6 +76,8 @@ def result_type(duckdb: str, column: str) -> Type:
     """Return what a result calls a type. Raises QueryFailed for one that Athena shows otherwise than we could."""
     if duckdb == '"NULL"':
         raise not_supported(f"a column of unknown type, {column}", "CAST the NULL to a type.")
+    if found := _DECIMAL.fullmatch(duckdb.lower()):
+        return Type("decimal", f"decimal({found[1]},{found[2]})", int(found[1]), int(found[2]))
     try:
         return RESULTS[duckdb]
     except KeyError:
@@ -88,7 +94,9 @@ def shown(value: object) -> str | None:
         case float():
             return java_double(value)
         case datetime.datetime():
-            return f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03d}"
+            return value.isoformat(" ", "milliseconds")
+        case Decimal():
+            return f"{value:f}"
         case int():
             if not -(2**63) <= value < 2**63:
                 raise QueryFailed(f"NUMERIC_VALUE_OUT_OF_RANGE: bigint overflow: {value}")

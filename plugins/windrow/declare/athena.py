@@ -1,14 +1,20 @@
-"""SQL for Athena from the contract of a stream: the table of its landed files. Each statement can be repeated.
+"""SQL for Athena from the contract and the table of a stream. Each statement can be repeated.
 
-A landed table has a partition for each run, ``dt`` and ``run``, whose location is the landing of the run. The texts are
-Jinja templates, as those of `windrow.declare.bigquery`.
+A landed table has a partition for each run, ``dt`` and ``run``, whose location is the landing of the run. A final table
+is an Iceberg table: only these have MERGE and DELETE. The texts are Jinja templates, as those of
+`windrow.declare.bigquery`; so are the names in `Table`, but ``checks`` are expressions in the SQL of Athena.
 """
 
-from windrow.declare.bigquery import all_columns
-from windrow.model.contract import Column
+from collections.abc import Sequence
+
+from windrow.declare.bigquery import all_columns, table_of
+from windrow.model.contract import Column, Kind
 from windrow.model.stream import Stream
+from windrow.model.table import Table, Write
 
 DAY, RUN = "{{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
+_OF_RUN = f"dt = '{DAY}' AND run = '{RUN}'"
+_RUN_ID = """'{{ run_id | replace("'", "''") }}'"""
 
 
 def landed(stream: type[Stream]) -> str:
@@ -39,6 +45,86 @@ def register(stream: type[Stream], bucket: str) -> str:
     )
 
 
+def final(stream: type[Stream]) -> str:
+    """Return the name of the final table, like ``shop.orders`` for the dataset ``shop_orders``."""
+    source, _, noun = stream.dataset.partition("_")
+    return f"{{{{ prefix() }}}}{source}.{noun}"
+
+
+def create_final(stream: type[Stream], bucket: str) -> str:
+    """Return the statement that creates the final table.
+
+    :param bucket: the S3 bucket of its files, without ``s3://``.
+    """
+    table = table_of(stream)
+    columns = ",\n".join(f"  {definition(column)}" for column in all_columns(stream))
+    partition = ""
+    if table.partition:
+        is_date = next(column.kind is Kind.DATE for column in stream.contract.columns if column.name == table.partition)
+        partition = f"PARTITIONED BY ({f'`{table.partition}`' if is_date else f'day(`{table.partition}`)'})\n"
+    source, _, noun = stream.dataset.partition("_")
+    return (
+        f"CREATE TABLE IF NOT EXISTS {final(stream)} (\n{columns}\n)\n{partition}"
+        f"LOCATION 's3://{bucket}/{{{{ prefix() }}}}tables/{source}/{noun}/'\nTBLPROPERTIES ('table_type' = 'ICEBERG')"
+    )
+
+
+def audit(stream: type[Stream]) -> str:
+    """Return the query whose one row must have only true columns before the records are merged."""
+    table = table_of(stream)
+    checks = {} if stream.may_be_empty else {"has_rows": "count(*) > 0"}
+    checks |= {f"{name}_is_set": f"count_if({_quoted(name)} IS NULL) = 0" for name in table.key}
+    checks |= table.checks
+    listed = ",\n".join(f"  coalesce({expression}, TRUE) AS {_quoted(name)}" for name, expression in checks.items())
+    return f"SELECT\n{listed or '  TRUE AS is_readable'}\nFROM {landed(stream)}\nWHERE {_OF_RUN}"
+
+
+def write(stream: type[Stream]) -> tuple[str, ...]:
+    """Return the statements that bring the landed records of a run into the final table, in their order.
+
+    A merge is one statement. The others are two, as Athena's MERGE cannot delete what is not landed: between them the
+    table lacks the rows that are replaced, and a repetition completes it.
+    """
+    table = table_of(stream)
+    if table.write is Write.MERGE:
+        return (_merge(stream, table),)
+    names = ", ".join(_quoted(column.name) for column in all_columns(stream))
+    replaced, newer = f"_run_id = {_RUN_ID}", ""
+    if table.write is Write.REPLACE:  # an older run that is cleared does not replace a newer one
+        newest = (
+            f"(SELECT coalesce(max(_fetched_at), CAST('1970-01-01 00:00:00' AS timestamp)) FROM {landed(stream)} "
+            f"WHERE {_OF_RUN})"
+        )
+        replaced = f"{replaced} OR _fetched_at <= {newest}"
+        newer = f" AND NOT EXISTS (SELECT 1 FROM {final(stream)} AS newer WHERE newer._fetched_at > {newest})"
+    return (
+        f"DELETE FROM {final(stream)}\nWHERE {replaced}",
+        f"INSERT INTO {final(stream)}\nSELECT {names}\nFROM {landed(stream)}\nWHERE {_OF_RUN}{newer}",
+    )
+
+
+def prove(stream: type[Stream]) -> str:
+    """Return the query that counts records: landed ones of the run, those of them in the final table, and all there."""
+    table = table_of(stream)
+    loaded = f"SELECT count(*) FROM {landed(stream)} WHERE {_OF_RUN}"
+    merged = f"SELECT count(*) FROM {final(stream)} WHERE _run_id = {_RUN_ID}"
+    if table.write is Write.MERGE:
+        joined = [f"kept.{_quoted(name)} = landed.{_quoted(name)}" for name in table.key]
+        joined.append(_not_older("kept", "landed", table))
+        merged = (
+            f"SELECT count(*) FROM {landed(stream)} AS landed INNER JOIN {final(stream)} AS kept "
+            f"ON {' AND '.join(joined)} WHERE landed.dt = '{DAY}' AND landed.run = '{RUN}'"
+        )
+    elif table.write is Write.REPLACE:
+        merged = (
+            f"SELECT CASE WHEN count_if(_run_id = {_RUN_ID}) > 0 THEN count_if(_run_id = {_RUN_ID}) "
+            f"ELSE ({loaded}) END FROM {final(stream)}"
+        )
+    return (
+        f"SELECT\n  ({loaded}) AS loaded,\n  ({merged}) AS merged,\n  (SELECT count(*) FROM {final(stream)}) AS total"
+    )
+
+
 def definition(column: Column) -> str:
     """Return a column of a CREATE TABLE statement."""
     return f"`{column.name}` {column.athena} COMMENT {text(column.description)}"
@@ -46,7 +132,56 @@ def definition(column: Column) -> str:
 
 def text(value: str) -> str:
     """Return a string literal."""
-    return "'" + value.replace("'", "''") + "'"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"'{escaped}'"
+
+
+def _merge(stream: type[Stream], table: Table) -> str:
+    names = [column.name for column in all_columns(stream)]
+    listed = ", ".join(map(_quoted, names))
+    order = ", ".join([*(f"{_quoted(name)} DESC" for name in table.newest_by), "_fetched_at DESC", "_key"])
+    values = ", ".join(f"landed.{_quoted(name)}" for name in names)
+    newer = _not_older("landed", "kept", table)
+    matched = [
+        f"WHEN MATCHED AND {newer} THEN UPDATE SET\n{_assigned([n for n in names if n not in table.key], table)}"
+    ]
+    if table.deleted:
+        mark = dict.fromkeys([table.deleted, *table.newest_by, "_key", "_fetched_at", "_run_id"])
+        matched.insert(
+            0,
+            f"WHEN MATCHED AND landed.{_quoted(table.deleted)} AND {newer} THEN UPDATE SET\n"
+            f"{_assigned([name for name in mark if name not in table.key], table)}",
+        )
+    return (
+        f"MERGE INTO {final(stream)} AS kept\nUSING (\n  SELECT {listed}\n  FROM (\n"
+        f"    SELECT {listed}, row_number() OVER (PARTITION BY {', '.join(map(_quoted, table.key))} ORDER BY {order}) "
+        f"AS _place\n    FROM {landed(stream)}\n    WHERE {_OF_RUN}\n  ) AS placed\n  WHERE _place = 1\n) AS landed\n"
+        f"ON {' AND '.join(f'kept.{_quoted(name)} = landed.{_quoted(name)}' for name in table.key)}\n"
+        + "\n".join(matched)
+        + f"\nWHEN NOT MATCHED THEN INSERT ({listed})\nVALUES ({values})"
+    )
+
+
+def _assigned(names: Sequence[str], table: Table) -> str:
+    def value(name: str) -> str:
+        landed = f"landed.{_quoted(name)}"
+        return f"coalesce({landed}, kept.{_quoted(name)})" if name in table.keep else landed
+
+    return ",\n".join(f"  {_quoted(name)} = {value(name)}" for name in names)
+
+
+def _not_older(one: str, other: str, table: Table) -> str:
+    """Return the condition that a row is as new as another, or newer."""
+    order = [*map(_quoted, table.newest_by), "_fetched_at"]
+    condition = f"{one}.{order[-1]} >= {other}.{order[-1]}"
+    for name in reversed(order[:-1]):
+        condition = f"({one}.{name} > {other}.{name} OR ({one}.{name} = {other}.{name} AND {condition}))"
+    return condition
+
+
+def _quoted(name: str) -> str:
+    """Return a column name of a query. A CREATE TABLE has backticks instead."""
+    return f'"{name}"'
 
 
 def _folder(stream: type[Stream], bucket: str) -> str:
