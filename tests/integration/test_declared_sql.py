@@ -148,6 +148,14 @@ def test_the_audit_names_what_does_not_hold(final: Warehouse):
     assert broken(final.made(bigquery.audit(MERGED))) == {"amounts_are_positive"}
 
 
+def test_a_key_with_different_rows_in_one_answer_is_found(final: Warehouse):
+    equal = order("a"), order("a"), order("b"), order("b", version=2, amount=2.5)
+    final.land(MERGED, *equal)
+    assert final.made(bigquery.contradiction(MERGED)) == []
+    final.land(MERGED, *equal, order("b", amount=9.5) | {"_key": "another answer"}, order("a", amount=9.5))
+    assert final.made(bigquery.contradiction(MERGED)) == [{"order": "a", "day": DAY, "_key": "orders a"}]
+
+
 @pytest.mark.parametrize("final", [APPENDED], indirect=True)
 def test_appended_records_of_a_run_are_there_once(final: Warehouse):
     assert bring(final, APPENDED, order("a"), order("a")) == {"loaded": 2, "merged": 2, "total": 2}

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, ClassVar
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
@@ -119,6 +120,48 @@ def test_tickets(warehouse: bigquery.Client, scripted: ScriptedApi):
     last = DagRun(dag, "four", at=NOON, states=states).run()
     assert last["prove"] | {"agrees": True, "nothing_new": True, "exported": 0, "table": 45} == last["prove"]
     assert states.values == before, "what is past may still change: the watermark stays"
+
+
+def test_stock(warehouse: bigquery.Client, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch):
+    lines = {
+        "A1": ["Möhre;7;0.50;29.03.2026 03:30", "Möhre;7;0.50;29.03.2026 03:30", "Zwiebel;2;;"],
+        "B2": ["Kohl;1;2;"],
+    }
+
+    def stock(asked: Asked) -> Reply:
+        if asked.headers.get("Authorization") != "Basic ZXhwb3J0OnNlY3JldC1vZi1zdG9jaw==":
+            return Reply("no", 401)
+        if asked.path == "/sites":
+            return Reply({"sites": [{"code": code} for code in lines]})
+        code = asked.path.removeprefix("/export/").removesuffix(".csv")
+        text = "\n".join(["Product;Quantity;Price;Counted", *lines[code]])
+        return Reply(text.encode("latin-1"), headers={"Content-Type": "text/csv"})
+
+    def connect(units: int) -> None:
+        quota = {"stock.exports": {"units": units, "per": "month"}}
+        extra = {"auth": "basic", "patience_s": 1, "quota": quota}
+        fields = {"conn_type": "http", "host": scripted.url, "login": "export", "password": "secret-of-stock"}
+        monkeypatch.setenv("AIRFLOW_CONN_STOCK", json.dumps(fields | {"extra": extra}))
+
+    scripted.script = stock
+    warehouse.delete_table("stock.levels", not_found_ok=True)
+    dag = load(EXAMPLES / "stock_levels.py").dag
+    connect(units=1)
+    run = DagRun(dag, "one", at=NOON)
+    with pytest.raises(TaskDeferred):
+        run.run("plan", "harvest")
+    connect(units=10)
+    receipt = run.run(*(task.task_id for task in dag.topological_sort() if task.task_id != "plan"))["prove"]
+    assert receipt | {"agrees": True, "planned": 2, "exported": 4, "merged": 4, "table": 4} == receipt
+    assert [asked.path for asked in scripted.asked] == ["/sites", "/export/A1.csv", "/export/B2.csv"]
+    del lines["A1"][1:]
+    receipt = DagRun(dag, "two", at=NOON).run()["prove"]
+    assert receipt | {"agrees": True, "exported": 2, "table": 2} == receipt, "equal lines count, and a run replaces all"
+    found = rows(warehouse, "SELECT * EXCEPT (_fetched_at, _key, _run_id, _extra) FROM stock.levels ORDER BY site")
+    counted = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert [tuple(row.values()) for row in found] == [
+        ("A1", "Möhre", 7, Decimal("0.5"), counted), ("B2", "Kohl", 1, Decimal(2), None)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("write", [Write.MERGE, Write.APPEND, Write.REPLACE])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from windrow.declare import athena
 from windrow.declare.rows import Arrays, OneRow, Rows
 from windrow.declare.stream import Declared, Each
 from windrow.declare.times import Days, Since
@@ -18,7 +19,7 @@ from windrow.model.contract import Column, Kind
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import Cursor, LinkHeader, Offset
 from windrow.model.query import Query
-from windrow.model.stream import Planned, Request
+from windrow.model.stream import Asked, Planned, Request
 from windrow.model.table import Table, Write
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -40,7 +41,8 @@ def planned(stream: type[Declared], request: Request | None = None, *answers: ob
                 step = flow.send(None)
             else:
                 body = orjson.dumps(left.pop(0)).decode()
-                step = flow.send(Answer(step, Outcome.ANSWERED, 200, body, NOON))
+                query = step.query if isinstance(step, Asked) else step
+                step = flow.send(Answer(query, Outcome.ANSWERED, 200, body, NOON))
     except StopIteration:
         return found
 
@@ -63,6 +65,15 @@ def read(stream: type[Declared], answer: object, query: Query | None = None) -> 
         ({"columns": ()}, "there must be 1 to 1,000 columns, not 0"),
         ({"columns": (ID, ID)}, "the column 'id' is declared twice"),
         ({"columns": (Column("_key", "k", Kind.STRING, ""),)}, "the column '_key' is declared twice"),
+        (
+            {"columns": (Column("_partition_day", "d", Kind.DATE, ""),)},
+            "'_partition_day' begins like a column of BigQuery",
+        ),
+        (
+            {"columns": (Column("a", "a", Kind.RECORD, "", columns=(Column("B", "b", Kind.DATE, ""),)),)},
+            "the column 'B' must have lower case letters",
+        ),
+        ({"ignored": "tags"}, "ignored must be a tuple of fields, like ('tags',)"),
         ({"columns": (Column("Id", "id", Kind.STRING, ""),)}, "'Id' must have lower case letters"),
         (
             {"columns": tuple(Column(f"c{place}", "c", Kind.STRING, "") for place in range(2_000))},
@@ -281,6 +292,35 @@ def test_a_bad_row_leaves_the_others():
         "field 'id' must be INTEGER, not \"x\"",
         "a row must be an object, not None",
     ]
+
+
+@pytest.mark.parametrize(
+    ("amount", "reason"),
+    [
+        ("n/a", "field 'amount.value' must be NUMERIC, not \"n/a\""),
+        (True, "field 'amount.value' must be NUMERIC, not true"),
+        ({"of": 1}, "field 'amount.value' must be NUMERIC, not {\"of\":1}"),
+        (None, "field 'amount.value' is null"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_path(amount: object, reason: str):
+    stream = declare(columns=(Column("total", "amount.value", Kind.NUMERIC, "", required=True),))()
+    records, errors = stream.read(Query.of("/orders"), [{"amount": {"value": "1.5"}}, {"amount": {"value": amount}}])
+    assert (len(records), [error.reason for error in errors]) == (1, [reason])
+
+
+def test_a_since_that_is_no_instant_is_refused_with_the_name_of_the_declaration():
+    stream = declare(time=Since(first="2020-01-01T00:00:00Z"))()
+    with pytest.raises(BadParameter, match="made_orders: The param 'since' must be an instant, not 'yesterday'"):
+        stream.scope(Request({"since": "yesterday"}, NOON))
+
+
+def test_names_that_athena_reserves_are_quoted_and_its_partitions_are_refused():
+    stream = declare(dataset="made_table", columns=(Column("order", "o", Kind.STRING, ""),))
+    assert "`{{ prefix() }}made_landed`.`table` (\n  `order` string" in athena.create(stream, "bucket")
+    assert "`_extra` string" in athena.create(stream, "bucket")
+    with pytest.raises(ValueError, match="made_table: the column 'dt' has the name of a partition"):
+        athena.create(declare(dataset="made_table", columns=(Column("dt", "d", Kind.STRING, ""),)), "bucket")
 
 
 def test_an_answer_without_a_good_row_is_unreadable():

@@ -18,16 +18,21 @@ _RUN_ID = """'{{ run_id | replace("'", "''") }}'"""
 
 
 def landed(stream: type[Stream]) -> str:
-    """Return the name of the landed table, like ``shop_landed.orders`` for the dataset ``shop_orders``."""
+    """Return the name of the landed table in DDL, like ```shop_landed`.`orders``` for the dataset ``shop_orders``."""
     source, _, noun = stream.dataset.partition("_")
-    return f"{{{{ prefix() }}}}{source}_landed.{noun}"
+    return f"`{{{{ prefix() }}}}{source}_landed`.`{noun}`"
 
 
 def create(stream: type[Stream], bucket: str) -> str:
     """Return the statement that creates the landed table.
 
     :param bucket: the S3 bucket of the landing, without ``s3://``.
+    :raises ValueError: a column has the name of a partition.
     """
+    if taken := {"dt", "run"} & {column.name for column in stream.contract.columns}:
+        raise ValueError(
+            f"{stream.dataset}: the column {min(taken)!r} has the name of a partition of the landed table; rename it"
+        )
     columns = ",\n".join(f"  {definition(column)}" for column in all_columns(stream))
     description = stream.table.description if stream.table else (stream.__doc__ or "").partition("\n")[0]
     return (

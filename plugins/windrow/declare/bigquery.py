@@ -108,6 +108,17 @@ def audit(stream: type[Stream] | Stream) -> str:
     return f"SELECT\n{listed or '  TRUE AS is_readable'}\nFROM {landing(stream)}"
 
 
+def contradiction(stream: type[Stream] | Stream) -> str:
+    """Return the query for a key that has different rows in one answer, none of them newer: none of them is right."""
+    table = table_of(stream)
+    keys = [*map(quoted, table.key), "_key"]
+    groups = ", ".join([*keys, *map(quoted, table.newest_by), "_fetched_at"])
+    return (
+        f"SELECT {', '.join(keys)}\nFROM {landing(stream)} AS landed\nGROUP BY {groups}\n"
+        f"HAVING COUNT(DISTINCT TO_JSON_STRING(landed)) > 1\nORDER BY {', '.join(keys)}\nLIMIT 1"
+    )
+
+
 def write(stream: type[Stream] | Stream) -> str:
     """Return the statement that brings the landed records of a run into the final table."""
     table = table_of(stream)

@@ -22,7 +22,7 @@ about. ``{account}`` is the connection.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -37,7 +37,7 @@ from windrow.model.paging import Cursor, Paging, at
 from windrow.model.plausible import Plausible
 from windrow.model.query import Query
 from windrow.model.rows import RawRows, Read
-from windrow.model.stream import PlanFlow, Planned, Request, Stream, each_page, read_some
+from windrow.model.stream import PlanFlow, Planned, Request, Stream, each_page, read_each, read_some
 from windrow.model.table import Write
 
 _NAME = re.compile(r"\{([A-Za-z_][\w.]*)\}")
@@ -46,7 +46,11 @@ _NO_NAME = re.compile(r"[^a-z0-9]+")
 _COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,127}")
 _ACCOUNT = "account"
 """The name of the connection in braces."""
+_RESERVED = ("_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_")
+"""Beginnings of columns that BigQuery refuses, or has itself."""
 _MOST_COLUMNS = 1_000
+_REASONS = 5
+"""Elements that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Declared(Stream):
         super().__init_subclass__()
         if "dataset" not in cls.__dict__:
             return  # a base class of declarations
-        cls.contract = Contract(tuple(replace(column, field=column.name) for column in cls.columns))
+        cls.contract = Contract(cls.columns)
         if cls.paging and not cls.paging.rows and isinstance(cls.rows, Rows) and "[]" not in cls.rows.path:
             cls.paging = replace(cls.paging, rows=cls.rows.path)
         cls.may_be_empty = cls.may_be_empty or cls.time is not None
@@ -145,6 +149,8 @@ class Declared(Stream):
             return
         elements = self._given(request, each)
         if elements is not None:
+            for element in elements:  # a bad one is refused before the first query is planned
+                self._query(element, windows[0])
             yield Planned(self._queries(elements, windows))
         elif each.records_of is not None:
             parent = each.records_of()
@@ -152,17 +158,20 @@ class Declared(Stream):
                 for query in planned.queries if isinstance(planned, Planned) else ():
                     pages = yield from parent.pages(query)
                     for page in pages:
-                        yield Planned(self._queries(list(parent.records(query, page.parsed)), windows))
+                        yield from self._plan_listed(parent.records(query, page.parsed), windows, parent.dataset)
         else:
-            listing = yield from each_page(Query.of(each.listed_by), each.paging)
+            listing = yield from each_page(Query.of(each.listed_by), each.paging, read=each.rows.of)
             if each.paging is None and listing[0].next_link:
                 raise Unreadable(f"the list {each.listed_by} has a next page; declare 'paging' in 'each'")
             for page in listing:
-                yield Planned(self._queries(list(each.rows.of(page.parsed)), windows))
+                yield from self._plan_listed(each.rows.of(page.parsed), windows, each.listed_by)
 
     def scope(self, request: Request) -> Mapping[str, str]:
         """Return the time that the run is about."""
-        return self.time.scope(request) if self.time else {}
+        try:
+            return self.time.scope(request) if self.time else {}
+        except BadParameter as error:
+            raise BadParameter(f"{self.dataset}: {error.what}", advice=error.advice) from None
 
     def follows_watermark(self, params: Mapping[str, object]) -> bool:
         """Return whether no param sets the time."""
@@ -215,7 +224,8 @@ class Declared(Stream):
             raise Unreadable(f"a row must be an object, not {row!r:.60}")
         about = dict(query.about)
         check = self.contract.record if self.format.is_typed else self.contract.text_record
-        record = check({column.name: _value(column, row, page, about) for column in self.columns})
+        values = ((column.field, _value(column, row, page, about)) for column in self.columns)
+        record = check({field: value for field, value in values if value is not None or _is_null(row, field)})
         extra = _rest(row, _used(type(self)))
         for column in self.columns:
             if column.columns and (rest := unknown_within(_value(column, row, page, about), column)):
@@ -254,6 +264,25 @@ class Declared(Stream):
             )
         return found
 
+    def _plan_listed(self, elements: Sequence[object], windows: Sequence[Mapping[str, str]], of: str) -> PlanFlow:
+        """Plan the queries of listed elements. Those that cannot be used are left out."""
+        good, bad = read_each(elements, lambda one: self._usable(one, windows))
+        if bad:
+            reasons = "; ".join(error.reason for error in bad[:_REASONS])
+            yield Unreadable(f"{len(bad):,} elements of {of} cannot be used: {reasons}")
+        yield Planned(self._queries(good, windows))
+
+    def _usable(self, element: object, windows: Sequence[Mapping[str, str]]) -> object:
+        """Return an element of a list of the API.
+
+        :raises Unreadable: no query can be made for it. The others are planned.
+        """
+        try:
+            self._query(element, windows[0])
+        except BadParameter as error:
+            raise Unreadable(error.what) from None
+        return element
+
     def _queries(self, elements: Sequence[object], windows: Sequence[Mapping[str, str]]) -> Iterator[Query]:
         for element in elements:
             for names in windows:
@@ -264,7 +293,10 @@ class Declared(Stream):
         names = {**times, _ACCOUNT: self.account} | ({each.name: element} if each else {})
         known_by = dict(times)
         if each:
-            known_by[each.name] = str(_named(f"{each.name}.{each.key}" if each.key else each.name, names, self.dataset))
+            path = f"{each.name}.{each.key}" if each.key else each.name
+            known_by[each.name] = str(_named(path, names, self.dataset))
+            if not known_by[each.name]:
+                raise BadParameter(f"{{{path}}} of {self.dataset} must not be empty.", advice="Leave the element out.")
         path = str(_filled(self.get or self.post, names, self.dataset))
         params = {name: str(_filled(value, names, self.dataset)) for name, value in self.params.items()}
         body = exact_json.dumps(_filled(self.body, names, self.dataset)) if self.post else ""
@@ -315,11 +347,20 @@ def _check_columns(cls: type[Declared]) -> None:
     names = [column.name for column in (*cls.columns, *LINEAGE)]
     if not cls.columns or len(names) > _MOST_COLUMNS:
         raise ValueError(f"{cls.dataset}: there must be 1 to {_MOST_COLUMNS:,} columns, not {len(cls.columns):,}")
-    for name in names:
+    for name in (*names, *_nested(cls.columns)):
+        if name.startswith(_RESERVED):
+            raise ValueError(f"{cls.dataset}: the column {name!r} begins like a column of BigQuery itself; rename it")
         if not _COLUMN.fullmatch(name):
             raise ValueError(f"{cls.dataset}: the column {name!r} must have lower case letters, digits and _ only")
-        if names.count(name) > 1:
-            raise ValueError(f"{cls.dataset}: the column {name!r} is declared twice")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{cls.dataset}: the column {twice[0]!r} is declared twice")
+
+
+def _nested(columns: Iterable[Column]) -> Iterator[str]:
+    """Yield the names of the columns within RECORDs."""
+    for column in columns:
+        yield from (each.name for each in column.columns)
+        yield from _nested(column.columns)
 
 
 def _check_settings(cls: type[Declared]) -> None:
@@ -463,6 +504,13 @@ def _value(column: Column, row: object, page: object, about: Mapping[str, str]) 
         text = about.get(field[1:-1])
         return text if text is None or column.kind in _TEXTS else _typed(text)
     return at(page, field[1:]) if field[:1] == "^" else at(row, field)
+
+
+def _is_null(row: Mapping[str, Any], path: str) -> bool:
+    """Return whether a field without a value is null, and not missing."""
+    way, _, last = path.rpartition(".")
+    parent = at(row, way) if way else row
+    return isinstance(parent, Mapping) and last in parent
 
 
 _TEXTS = {Kind.STRING, Kind.DATE, Kind.TIMESTAMP, Kind.NUMERIC}

@@ -88,13 +88,18 @@ def each_page(
     paging: Paging | None,
     format: Format = JSON,
     next_page: Callable[[Query, Answer], Query | None] = lambda query, answer: None,
-) -> Generator[Query, Answer, list[Answer]]:
-    """Call all pages of a query in a flow, and return them. See `Stream.pages`."""
+    read: Callable[[object], object] | None = None,
+) -> Generator[Query | Asked, Answer, list[Answer]]:
+    """Call all pages of a query in a flow, and return them. See `Stream.pages`.
+
+    :param read: as of `Asked`; a page that it does not accept is requested again when the task is cleared.
+    """
     pages: list[Answer] = []
     seen = 0
     following: Query | None = paging.first(query) if paging else query
     while following is not None:
-        answer = yield replace(following, format=format)
+        asked = replace(following, format=format)
+        answer = yield Asked(asked, read) if read else asked
         pages.append(answer)
         if paging is None:
             following = next_page(answer.query, answer)
@@ -275,7 +280,7 @@ class Stream(ABC):
         page = answer.parsed_as(self.format)
         return self.paging.next_page(query, answer, page, self.paging.count(page))
 
-    def pages(self, query: Query) -> Generator[Query, Answer, list[Answer]]:
+    def pages(self, query: Query) -> Generator[Query | Asked, Answer, list[Answer]]:
         """Call all pages of a query in a flow, and return them: ``pages = yield from stream.pages(query)``.
 
         :raises Unreadable: a page does not say clearly whether there is another.

@@ -3,22 +3,26 @@
 ``GET /get_user_list`` lists names, each of them twice; ``GET /get_user_by_name?name=...`` returns one passenger.
 """
 
-from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
-from windrow.model.answer import Answer
-from windrow.model.contract import Column, Contract, Kind
-from windrow.model.errors import BadParameter, Unreadable
+from windrow.declare.rows import OneRow, Rows
+from windrow.declare.stream import Declared, Each
+from windrow.model.contract import Column, Kind
+from windrow.model.errors import Unreadable
 from windrow.model.query import Query
-from windrow.model.stream import Asked, PlanFlow, Planned, Request, Stream
 from windrow.model.table import Table
 
 
-class Passengers(Stream):
+class Passengers(Declared):
     """One record for each passenger."""
 
     dataset = "titanic_passengers"
     one_record_an_answer = True
-    contract = Contract((
+    get = "/get_user_by_name"
+    params: ClassVar = {"name": "{name}"}
+    each = Each("name", param="names", listed_by="/get_user_list", rows=Rows("users"))
+    rows = OneRow()
+    columns = (
         Column("passenger_id", "PassengerId", Kind.INTEGER, "Number of the passenger.", required=True),
         Column("survived", "Survived", Kind.INTEGER, "1 if the passenger survived, else 0.", required=True),
         Column("class", "Pclass", Kind.INTEGER, "Class of the ticket: 1, 2 or 3.", required=True),
@@ -31,8 +35,7 @@ class Passengers(Stream):
         Column("fare", "Fare", Kind.FLOAT, "Fare in pounds sterling of 1912."),
         Column("cabin", "Cabin", Kind.STRING, "Cabin or cabins; null if unknown."),
         Column("embarked", "Embarked", Kind.STRING, "Port: C Cherbourg, Q Queenstown, S Southampton."),
-    ))
-
+    )
     table = Table(
         key=("passenger_id",),
         cluster=("class", "sex"),
@@ -46,34 +49,10 @@ class Passengers(Stream):
         description="Passengers of the Titanic, one row each.",
     )
 
-    def plan(self, request: Request) -> PlanFlow:
-        """Plan one call for each name of the param ``names``; without it, for each name of the API's list."""
-        names = request.params.get("names")
-        if not names:
-            listed: Answer = yield Asked(Query.of("/get_user_list"), _names)
-            names, strange = _names(listed.parsed)
-            if strange:
-                yield Unreadable(f"the names must be non-empty strings; {len(strange)} are not: {strange!r:.80}")
-        elif not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-            raise BadParameter(
-                f"The param 'names' must be a list of non-empty strings, not {str(names)[:80]!r}.",
-                advice='Set it like {"names": ["Braund, Mr. Owen Harris"]}, or leave it empty for all passengers.',
-            )
-        yield Planned(Query.of("/get_user_by_name", {"name": name}) for name in names)
-
-    def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
+    def record(self, query: Query, page: object, row: object) -> dict[str, object]:
         """Read one passenger; it must be the requested one."""
-        record = self.contract.record(answer)
+        record = super().record(query, page, row)
         asked = dict(query.params)["name"]
         if record["name"] != asked:
             raise Unreadable(f"the answer is about {record['name']!r}, but {asked!r} was requested")
-        return (record,)
-
-
-def _names(page: object) -> tuple[list[str], list[object]]:
-    """Read the list of names, and what is none in it."""
-    names = page.get("users") if isinstance(page, Mapping) else None
-    if not isinstance(names, list):
-        raise Unreadable('the list of passengers must look like {"users": ["name", ...]}')
-    good = [name for name in names if isinstance(name, str) and name]
-    return good, [name for name in names if not isinstance(name, str) or not name]
+        return record

@@ -17,7 +17,7 @@ def test_a_landed_table_has_the_columns_of_its_stream(name: str):
     declared = re.findall(r"^  `(\w+)` (\w+) COMMENT '(.*)'", text, re.MULTILINE)
     columns = (*stream(f"spotify_{name}").contract.columns, *LINEAGE)
     assert declared == [(column.name, column.kind.athena, column.description) for column in columns]
-    assert f"spotify_landed.{name} (" in text
+    assert f"spotify_landed`.`{name}` (" in text
     assert f"/spotify/{name}/'" in text
 
 

@@ -66,9 +66,9 @@ def test_an_empty_list_is_an_empty_plan():
     assert planned({}, {"users": []}) == []
 
 
-@pytest.mark.parametrize("bad", ["a", ["a", ""], ["a", None], [1], [["a"]], {"a": "b"}, 5, True, ("a",)])
+@pytest.mark.parametrize("bad", ["a", ["a", ""], ["a", None], [["a"]], {"a": "b"}, 5, True, ("a",)])
 def test_names_that_cannot_be_meant_are_refused_before_any_call(bad: object):
-    with pytest.raises(BadParameter, match="'names' must be a list"):
+    with pytest.raises(BadParameter, match=r"'names' must be a list|\{name\} of titanic_passengers must"):
         lead(STREAM, Request({"names": bad}))
 
 
@@ -80,15 +80,15 @@ def test_a_long_list_with_one_bad_name_gives_a_short_message():
 
 @pytest.mark.parametrize("page", [None, [], ["a"], {}, {"users": None}, {"users": "a"}, {"names": []}])
 def test_a_list_of_another_shape_is_not_guessed_at(page: object):
-    with pytest.raises(Unreadable, match="list of passengers"):
+    with pytest.raises(Unreadable, match="a list of rows at 'users'"):
         lead(STREAM, Request(), [page])
 
 
-@pytest.mark.parametrize("bad", ["", None, 1, ["a"]])
+@pytest.mark.parametrize("bad", ["", None, ["a"]])
 def test_what_is_no_name_in_the_list_is_told_and_the_others_are_planned(bad: object):
     driver = led(STREAM, Request(), [{"users": ["a", bad, "b"]}])
     assert [dict(query.params)["name"] for query in driver.plan] == ["a", "b"]
-    assert f"1 are not: {[bad]!r}" in driver.left_out[0].what
+    assert "1 elements of /get_user_list cannot be used: {name} of titanic_passengers must" in driver.left_out[0].what
 
 
 # --- records -----------------------------------------------------------------------------------
