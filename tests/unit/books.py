@@ -1,34 +1,45 @@
 """State that the clients of all runs share, in memory, for tests that need no MongoDB."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from windrow.http.ledger import Page
 from windrow.http.pacing import Pause
+from windrow.model.plan import Run
 from windrow.store.consents import ConsentDocuments
+from windrow.store.documents import Document
 
 
 class MemoryBook(ConsentDocuments):
     """Stores quotas, pauses, and the documents of consents."""
 
     def __init__(self) -> None:
-        self.documents: dict[str, dict[str, Any]] = {}
+        self.documents: dict[str, Document] = {}
         self.windows: dict[str, list[int]] = defaultdict(list)
         """The units of the blocks, by number."""
         self.closed: dict[str, datetime] = {}
         self.pauses: dict[str, Pause] = {}
 
-    def _find(self, collection: str, where: Mapping[str, str]) -> list[dict[str, Any]]:
+    def _replace(self, collection: str, documents: Sequence[Document]) -> None:
+        self.documents |= {one["_id"]: one for one in documents}
+
+    def _find(self, collection: str, where: Mapping[str, str], fields: Sequence[str] = ()) -> list[Document]:
         found = list(self.documents.values())
         return [one for one in found if all(one[name] == value for name, value in where.items())]
 
-    def _insert(self, collection: str, document: dict[str, Any]) -> bool:
+    def _insert(self, collection: str, document: Document) -> bool:
         return self.documents.setdefault(document["_id"], document) is document
 
-    def _delete(self, collection: str, id_: str) -> None:
-        self.documents.pop(id_, None)
+    def _each(self, collection: str, where: Mapping[str, str]) -> Iterator[Document]:
+        yield from self._find(collection, where)
+
+    def _delete(self, collection: str, *ids: str) -> None:
+        for id_ in ids:
+            self.documents.pop(id_, None)
+
+    def _summarize(self, run: Run, change: Document) -> None:
+        raise NotImplementedError("a book has no runs")
 
     def quota_page(self, window: str) -> Page:
         blocks = self.windows.get(window, [])
