@@ -108,9 +108,24 @@ def test_the_week_is_harvested_and_is_what_youtube_tells(dag, warehouse, api, st
     assert files == {"part-00000.parquet", "_answers-00000.parquet", MANIFEST}, "BigQuery loads one large file"
 
 
+def test_a_run_of_a_backfill_is_about_its_own_week_and_leaves_the_watermark(dag, warehouse, api):
+    """One day after the run before, so that it would begin earlier and move the watermark if it followed it."""
+    before, mark = days(warehouse), dict(STATES.values["youtube_video_days"])
+    api.youtube(now=(AT + DAY).isoformat())
+    run = DagRun(dag, "backfill", at=AT + DAY, run_type="backfill", states=STATES)
+    assert run.run()["prove"]["agrees"]
+    first, last = TODAY - 6 * DAY, TODAY
+    planned = run.results["plan_days"]
+    assert (planned["first"], planned["last"]) == (first.isoformat(), last.isoformat())
+    after = days(warehouse)
+    assert after.keys() > before.keys()
+    assert after == before | known(first, last, TODAY + DAY)
+    assert STATES.values["youtube_video_days"] == mark
+
+
 def test_late_figures_fill_in_through_the_trailing_week(dag, warehouse, api):
     before = days(warehouse)
-    mark = max(day for _, day in before)
+    mark = date.fromisoformat(STATES.values["youtube_video_days"]["watermark"])
     api.youtube(now=LATER.isoformat())
     run = DagRun(dag, "late", at=LATER, states=STATES)
     receipt = run.run()["prove"]
@@ -141,21 +156,6 @@ def test_day_by_day_gives_the_same_rows_and_a_video_that_vanished_is_told(dag, w
     assert run.results["videos.prove"]["vanished"] == 1
     (row,) = rows(warehouse, f"SELECT available, title FROM youtube.videos WHERE video_id = '{GONE}'")  # noqa: S608
     assert (row["available"], row["title"]) == (False, VIDEOS[GONE].title), "what was known of it is kept"
-
-
-def test_a_run_of_a_backfill_is_about_its_own_week_and_leaves_the_watermark(dag, warehouse, api):
-    before, mark = days(warehouse), dict(STATES.values["youtube_video_days"])
-    api.youtube(now=LATER.isoformat())
-    at = AT - 6 * DAY
-    run = DagRun(dag, "backfill", at=at, run_type="backfill", states=STATES)
-    assert run.run()["prove"]["agrees"]
-    first, last = TODAY - 13 * DAY, TODAY - 7 * DAY
-    planned = run.results["plan_days"]
-    assert (planned["first"], planned["last"]) == (first.isoformat(), last.isoformat())
-    after = days(warehouse)
-    assert after == before | known(first, last, TODAY + 2 * DAY)
-    assert {key: after[key] for key in before} == before, "days that are known already stay as they are"
-    assert STATES.values["youtube_video_days"] == mark
 
 
 def test_two_years_are_one_report_a_video_and_their_marts_add_up(dag, warehouse, api):
