@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.definitions.retry_policy import RetryAction
+from google.api_core.exceptions import GoogleAPICallError
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
@@ -14,12 +16,16 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.dag_run import DagRun, load
 from tests.integration.conftest import rows
+from windrow.airflow.hooks.stores import GcsStore
+from windrow.airflow.operators.failure import story
+from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.model.errors import CountsDisagree
 
 DAG = Path(__file__).resolve().parents[2] / "dags" / "titanic_passengers.py"
 NAMES = 891
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PASSENGERS = "SELECT * EXCEPT (_fetched_at, _run_id) FROM titanic.passengers ORDER BY passenger_id"
+EVERYTHING = "SELECT * FROM titanic.passengers ORDER BY passenger_id"
 OF_THE_QUEUE = {"dispatch", "enqueue", "drain"}
 
 
@@ -38,16 +44,27 @@ def titanic(cloud: Settings, connections: None, api: FakeApi, monkeypatch: pytes
 
 def run(run_id: str, at: datetime = NOON, **params: Any) -> dict[str, Any]:
     """Run the DAG without its queue; return the receipt."""
-    dag = load(DAG).titanic_passengers()
-    tasks = [task.task_id for task in dag.topological_sort() if task.task_id not in OF_THE_QUEUE]
-    receipt: dict[str, Any] = DagRun(dag, run_id, at=at, **params).run(*tasks)["prove"]
+    receipt: dict[str, Any] = run_tasks(made(run_id, at, **params))["prove"]
     return receipt
+
+
+def made(run_id: str, at: datetime = NOON, **params: Any) -> DagRun:
+    return DagRun(load(DAG).titanic_passengers(), run_id, at=at, **params)
+
+
+def run_tasks(dag_run: DagRun, first: str = "plan", last: str = "prove") -> dict[str, Any]:
+    """Run the tasks from one to another, as if the first was cleared with all downstream."""
+    tasks = [task.task_id for task in dag_run.dag.topological_sort() if task.task_id not in OF_THE_QUEUE]
+    return dag_run.run(*tasks[tasks.index(first) : tasks.index(last) + 1])
 
 
 def test_faults_lose_nothing_and_a_second_run_replaces_the_rows_by_the_same(titanic: bigquery.Client, api: FakeApi):
     receipt = run("quiet")
+    asked = api.counters()["routes"]["GET /get_user_by_name"]
+    assert (asked["unique"], asked["repeated"], asked["ok"]) == (NAMES, 0, NAMES), "each name is asked for once"
+    assert receipt["listed"] == 2 * NAMES, "the list names everybody twice"
     before = rows(titanic, PASSENGERS)
-    assert len(before) == NAMES
+    assert len({row["passenger_id"] for row in before}) == len(before) == NAMES
     assert {receipt[name] for name in ("planned", "staged", "exported", "loaded", "merged", "table")} == {NAMES}
 
     api.reset()
@@ -64,6 +81,12 @@ def test_faults_lose_nothing_and_a_second_run_replaces_the_rows_by_the_same(tita
     assert rows(titanic, PASSENGERS) == before
     assert rows(titanic, "SELECT DISTINCT _run_id FROM titanic.passengers") == [{"_run_id": "faulty"}]
 
+    before = rows(titanic, EVERYTHING)
+    api.reset()
+    assert run("quiet")["agrees"], "cleared, and older than what is in the table"
+    assert api.counters()["totals"]["requests"] == 0
+    assert rows(titanic, EVERYTHING) == before
+
 
 def test_a_name_the_api_does_not_know_is_told_and_the_rest_is_loaded(titanic: bigquery.Client, api: FakeApi):
     names = [api.get("/get_user_list", api.token()).json()["users"][0], "Nobody, Mr. X"]
@@ -71,3 +94,17 @@ def test_a_name_the_api_does_not_know_is_told_and_the_rest_is_loaded(titanic: bi
         run("strict", names=names)
     assert run("lenient", names=names, max_gaps=1)["agrees"]
     assert [row["name"] for row in rows(titanic, PASSENGERS)] == names[:1]
+
+
+def test_a_refused_load_is_told_and_mended_by_clearing_land(titanic: bigquery.Client, api: FakeApi, store: GcsStore):
+    names = api.get("/get_user_list", api.token()).json()["users"][:1]
+    one = made("refused", names=names)
+    (landed,) = run_tasks(one, last="land")["land"]["objects"]
+    store.put(landed, b"this is no Parquet")
+    with pytest.raises(GoogleAPICallError) as refused:
+        run_tasks(one, "prepare_landing", "load")
+    context = one.context | {"task_instance": one.context["ti"], "exception": refused.value}
+    assert "The landed files are kept" in story(context)
+    decision = ErrorPolicy().evaluate(refused.value, 1, 3)
+    assert decision.action is RetryAction.FAIL, "a retry would not help"
+    assert run_tasks(one, "land")["prove"]["loaded"] == 1
