@@ -19,7 +19,7 @@ from windrow.declare.stream import Declared
 from windrow.declare.times import Days
 from windrow.model import registry
 from windrow.model.contract import Column, Kind
-from windrow.model.errors import SchemaConflict
+from windrow.model.errors import CheckFailed, SchemaConflict
 from windrow.model.table import Table
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -116,6 +116,14 @@ def test_a_column_that_is_gone_renamed_or_retyped_is_refused(
     with pytest.raises(SchemaConflict, match=f"{what}.*{advice}"):
         DagRun(orders(*changed), own("two"), at=NOON).run("prepare_table")
     assert columns(table) == before
+
+
+def test_a_key_with_different_rows_is_refused_before_the_merge(table: bigquery.Client, scripted: ScriptedApi):
+    scripted.answers(Reply([{"id": 3, "count": 9, "boat": "5"}, {"id": 3, "count": 10, "boat": "5"}]))
+    what = r"The answer to 'orders.*' of changing_orders has different rows with one key: id = '3'\."
+    with pytest.raises(CheckFailed, match=what):
+        DagRun(orders(ID, COUNT), own("two"), at=NOON).run()
+    assert rows(table, "SELECT id FROM changing.orders ORDER BY id") == [{"id": 1}, {"id": 2}]
 
 
 def test_a_retired_column_stays_for_past_rows(table: bigquery.Client, scripted: ScriptedApi):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windrow.declare import athena
+from windrow.declare.files import load
 from windrow.declare.rows import Arrays, OneRow, Rows
 from windrow.declare.stream import Declared, Each
 from windrow.declare.times import Days, Since
@@ -349,3 +351,20 @@ def test_no_field_is_lost(row: dict[str, Any]):
     kept = leaves(orjson.loads(record["_extra"])) if record["_extra"] else set()
     kept |= {(path, record[name]) for path, name in ((".a.b", "x"), (".c", "a")) if record[name] is not None}
     assert kept == {leaf for leaf in leaves(row) if leaf[0]}
+
+
+def test_a_command_finds_each_account_of_a_file(tmp_path: Path):
+    path = tmp_path / "shop_orders.py"
+    path.write_text(
+        "from windrow.airflow.dags import harvest_dags\n"
+        "from windrow.declare.stream import Declared\n"
+        "from windrow.model.contract import Column, Kind\n"
+        "class Orders(Declared):\n"
+        "    dataset = 'shop_orders'\n"
+        "    get = '/v1/orders'\n"
+        "    columns = (Column('id', 'id', Kind.INTEGER, 'Id.'),)\n"
+        "harvest_dags(Orders, conn_ids=('shop_north', 'shop_south'))\n"
+    )
+    assert [(one.stream.dataset, one.stream.account, one.conn_id) for one in load(path)] == [
+        (f"shop_orders__{name}", name, name) for name in ("shop_north", "shop_south")
+    ]
