@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from windrow.cli.command import Result, add
+from windrow.cli.command import Result, add, whole_number
 from windrow.http.client import Client
 from windrow.http.oauth import AuthorizationCode
 from windrow.model.errors import BadParameter, CredentialsRejected
@@ -26,6 +26,7 @@ from windrow.model.redact import blot, know
 
 SECRET = "WINDROW_CLIENT_SECRET"  # noqa: S105 - the name of a variable
 _CALLBACK = "/callback"
+_DAY_S = 86_400
 _DESCRIPTION = f"""\
 It opens the page of the API on which you consent, receives the answer on this machine, exchanges it for a refresh
 token, and prints the connection. The redirect URI of your client at the API must be the one that is shown; some APIs
@@ -53,9 +54,20 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--query", action="append", default=[], metavar="NAME=VALUE", help="another parameter of the consent page"
     )
-    command.add_argument("--port", type=int, default=0, help="port of the redirect URI (a free one)")
-    command.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="wait so long (300)")
+    command.add_argument(
+        "--port", type=whole_number(0, 65_535), default=0, help="port of the redirect URI (a free one)"
+    )
+    command.add_argument("--timeout", type=_seconds, default=300.0, metavar="SECONDS", help="wait so long (300)")
     command.add_argument("--no-browser", action="store_true", help="only show the address of the page")
+
+
+def _seconds(text: str) -> float:
+    try:
+        if 0 < float(text) <= _DAY_S:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r:.60} must be a number of seconds, up to {_DAY_S:,}")
 
 
 def auth(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:

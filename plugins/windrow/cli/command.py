@@ -146,13 +146,38 @@ def dumps(data: Any) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Adds the nearest command to the error for a wrong one."""
+    """Prints one line for a wrong argument, with the nearest command or option."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments of one command. Its own options are known here, for the nearest one."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self._refuse(f"{unknown[0]!r:.60} is unknown.", unknown[0], list(self._option_string_actions))
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         """Print the error, and end with 2."""
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
-        near = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), n=1) if wrong else []
-        super().error(f"{message}. Did you mean '{near[0]}'?" if near else message)
+        if wrong:
+            self._refuse(f"{wrong[1]!r:.60} is unknown.", wrong[1], re.findall(r"[\w-]+", wrong[2]))
+        self._refuse(f"{message[:1].upper()}{message[1:]}.")
+
+    def _refuse(self, what: str, name: str = "", known: Sequence[str] = ()) -> NoReturn:
+        near = get_close_matches(name, known, n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        self.exit(WRONG, f"Error: {what}{meant} See `{self.prog} --help`.\n")
+
+
+def whole_number(least: int, most: int = sys.maxsize) -> Callable[[str], int]:
+    """Make the type of an argument that is a whole number."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            upper = f" to {most:,}" if most < sys.maxsize else ""
+            raise argparse.ArgumentTypeError(f"{text!r:.60} must be a whole number from {least:,}{upper}")
+        return int(text)
+
+    return read
 
 
 @contextmanager

@@ -81,8 +81,11 @@ def harvest(options: argparse.Namespace, environment: Mapping[str, str]) -> Resu
         raise Interrupted(f"{_AGAIN} {stop.what}") from None
     except KeyboardInterrupt:
         raise Interrupted(_AGAIN) from None
-    except Unanswered as error:
-        raise Unanswered(error.what, advice=_AGAIN) from None
+    except (Unanswered, errors.ApiUnreachable) as error:
+        where = (
+            "Check the network, and the host of the connection. " if isinstance(error, errors.ApiUnreachable) else ""
+        )
+        raise type(error)(error.what, advice=f"{where}{_AGAIN}") from None
 
 
 def _harvest(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:

@@ -14,6 +14,7 @@ import orjson
 from windrow import __version__
 from windrow.cli import auth, command, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
+from windrow.cli.target import meant
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.snapshot import Snapshot, take
@@ -141,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"windrow {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(
+        title="commands", prog="windrow", required=True, metavar="COMMAND", help=argparse.SUPPRESS
+    )
 
     def add(
         name: str, does: Callable[[StatusStore, argparse.Namespace], Answer], help_: str
@@ -272,8 +275,8 @@ def _find(store: StatusStore, options: argparse.Namespace) -> Answer:
 
 
 def _no_stream(name: str, snapshot: Snapshot) -> Answer:
-    known = ", ".join(one.dataset for one in snapshot.streams) or "none yet"
-    line = f"The stream {name!r} does not exist. Known streams: {known}."
+    known = [one.dataset for one in snapshot.streams]
+    line = f"The stream {name!r} does not exist.{meant(name, known)} Known streams: {', '.join(known) or 'none yet'}."
     return Answer([line], {"error": line}, UNKNOWN)
 
 

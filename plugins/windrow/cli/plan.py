@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from windrow.cli.command import Result, add, add_source
+from windrow.cli.command import Result, add, add_source, whole_number
 from windrow.cli.sketch import Sketch, Sketcher, cost_of
 from windrow.cli.target import find
 from windrow.connect.environment import EnvironmentApi
@@ -31,7 +31,9 @@ def register(commands: Any) -> None:
     """Add the command."""
     command = add(commands, "plan", plan, "show the calls, quota units and hours of a run", _DESCRIPTION, _EXAMPLES)
     add_source(command)
-    command.add_argument("--calls", type=int, default=0, metavar="N", help="make up to N calls for lists (0)")
+    command.add_argument(
+        "--calls", type=whole_number(0), default=0, metavar="N", help="make up to N calls for lists (0)"
+    )
 
 
 def plan(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:

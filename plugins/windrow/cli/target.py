@@ -56,7 +56,7 @@ class Target:
         known += [stream.each.param] if stream.each and stream.each.param else []
         if name not in known:
             raise BadParameter(
-                f"The param {name!r} is unknown.{_meant(name, known)}",
+                f"The param {name!r} is unknown.{meant(name, known)}",
                 advice=f"The params of {stream.dataset} are: {', '.join(known) or 'none'}.",
             )
 
@@ -78,7 +78,7 @@ def find(name: str, conn_id: str = "") -> Target:
     else:
         known = sorted({*registry.streams(), *(one.stem for one in DAGS.glob("[a-z]*.py"))})
         raise NothingFound(
-            f"The dataset {name!r} does not exist.{_meant(name, known)}",
+            f"The dataset {name!r} does not exist.{meant(name, known)}",
             advice=f"Known datasets: {', '.join(known)}. `windrow new {name}` creates one.",
         )
     return Target(found.stream, conn_id, found.defaults) if conn_id else found
@@ -86,7 +86,7 @@ def find(name: str, conn_id: str = "") -> Target:
 
 def _in_file(path: Path, dataset: str) -> Target:
     if not path.is_file():
-        near = _meant(str(path), [str(one) for one in sorted(path.parent.glob("*.py"))])
+        near = meant(str(path), [str(one) for one in sorted(path.parent.glob("*.py"))])
         raise NothingFound(f"The file {path} does not exist.{near}", advice="Check the path.")
     targets = {one.stream.dataset: Target(one.stream(), one.conn_id, one.defaults) for one in load(path)}
     if not targets:
@@ -96,7 +96,7 @@ def _in_file(path: Path, dataset: str) -> Target:
         )
     if dataset and dataset not in targets:
         raise NothingFound(
-            f"{path} does not declare {dataset!r}.{_meant(dataset, targets)}",
+            f"{path} does not declare {dataset!r}.{meant(dataset, targets)}",
             advice=f"It declares: {', '.join(targets)}.",
         )
     if not dataset and len(targets) > 1:
@@ -127,6 +127,7 @@ def _rendered(name: str, template: str, environment: Mapping[str, str]) -> objec
         ) from None
 
 
-def _meant(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
+def meant(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    """Return a sentence with the nearest of the known names; empty if none is near."""
     near = get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

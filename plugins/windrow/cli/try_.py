@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from windrow.cli.command import FAILED, Result, add, add_source, table
+from windrow.cli.command import FAILED, Result, add, add_source, table, whole_number
 from windrow.cli.plan import describe
 from windrow.cli.sketch import Sketch, Sketcher, cost_of
 from windrow.cli.target import find
@@ -55,7 +55,7 @@ def add_calls(command: argparse.ArgumentParser) -> None:
     """Add the argument for calls before the first page."""
     command.add_argument(
         "--calls",
-        type=int,
+        type=whole_number(0),
         default=_LISTING_CALLS,
         metavar="N",
         help=f"make up to N calls for lists ({_LISTING_CALLS})",

@@ -1,5 +1,6 @@
 """Landed records as a pandas DataFrame, from a folder or a bucket."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,10 @@ def frame(dataset: str, run: str = "", at: str | Path = "data") -> "pd.DataFrame
         found: pd.DataFrame = pa.concat_tables(tables or [pa.table({})]).to_pandas(integer_object_nulls=True)
         return found
     known = ", ".join(sorted(runs)[:5]) or "none"
+    others = [] if runs or "://" in address else [f"{one.parent.name}_{one.name}" for one in Path(at).glob("*/[a-z]*/")]
+    near = get_close_matches(dataset, others, n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
     raise BadParameter(
-        f"{dataset} has no landed run{f' {run!r}' if run else ''} in {at}.",
+        f"{dataset} has no landed run{f' {run!r}' if run else ''} in {at}.{meant}",
         advice=f"Landed runs there: {known}. `windrow harvest {dataset}` lands one.",
     )

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 import webbrowser
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -87,6 +88,13 @@ def test_what_goes_wrong_is_one_line(consent: Any, come_back: Any, token: Reply 
     assert line in error
     assert "the-c0de" not in shown
     assert "AIRFLOW_CONN" not in shown
+
+
+def test_a_token_endpoint_that_does_not_answer(consent: Any, folder: Path):
+    code, shown = consent(with_code, None, "--token-url", "http://127.0.0.1:9/token")
+    (error,) = (each for each in shown.splitlines() if each.startswith("Error: "))
+    assert (code, "127.0.0.1:9" in error, list(folder.iterdir())) == (1, True, []), shown
+    assert "the-c0de" not in shown
 
 
 def test_an_answer_with_another_state_is_refused(consent: Any):

@@ -55,11 +55,7 @@ def test_try_calls_for_two_elements_where_an_answer_has_one_page(windrow: Any, s
 @pytest.mark.parametrize(
     ("arguments", "reply", "code", "line"),
     [
-        (["try", "desk_ticket"], None, 2, "The dataset 'desk_ticket' does not exist."),
-        (["try", "dags/desk_tickets.py"], None, 2, "The file dags/desk_tickets.py does not exist."),
-        (["try", DESK, "-p", "sinc=1"], None, 2, "The param 'sinc' is unknown. Did you mean 'since'?"),
         (["try", DESK, "-p", "since=soon"], None, 2, "The param 'since' must be an instant"),
-        (["try", DESK, "--conn-id", "dsk"], None, 2, "'dsk' is not set. Did you mean AIRFLOW_CONN_DESK?"),
         (["try", DESK], Reply({"error": "bad key"}, 401), 2, "rejected"),
         (["try", DESK], Reply("<html>Log in</html>"), 1, "cannot be used"),
         (["try", DESK], Reply({"results": 3}), 1, "rows at 'results'"),
@@ -80,13 +76,6 @@ def test_what_is_wrong_is_one_line(
     assert list(folder.iterdir()) == []
 
 
-def test_without_a_network_it_says_so(windrow: Any, environment: dict[str, str]):
-    environment["AIRFLOW_CONN_DESK"] = json.dumps({"conn_type": "http", "host": "http://127.0.0.1:9"})
-    code, shown = windrow("try", DESK)
-    assert code == 1
-    assert "Error: " in shown
-
-
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -100,13 +89,6 @@ def test_a_file_that_cannot_be_loaded(windrow: Any, folder: Path, text: str, lin
     code, shown = windrow("try", "mine.py")
     assert code == 2
     assert line in shown
-
-
-def test_a_wrong_command_gets_the_nearest(windrow: Any, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended:
-        windrow("tyr", DESK)
-    assert ended.value.code == 2
-    assert "Did you mean 'try'?" in capsys.readouterr().err
 
 
 def test_plan_makes_no_call_and_counts(windrow: Any, scripted: ScriptedApi):
