@@ -223,7 +223,7 @@ def test_a_setting_of_the_network_of_another_type_is_refused(connect: Any, name:
 
 def test_other_origins_are_those_that_are_named(connect: Any):
     hook = connect(host="api.example", extra={"origins": ["https://b.example", "http://c.example:81/"]})
-    origins = hook.client(STREAM, MemoryBook())._origins
+    origins = hook.client(STREAM, MemoryBook()).urls.origins
     assert sorted(map(str, origins)) == ["http://c.example:81", "https://api.example", "https://b.example"]
 
 
