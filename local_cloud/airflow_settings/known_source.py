@@ -50,7 +50,12 @@ SOURCES: Mapping[str, Source] = {
         *("local-bigquery", "0.3.2", "emulators/bigquery_partitions.py"),
         local_bigquery__catalog__tables="918d84ae7fabd4831282b66acedd7557cdf75b3520502de921ff6fa9ba81d2fd",
         local_bigquery__catalog__tabledata="61759380bf5ea1f32381e7149da1c51037f06cbd884fff69c79c23daa4ced158",
+    ),
+    **_of(
+        *("local-bigquery", "0.3.2", "emulators/bigquery_tables.py"),
         local_bigquery__engine__database="f92698ac202a8603f8953a2c896b8e5e56d9e9e31d19cc8e0fb75886f748b88c",
+        local_bigquery__jobs__store="2b25f48ff159be0929dc375cf3f7db42da6f1b781d4494282e0d099de510af87",
+        local_bigquery__sql__rules__partitions="bb20eee3bb7d44297bfd544655d0ad25df9b1ac35b0c2292fbf6a4f15f60df52",
     ),
     **_of(
         *("gcp-storage-emulator", "2026.7.19", "emulators/gcs_routes.py"),

@@ -1,5 +1,6 @@
 """Launch local-bigquery 0.3.2: BigQuery's REST and Storage APIs on DuckDB. Takes its command line."""
 
+import argparse
 import functools
 import importlib.resources
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from local_cloud.emulators import bigquery_partitions, bigquery_py311, duckdb_limits, guard
+from local_cloud.emulators import bigquery_partitions, bigquery_py311, bigquery_tables, duckdb_limits, guard
 
 EXTENSIONS = ("ducklake", "httpfs", "icu", "spatial")
 
@@ -36,6 +37,7 @@ def confined(connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBP
     from local_bigquery.settings import settings  # noqa: PLC0415
 
     connection = connect()
+    bigquery_tables.attach_all(connection)
     for name in EXTENSIONS:
         connection.execute(f"LOAD {name}")
     duckdb_limits.confine(connection, filter(None, (settings.data_dir, settings.gcs_local_root)))
@@ -44,10 +46,14 @@ def confined(connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBP
 
 def main() -> None:
     """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    bigquery_tables.check_folder(parser.parse_known_args()[0].data_dir)
     guard.install()
     link_extensions()
     bigquery_py311.install()
-    bigquery_partitions.install()
+    bigquery_tables.install()
+    bigquery_partitions.install()  # it wraps what the other has put there
     import local_bigquery  # noqa: PLC0415  only importable once mended
     from local_bigquery.cli import main as serve  # noqa: PLC0415
     from local_bigquery.engine import database  # noqa: PLC0415

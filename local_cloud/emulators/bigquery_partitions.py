@@ -38,7 +38,7 @@ DECORATED = re.compile(r"(?P<table>[^$]+)\$(?P<partition>\d{4}|\d{6}|\d{8}|\d{10
 SUMMARY = "$__PARTITIONS_SUMMARY__"
 PARTITION_IDS = {"YEAR": "%Y", "MONTH": "%Y%m", "DAY": "%Y%m%d", "HOUR": "%Y%m%d%H"}
 ATTEMPTS = 6
-"""How often a replacement is tried when another writer commits to the table first."""
+"""How often a replacement is tried while another transaction changes the same rows."""
 
 _write, _get, _annotate, _list_rows = tables.write, tables.get, tables.annotate, tabledata.list_rows
 _replacing: dict[Reference, threading.Lock] = {}
@@ -75,7 +75,7 @@ def write(
     try:
         with _replacing_guard:
             lock = _replacing.setdefault(table, threading.Lock())
-        with lock:  # DuckLake aborts one of two replacements of a table at the same time
+        with lock:  # DuckDB aborts one of two replacements of a partition at the same time
             return _write_partition(cur, staged, table, found["partition"], config, default, prefix, isolated)
     finally:
         cur.execute(f"DROP TABLE IF EXISTS {staged}")
@@ -131,8 +131,7 @@ def _replace(
             except BaseException as error:  # whatever it is, the transaction must end before the cursor is reused
                 with contextlib.suppress(duckdb.Error):
                     writer.execute("ROLLBACK")
-                lost_race = isinstance(error, duckdb.Error) and "commit" in str(error).lower()
-                if not lost_race or attempt + 1 == ATTEMPTS:
+                if not isinstance(error, duckdb.TransactionException) or attempt + 1 == ATTEMPTS:
                     raise
             else:
                 return

@@ -1,25 +1,32 @@
 import base64
+import contextlib
 import datetime
 import hashlib
 import io
 import os
 import signal
 import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from google.api_core.exceptions import BadRequest, PreconditionFailed
+from google.api_core.exceptions import BadRequest, NotFound, PreconditionFailed
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
+from local_cloud import ports
 from local_cloud.settings import BUCKET, Settings
 from local_cloud.supervisor import LocalCloud
-from local_cloud.testing import running
+from local_cloud.testing import ROOT, running
 from tests.local_cloud.conftest import eventually, gcs_bucket, is_alive, pid_of
 
 Row = tuple[object, ...]
+
+CLOUD_PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 
 SCHEMA = [bigquery.SchemaField("day", "DATE"), bigquery.SchemaField("n", "INT64")]
 FIRST, SECOND = datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)
@@ -230,6 +237,88 @@ def test_an_export_is_seen_in_the_bucket(warehouse: bigquery.Client, bucket: sto
         )
         (blob,) = bucket.list_blobs(prefix="export/")
         assert blob.download_as_bytes().decode().strip() == word
+
+
+WITH_TWO_RESULTS = """
+from local_cloud.emulators import bigquery, bigquery_tables
+bigquery_tables.KEPT_RESULTS = 2
+bigquery.main()
+"""
+
+
+@contextlib.contextmanager
+def own_bigquery(folder: Path, port: int) -> Iterator[bigquery.Client]:
+    """Serve BigQuery from `folder`, which keeps two results; kill it at the end."""
+    command = (
+        *(str(CLOUD_PYTHON), "-c", WITH_TWO_RESULTS, "serve", "--host", "127.0.0.1", "--port", str(port)),
+        *("--grpc-port", "0", "--project", "p", "--data-dir", str(folder / "data")),
+    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "GCS_LOCAL_ROOT": str(folder / "objects")}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: listens(port), "BigQuery listens")
+            options = {"api_endpoint": f"http://127.0.0.1:{port}"}
+            with bigquery.Client("p", AnonymousCredentials(), client_options=options) as client:
+                yield client
+        finally:
+            process.kill()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_tables_and_the_last_results_survive_a_kill(tmp_path: Path) -> None:
+    (port,) = ports.find_free(1)
+    with own_bigquery(tmp_path, port) as client:
+        client.create_dataset("d")
+        query(client, "CREATE TABLE d.t (n INT64 NOT NULL)")
+        query(client, "INSERT INTO d.t VALUES (1), (2)")
+        jobs = [client.query_and_wait("SELECT n FROM d.t ORDER BY n").job_id for _ in range(3)]
+
+    with own_bigquery(tmp_path, port) as client:
+        assert [[row.n for row in client.get_job(job).result()] for job in jobs[1:]] == [[1, 2], [1, 2]]
+        with pytest.raises(NotFound):
+            client.get_job(jobs[0]).result(retry=None)
+        assert query(client, "SELECT n FROM d.t ORDER BY n") == [(1,), (2,)]
+        assert [(field.field_type, field.mode) for field in client.get_table("d.t").schema] == [("INTEGER", "REQUIRED")]
+        with pytest.raises(BadRequest):
+            query(client, "SELECT n FROM d.t FOR SYSTEM_TIME AS OF TIMESTAMP '2026-01-01'")
+
+
+def test_a_table_of_another_name_or_kind_is_not_taken_for_one_that_was_seen(warehouse: bigquery.Client) -> None:
+    query(warehouse, "CREATE OR REPLACE TABLE landing.seen AS SELECT 1 AS n")
+    assert query(warehouse, "SELECT n FROM landing.seen") == [(1,)]
+    with pytest.raises(NotFound):
+        query(warehouse, "SELECT n FROM landing.Seen")
+
+    query(warehouse, "DROP TABLE landing.seen")
+    with pytest.raises(NotFound):
+        query(warehouse, "SELECT n FROM landing.seen")
+    query(warehouse, "CREATE VIEW landing.seen AS SELECT 2 AS n")
+    assert query(warehouse, "SELECT n FROM landing.seen") == [(2,)]
+    assert warehouse.get_table("landing.seen").table_type == "VIEW"
+    warehouse.delete_table("landing.seen")
+
+
+def test_tables_of_an_earlier_version_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    lake = tmp_path / "data" / "p.ducklake"
+    lake.touch()
+    done = subprocess.run(
+        (str(CLOUD_PYTHON), "-m", "local_cloud.emulators.bigquery", "serve", "--data-dir", str(lake.parent)),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert f"cannot read {lake}" in done.stderr
+    assert "make clean" in done.stderr
 
 
 def test_duckdbs_extensions_are_links_in_the_data_folder(emulators: Settings, warehouse: bigquery.Client) -> None:
