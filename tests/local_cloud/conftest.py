@@ -10,8 +10,6 @@ from google.cloud import bigquery, storage
 from local_cloud import processes
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 
-EMULATORS = frozenset({"mongo", "redis", "gcs", "bigquery"})
-
 
 @pytest.fixture(scope="session")
 def emulators(cloud: Settings) -> Settings:

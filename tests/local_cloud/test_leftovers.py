@@ -163,7 +163,7 @@ def left_in(place: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("way", "options"),
     [
-        *((way, ()) for way in ("SIGTERM", "SIGINT", "SIGKILL", "closed terminal")),
+        *((way, ()) for way in ("SIGKILL", "closed terminal")),
         *((way, ("-n", "1")) for way in ("SIGTERM", "SIGKILL")),
     ],
 )
@@ -223,10 +223,7 @@ def up_environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.parametrize(
     ("way", "moment"),
-    [
-        *((way, "local_cloud.reaper") for way in EVERY_WAY),
-        *((way, "airflow db migrate") for way in ("SIGTERM", "SIGKILL")),
-    ],
+    [*((way, "local_cloud.reaper") for way in EVERY_WAY), ("SIGTERM", "airflow db migrate")],
 )
 def test_up_that_is_ended_while_it_starts_is_stopped_or_found_by_down(
     way: str, moment: str, tmp_path: Path, place: Path, up_environment: dict[str, str]

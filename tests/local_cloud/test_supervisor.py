@@ -14,25 +14,25 @@ from local_cloud.errors import FolderError, LocalCloudError, ServiceFailed
 from local_cloud.settings import PORT_DEFAULTS
 from local_cloud.supervisor import LocalCloud
 from local_cloud.testing import ROOT, free_settings, running
-from tests.local_cloud.conftest import EMULATORS, eventually, gcs_bucket, is_alive, pid_of
+from tests.local_cloud.conftest import eventually, gcs_bucket, is_alive, pid_of
 
 
 def test_writes_survive_down_and_up_and_down_leaves_no_process(tmp_path: Path) -> None:
-    var = tmp_path / "var"
-    with running(EMULATORS, var) as settings:
+    var, services = tmp_path / "var", {"mongo", "redis", "gcs"}
+    with running(services, var) as settings:
         with MongoClient(settings.mongo_url) as mongo:
             mongo.windrow.answers.insert_one({"_id": "a", "n": 1})
         with Redis.from_url(airflow_env.redis_url(settings)) as redis:
             redis.set("a", "1")
         gcs_bucket(settings).blob("dt=2026-01-02/a.txt").upload_from_string("one")
         pids = list(processes.marked(var))
-        # the reaper, supervisord and the four: all carry the mark, none is missed below
-        assert len(pids) == 2 + len(EMULATORS)
+        # the reaper, supervisord and the three: all carry the mark, none is missed below
+        assert len(pids) == 2 + len(services)
 
     assert not processes.marked(var)
     assert not any(map(is_alive, pids))
 
-    with running(EMULATORS, var) as settings:
+    with running(services, var) as settings:
         with MongoClient(settings.mongo_url) as mongo:
             assert mongo.windrow.answers.find_one({"_id": "a"}) == {"_id": "a", "n": 1}
         with Redis.from_url(airflow_env.redis_url(settings)) as redis:
@@ -41,7 +41,7 @@ def test_writes_survive_down_and_up_and_down_leaves_no_process(tmp_path: Path) -
         assert (blob.name, blob.download_as_bytes()) == ("dt=2026-01-02/a.txt", b"one")
 
 
-def test_up_and_down_again_say_that_there_was_nothing_to_do(tmp_path: Path) -> None:
+def test_up_and_down_again_say_that_there_was_nothing_to_do_and_what_is_not_there_is_refused(tmp_path: Path) -> None:
     settings = free_settings(tmp_path / "var")
     cloud = LocalCloud(settings, os.environ, {"redis", "gcs"})
 
@@ -49,6 +49,8 @@ def test_up_and_down_again_say_that_there_was_nothing_to_do(tmp_path: Path) -> N
     try:
         assert cloud.up()
         assert not LocalCloud(settings, os.environ, {"redis", "gcs"}).up()
+        with pytest.raises(LocalCloudError, match=r"was started without mongo.*make down"):
+            LocalCloud(settings, os.environ, {"redis", "mongo"}).up()
         assert cloud.states() == {"redis": "healthy", "gcs": "healthy"}
     finally:
         assert cloud.down()
@@ -57,7 +59,7 @@ def test_up_and_down_again_say_that_there_was_nothing_to_do(tmp_path: Path) -> N
 
 def test_a_killed_supervisord_leaves_no_process(tmp_path: Path) -> None:
     var = tmp_path / "var"
-    with running({"mongo", "redis", "gcs"}, var):
+    with running({"redis", "gcs"}, var):
         pids = list(processes.marked(var))
 
         os.kill(int((var / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
@@ -67,7 +69,7 @@ def test_a_killed_supervisord_leaves_no_process(tmp_path: Path) -> None:
 
 def test_a_killed_reaper_leaves_no_process(tmp_path: Path) -> None:
     var = tmp_path / "var"
-    with running({"mongo", "redis", "gcs"}, var):
+    with running({"redis", "gcs"}, var):
         pids = list(processes.marked(var))
 
         os.kill(pid_of(var, "local_cloud.reaper"), signal.SIGKILL)
@@ -85,8 +87,8 @@ def test_down_finds_what_lost_both_of_its_keepers(tmp_path: Path) -> None:
     assert stray.wait(1) == -signal.SIGTERM
 
 
-def test_a_killed_service_comes_back_with_its_data(tmp_path: Path) -> None:
-    var = tmp_path / "var"
+def test_a_killed_service_comes_back_with_its_data_also_in_a_deep_folder(tmp_path: Path) -> None:
+    var = tmp_path / ("d" * 120) / "a folder; with spaces"
     with running({"redis"}, var) as settings, Redis.from_url(airflow_env.redis_url(settings)) as redis:
         redis.set("a", "1")
         cloud = LocalCloud(settings, os.environ, {"redis"})
@@ -104,6 +106,8 @@ def test_a_service_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path: 
     var = tmp_path / "var"
     folder.claim(var)
     (var / "mongo").write_text("a file where the data should be")
+    (var / "log").mkdir()
+    (var / "log" / "mongo.log").write_text("of an earlier run\n")
 
     with pytest.raises(ServiceFailed) as caught, running({"redis", "mongo"}, var):
         pass
@@ -113,20 +117,8 @@ def test_a_service_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path: 
     assert f"Log: {var / 'log' / 'mongo.log'}. Last lines:" in message
     assert "FileExistsError" in message.splitlines()[-1]
     assert len(message.splitlines()) <= 16
+    assert "of an earlier run" not in message
     assert not processes.marked(var)
-
-
-def test_the_log_of_an_earlier_run_is_not_shown(tmp_path: Path) -> None:
-    var = tmp_path / "var"
-    folder.claim(var)
-    (var / "log").mkdir()
-    (var / "log" / "gcs.log").write_text("long ago\n")
-    (var / "gcs").write_text("a file where the data should be")
-
-    with pytest.raises(ServiceFailed) as caught, running({"gcs"}, var):
-        pass
-
-    assert "long ago" not in str(caught.value)
 
 
 def test_two_commands_do_not_work_on_one_folder_at_a_time(tmp_path: Path) -> None:
@@ -138,20 +130,6 @@ def test_two_commands_do_not_work_on_one_folder_at_a_time(tmp_path: Path) -> Non
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(LocalCloudError, match="Another command is starting or stopping"):
             LocalCloud(settings, os.environ, {"redis"}).up()
-
-
-def test_a_service_that_was_not_started_with_the_rest_is_refused(tmp_path: Path) -> None:
-    with running({"redis"}, tmp_path / "var") as settings:
-        with pytest.raises(LocalCloudError, match=r"was started without gcs.*make down"):
-            LocalCloud(settings, os.environ, {"redis", "gcs"}).up()
-
-        assert LocalCloud(settings, os.environ, {"redis"}).states() == {"redis": "healthy"}
-
-
-def test_a_deep_folder_works(tmp_path: Path) -> None:
-    var = tmp_path / ("d" * 120) / "a folder; with spaces"
-    with running({"redis"}, var) as settings, Redis.from_url(airflow_env.redis_url(settings)) as redis:
-        assert redis.ping()
 
 
 def test_a_folder_that_supervisord_cannot_take_is_refused(tmp_path: Path) -> None:

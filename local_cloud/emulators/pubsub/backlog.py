@@ -75,6 +75,11 @@ class Backlog:
         return len(self._leases)
 
     @property
+    def leased_for_s(self) -> float:
+        """How long the longest lease still lasts; 0 when there is none."""
+        return max((lease.deadline - time.monotonic() for lease in self._leases.values()), default=0.0)
+
+    @property
     def oldest_s(self) -> float:
         """How long the oldest message has been here; 0 when there is none."""
         return max(0.0, time.time() - min(self._known) / MICROSECONDS) if self._known else 0.0

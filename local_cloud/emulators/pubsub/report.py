@@ -17,6 +17,7 @@ def _shown(backlog: Backlog) -> dict[str, Any]:
     return {
         "waiting": len(backlog) - backlog.leased,
         "leased": backlog.leased,
+        "leased_for_s": round(backlog.leased_for_s, 3),
         "oldest_s": round(backlog.oldest_s, 3),
         **dataclasses.asdict(backlog.totals),
     }

@@ -48,6 +48,7 @@ def test_every_subscription_gets_its_own_copy_and_only_what_came_after_it(bench:
     assert bench.report() | {"oldest_s": 0} == {
         "waiting": 0,
         "leased": 0,
+        "leased_for_s": 0,
         "oldest_s": 0,
         "delivered": 2,
         "redelivered": 0,
