@@ -23,9 +23,12 @@ class AirflowApi:
         self._session = requests.Session()
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Unpause a DAG, trigger it, and return the id of the run."""
-        self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+        """Trigger a DAG, unpause it, and return the id of the run.
+
+        In this order it starts before a run that an asset triggers once the DAG is unpaused.
+        """
         made = self.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
+        self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
         return str(made["dag_run_id"])
 
     def state(self, dag_id: str, run_id: str) -> str:
