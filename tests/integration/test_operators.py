@@ -235,7 +235,7 @@ def test_no_secret_in_what_airflow_shows_or_mongodb_keeps(connect, context, api,
 
 
 def test_a_plan_that_lacks_something_asks_for_that_again_when_it_is_cleared(connect, context, scripted):
-    users: list[object] = ["a", 5, "b"]
+    users: list[object] = ["a", None, "b"]
     token = {"access_token": "t", "token_type": "bearer", "expires_in": 3600}
     scripted.script = lambda asked: Reply(token if "token" in asked.path else {"users": users})
     connect(port=int(scripted.url.rpartition(":")[2]))
