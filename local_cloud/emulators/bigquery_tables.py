@@ -1,8 +1,8 @@
 """Tables of local-bigquery 0.3.2 in a DuckDB file a project, and look-ups whose cost does not grow.
 
 As it is, tables are Parquet files of DuckLake. Each transaction reads and writes the catalog of DuckLake by SQL, so a
-MERGE into a table of two rows takes half a second of CPU. DuckDB's own files do the same in a tenth of it; what they
-do not have is time travel, which is refused here.
+MERGE into a table of two rows takes half a second of CPU. In DuckDB's own files it takes less than half of that. What
+they do not have is time travel, which is refused here.
 
 A statement looks up each of its tables a dozen times, in lists of all tables and of all columns. Each query leaves a
 table with its result, for ever, so these lists grow and every statement becomes slower. Here a table that was seen
