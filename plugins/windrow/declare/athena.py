@@ -16,11 +16,17 @@ DAY, RUN = "{{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
 _OF_RUN = f"dt = '{DAY}' AND run = '{RUN}'"
 _RUN_ID = """'{{ run_id | replace("'", "''") }}'"""
 
+_DDL = "`"
+"""Quotes names in DDL, which is of Hive; queries are of Trino."""
 
-def landed(stream: type[Stream]) -> str:
-    """Return the name of the landed table in DDL, like ```shop_landed`.`orders``` for the dataset ``shop_orders``."""
+
+def landed(stream: type[Stream], quote: str = '"') -> str:
+    """Return the name of the landed table, like ``"shop_landed"."orders"`` for the dataset ``shop_orders``.
+
+    :param quote: a double quote in queries, a backtick in DDL.
+    """
     source, _, noun = stream.dataset.partition("_")
-    return f"`{{{{ prefix() }}}}{source}_landed`.`{noun}`"
+    return f"{quote}{{{{ prefix() }}}}{source}_landed{quote}.{quote}{noun}{quote}"
 
 
 def create(stream: type[Stream], bucket: str) -> str:
@@ -36,7 +42,7 @@ def create(stream: type[Stream], bucket: str) -> str:
     columns = ",\n".join(f"  {definition(column)}" for column in all_columns(stream))
     description = stream.table.description if stream.table else (stream.__doc__ or "").partition("\n")[0]
     return (
-        f"CREATE EXTERNAL TABLE IF NOT EXISTS {landed(stream)} (\n{columns}\n)\n"
+        f"CREATE EXTERNAL TABLE IF NOT EXISTS {landed(stream, _DDL)} (\n{columns}\n)\n"
         f"COMMENT {text(f'{description} As landed, one row for each run.')}\n"
         f"PARTITIONED BY (dt string, run string)\nSTORED AS PARQUET\nLOCATION '{_folder(stream, bucket)}'"
     )
@@ -45,15 +51,18 @@ def create(stream: type[Stream], bucket: str) -> str:
 def register(stream: type[Stream], bucket: str) -> str:
     """Return the statement that makes the files of a run visible."""
     return (
-        f"ALTER TABLE {landed(stream)} ADD IF NOT EXISTS\nPARTITION (dt = '{DAY}', run = '{RUN}')\n"
+        f"ALTER TABLE {landed(stream, _DDL)} ADD IF NOT EXISTS\nPARTITION (dt = '{DAY}', run = '{RUN}')\n"
         f"LOCATION '{_folder(stream, bucket)}dt={DAY}/run={RUN}/'"
     )
 
 
-def final(stream: type[Stream]) -> str:
-    """Return the name of the final table, like ``shop.orders`` for the dataset ``shop_orders``."""
+def final(stream: type[Stream], quote: str = '"') -> str:
+    """Return the name of the final table, like ``"shop"."orders"`` for the dataset ``shop_orders``.
+
+    :param quote: a double quote in queries, a backtick in DDL.
+    """
     source, _, noun = stream.dataset.partition("_")
-    return f"{{{{ prefix() }}}}{source}.{noun}"
+    return f"{quote}{{{{ prefix() }}}}{source}{quote}.{quote}{noun}{quote}"
 
 
 def create_final(stream: type[Stream], bucket: str) -> str:
@@ -69,7 +78,7 @@ def create_final(stream: type[Stream], bucket: str) -> str:
         partition = f"PARTITIONED BY ({f'`{table.partition}`' if is_date else f'day(`{table.partition}`)'})\n"
     source, _, noun = stream.dataset.partition("_")
     return (
-        f"CREATE TABLE IF NOT EXISTS {final(stream)} (\n{columns}\n)\n{partition}"
+        f"CREATE TABLE IF NOT EXISTS {final(stream, _DDL)} (\n{columns}\n)\n{partition}"
         f"LOCATION 's3://{bucket}/{{{{ prefix() }}}}tables/{source}/{noun}/'\nTBLPROPERTIES ('table_type' = 'ICEBERG')"
     )
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+RESOLUTION_S = 1.0
+"""The time of X is in whole seconds: two openings within one second may seem to be in the wrong order."""
 MARGIN_S = 60.0
 """The stream is not in order: a post may arrive this much later than a newer post."""
 
@@ -39,7 +41,7 @@ class Watermark:
         self.broken = False
         first, since = self.reached is None, now if self.reached is None else self.reached
         self.reached = max(since, whole_from, now)
-        if since == self.reached and (first or since > now):  # else it has posts: the time of X only has seconds
+        if since == self.reached and (first or since > now + RESOLUTION_S):
             return None
         gap = Gap(since, self.reached)
         self.gaps.append(gap)
