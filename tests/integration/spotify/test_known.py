@@ -14,6 +14,7 @@ from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.model.errors import BadParameter, Unusable
 from windrow.model.plan import Run
+from windrow.model.policy import Backoff
 from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
 from windrow.store.quarantine import LOOK_UP
 
@@ -89,7 +90,10 @@ def test_while_the_search_is_closed_the_task_waits_without_a_slot(context, spoti
 
 
 @pytest.mark.parametrize(("fault", "said"), [(403, "HTTP 403"), ("malformed", "cannot be read: invalid JSON")])
-def test_a_name_that_the_api_does_not_answer_for_holds_up_nobody_else(context, spotify: FakeApi, fault, said):
+def test_a_name_that_the_api_does_not_answer_for_holds_up_nobody_else(
+    context, spotify: FakeApi, monkeypatch: pytest.MonkeyPatch, fault, said
+):
+    monkeypatch.setattr(Backoff, "pause_s", lambda *_: 0.01)  # else its attempts take fifteen seconds
     spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': fault}}))
     found = known(context, "Wren", "Queue")
     assert (found["artists"], list(found["unmet"])) == ([BY_NAME["Queue"]], ["Wren"])
