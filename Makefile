@@ -137,7 +137,7 @@ lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask A
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-memory bench-landing bench-dispatch bench-status bench-stream bench-youtube
+.PHONY: bench bench-memory bench-landing bench-merge bench-dispatch bench-status bench-stream bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
@@ -146,6 +146,9 @@ bench-memory: setup .venv-bench/.ready ## the engine's memory at 10,000 and at 2
 
 bench-landing: setup ## CPU and memory of landing a million rows, column by column and row by row: three minutes
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.landing
+
+bench-merge: setup ## a million staged rows to a merged table, on the local cloud: a minute
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.merge
 
 bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill, a loop and dlt beside: ten minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.youtube
