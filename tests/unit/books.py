@@ -39,7 +39,7 @@ class MemoryBook(ConsentDocuments):
             self.documents.pop(id_, None)
 
     def _summarize(self, run: Run, change: Document) -> None:
-        raise NotImplementedError("a book has no runs")
+        raise AssertionError("a book has no runs")
 
     def quota_page(self, window: str) -> Page:
         blocks = self.windows.get(window, [])

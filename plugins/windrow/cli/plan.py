@@ -76,10 +76,10 @@ async def _sketched(
 
 def _way(way: Estimate, owners: int) -> str:
     units = ", ".join(f"{units:,} of {name}" for name, units in way.units.items())
-    told = (
+    line = (
         f"{way.name}: at most {way.calls:,} calls ({units}), {_time(way.hours(owners))} with {owners} owners of tokens"
     )
-    return f"{told}; {way.remark}" if way.remark else told
+    return f"{line}; {way.remark}" if way.remark else line
 
 
 def describe(cost: Cost, sketch: Sketch) -> list[str]:

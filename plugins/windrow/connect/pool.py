@@ -79,13 +79,13 @@ def _credential(given: Given, place: str, kind: CredentialKind, entry: object) -
 
 
 def _rate_limits(given: Given) -> RateLimits:
-    told = given.get("rate_limits", {})
+    limits = given.get("rate_limits", {})
     try:
-        if not isinstance(told, dict):
+        if not isinstance(limits, dict):
             raise ValueError("it must be a JSON object")
         if "points_per_minute" in given.fields:
-            told = {"per_minute": given["points_per_minute"]} | told
-        return stated(given.stream.rate_limits, told)
+            limits = {"per_minute": given["points_per_minute"]} | limits
+        return stated(given.stream.rate_limits, limits)
     except ValueError as error:
         raise given.refuse(
             f"has an invalid 'rate_limits': {error}", 'Fix it in the extra. Example: {"per_minute": 900}.'

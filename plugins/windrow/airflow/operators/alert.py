@@ -66,7 +66,7 @@ class EmailAlert(SmtpNotifier):
             )
             return
         task = context["task_instance"]
-        self.subject = f"Airflow: {task.dag_id}.{task.task_id} {'has warnings' if self.text else 'failed'}"
+        self.subject = f"Airflow: {task.dag_id}.{task.task_id} {'needs attention' if self.text else 'failed'}"
         self.html_content = f"<p>{html.escape(self.text or story(context))}</p>"
         try:
             super().notify(context)

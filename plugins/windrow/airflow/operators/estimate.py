@@ -45,6 +45,6 @@ class EstimateOperator(PlanOperator, PlanOnlyMixin):
         found = [{**asdict(way), "hours": way.hours(owners)} for way in ways]
         for way in found:
             units = ", ".join(f"{units:,} of {resource}" for resource, units in way["units"].items())
-            told = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} owners"
-            self.log.info("%s", f"{told}; {way['remark']}" if way["remark"] else told)
+            line = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} owners"
+            self.log.info("%s", f"{line}; {way['remark']}" if way["remark"] else line)
         return self.finish(context, found)
