@@ -133,6 +133,24 @@ lambda: setup ## package the Lambda function top_tracks into a zip with all it n
 lambda-ask: lambda ## deploy it on the local cloud and ask it: make lambda-ask ARTIST="Halden Pike"
 	@$(AIRFLOW_PYTHON) -m local_cloud.top_tracks "$(ARTIST)"
 
+# For docker compose: deploy/README.md.
+.PHONY: secrets backup restore upgrade pin-images
+secrets: ## write passwords and keys for docker compose into secrets/
+	@deploy/secrets.sh
+
+backup: ## back up docker compose into backups/
+	@deploy/backup.sh
+
+FROM :=
+restore: ## put a backup back: make restore FROM=backups/...
+	@deploy/restore.sh $(FROM)
+
+upgrade: ## bring docker compose to the version in this folder, after a backup
+	@deploy/upgrade.sh
+
+pin-images: ## pull the images of docker compose and write their digests into .env
+	@deploy/pin.sh
+
 # --- measuring ---------------------------------------------------------------------------------
 
 BENCH_PYTHON := .venv-bench/bin/python
