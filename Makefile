@@ -33,10 +33,11 @@ $(UV_READY): requirements/uv.txt
 	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-.venv/.ready: $(UV_READY) requirements.txt requirements/dev.txt
+.venv/.ready: $(UV_READY) requirements.txt requirements/dev.txt requirements/dev-nodeps.txt
 	@echo "setting up Airflow and the test tools (.venv)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv
 	@$(INSTALL) --python $(AIRFLOW_PYTHON) -r requirements.txt -r requirements/dev.txt
+	@$(INSTALL) --python $(AIRFLOW_PYTHON) --no-deps -r requirements/dev-nodeps.txt
 	@touch $@
 
 .venv-cloud/.ready: $(UV_READY) requirements/cloud.txt requirements/cloud-nodeps.txt
@@ -73,6 +74,7 @@ lock: $(UV_READY) ## resolve requirements/*.in into pinned files with hashes aga
 	@$(COMPILE) --python-version 3.11 requirements/airflow.in -o requirements.txt
 	@for name in dev cloud aws bench audit uv; do \
 		$(COMPILE) --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
+	@$(COMPILE) --python-version 3.11 --no-deps requirements/dev-nodeps.in -o requirements/dev-nodeps.txt
 	@$(COMPILE) --python-version 3.13 --no-deps requirements/cloud-nodeps.in -o requirements/cloud-nodeps.txt
 	@{ echo "# ../requirements.txt without its hashes, for services that do not accept them. \`make lock\` writes both."; \
 		sed -E '/^#|^ +--hash=/d; s/ \\$$//' requirements.txt; } > requirements/no-hashes.txt
@@ -187,6 +189,8 @@ WORKERS := 2
 PYTEST := $(AIRFLOW_PYTHON) -m pytest
 T :=
 K :=
+SEED :=
+RANDOMLY := $(if $(SEED),-p randomly --randomly-seed=$(SEED))
 
 .PHONY: quick integrity test lint format messages
 quick: setup ## style, types, layers, and the tests that need neither Airflow nor a server: a minute
@@ -199,10 +203,10 @@ quick-tests:
 integrity: setup ## the tests of the DAG files alone; for the CI of who only writes DAGs
 	@$(PYTEST) -q tests/dags
 
-test: setup $(if $(T)$(K),,.venv-audit/.ready lint) ## every check and test; some of them: make test T=tests/unit/test_client.py K=refresh
+test: setup $(if $(T)$(K),,.venv-audit/.ready lint) ## every check and test; some: make test T=tests/unit/test_client.py K=refresh; in random order: SEED=123
 	@for path in $(T); do [ -e "$${path%%::*}" ] \
 		|| { echo "make test: there is no $${path%%::*}. T names files or folders, like T=tests/unit/test_client.py"; exit 2; }; done
-	@$(PYTEST) --maxfail=10 $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
+	@$(PYTEST) --maxfail=10 $(RANDOMLY) $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
 		|| { code=$$?; [ $$code != 5 ] || echo "make test: no test$(if $(T), of $(T)) matches K=$(K)"; exit $$code; }
 
 lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import rules

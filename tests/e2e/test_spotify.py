@@ -1,12 +1,13 @@
 """The Spotify DAGs on the local cloud with a real Airflow: every day, at once by message, and their parity.
 
-What their rows are is in tests/integration/spotify/test_artists_dag.py. The tests run in the order of this file.
+What their rows are is in tests/integration/spotify/test_artists_dag.py.
 """
 
 import json
 import time
 import urllib.parse
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -95,14 +96,24 @@ def tracks_of(*names: str) -> dict[str, list[str]]:
     return {BY_NAME[name].id: [track.id for track in BY_NAME[name].top_tracks] for name in names}
 
 
+@dataclass(frozen=True)
+class Daily:
+    """A run of every day, and what it has the chatbot say; its albums come later."""
+
+    run_id: str
+    told: dict[str, list[str]]
+    albums: str
+    """The state of the albums' harvest when the chatbot was told."""
+
+
 @pytest.fixture(scope="module")
-def daily(spotify: Spotify) -> str:
+def daily(spotify: Spotify) -> Daily:
     """A run about two artists and a name of nobody; the quota of the albums is closed until the chatbot is told."""
     spotify.switch(quotas={"artist-albums": 1}, retry_after_s=3_600)
     artists = ["Wren", "Nobody At All", "Queue"]
     run_id = spotify.airflow.trigger("spotify_artists", {"artists": artists, "client": "legacy"})
     until(lambda: spotify.states(run_id)["publish"] == "success", "the chatbot is told")
-    assert spotify.states(run_id)["albums.harvest"] == "deferred", "its stream alone waits"
+    seen = Daily(run_id, spotify.told(), spotify.states(run_id)["albums.harvest"])
 
     # nobody waits for an hour here: the quota is opened, and the task is cleared
     spotify.switch()
@@ -111,23 +122,24 @@ def daily(spotify: Spotify) -> str:
             if "spotify" in document["window"]:
                 mongo["windrow"]["windrow_quotas"].delete_one({"_id": document["_id"]})
     spotify.airflow.clear("spotify_artists", run_id, "albums.harvest")
-    return run_id
+    return seen
 
 
-def test_a_closed_quota_defers_its_stream_alone_and_a_name_of_nobody_holds_up_none(spotify: Spotify, daily: str):
-    state = spotify.airflow.wait("spotify_artists", daily, limit_s=LIMIT_S)
+def test_a_closed_quota_defers_its_stream_alone_and_a_name_of_nobody_holds_up_none(spotify: Spotify, daily: Daily):
+    state = spotify.airflow.wait("spotify_artists", daily.run_id, limit_s=LIMIT_S)
 
-    tasks = spotify.airflow.tasks("spotify_artists", daily)
+    tasks = spotify.airflow.tasks("spotify_artists", daily.run_id)
+    assert daily.albums == "deferred", "its stream alone waits"
     assert state == "failed"
     assert [name for name, task in tasks.items() if task["state"] == "failed"] == ["require_all_names"]
     assert tasks["require_all_names"]["try_number"] == 1
     assert tasks["audio_features.plan"]["state"] == "skipped"
-    assert spotify.told() == tracks_of("Wren", "Queue")
+    assert daily.told == tracks_of("Wren", "Queue")
     for stream in ("artists", "albums", "top_tracks"):
-        assert spotify.returned("spotify_artists", daily, f"prove_{stream}")["agrees"]
+        assert spotify.returned("spotify_artists", daily.run_id, f"prove_{stream}")["agrees"]
 
 
-def test_both_warehouses_agree_on_what_landed(spotify: Spotify, daily: str):
+def test_both_warehouses_agree_on_what_landed(spotify: Spotify, daily: Daily):
     until(lambda: bool(spotify.runs("spotify_parity")), "the parity is started by the event of the run before")
     (run,) = spotify.runs("spotify_parity")
     assert spotify.airflow.wait("spotify_parity", run["dag_run_id"], limit_s=LIMIT_S) == "success"
@@ -137,7 +149,7 @@ def test_both_warehouses_agree_on_what_landed(spotify: Spotify, daily: str):
     assert row["followers"] == str(BY_NAME["Wren"].followers + BY_NAME["Queue"].followers)
 
 
-def test_messages_are_answered_each_in_its_way(spotify: Spotify, daily: str):
+def test_messages_are_answered_each_in_its_way(spotify: Spotify, daily: Daily):
     wanted = ["Halden Pike", " halden pike", SILENT, "Echo", "Nobody At All"]
     spotify.send(*(json.dumps({"artist": name}) for name in wanted), "no json")
 

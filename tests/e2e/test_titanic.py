@@ -1,7 +1,7 @@
 """titanic_passengers on the whole local cloud with a real Airflow: a kill, and a queue that makes the calls.
 
-The tests run in the order of this file and share one cloud: each leaves a healthy API behind. What the rows are, and
-what a cleared task does, is in tests/integration/test_titanic_dag.py.
+Each test leaves a healthy API behind. What the rows are, and what a cleared task does, is in
+tests/integration/test_titanic_dag.py.
 """
 
 import os
@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,19 @@ def vars_of(settings: Settings) -> dict[str, Any]:
     return {"var": settings.var} | {name: getattr(settings, name) for name in ports}
 
 
-def test_a_killed_harvest_goes_on_where_it_stopped_and_the_demo_shows_what_it_gave(system, titanic):
+@dataclass(frozen=True)
+class Killed:
+    """A run of the demo whose harvest was killed, as it was at its end."""
+
+    run_id: str
+    output: str
+    asked: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def killed(system: System, titanic: Titanic) -> Killed:
+    """The first run: the demo shows it, its harvest is killed in the middle, and goes on."""
     system.reset()
     system.faults(latency_ms=200)
     with demo(system.settings) as shown:
@@ -83,17 +96,7 @@ def test_a_killed_harvest_goes_on_where_it_stopped_and_the_demo_shows_what_it_ga
         system.airflow.clear(DAG_ID, run_id, "harvest")  # a person need not wait for the retry
         output, _ = shown.communicate(timeout=LIMIT_S)
     assert shown.returncode == 0, output
-    asked = titanic.asked()
-    assert asked["unique"] == NAMES
-    assert asked["repeated"] <= 2 * 16, "no more is asked again than was in flight: twice the 16 connections"
-    rows = titanic.passengers()
-    assert len({row["passenger_id"] for row in rows}) == len(rows) == NAMES
-    assert titanic.receipt(run_id)["agrees"]
-    for name in ("planned", "staged", "exported", "loaded", "merged"):
-        assert re.search(rf"^  {name} +{NAMES}$", output, re.MULTILINE), output
-    assert re.search(r"1 +female +90 +87 +0.9667", output), output
-    assert system.settings.airflow_url in output
-    assert "password admin" in output
+    return Killed(run_id, output, titanic.asked(), titanic.passengers())
 
 
 def calls(process: psutil.Process, port: int) -> bool:
@@ -104,8 +107,20 @@ def calls(process: psutil.Process, port: int) -> bool:
         return False
 
 
-def test_a_queue_makes_the_calls_and_the_rows_are_the_same(system, titanic):
-    before = titanic.passengers()
+def test_a_killed_harvest_goes_on_where_it_stopped_and_the_demo_shows_what_it_gave(system, titanic, killed):
+    assert killed.asked["unique"] == NAMES
+    assert killed.asked["repeated"] <= 2 * 16, "no more is asked again than was in flight: twice the 16 connections"
+    assert len({row["passenger_id"] for row in killed.rows}) == len(killed.rows) == NAMES
+    assert titanic.receipt(killed.run_id)["agrees"]
+    output = killed.output
+    for name in ("planned", "staged", "exported", "loaded", "merged"):
+        assert re.search(rf"^  {name} +{NAMES}$", output, re.MULTILINE), output
+    assert re.search(r"1 +female +90 +87 +0.9667", output), output
+    assert system.settings.airflow_url in output
+    assert "password admin" in output
+
+
+def test_a_queue_makes_the_calls_and_the_rows_are_the_same(system, titanic, killed):
     system.reset()
     system.faults(error_share=0.02, error_status=503)
     run_id, state = titanic.run(dispatch="cloud_tasks")
@@ -113,7 +128,7 @@ def test_a_queue_makes_the_calls_and_the_rows_are_the_same(system, titanic):
     assert state == "success", titanic.said(run_id, "enqueue") + titanic.said(run_id, "drain")
     assert (asked["unique"], asked["ok"]) == (NAMES, NAMES)
     assert asked["by_status"]["503"] > 0, "no fault fired"
-    assert titanic.passengers() == before
+    assert titanic.passengers() == killed.rows
     receipt = titanic.receipt(run_id)
     assert (receipt["agrees"], receipt["enqueued"], receipt["given_up"]) == (True, NAMES, 0)
     assert titanic.tasks(run_id)["harvest"]["state"] == "skipped"

@@ -1,6 +1,7 @@
 """youtube_analytics on the whole local cloud with a real Airflow: what only a scheduler and a triggerer can show.
 
-What its rows are is in tests/integration/test_youtube_dag.py. The tests run in the order of this file.
+What its rows are is in tests/integration/test_youtube_dag.py. One run goes from state to state, each a fixture that
+builds on the one before it and keeps what was seen: any test can run alone or first.
 """
 
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -57,71 +59,109 @@ def youtube(system: System) -> Iterator[Youtube]:
     dag.system.reset()
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A run whose consent was revoked, as it was when it had failed."""
+
+    run_id: str
+    state: str
+    failed: list[str]
+    said: str
+    tries: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The same run, cleared while a quota is used up, as it was when its harvest had deferred."""
+
+    asked: int
+    tries: int
+
+
 @pytest.fixture(scope="module")
-def refused(youtube: Youtube) -> str:
-    """A run whose consent was revoked, and given again when the run had failed."""
+def refused(youtube: Youtube) -> Refused:
+    """The first run, without consent; the consent is given again when the run has failed."""
     youtube.simulate(consent=False)
     run_id, state = youtube.run()
     youtube.simulate(consent=True)
-    assert state == "failed"
-    return run_id
+    said, tasks = youtube.said(run_id, "plan_videos"), youtube.tasks(run_id)
+    return Refused(run_id, state, youtube.failed(run_id), said, tasks["plan_videos"]["try_number"])
 
 
-def test_a_revoked_consent_fails_at_once_and_tells_no_secret(youtube, refused):
-    assert youtube.failed(refused) == ["plan_videos"]
-    said = youtube.said(refused, "plan_videos")
-    assert "consent was revoked" in said
-    assert "'youtube'" in said
-    assert youtube.tasks(refused)["plan_videos"]["try_number"] == 1, "a retry would not help"
-    logs = youtube.system.settings.var / "airflow" / "logs"
-    secrets = ("windrow-demo-refresh-token", "windrow-demo-secret", "ya29.")
-    told = [path for path in logs.rglob("*.log") for secret in secrets if secret in path.read_text(errors="replace")]
-    assert told == []
-
-
-def test_a_run_that_has_not_ended_in_time_is_late(youtube, refused):
-    """Nobody waits for thirty hours here: the deadline is moved into the past."""
+@pytest.fixture(scope="module")
+def late(youtube: Youtube, refused: Refused) -> str:
+    """What is logged of it after its deadline. Nobody waits for thirty hours: the deadline is moved into the past."""
     with (
         closing(psycopg2.connect(airflow_env.database_url(youtube.system.settings))) as connection,
         connection,  # commits
         connection.cursor() as cursor,
     ):
         late = "UPDATE deadline SET deadline_time = %s WHERE dagrun_id = (SELECT id FROM dag_run WHERE run_id = %s)"
-        cursor.execute(late, (datetime.now(UTC) - DAY, refused))
+        cursor.execute(late, (datetime.now(UTC) - DAY, refused.run_id))
         assert cursor.rowcount == 1
     log = youtube.system.settings.var / "log" / "airflow-triggerer.log"
-    until(lambda: f"LATE: run '{refused}' of {youtube.dag_id} is failed" in log.read_text(errors="replace"))
+
+    def line() -> str:
+        lines = log.read_text(errors="replace").splitlines()
+        return next((line for line in lines if "LATE: " in line and refused.run_id in line), "")
+
+    return str(until(line))
 
 
-def test_a_late_run_that_is_cleared_defers_while_a_quota_is_used_up_and_is_whole_when_it_is_cleared_again(
-    youtube, refused
-):
+@pytest.fixture(scope="module")
+def waiting(youtube: Youtube, refused: Refused, late: str) -> Waiting:
+    """The late run, cleared, with ten calls left of the quota."""
     used = youtube.system.admin("GET", "youtube")["units"]["analytics"]["used"]
     youtube.simulate(analytics_units=used + 10)
-    youtube.system.airflow.clear(youtube.dag_id, refused, "plan_videos")
-    until(lambda: youtube.states(refused)["days.harvest"] == "deferred")
-    assert youtube.system.asked("GET /v2/reports")["ok"] == 10
-    task = youtube.tasks(refused)["days.harvest"]
-    assert task["try_number"] == 1, "no retry is used up"
+    youtube.system.airflow.clear(youtube.dag_id, refused.run_id, "plan_videos")
+    until(lambda: youtube.states(refused.run_id)["days.harvest"] == "deferred")
+    tries = youtube.tasks(refused.run_id)["days.harvest"]["try_number"]
+    return Waiting(youtube.system.asked("GET /v2/reports")["ok"], tries)
 
-    # nobody waits until midnight here: the API is given more units, and the task is cleared
+
+@pytest.fixture(scope="module")
+def whole(youtube: Youtube, refused: Refused, waiting: Waiting) -> str:
+    """The same run, whole. Nobody waits until midnight here: the API is given more units, and the task is cleared."""
     youtube.simulate(analytics_units=None)
     with MongoClient(youtube.system.settings.mongo_url) as mongo:
         quotas = mongo["windrow"]["windrow_quotas"]
         for document in list(quotas.find({"kind": "spent"})):
             if "|youtube." in document["window"]:  # other systems have quotas of their own beside
                 quotas.delete_one({"_id": document["_id"]})
-    assert youtube.clear(refused, "days.harvest") == "success"
-    receipt = youtube.receipt(refused)
+    assert youtube.clear(refused.run_id, "days.harvest") == "success"
+    return refused.run_id
+
+
+def test_a_revoked_consent_fails_at_once_and_tells_no_secret(youtube, refused):
+    assert (refused.state, refused.failed) == ("failed", ["plan_videos"])
+    assert "consent was revoked" in refused.said
+    assert "'youtube'" in refused.said
+    assert refused.tries == 1, "a retry would not help"
+    logs = youtube.system.settings.var / "airflow" / "logs"
+    secrets = ("windrow-demo-refresh-token", "windrow-demo-secret", "ya29.")
+    told = [path for path in logs.rglob("*.log") for secret in secrets if secret in path.read_text(errors="replace")]
+    assert told == []
+
+
+def test_a_run_that_has_not_ended_in_time_is_late(youtube, refused, late):
+    assert f"LATE: run '{refused.run_id}' of {youtube.dag_id} is failed" in late
+
+
+def test_a_late_run_that_is_cleared_defers_while_a_quota_is_used_up(waiting):
+    assert (waiting.asked, waiting.tries) == (10, 1), "it makes the calls that are left, and uses up no retry"
+
+
+def test_a_late_run_is_whole_when_it_is_cleared_again(youtube, whole):
+    receipt = youtube.receipt(whole)
     assert (receipt["agrees"], receipt["planned"], receipt["merged"]) == (True, COUNT, receipt["returned_days"])
-    first, last = youtube.span(refused)
-    assert (first, last) == (last - 6 * DAY, youtube.yesterday(refused))
+    first, last = youtube.span(whole)
+    assert (first, last) == (last - 6 * DAY, youtube.yesterday(whole))
     moved = f"Watermark moved from (none) to {receipt['watermark']}."
-    assert moved in youtube.lines(refused, "prove")
+    assert moved in youtube.lines(whole, "prove")
 
 
-def test_with_only_the_plan_the_rest_is_skipped_and_the_next_run_begins_before_the_watermark(youtube, refused):
-    mark = date.fromisoformat(youtube.receipt(refused)["watermark"])
+def test_with_only_the_plan_the_rest_is_skipped_and_the_next_run_begins_before_the_watermark(youtube, whole):
+    mark = date.fromisoformat(youtube.receipt(whole)["watermark"])
     run_id, state = youtube.run(plan_only=True)
     states = youtube.states(run_id)
     assert state == "success"
@@ -132,6 +172,7 @@ def test_with_only_the_plan_the_rest_is_skipped_and_the_next_run_begins_before_t
     assert youtube.span(run_id) == (mark - 6 * DAY, youtube.yesterday(run_id))
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_backfill_makes_its_runs_each_about_its_own_week(youtube):
     """Of the last two hours of the schedule: no run of the schedule is behind them, and comes along."""
     hour = datetime.now(UTC).astimezone(PACIFIC).replace(hour=6, minute=0, second=0, microsecond=0)

@@ -1,7 +1,4 @@
-"""github_users in this process, from the lists to the marts: what needs no scheduler to be seen.
-
-The tests run in the order of this file: each goes on with the tables that those before it have left.
-"""
+"""github_users in this process, from the lists to the marts: what needs no scheduler to be seen."""
 
 import json
 from datetime import UTC, datetime
@@ -47,12 +44,6 @@ def warehouse(cloud: Settings, connections: None, api: FakeApi, monkeypatch: pyt
     return bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": cloud.bigquery_url})
 
 
-@pytest.fixture(scope="module")
-def small(dag: Any) -> DagRun:
-    """The run of the first test, which the next one clears."""
-    return DagRun(dag, "small", at=AT, repositories=SMALL, workers=3)
-
-
 def users(warehouse: bigquery.Client) -> dict[int, dict[str, Any]]:
     return {row["user_id"]: row for row in rows(warehouse, "SELECT * FROM github.users")}
 
@@ -67,9 +58,12 @@ def calls(api: FakeApi) -> int:
     return sum(one["requests"] for name, one in routes.items() if not name.endswith("rate_limit"))
 
 
-def test_members_and_users_become_rows(warehouse, api, world, small):
+def test_members_and_users_become_rows_and_neither_a_cleared_nor_a_second_run_asks_for_what_is_known(
+    warehouse, api, world, dag
+):
     for table in ("users", "memberships"):
         warehouse.delete_table(f"github.{table}", not_found_ok=True)
+    small = DagRun(dag, "small", at=AT, repositories=SMALL, workers=3)
     results = small.run()
     names = [name for name in SMALL if name != "gone-org/sluice"]
     ids = world.member_ids(names)
@@ -97,23 +91,20 @@ def test_members_and_users_become_rows(warehouse, api, world, small):
     limits = api.github()
     assert (limits["primary_refusals"], limits["secondary_refusals"]) == (0, 0)
 
-
-def test_a_run_that_is_cleared_asks_for_nobody_again(warehouse, api, small):
-    """All its tasks, and so each of them."""
-    before = users(warehouse)
+    # it is cleared, with all its tasks and so each of them: it asks for nobody again
+    api.reset()
     small.run()
     assert asked(api) == 0
-    assert users(warehouse) == before
+    assert users(warehouse) == found
 
-
-def test_a_second_run_finds_most_unchanged_and_graphql_keeps_the_counts(warehouse, api, world, dag):
-    before = users(warehouse)
+    # a second run finds most unchanged, and GraphQL keeps the counts
+    api.reset_github()
     run = DagRun(dag, "again", at=AT, repositories=["globex/sluice"], api="graphql")
     receipt = run.run()["users.prove"]
     stars = {star.user.id for star in world.repository("globex/sluice").stargazers if not star.user.deleted}
     after = users(warehouse)
     assert {after[user_id]["_run_id"] for user_id in stars} == {"again"}
-    assert [after[user_id]["followers"] for user_id in stars] == [before[user_id]["followers"] for user_id in stars]
+    assert [after[user_id]["followers"] for user_id in stars] == [found[user_id]["followers"] for user_id in stars]
     assert asked(api) < len(stars)
     assert receipt["sent"] == calls(api)
     assert api.github()["not_modified"] == receipt["unchanged"] > receipt["gaps"]

@@ -1,7 +1,4 @@
-"""youtube_analytics in this process, over simulated days: what needs no scheduler to be seen.
-
-The tests run in the order of this file: each goes on with the table that those before it have left.
-"""
+"""youtube_analytics in this process, over simulated days: what needs no scheduler to be seen."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -33,7 +30,6 @@ COUNT = 25
 LISTED = DEMO.videos[-COUNT:]
 """The newest videos: the playlist lists no others."""
 GONE = LISTED[7].id
-STATES = AssetStates()
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +39,14 @@ def dag() -> Any:
 
 @pytest.fixture
 def warehouse(cloud: Settings, connections: None, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> bigquery.Client:
-    """BigQuery, and the connections to a YouTube with a few videos."""
+    """BigQuery without videos, and the connections to a YouTube with a few."""
     for name in ("YOUTUBE", "YOUTUBE_ANALYTICS"):
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", youtube_connection(api))
     api.youtube(now=AT.isoformat(), playlist_cap=COUNT, promised=COUNT)
-    return bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": cloud.bigquery_url})
+    client = bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": cloud.bigquery_url})
+    for table in ("video_days", "videos"):
+        client.delete_table(f"youtube.{table}", not_found_ok=True)
+    return client
 
 
 def reports(api: FakeApi) -> int:
@@ -62,6 +61,17 @@ def days(warehouse: bigquery.Client) -> dict[tuple[str, date], int]:
     return views
 
 
+def span(run: DagRun) -> tuple[date, date]:
+    """The first and the last day that a run asked for."""
+    planned = run.results["plan_days"]
+    return date.fromisoformat(planned["first"]), date.fromisoformat(planned["last"])
+
+
+def mark_of(states: AssetStates) -> str:
+    """Up to which day everything is harvested."""
+    return states.values["youtube_video_days"]["watermark"]
+
+
 def known(first: date, last: date, today: date = TODAY) -> dict[tuple[str, date], int]:
     """What YouTube tells of the views of the listed videos on these days."""
     found = {}
@@ -73,9 +83,7 @@ def known(first: date, last: date, today: date = TODAY) -> dict[tuple[str, date]
 
 
 def test_only_the_plan_makes_no_report(dag, warehouse, api):
-    for table in ("video_days", "videos"):
-        warehouse.delete_table(f"youtube.{table}", not_found_ok=True)
-    run = DagRun(dag, "plan", at=AT, states=STATES, start_date="2024-11-20", granularity="day", plan_only=True)
+    run = DagRun(dag, "plan", at=AT, start_date="2024-11-20", granularity="day", plan_only=True)
     results = run.run()
     assert results.keys() == {"plan_videos", "plan_days", "cost"}
     assert run.skipped == set(dag.task_ids) - results.keys()
@@ -90,65 +98,58 @@ def test_only_the_plan_makes_no_report(dag, warehouse, api):
     assert asked == [0, 0, 1], "the second plan finds the listing of the first"
 
 
-def test_the_week_is_harvested_and_is_what_youtube_tells(dag, warehouse, api, store):
-    run = DagRun(dag, "week", at=AT, states=STATES)
+def test_a_week_is_harvested_backfilled_and_filled_in_and_day_by_day_gives_the_same_rows(dag, warehouse, api, store):
+    """A run after the other: each finds what those before it have left in the table, and the watermark."""
+    states = AssetStates()
+
+    # the week is harvested, and is what YouTube tells
+    run = DagRun(dag, "week", at=AT, states=states)
     receipt = run.run()["prove"]
-    planned = run.results["plan_days"]
-    assert (planned["first"], planned["last"]) == ((YESTERDAY - 6 * DAY).isoformat(), YESTERDAY.isoformat())
-    told = known(YESTERDAY - 6 * DAY, YESTERDAY)
-    assert days(warehouse) == told
+    assert span(run) == (YESTERDAY - 6 * DAY, YESTERDAY)
+    week = days(warehouse)
+    assert week == known(YESTERDAY - 6 * DAY, YESTERDAY)
     counts = {receipt[name] for name in ("exported", "loaded", "merged", "table", "expected_days", "returned_days")}
-    assert counts == {len(told)}
+    assert counts == {len(week)}
     assert receipt["agrees"]
     assert {receipt[name] for name in ("planned", "staged", "videos")} == {COUNT}
-    newest = max(day for _, day in told).isoformat()
-    assert (receipt["watermark"], STATES.values["youtube_video_days"]["watermark"]) == (newest, newest)
+    newest = max(day for _, day in week)
+    assert receipt["watermark"] == mark_of(states) == newest.isoformat()
     assert reports(api) == COUNT, "one report a video, whatever the number of days"
     files = {name.split("/")[3] for name in store.names(f"youtube/video_days/run={slug('week')}/")}
     assert files == {"part-00000.parquet", "_answers-00000.parquet", MANIFEST}, "BigQuery loads one large file"
 
-
-def test_a_run_of_a_backfill_is_about_its_own_week_and_leaves_the_watermark(dag, warehouse, api):
-    """One day after the run before, so that it would begin earlier and move the watermark if it followed it."""
-    before, mark = days(warehouse), dict(STATES.values["youtube_video_days"])
+    # a run of a backfill is about its own week and leaves the watermark; it is one day after the run before, so that
+    # it would begin earlier and move the watermark if it followed it
     api.youtube(now=(AT + DAY).isoformat())
-    run = DagRun(dag, "backfill", at=AT + DAY, run_type="backfill", states=STATES)
+    run = DagRun(dag, "backfill", at=AT + DAY, run_type="backfill", states=states)
     assert run.run()["prove"]["agrees"]
-    first, last = TODAY - 6 * DAY, TODAY
-    planned = run.results["plan_days"]
-    assert (planned["first"], planned["last"]) == (first.isoformat(), last.isoformat())
-    after = days(warehouse)
-    assert after.keys() > before.keys()
-    assert after == before | known(first, last, TODAY + DAY)
-    assert STATES.values["youtube_video_days"] == mark
+    assert span(run) == (TODAY - 6 * DAY, TODAY)
+    filled = days(warehouse)
+    assert filled.keys() > week.keys()
+    assert filled == week | known(TODAY - 6 * DAY, TODAY, TODAY + DAY)
+    assert mark_of(states) == newest.isoformat()
 
-
-def test_late_figures_fill_in_through_the_trailing_week(dag, warehouse, api):
-    before = days(warehouse)
-    mark = date.fromisoformat(STATES.values["youtube_video_days"]["watermark"])
+    # late figures fill in through the trailing week
     api.youtube(now=LATER.isoformat())
-    run = DagRun(dag, "late", at=LATER, states=STATES)
+    run = DagRun(dag, "late", at=LATER, states=states)
     receipt = run.run()["prove"]
-    after = days(warehouse)
-    assert after.keys() > before.keys(), "the days that were not there yet have come"
-    assert {key for key in before if after[key] != before[key]}, "no figure filled in"
-    first, last = mark - 6 * DAY, YESTERDAY + 2 * DAY
-    planned = run.results["plan_days"]
-    assert (planned["first"], planned["last"]) == (first.isoformat(), last.isoformat()), "from a week before the mark"
-    assert after == before | known(first, last, TODAY + 2 * DAY)
-    newest = max(day for _, day in after).isoformat()
-    assert (receipt["watermark"], STATES.values["youtube_video_days"]["watermark"]) == (newest, newest)
+    late = days(warehouse)
+    assert late.keys() > filled.keys(), "the days that were not there yet have come"
+    assert {key for key in filled if late[key] != filled[key]}, "no figure filled in"
+    assert span(run) == (newest - 6 * DAY, YESTERDAY + 2 * DAY), "from a week before the mark"
+    assert late == filled | known(*span(run), TODAY + 2 * DAY)
+    newest = max(day for _, day in late)
+    assert receipt["watermark"] == mark_of(states) == newest.isoformat()
 
-
-def test_day_by_day_gives_the_same_rows_and_a_video_that_vanished_is_told(dag, warehouse, api):
-    before = days(warehouse)
-    api.youtube(now=LATER.isoformat(), vanished=[GONE])
+    # day by day gives the same rows, and a video that vanished is told
+    api.reset()
+    api.youtube(vanished=[GONE])
     first = TODAY - 5 * DAY
-    span = {"start_date": first.isoformat(), "end_date": (first + DAY).isoformat()}
-    run = DagRun(dag, "by day", at=LATER, states=STATES, granularity="day", **span)
+    by_day = {"start_date": first.isoformat(), "end_date": (first + DAY).isoformat(), "granularity": "day"}
+    run = DagRun(dag, "by day", at=LATER, states=states, **by_day)
     receipt = run.run()["prove"]
     assert reports(api) == receipt["planned"] == 2 * COUNT
-    assert days(warehouse) == before
+    assert days(warehouse) == late
     (fresh,) = rows(warehouse, "SELECT COUNT(*) AS fresh FROM youtube.video_days WHERE _run_id = 'by day'")
     assert fresh["fresh"] == receipt["loaded"] > COUNT, "nearly all videos have both days"
     assert receipt["videos_with_missing_days"] == 1
@@ -161,7 +162,7 @@ def test_day_by_day_gives_the_same_rows_and_a_video_that_vanished_is_told(dag, w
 def test_two_years_are_one_report_a_video_and_their_marts_add_up(dag, warehouse, api):
     api.youtube(now=LATER.isoformat())
     first = date(2024, 11, 20)
-    assert DagRun(dag, "years", at=LATER, states=STATES, start_date=first.isoformat()).run()["prove"]["agrees"]
+    assert DagRun(dag, "years", at=LATER, start_date=first.isoformat()).run()["prove"]["agrees"]
     told = known(first, YESTERDAY + 2 * DAY, TODAY + 2 * DAY)
     assert days(warehouse) == told
     assert len(told) > 1_000

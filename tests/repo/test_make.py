@@ -1,6 +1,7 @@
 """What `make test` says when it is asked for tests that there are not."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,8 +44,10 @@ def test_what_matches_no_test_is_told_in_one_line(words: list[str], line: str) -
     assert line in made.stdout.splitlines()
 
 
-def test_some_of_the_tests_can_be_run() -> None:
-    made = make("test", f"T={FILE}", "K=test_")
+@pytest.mark.parametrize(("words", "seeds"), [([], []), (["SEED=123"], ["123"])])
+def test_some_of_the_tests_can_be_run_also_in_random_order(words: list[str], seeds: list[str]) -> None:
+    made = make("test", f"T={FILE}", "K=test_", *words)
 
     assert made.returncode == 0, made.stdout + made.stderr
     assert " passed" in made.stdout.splitlines()[-1]
+    assert re.findall(r"--randomly-seed=(\d+)", made.stdout) == seeds
