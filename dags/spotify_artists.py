@@ -29,9 +29,11 @@ from windrow.airflow.operators.athena import AthenaCheckOperator, CrawlOperator,
 from windrow.airflow.operators.builds import RewriteOperator, SwapOperator, ThrowAwayBuildsOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.groups import harvest
+from windrow.declare import athena as declared
 from windrow.sources.spotify import params as spotify_params
 from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
 from windrow.sources.spotify.operators import CapabilitiesOperator, PublishOperator
+from windrow.sources.spotify.streams import AudioFeatures
 
 STREAMS = ("artists", "albums", "top_tracks", "audio_features")
 BUCKET, DAY, SLUG = "{{ var.value.windrow_s3_bucket }}", "dt={{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
@@ -70,7 +72,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     with TaskGroup("prepare") as prepare:
         tables = [athena.landed_table(f"spotify_{name}", BUCKET, f"landed_{name}") for name in STREAMS]
         tables += [sql(f"spotify/{name}/create", name) for name in ("top_tracks", "artist_days")]
-        chain(sql("spotify_landed/database", "spotify_landed"), sql("spotify/database", "spotify"), tables)
+        chain(athena.databases("spotify_artists", "databases"), tables)
 
     @task.branch
     def choose_streams(datasets: list[str]) -> list[str]:  # only the last: a chosen task's other followers run too
@@ -107,10 +109,12 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     publish = PublishOperator(task_id="publish", dataset="spotify_top_tracks", query_id=export.output)
     chain(top_tracks_table, export, publish)
     settled = registered | {"artists": days, "top_tracks": publish}
+    counts = {name: f"athena/spotify_landed/{name}/prove.sql" for name in STREAMS}
+    counts["audio_features"] = declared.prove(AudioFeatures)  # they are read where they landed
     for name in STREAMS:
         settled[name] >> ProveInAthenaOperator(
             task_id=f"prove_{name}",
-            path=f"athena/spotify_landed/{name}/prove.sql",
+            sql=counts[name],
             max_gaps="{{ params.max_gaps }}",
             outlets=[Asset(f"spotify_{name}")],
             **landing(name),

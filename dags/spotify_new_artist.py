@@ -26,7 +26,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag
 
-from windrow.airflow.operators.athena import ProveInAthenaOperator, landed_table, register, sql
+from windrow.airflow.operators.athena import ProveInAthenaOperator, databases, landed_table, register
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.land import LandOperator
 from windrow.sources.spotify import params as spotify_params
@@ -65,14 +65,14 @@ def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
     land = LandOperator(task_id="land", **LANDED)
     prove = ProveInAthenaOperator(
         task_id="prove",
-        path="athena/spotify_landed/top_tracks/landed.sql",
+        sql="athena/spotify_landed/top_tracks/landed.sql",
         outlets=[Asset(DATASET)],
         **LANDED,
     )
     chain([find, capabilities], fetch, publish, land)
     chain(
         land,
-        sql("spotify_landed/database", "prepare_database"),
+        databases(DATASET, "prepare_databases"),
         landed_table(DATASET, BUCKET, "prepare_table"),
         register(DATASET, BUCKET),
         prove,

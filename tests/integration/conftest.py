@@ -1,22 +1,31 @@
-"""What integration tests share: the bucket, through the connection that tasks use."""
+"""What integration tests share: buckets and warehouses, through the connections that tasks use."""
 
+import functools
 import importlib
 import json
 import os
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from airflow.providers.google.cloud.hooks import bigquery as hooks
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from local_cloud import airflow_env
+from local_cloud import airflow_env, aws_resources
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
+from tests.integration.tables import AthenaTables, BigQueryTables, Tables
 from tests.scripted_api import ScriptedApi
+from tests.shared_cloud import SharedCloud
+from windrow.airflow.hooks import athena
 from windrow.airflow.hooks.stores import GcsStore
+from windrow.model.table import Warehouse
 
 CONNECTION = "google_cloud_default"
 KEY = "a-key-of-the-examples"
@@ -33,6 +42,27 @@ def youtube_connection(api: FakeApi) -> str:
         "password": api.client.client_secret,
         "extra": {"token_path": "/token", "refresh_token": DEMO_REFRESH_TOKEN},
     })
+
+
+@pytest.fixture(scope="session")
+def lake(shared: SharedCloud) -> Settings:
+    """S3, DynamoDB, SQS, Athena and MongoDB of the local cloud."""
+    return shared.need("aws", "athena", "mongo")
+
+
+@pytest.fixture(scope="session")
+def quick_clients() -> Iterator[None]:
+    """Make a client of AWS in milliseconds, as each test makes a dozen: a task, which makes one or two, need not care.
+
+    Botocore reads its description of AWS anew for each session: half a second of CPU, here once for all. To name the
+    caller in the user agent, Airflow looks through the sources of all modules in the stack, which below pytest is deep.
+    Athena takes seconds for a statement, and its stand-in milliseconds, so here a task looks more often.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        patch.setattr(athena, "LOOK_S", 0.02)
+        patch.setattr(AwsGenericHook, "_get_caller", lambda self, *_: "Unknown")
+        yield
 
 
 @pytest.fixture
@@ -55,7 +85,7 @@ def store(cloud: Settings, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
 def connections(cloud: Settings, scripted: ScriptedApi, store: GcsStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's connections to the local cloud, and to the scripted API, for DAGs that run in this process."""
     for name, value in airflow_env.airflow_environment(cloud, {}).items():
-        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) or "EMULATOR" in name:
+        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")) or "EMULATOR" in name:
             monkeypatch.setenv(name, value)
     monkeypatch.setattr(hooks, "build", hooks.build)  # restored at the end
     monkeypatch.syspath_prepend(str(_EMULATORS))
@@ -70,6 +100,17 @@ def connections(cloud: Settings, scripted: ScriptedApi, store: GcsStore, monkeyp
     for name, extra in auth.items():
         connection = {"conn_type": "http", "host": scripted.url, "extra": extra}
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
+
+
+@pytest.fixture
+def tables(request: pytest.FixtureRequest, cloud: Settings, connections: None) -> Tables:
+    """The tables of a warehouse, which is the param; without one, of BigQuery."""
+    if getattr(request, "param", Warehouse.BIGQUERY) is Warehouse.ATHENA:
+        lake = request.getfixturevalue("lake")
+        request.getfixturevalue("quick_clients")
+        return AthenaTables(*(aws_resources.client(lake, service) for service in ("athena", "glue", "s3")))
+    options = {"api_endpoint": cloud.bigquery_url}
+    return BigQueryTables(bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options=options))
 
 
 def rows(client: bigquery.Client, sql: str) -> list[dict[str, Any]]:

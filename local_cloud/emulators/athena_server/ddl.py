@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from local_cloud.emulators.athena_server.errors import QueryFailed, not_supported
 from local_cloud.emulators.athena_server.lake import PARQUET, Partition, Table, folder, keys
-from local_cloud.emulators.athena_server.types import duckdb_type
+from local_cloud.emulators.athena_server.types import duckdb_type, hive_type, is_promoted
 
 REPAIR = re.compile(r"MSCK\s+REPAIR\s+TABLE\s+(?P<table>\S+)", re.IGNORECASE)
 SHOW_PARTITIONS = re.compile(r"SHOW\s+PARTITIONS\s+(?P<table>\S+)", re.IGNORECASE)
@@ -144,7 +144,7 @@ def view_query(table: Table) -> ViewQuery:
 def _column(column: exp.Expression) -> dict[str, str]:
     if not isinstance(column, exp.ColumnDef) or column.args.get("kind") is None:
         raise not_supported(f"the column {column.sql('athena')}")
-    name, kind = column.name.lower(), column.args["kind"].sql("hive").lower()
+    name, kind = column.name.lower(), hive_type(column.args["kind"])
     duckdb_type(kind, name)  # refuses what cannot be read later
     comment = column.find(exp.CommentColumnConstraint)
     return {"Name": name, "Type": kind} | ({"Comment": comment.this.name} if comment else {})
@@ -165,6 +165,36 @@ def new_location(statement: exp.Alter) -> str | None:
     actions = statement.args["actions"]
     if len(actions) == 1 and isinstance(actions[0], exp.AlterSet) and actions[0].args.get("location"):
         return folder(actions[0].args["location"].name)
+    return None
+
+
+def changed_columns(statement: exp.Alter, name: Name, table: Table) -> list[dict[str, str]] | None:
+    """Return the columns of a table after ADD COLUMNS or CHANGE COLUMN; None for another ALTER.
+
+    Raises QueryFailed for what Athena refuses.
+    """
+    columns = list(table["StorageDescriptor"]["Columns"])
+    names = [column["Name"] for column in columns]
+    match statement.args["actions"]:
+        case [exp.Schema() as added]:
+            new = [_column(column) for column in added.expressions]
+            if twice := [column["Name"] for column in new if column["Name"] in names]:
+                raise QueryFailed(f"FAILED: SemanticException: Duplicate column name: {twice[0]}")
+            return columns + new
+        case [exp.AlterColumn(this=before) as change] if change.args.get("rename_to") and change.args.get("dtype"):
+            if not is_iceberg(table):
+                raise not_supported("ALTER TABLE CHANGE COLUMN of a table that is no Iceberg table")
+            if before.name.lower() not in names:
+                raise QueryFailed(f"COLUMN_NOT_FOUND: Column '{before.name}' does not exist in {name}")
+            place = names.index(before.name.lower())
+            old, kind = columns[place]["Type"], hive_type(change.args["dtype"])
+            after = change.args["rename_to"].name.lower()
+            if old != kind and not is_promoted(duckdb_type(old, after), duckdb_type(kind, after)):
+                raise QueryFailed(f"NOT_SUPPORTED: Cannot change column type: {before.name}: {old} -> {kind}")
+            if after != before.name.lower():
+                raise not_supported("a new name in ALTER TABLE CHANGE COLUMN")
+            columns[place] = {**columns[place], "Type": kind}
+            return columns
     return None
 
 

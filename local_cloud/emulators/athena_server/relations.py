@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
+from duckdb.sqltypes import DuckDBPyType
 
 from local_cloud.emulators.athena_server import lake
 from local_cloud.emulators.athena_server.errors import QueryFailed, not_supported
 from local_cloud.emulators.athena_server.lake import Lake, Object, Partition, Table
-from local_cloud.emulators.athena_server.types import WIDENED, duckdb_type
+from local_cloud.emulators.athena_server.types import WIDENED, duckdb_type, holds_decimal
 
 
 def quoted(name: str) -> str:
@@ -33,7 +34,7 @@ class Relations:
     def sql(self, database: str, table: Table) -> str:
         """Return a SELECT of all rows of a table that Athena would see.
 
-        Raises QueryFailed for a table that is no Parquet table of plain types, and for files that do not fit it.
+        Raises QueryFailed for a table that is no Parquet table of known types, and for files that do not fit it.
         """
         name = f"{database}.{table['Name']}"
         if not lake.is_parquet(table):
@@ -91,13 +92,33 @@ def _read(table: str, column: str, kind: str, found: tuple[str, str] | None, fil
     if found is None:
         return f"CAST(NULL AS {kind}) AS {quoted(column)}"
     name, stored = found
-    if stored == kind and kind != "TIMESTAMP":
-        return f"{quoted(name)} AS {quoted(column)}"
-    if stored != kind and stored not in WIDENED.get(kind, ()):
+    read = _converted(quoted(name), duckdb.sqltype(stored), duckdb.sqltype(kind))
+    if read is None:
         raise QueryFailed(
             f"HIVE_BAD_DATA: Field {column}'s type {stored} in parquet file s3://{file.bucket}/{file.key} is "
             f"incompatible with type {kind} defined in table schema of {table}"
         )
-    if kind == "TIMESTAMP":  # of milliseconds in Athena, and without a zone: instants are shown in UTC
-        return f"make_timestamp({_MILLISECONDS.format(quoted(name))} * 1000) AS {quoted(column)}"
-    return f"CAST({quoted(name)} AS {kind}) AS {quoted(column)}"
+    return f"{read} AS {quoted(column)}"
+
+
+def _converted(value: str, stored: DuckDBPyType, wanted: DuckDBPyType) -> str | None:
+    """Return an expression for a value of a file in the declared type; None if the file has another type."""
+    if stored.id == wanted.id == "list":
+        inner = _converted("x", stored.children[0][1], wanted.children[0][1])
+        return inner and f"list_transform({value}, lambda x: {inner})"
+    if stored.id == wanted.id == "struct":
+        found = {name.lower(): (name, kind) for name, kind in stored.children}
+        fields = []
+        for name, kind in wanted.children:
+            of, inner_kind = found.get(name.lower(), ("", kind))
+            inner = _converted(f"{value}.{quoted(of)}", inner_kind, kind) if of else f"CAST(NULL AS {kind})"
+            if inner is None:
+                return None
+            fields.append(f"{quoted(name)} := {inner}")
+        return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({', '.join(fields)}) END"
+    old, new = str(stored), str(wanted)
+    if old != new and old not in WIDENED.get(new, ()) and not holds_decimal(new, old):
+        return None
+    if new == "TIMESTAMP":  # of milliseconds in Athena, and without a zone: instants are shown in UTC
+        return f"make_timestamp({_MILLISECONDS.format(value)} * 1000)"
+    return value if old == new else f"CAST({value} AS {new})"

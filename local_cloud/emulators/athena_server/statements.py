@@ -11,6 +11,8 @@ CREATE VIEW, CREATE OR REPLACE VIEW           the catalogue alone
 CREATE DATABASE, DROP TABLE, DROP VIEW        the catalogue alone: no file is deleted
 ALTER TABLE ADD / DROP PARTITION              the catalogue alone
 ALTER TABLE SET LOCATION                      the catalogue alone
+ALTER TABLE ADD COLUMNS                       the catalogue alone
+ALTER TABLE CHANGE COLUMN                     the catalogue alone: a wider type in an Iceberg table
 MSCK REPAIR TABLE, SHOW PARTITIONS            folders `key=value/` that are not registered; those that are
 ============================================  =================================================================
 """
@@ -212,9 +214,8 @@ class Statement:
         return location, partitioned_by
 
     def _insert(self, statement: exp.Insert) -> Result:
-        if isinstance(statement.this, exp.Schema):
-            raise not_supported("INSERT with a list of columns", "Give all columns, in the table's order.")
-        name = Name.of(statement.this, self.database)
+        is_listed = isinstance(statement.this, exp.Schema)
+        name = Name.of(statement.this.this if is_listed else statement.this, self.database)
         table = self._table(name)
         if not lake.is_parquet(table):
             raise not_supported(f"INSERT into the format of table {name}", "It knows Parquet.")
@@ -222,6 +223,8 @@ class Statement:
         source = statement.expression
         query = exp.select("*").from_(exp.alias_(source, "t", table=True)) if isinstance(source, exp.Values) else source
         sql = self._bound(query)
+        if is_listed:
+            sql = _in_order(sql, [one.name.lower() for one in statement.this.expressions], columns)
         described = self._described(sql)
         wanted = [duckdb_type(column["Type"], column["Name"]) for column in columns]
         given = [kind for _, kind in described]
@@ -371,6 +374,11 @@ class Statement:
         if location:
             self._move(name, table, location, table.get("Parameters", {}))
             return Result()
+        columns = ddl.changed_columns(statement, name, table)
+        if columns is not None:
+            descriptor = {**table["StorageDescriptor"], "Columns": columns}
+            self._move(name, {**table, "StorageDescriptor": descriptor}, descriptor["Location"], table["Parameters"])
+            return Result()
         change = ddl.partition_change(statement, table)
         known = {one.values for one in self.store.partitions(name.database, name.table)}
         for one in change.partitions:
@@ -427,6 +435,18 @@ class Statement:
         if table is None:
             raise _table_not_found(name)
         return table
+
+
+def _in_order(sql: str, given: Sequence[str], columns: Sequence[Mapping[str, str]]) -> str:
+    """Return a query with all columns of a table in their order; those that are not given are null."""
+    names = [column["Name"] for column in columns]
+    if unknown := [name for name in given if name not in names]:
+        raise QueryFailed(f"COLUMN_NOT_FOUND: Insert column name does not exist in target table: {unknown[0]}")
+    listed = ", ".join(
+        quoted(name) if name in given else f"CAST(NULL AS {duckdb_type(column['Type'], name)}) AS {quoted(name)}"
+        for name, column in zip(names, columns, strict=True)
+    )
+    return f"SELECT {listed} FROM ({sql}) AS given ({', '.join(map(quoted, given))})"
 
 
 def _table_not_found(name: Name) -> QueryFailed:

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+import duckdb
+from duckdb.sqltypes import DuckDBPyType
+from sqlglot import exp
+
 from local_cloud.emulators.athena_server.errors import QueryFailed, not_supported
 
 HIVE_TO_DUCKDB: Mapping[str, str] = {
@@ -47,7 +51,7 @@ RESULTS: Mapping[str, Type] = {
     "DATE": Type("date", "date", 0),
     "TIMESTAMP": Type("timestamp", "timestamp", 3),
 }
-"""By DuckDB's name of the type."""
+"""By DuckDB's name of the type. Arrays and rows are made of these."""
 
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 
@@ -62,26 +66,61 @@ WIDENED: Mapping[str, frozenset[str]] = {
 
 
 def duckdb_type(hive: str, column: str) -> str:
-    """Return DuckDB's name of a column's type. Raises QueryFailed for one that is not plain."""
-    plain = re.sub(r"^varchar\(\d+\)$", "string", hive.strip().lower())
+    """Return DuckDB's name of a column's type. Raises QueryFailed for one that is not known."""
+    return str(duckdb.sqltype(_duckdb_type(exp.DataType.build(hive, dialect="hive"), column)))
+
+
+def _duckdb_type(kind: exp.DataType, column: str) -> str:
+    match kind.this:
+        case exp.DataType.Type.ARRAY if kind.expressions:
+            return f"{_duckdb_type(kind.expressions[0], column)}[]"
+        case exp.DataType.Type.STRUCT if kind.expressions:
+            fields = (f'"{one.name}" {_duckdb_type(one.args["kind"], column)}' for one in kind.expressions)
+            return f"STRUCT({', '.join(fields)})"
+    plain = re.sub(r"^varchar\(\d+\)$", "string", hive_type(kind))
     if found := _DECIMAL.fullmatch(plain):
         return f"DECIMAL({found[1]},{found[2]})"
     try:
         return HIVE_TO_DUCKDB[plain]
     except KeyError:
-        raise not_supported(f"the type {hive} of column {column}") from None
+        raise not_supported(f"the type {plain} of column {column}") from None
 
 
-def result_type(duckdb: str, column: str) -> Type:
-    """Return what a result calls a type. Raises QueryFailed for one that Athena shows otherwise than we could."""
-    if duckdb == '"NULL"':
+def hive_type(kind: exp.DataType) -> str:
+    """Write a type as Glue keeps it."""
+    return kind.sql("hive").lower().replace(": ", ":").replace(", ", ",").replace("`", "")
+
+
+def is_promoted(before: str, after: str) -> bool:
+    """Say whether a column of an Iceberg table can be changed to another type, both in DuckDB's names."""
+    return (before, after) in {("INTEGER", "BIGINT"), ("FLOAT", "DOUBLE")} or holds_decimal(after, before)
+
+
+def holds_decimal(wide: str, narrow: str) -> bool:
+    """Say whether a decimal has more digits than another before the point, and as many behind it."""
+    one, other = _DECIMAL.fullmatch(wide.lower()), _DECIMAL.fullmatch(narrow.lower())
+    return bool(one and other and int(one[1]) > int(other[1]) and one[2] == other[2])
+
+
+def result_type(kind: str, column: str) -> Type:
+    """Return what a result calls a type of DuckDB. Raises QueryFailed for one that Athena shows otherwise than we."""
+    if kind == '"NULL"':
         raise not_supported(f"a column of unknown type, {column}", "CAST the NULL to a type.")
-    if found := _DECIMAL.fullmatch(duckdb.lower()):
+    return _result_type(duckdb.sqltype(kind), column)
+
+
+def _result_type(kind: DuckDBPyType, column: str) -> Type:
+    if kind.id == "list":
+        return Type("array", f"array<{_result_type(kind.children[0][1], column).hive}>", 0)
+    if kind.id == "struct":
+        fields = ",".join(f"{name}:{_result_type(inner, column).hive}" for name, inner in kind.children)
+        return Type("row", f"struct<{fields}>", 0)
+    if found := _DECIMAL.fullmatch(str(kind).lower()):
         return Type("decimal", f"decimal({found[1]},{found[2]})", int(found[1]), int(found[2]))
     try:
-        return RESULTS[duckdb]
+        return RESULTS[str(kind)]
     except KeyError:
-        raise not_supported(f"results of the type {duckdb}, of column {column}") from None
+        raise not_supported(f"results of the type {kind}, of column {column}") from None
 
 
 def shown(value: object) -> str | None:
@@ -97,12 +136,23 @@ def shown(value: object) -> str | None:
             return value.isoformat(" ", "milliseconds")
         case Decimal():
             return f"{value:f}"
+        case list():
+            return f"[{', '.join(map(_inner, value))}]"
+        case dict():
+            fields = ", ".join(f"{name}={_inner(one)}" for name, one in value.items())
+            return f"{{{fields}}}"
         case int():
             if not -(2**63) <= value < 2**63:
                 raise QueryFailed(f"NUMERIC_VALUE_OUT_OF_RANGE: bigint overflow: {value}")
             return str(value)
         case _:
             return str(value)
+
+
+def _inner(value: object) -> str:
+    """Show a value within an array or a row."""
+    text = shown(value)
+    return "null" if text is None else text
 
 
 def java_double(value: float) -> str:

@@ -1,37 +1,40 @@
-"""Makes a DAG for a declared stream: plan, cost, harvest, land, load, audit, merge, prove."""
+"""Makes a DAG for a declared stream: plan, cost, harvest; then land, load, audit, merge and prove in each warehouse."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, chain
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TaskGroup, chain
 from croniter import croniter
 
-from windrow.airflow.operators import params
+from windrow.airflow.operators import athena as athena_steps
+from windrow.airflow.operators import params, warehouse
 from windrow.airflow.operators.approve import ApproveOperator
+from windrow.airflow.operators.athena import ProveInAthenaOperator
 from windrow.airflow.operators.bigquery import prepare_datasets
 from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.land import LandOperator
 from windrow.airflow.operators.plan import PlanOperator
-from windrow.airflow.operators.prove import ProveOperator
-from windrow.airflow.operators.warehouse import load_and_merge
-from windrow.declare import bigquery
+from windrow.airflow.operators.prove import ProveAllOperator, ProveOperator
+from windrow.declare import athena, bigquery
 from windrow.declare.stream import Declared
 from windrow.model.cost import Budget
+from windrow.model.table import Warehouse
 
 _TIMES = 100
 """Times of a schedule that are compared with the wait for an approval."""
-_BUCKET = "{{ var.value.windrow_bucket }}"
+_BUCKET, _S3_BUCKET = "{{ var.value.windrow_bucket }}", "{{ var.value.windrow_s3_bucket }}"
 
 
 def harvest_dag(
     stream: type[Declared],
     *,
     conn_id: str,
+    into: Warehouse | Sequence[Warehouse] = Warehouse.BIGQUERY,
     schedule: str | None = "0 0 * * *",
     zone: str = "UTC",
     defaults: Mapping[str, str] | None = None,
@@ -40,21 +43,24 @@ def harvest_dag(
     tags: Sequence[str] = (),
     **options: Any,
 ) -> DAG:
-    """Make the DAG that harvests a stream into BigQuery. Its id is the dataset of the stream.
+    """Make the DAG that harvests a stream into a warehouse, or into several. Its id is the dataset of the stream.
 
     :param conn_id: the Airflow connection of the API.
+    :param into: the warehouse. With several, the calls are made once, and each warehouse has a task group that lands,
+        loads, audits, merges and counts; the watermark moves when all of them have the records.
     :param schedule: a cron expression in the time zone ``zone``; None for runs that are triggered only.
     :param defaults: JSON texts for params that a run leaves empty, by name: templates, such as of an Airflow variable.
     :param budget: what a run may cost without the approval of a person; None for no limit.
     :param description: what the DAG does, for the Airflow UI.
     :param options: further arguments of the DAG.
-    :raises ValueError: a run may wait for an approval until after the next run.
+    :raises ValueError: a run may wait for an approval until after the next run; or a warehouse is unknown, named twice,
+        or cannot have the columns.
     """
+    into = _warehouses(stream.dataset, into)
     stream.account = stream.account or conn_id
     if budget and schedule:
         _check_wait(budget, schedule, zone)
     dataset, source = stream.dataset, stream.dataset.partition("_")[0]
-    landing = {"to": f"gs://{_BUCKET}", "prefix": f"{dataset.replace('_', '/', 1)}/run={{{{ run_id | slug }}}}"}
     watermark = Asset(dataset) if stream.time else None
     timetable = CronTriggerTimetable(schedule, timezone=zone, run_immediately=timedelta(0)) if schedule else None
     with DAG(
@@ -72,19 +78,20 @@ def harvest_dag(
         harvest = HarvestOperator(
             task_id="harvest", dataset=dataset, conn_id=conn_id, connections="{{ params.connections }}"
         )
-        land = LandOperator(task_id="land", dataset=dataset, **landing)
-        prove = ProveOperator(
-            task_id="prove",
-            dataset=dataset,
-            **landing,
-            sql=bigquery.prove(stream),
-            watermark=watermark,
-            outlets=[] if watermark else [Asset(dataset)],
-            max_gaps="{{ params.max_gaps }}",
-        )
-        table = load_and_merge(stream, land, bucket=_BUCKET)
+        asset = {"watermark": watermark, "outlets": [] if watermark else [Asset(dataset)]}
         approve = [ApproveOperator(task_id="approve", budget=budget, costs=cost.output)] if budget else []
-        chain(plan, cost, *approve, harvest, land, prepare_datasets(source), *table, prove)
+        chain(plan, cost, *approve, harvest)
+        if len(into) == 1:
+            chain(harvest, *_SINKS[into[0]](stream, **asset))
+            return made
+        proofs: dict[str, ProveOperator] = {}
+        for one in into:
+            with TaskGroup(one.value):
+                tasks = _SINKS[one](stream, is_only=False)
+            chain(harvest, *tasks)
+            proofs[one.value] = tasks[-1]
+        of = {name: proof.task_id for name, proof in proofs.items()}
+        list(proofs.values()) >> ProveAllOperator(task_id="prove", dataset=dataset, proofs=of, **asset)
     return made
 
 
@@ -99,6 +106,53 @@ def harvest_dags(stream: type[Declared], *, conn_ids: Sequence[str], **options: 
     :raises ValueError: see `Declared.of_accounts`.
     """
     return [harvest_dag(one, conn_id=one.account, **options) for one in stream.of_accounts(conn_ids)]
+
+
+def _warehouses(dataset: str, into: Warehouse | Sequence[Warehouse]) -> list[Warehouse]:
+    """Return the warehouses.
+
+    :raises ValueError: there is none, or one is unknown or named twice.
+    """
+    found = [Warehouse(one) for one in ([into] if isinstance(into, str) else into)]
+    if not found or len({*found}) < len(found):
+        raise ValueError(f"{dataset}: into must name warehouses, each once, not {into!r:.60}")
+    return found
+
+
+def _into_bigquery(stream: type[Declared], **proof: Any) -> list[Any]:
+    """Make the tasks from landing to the receipt in BigQuery, to be chained."""
+    source, _, noun = stream.dataset.partition("_")
+    landing: dict[str, Any] = {
+        "dataset": stream.dataset,
+        "to": f"gs://{_BUCKET}",
+        "prefix": f"{source}/{noun}/run={{{{ run_id | slug }}}}",
+    }
+    land = LandOperator(task_id="land", **landing)
+    counts = ProveOperator(
+        task_id="prove", sql=bigquery.prove(stream), max_gaps="{{ params.max_gaps }}", **landing, **proof
+    )
+    return [land, prepare_datasets(source), *warehouse.load_and_merge(stream, land, bucket=_BUCKET), counts]
+
+
+def _into_athena(stream: type[Declared], **proof: Any) -> list[Any]:
+    """Make the tasks from landing to the receipt in Athena, to be chained."""
+    source, _, noun = stream.dataset.partition("_")
+    landing: dict[str, Any] = {
+        "dataset": stream.dataset,
+        "to": f"s3://{_S3_BUCKET}",
+        "prefix": f"{source}/{noun}/dt={athena.DAY}/run={athena.RUN}",
+    }
+    counts = ProveInAthenaOperator(
+        task_id="prove", sql=athena.prove(stream), max_gaps="{{ params.max_gaps }}", **landing, **proof
+    )
+    merged = athena_steps.load_and_merge(stream, bucket=_S3_BUCKET)
+    return [LandOperator(task_id="land", **landing), *merged, counts]
+
+
+_SINKS: Mapping[Warehouse, Callable[..., list[Any]]] = {
+    Warehouse.BIGQUERY: _into_bigquery,
+    Warehouse.ATHENA: _into_athena,
+}
 
 
 def _check_wait(budget: Budget, schedule: str, zone: str) -> None:
@@ -143,8 +197,9 @@ _TASKS = """| task | does | safe to clear |
 | `approve` | only with a budget: if it is exceeded, waits for a person under Required Actions | yes; asks again |
 | `harvest` | makes the calls; stores each answer in MongoDB | yes; makes only missing calls |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes; reads the stored answers again |
-| `prepare_*`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
+| `prepare_*`, `load`, `audit` | load the landed records of this run, and check them before the merge | yes |
 | `merge` | updates the final table | yes |
 | `prove` | counts again in every system: planned = staged = exported = loaded = merged | yes |
 
-Clear a task *with all tasks downstream*. If a task failed, the last line of its log says what to do."""
+With several warehouses, the tasks from `land` to `prove` are a group for each of them, and the last `prove` writes the
+receipt of all. Clear a task *with all tasks downstream*. If a task failed, the last line of its log says what to do."""

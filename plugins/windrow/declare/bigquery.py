@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from windrow.declare.changes import Change, Existing, Rules, all_columns, compare, table_of
 from windrow.model.contract import LINEAGE, Column, Kind
-from windrow.model.errors import SchemaConflict
 from windrow.model.stream import Stream
 from windrow.model.table import Table, Write
 
@@ -46,45 +46,22 @@ def create(stream: type[Stream] | Stream) -> str:
     )
 
 
-def changes(stream: Stream, table: str, existing: Sequence[Mapping[str, Any]]) -> list[str]:
+def changes(stream: type[Stream] | Stream, table: str, existing: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the statements that bring an existing table to the contract.
 
     :param table: the quoted name of the table.
     :param existing: its columns, as in BigQuery's API: mappings with ``name``, ``type`` and ``mode``.
     :raises SchemaConflict: a column was removed, renamed or narrowed, or has another type.
     """
-    columns = {column.name: column for column in all_columns(stream)}
-    found = {field["name"]: field for field in existing}
-    gone = sorted(found.keys() - columns.keys() - {*table_of(stream).retired})
-    if gone:
-        new = sorted(columns.keys() - found.keys())
-        renamed = (
-            f" If it was renamed to one of {new}, run: ALTER TABLE {table} RENAME COLUMN {gone[0]} TO ..."
-            if new
-            else ""
-        )
-        raise SchemaConflict(
-            f"The table {table} has the column {gone[0]!r}, but the contract of {stream.dataset} does not.",
-            advice=f"If the API no longer sends it, add it to 'retired' of the table; past rows keep it.{renamed}",
-        )
-    statements = []
-    for name, column in columns.items():
-        if name not in found:
-            nullable = replace(column, required=False)  # past rows do not have it
-            statements.append(f"ALTER TABLE {table} ADD COLUMN {definition(nullable)}")
-            continue
-        before, after = _schema_type(found[name]), _schema_type(_in_table(column))
-        if before != after:
-            if after not in WIDER.get(before, ()):
-                raise SchemaConflict(
-                    f"The column {name!r} of {table} is {before}, but the contract of {stream.dataset} has {after}.",
-                    advice=f"{before} cannot become {after} without losing values. Change the contract back, or give "
-                    f"the new column another name and add {name!r} to 'retired' of the table.",
-                )
-            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} SET DATA TYPE {column.bigquery}")
-        if found[name].get("mode") == "REQUIRED" and not column.required:
-            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} DROP NOT NULL")
-    return statements
+    found = [Existing(one["name"], _schema_type(one), one.get("mode") == "REQUIRED") for one in existing]
+    statements = {
+        Change.ADD: lambda column: f"ADD COLUMN {definition(replace(column, required=False))}",
+        Change.WIDEN: lambda column: f"ALTER COLUMN {quoted(column.name)} SET DATA TYPE {column.bigquery}",
+        Change.ALLOW_NULL: lambda column: f"ALTER COLUMN {quoted(column.name)} DROP NOT NULL",
+    }
+    return [
+        f"ALTER TABLE {table} {statements[change](column)}" for change, column in compare(stream, table, found, _RULES)
+    ]
 
 
 def _in_table(column: Column) -> Mapping[str, Any]:
@@ -96,6 +73,14 @@ def _schema_type(field: Mapping[str, Any]) -> str:
     """Return the type of a column as in a message. The same type has two names in BigQuery's API."""
     kind = _SAME.get(field["type"], field["type"])
     return f"repeated {kind}" if field.get("mode") == "REPEATED" else kind
+
+
+_RULES = Rules(
+    warehouse="BigQuery",
+    type_of=lambda column: _schema_type(_in_table(column)),
+    is_wider=lambda before, after: after in WIDER.get(before, ()),
+    rename="RENAME COLUMN {name} TO ...",
+)
 
 
 def audit(stream: type[Stream] | Stream) -> str:
@@ -175,18 +160,6 @@ def definition(column: Column) -> str:
     """Return a column of a CREATE TABLE or ADD COLUMN statement."""
     null = " NOT NULL" if column.required and not column.repeated else ""
     return f"{quoted(column.name)} {column.bigquery}{null} OPTIONS (description = {text(column.description)})"
-
-
-def all_columns(stream: type[Stream] | Stream) -> tuple[Column, ...]:
-    """Return the columns of the final table: those of the contract, and the lineage."""
-    return (*stream.contract.columns, *LINEAGE)
-
-
-def table_of(stream: type[Stream] | Stream) -> Table:
-    """Return the declared table of a stream."""
-    if stream.table is None:
-        raise ValueError(f"{stream.dataset}: the stream declares no table")
-    return stream.table
 
 
 def quoted(name: str) -> str:

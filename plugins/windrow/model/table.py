@@ -7,6 +7,15 @@ from enum import StrEnum
 from windrow.model.contract import Contract, Kind
 
 
+class Warehouse(StrEnum):
+    """Where the records of a stream go."""
+
+    BIGQUERY = "bigquery"
+    """Landed in Cloud Storage, merged in BigQuery."""
+    ATHENA = "athena"
+    """Landed in S3, merged in an Iceberg table of Athena."""
+
+
 class Write(StrEnum):
     """How the records of a run change the table. Each can be repeated and gives the same rows."""
 
@@ -30,11 +39,13 @@ class Table:
     :param deleted: BOOLEAN column that marks a deleted row. Such a record sets only this column and the lineage, so the
         row keeps its last values.
     :param keep: columns of which null does not replace a value, because the API does not always send them.
-    :param partition: column by whose day the table is partitioned: a DATE or a TIMESTAMP.
-    :param cluster: columns that sort the rows within a partition; by default the key.
+    :param partition: column by whose day the table is partitioned: a DATE or a TIMESTAMP. In Athena by its month, as
+        one statement of Athena writes to 100 partitions at most.
+    :param cluster: columns that sort the rows within a partition; by default the key. Only for BigQuery.
     :param retired: columns of the table that are no longer in the contract, and stay for their past rows.
     :param watermark: column whose maximum is the watermark for the next run.
-    :param checks: SQL expressions by name. Each must be true for the landed records of a run.
+    :param checks: SQL expressions by name. Each must be true for the landed records of a run. They are in the SQL of
+        the warehouse; for two warehouses, in SQL that both read, like ``MIN(amount) >= 0``.
     :param description: of the table.
     """
 

@@ -251,7 +251,10 @@ def test_one_token_starts_one_query(athena: Athena) -> None:
         ("CREATE VIEW v AS SELECT ARRAY[1] AS x", "ARRAY"),
         ("CREATE TABLE t WITH (format = 'ORC') AS SELECT 1 AS x", "format = 'ORC'"),
         ("CREATE EXTERNAL TABLE t (x bigint) LOCATION 's3://b/'", "not STORED AS PARQUET"),
-        ("CREATE EXTERNAL TABLE t (x array<int>) STORED AS PARQUET LOCATION 's3://b/'", "the type array<int>"),
+        (
+            "CREATE EXTERNAL TABLE t (x map<string,int>) STORED AS PARQUET LOCATION 's3://b/'",
+            "the type map<string,int>",
+        ),
         ("ALTER TABLE t ADD COLUMNS (y bigint)", "TABLE_NOT_FOUND"),
         ("VACUUM t", "the statement 'VACUUM t'"),
         ("SELECT NULL AS x", "of unknown type, x"),

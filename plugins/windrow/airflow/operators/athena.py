@@ -1,18 +1,28 @@
-"""Run SQL files as Athena queries. A task waits a few seconds for its query, then defers."""
+"""Run SQL as Athena queries. A task waits a few seconds for its query, then defers.
+
+`load_and_merge` makes the steps from landed files to a merged table, the same for every declared stream.
+"""
 
 import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.operators.athena import AthenaOperator
 from airflow.providers.amazon.aws.operators.glue_crawler import GlueCrawlerRunOperator
-from airflow.sdk import Context
+from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from windrow.airflow.hooks.athena import LONGEST_S, Athena, end_of_short, failed, rows
+from windrow.airflow.hooks.athena import LONGEST_S, Athena, Row, end_of_short, failed, rows
+from windrow.airflow.operators.base import WATERMARK
 from windrow.airflow.operators.prove import ProveOperator
+from windrow.airflow.operators.tables import AuditStep, PrepareStep, untrue_of
 from windrow.declare import athena
 from windrow.model import registry
 from windrow.model.errors import CheckFailed
+from windrow.model.stream import Stream
+from windrow.model.table import Write
 from windrow.store.staging import Figures
 
 RESULTS = "s3://{{ var.value.windrow_s3_bucket }}/athena-results/"
@@ -89,6 +99,144 @@ class AthenaFileOperator(AthenaSqlOperator):
         self.path = path
 
 
+class AthenaScriptOperator(AthenaSqlOperator):
+    """Runs statements, templates, one after the other. A repetition runs all of them again.
+
+    :param queries: the statements.
+    """
+
+    template_fields = (*AthenaSqlOperator.template_fields, "queries")
+    template_fields_renderers = {**AthenaSqlOperator.template_fields_renderers, "queries": "sql"}  # noqa: RUF012 - Airflow declares it so
+
+    def __init__(self, *, queries: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(query=queries[0], **kwargs)
+        self.queries = list(queries)
+
+    def execute(self, context: Context, place: int = 0) -> str | None:
+        """Run the statements from a place on. See `AthenaSqlOperator.execute`."""
+        query_id: str | None = None
+        for number, query in enumerate(self.queries[place:], place):
+            self.query = query
+            try:
+                query_id = super().execute(context)
+            except TaskDeferred as deferral:
+                deferral.kwargs = {"place": number}
+                raise
+        return query_id
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None, place: int | None = None) -> str:
+        """Continue after a statement has ended, where the task was deferred with those that follow."""
+        query_id = super().execute_complete(context, event)
+        if place is not None and place + 1 < len(self.queries):
+            return str(self.execute(context, place + 1))
+        return query_id
+
+
+class PrepareTableOperator(PrepareStep):
+    """See `PrepareStep`, in Athena: creates the landed and the final table, or adds what is new in the contract.
+
+    :param bucket: the S3 bucket of the files, without ``s3://``.
+    """
+
+    template_fields = (*PrepareStep.template_fields, "landed", "final", "aws_conn_id", "results")
+
+    def __init__(
+        self, *, dataset: str, bucket: str, aws_conn_id: str = "aws_default", results: str = RESULTS, **kwargs: Any
+    ) -> None:
+        stream = type(registry.stream(dataset))
+        create = [athena.create(stream, bucket), athena.create_final(stream, bucket)]
+        super().__init__(dataset=dataset, create=create, **kwargs)
+        self.landed, self.final = athena.landed(stream, "`"), athena.final(stream, "`")
+        self.aws_conn_id = aws_conn_id
+        self.results = results
+
+    def ask(self, sql: str) -> Iterator[Row]:
+        """Run a short statement, and return its rows."""
+        return Athena(self.aws_conn_id, self.results).ask(sql)
+
+    def changes(self) -> list[str]:
+        """Return the statements that bring the final table to the contract.
+
+        :raises SchemaConflict: a column of the table does not match the contract.
+        """
+        existing = self._table(self.final)["StorageDescriptor"]["Columns"]
+        return athena.changes(registry.stream(self.dataset), self.final, existing)
+
+    def execute(self, context: Context) -> list[str]:
+        """Create or change the tables.
+
+        :raises SchemaConflict: a column of the final table does not match the contract.
+        """
+        statements = super().execute(context)
+        stream, landed = type(registry.stream(self.dataset)), self._table(self.landed)
+        if not athena.has_columns(stream, landed["StorageDescriptor"]["Columns"]):
+            # Hive has no statement for every change; past partitions keep their columns
+            self.log.info("The columns of %s become those of the contract.", self.landed)
+            described = {**landed["StorageDescriptor"], "Columns": athena.columns(stream)}
+            table = {name: landed[name] for name in _TABLE if landed.get(name)} | {"StorageDescriptor": described}
+            self._glue().update_table(DatabaseName=self.landed.strip("`").split("`.`")[0], TableInput=table)
+        return statements
+
+    def _table(self, name: str) -> dict[str, Any]:
+        database, table = name.strip("`").split("`.`")
+        return dict(self._glue().get_table(DatabaseName=database, Name=table)["Table"])
+
+    def _glue(self) -> Any:  # boto3 makes clients at run time
+        return AwsBaseHook(aws_conn_id=self.aws_conn_id, client_type="glue").get_conn()
+
+
+_TABLE = ("Name", "Description", "Owner", "Retention", "PartitionKeys", "TableType", "Parameters")
+"""What Glue accepts of a table that it returned. Source: Glue's API, TableInput."""
+
+
+class AuditOperator(AuditStep):
+    """See `AuditStep`, in Athena."""
+
+    template_fields = (*AuditStep.template_fields, "aws_conn_id", "results")
+
+    def __init__(self, *, aws_conn_id: str = "aws_default", results: str = RESULTS, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.aws_conn_id = aws_conn_id
+        self.results = results
+
+    def ask(self, sql: str) -> Iterator[Row]:
+        """Run a short statement, and return its rows."""
+        return Athena(self.aws_conn_id, self.results).ask(sql)
+
+
+def load_and_merge(stream: type[Stream], *, bucket: str) -> list[BaseOperator]:
+    """Make the tasks ``prepare_databases``, ``prepare_table``, ``load``, ``audit`` and ``merge``, to be chained.
+
+    The landed files of a run are a partition of the landed table. They are checked there, and merged into the final
+    table.
+
+    :param bucket: the S3 bucket of the files, without ``s3://``.
+    :raises ValueError: a column has the name of a partition, or there are too many columns for Athena.
+    """
+    dataset, write = stream.dataset, athena.write(stream)
+    is_merged = stream.table is not None and stream.table.write is Write.MERGE
+    contradiction = athena.contradiction(stream) if is_merged else ""
+    prepare = PrepareTableOperator(task_id="prepare_table", dataset=dataset, bucket=bucket)
+    athena.check_length(stream, [*prepare.create, *write, contradiction])
+    return [
+        databases(dataset, "prepare_databases"),
+        prepare,
+        AthenaScriptOperator(
+            task_id="load",
+            title=f"load of {dataset}",
+            queries=[athena.unregister(stream), athena.register(stream, bucket)],
+        ),
+        AuditOperator(task_id="audit", dataset=dataset, sql=athena.audit(stream), contradiction=contradiction),
+        AthenaScriptOperator(task_id="merge", title=f"merge of {dataset}", queries=write, max_active_tis_per_dag=1),
+    ]
+
+
+def databases(dataset: str, task_id: str) -> AthenaScriptOperator:
+    """Make the task that creates the databases of a dataset: of its landed table, and of what is made from it."""
+    queries = athena.databases(type(registry.stream(dataset)))
+    return AthenaScriptOperator(task_id=task_id, queries=queries, title=f"databases of {dataset}")
+
+
 def landed_table(dataset: str, bucket: str, task_id: str) -> AthenaSqlOperator:
     """Make the task that creates the landed table of a dataset. Its columns are those of the contract."""
     stream = type(registry.stream(dataset))
@@ -123,8 +271,7 @@ class AthenaCheckOperator(AthenaFileOperator):
         """
         query_id = super().execute_complete(context, event)
         (row,) = rows(self.hook, query_id)
-        untrue = sorted(name for name, value in row.items() if value != "true")
-        if untrue:
+        if untrue := untrue_of(row):
             raise CheckFailed(
                 f"The check {self.path} failed: {', '.join(untrue)}.",
                 advice="Inspect the table that this SQL file reads. The published table was not changed.",
@@ -177,22 +324,32 @@ class CrawlOperator(GlueCrawlerRunOperator):
 class ProveInAthenaOperator(ProveOperator):
     """Writes and checks the receipt of a run whose warehouse is Athena.
 
-    :param path: a file below ``include/sql`` that returns one row of ``loaded``, ``merged`` and ``total``.
+    :param sql: a query of Athena, or the path of a file below ``include/sql``, that returns one row of ``loaded``,
+        ``merged`` and ``total``.
     :param results: where Athena writes results.
     """
 
     template_fields = (*ProveOperator.template_fields, "results")
 
-    def __init__(self, *, path: str, results: str = RESULTS, **kwargs: Any) -> None:
-        super().__init__(sql=f"{{% include '{path}' %}}", **kwargs)
-        self.path = path
+    def __init__(self, *, results: str = RESULTS, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.results = results
 
-    def warehouse(self) -> dict[str, int]:
+    def warehouse(self) -> Figures:
         """Run the counting query."""
         (row,) = Athena(self.aws_conn_id, self.results).ask(self.sql)
-        return {name: int(value or 0) for name, value in row.items()}
+        mark = row.pop(WATERMARK, None)
+        counts: Figures = {name: int(value or 0) for name, value in row.items()}
+        return counts | ({WATERMARK: _not_later(mark)} if mark else {})
 
     def more(self, notes: dict[str, Figures]) -> Figures:  # type: ignore[override]
         """Return the folder of the landing, and what was noted about writing to DynamoDB."""
         return {"landed": f"{self.to}/{self.prefix}"} | notes.get("publish", {})
+
+
+def _not_later(mark: str) -> str:
+    """Return a watermark that is not after its record: Athena rounds an instant to milliseconds, also up."""
+    return mark if len(mark) == _DATE else f"{datetime.fromisoformat(mark) - timedelta(milliseconds=1)}+00"
+
+
+_DATE = len("2026-11-20")

@@ -8,9 +8,10 @@ from airflow.providers.google.cloud.operators.bigquery import (
     BigQueryInsertJobOperator,
 )
 from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
-from airflow.sdk import BaseOperator, Context
+from google.cloud.bigquery.table import RowIterator
 
 from windrow.airflow.hooks.bigquery import ask, limit
+from windrow.airflow.operators.tables import PrepareStep
 from windrow.declare import bigquery as made
 from windrow.model import registry
 
@@ -84,46 +85,22 @@ class SqlFileOperator(SqlOperator):
         self.path = path
 
 
-class PrepareTableOperator(BaseOperator):
-    """Creates the table of a stream, or adds what is new in the contract to an existing one.
+class PrepareTableOperator(PrepareStep):
+    """See `PrepareStep`, in BigQuery."""
 
-    A new column is added, and a type is widened, like INTEGER to NUMERIC. Past rows have null in a new column until the
-    task ``land`` of their run is cleared with all tasks downstream: it reads the stored answers again, without a call.
-
-    :param dataset: the dataset of a stream that declares its table.
-    :returns: the statements that changed the table.
-    """
-
-    advice = "The table was not changed. Do what the message says, then clear this task with all tasks downstream."
-    template_fields = ("create", "table", "gcp_conn_id")
-    template_fields_renderers = {"create": "sql"}  # noqa: RUF012 - Airflow declares it so
+    template_fields = (*PrepareStep.template_fields, "table", "gcp_conn_id")
 
     def __init__(self, *, dataset: str, gcp_conn_id: str = "google_cloud_default", **kwargs: Any) -> None:
-        # concurrent runs, as those of a backfill, must not change the table at the same time
-        super().__init__(**{"max_active_tis_per_dag": 1, **kwargs})
-        self.dataset = dataset
         stream = registry.stream(dataset)
-        self.create = made.create(stream)
+        super().__init__(dataset=dataset, create=[made.create(stream)], **kwargs)
         self.table = made.final(stream)
         self.gcp_conn_id = gcp_conn_id
 
-    def execute(self, context: Context) -> list[str]:
-        """Create or change the table.
+    def ask(self, sql: str) -> RowIterator:
+        """Run a short statement, and return its rows."""
+        return ask(self.gcp_conn_id, sql)
 
-        :raises SchemaConflict: a column of the table does not match the contract.
-        """
-        list(ask(self.gcp_conn_id, self.create))
-        statements = self._statements()
-        for statement in statements:
-            self.log.info("The contract of %s has changed: %s", self.dataset, statement)
-            try:
-                list(ask(self.gcp_conn_id, statement))
-            except Exception:  # another account of the same table may have been quicker
-                if statement in self._statements():
-                    raise
-        return statements
-
-    def _statements(self) -> list[str]:
+    def changes(self) -> list[str]:
         """Return the statements that bring the table to the contract.
 
         :raises SchemaConflict: a column of the table does not match the contract.

@@ -18,18 +18,81 @@ from windrow.store.staging import Figures, Staging
 from windrow.store.warnings import Warned
 
 
-class ProveOperator(HarvestStep):
-    """Writes the receipt of a run, also to the events of its outlets, and fails if the counts do not agree.
+class ProveStep(HarvestStep):
+    """A step that writes the receipt of a run, also to the events of its outlets, and moves the watermark.
 
-    :param to: the bucket of the landing; ``prefix`` is the folder in it.
-    :param sql: a BigQuery query that returns one row: the integers ``loaded``, ``merged``, ``total``, and further
-        columns for the receipt; strings are logged, each on its own line.
-    :param watermark: the asset that stores the watermark for the next run, from the column ``watermark`` of the query.
-    :param max_gaps: how many queries the API may answer with "not found".
-    :returns: the figures of the receipt.
+    :param watermark: the asset that stores the watermark for the next run.
     """
 
     advice = "The tables are written. Fix the cause, then clear this task."
+
+    def __init__(self, *, watermark: Asset | None = None, **kwargs: Any) -> None:
+        if watermark is not None:
+            kwargs["outlets"] = [*kwargs.get("outlets", ()), watermark]
+        super().__init__(**kwargs)
+        self.watermark = watermark
+
+    def publish(self, context: Context, state: Staging, figures: Figures, verdict: Figures) -> Figures:
+        """Write the receipt of the run and its warnings, and return the figures with those that it has in addition."""
+        run = self.run_of(context)
+        notes = state.notes(run)
+        figures |= unknown_fields(notes)
+        open_ = self._warn(context, state, run, notes)
+        if open_:
+            figures["warnings"] = len(open_)
+        state.note(run, "receipt", figures)
+        warnings = [f"{one.name}: {one.text}" for one in open_[:_SHOWN]]
+        state.note(run, "verdict", verdict | {"warnings": warnings})
+        self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = figures
+        return figures
+
+    def move_watermark(self, context: Context, state: Staging, figures: Figures) -> None:
+        """Set the watermark for the next run. It never moves back, and only moves after all checks have passed."""
+        if figures.get(NOTHING_NEW):
+            self.log.info("Nothing new: the API returned no record for this run.")
+        if self.watermark is None or not self.follows_watermark(context):
+            return
+        reached = str(figures.get(WATERMARK) or "")
+        if figures.get(NOTHING_NEW):
+            reached = str(state.notes(self.run_of(context)).get(WATERMARK, {}).get(REACHED, ""))
+        before = self.watermark_of(context, self.watermark)
+        if _comparable(reached) > _comparable(before):
+            context["asset_state_store"][self.watermark].set(WATERMARK, reached)
+            self.log.info("Watermark moved from %s to %s.", before or "(none)", reached)
+
+    def _warn(self, context: Context, state: Staging, run: Run, notes: Mapping[str, Figures]) -> list[Warned]:
+        """Store unknown fields as warnings, alert once of each warning, and return those of this run that are open."""
+        found = notes.get("profile", {}).get("unknown_fields", ())
+        state.warn(run, {name: f"unknown field in {rows:,} rows, kept in _extra" for name, rows in found})
+        open_ = [one for one in state.warnings(run.dataset) if one.run_id == run.run_id and not one.accepted_at]
+        if new := [one for one in open_ if not one.alerted_at]:
+            listed = "; ".join(f"{one.name}: {one.text}" for one in new[:_SHOWN])
+            more = f"; and {len(new) - _SHOWN:,} more" if len(new) > _SHOWN else ""
+            text = blot(
+                f"{len(new):,} new warnings of {run.dataset}, run {run.run_id!r}: {listed}{more} | What to do: nothing "
+                f"is lost. Correct the declaration, or run: windrow accept {run.dataset}"
+            )
+            self.log.warning("%s", text)
+            send(context, text)
+            state.mark(new, "alerted_at")
+        return open_
+
+
+class ProveOperator(ProveStep):
+    """Counts the records of a run in every system, and fails if the counts do not agree.
+
+    :param to: the bucket of the landing; ``prefix`` is the folder in it.
+    :param sql: a BigQuery query that returns one row: the integers ``loaded``, ``merged``, ``total``, and further
+        columns for the receipt; strings are logged, each on its own line. The column ``watermark`` is the watermark
+        for the next run.
+    :param max_gaps: how many queries the API may answer with "not found".
+    :param is_only: whether the counts are the receipt of the run. Where other warehouses are counted too, a
+        `ProveAllOperator` writes it.
+    :returns: the figures of the receipt.
+    """
+
     template_fields = (*HarvestStep.template_fields, "to", "prefix", "sql", "max_gaps", "gcp_conn_id", "aws_conn_id")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow declares it so
     template_ext = (".sql",)
@@ -40,20 +103,18 @@ class ProveOperator(HarvestStep):
         to: str,
         prefix: str,
         sql: str,
-        watermark: Asset | None = None,
         max_gaps: int | str = 0,
+        is_only: bool = True,
         gcp_conn_id: str = "google_cloud_default",
         aws_conn_id: str = "aws_default",
         **kwargs: Any,
     ) -> None:
-        if watermark is not None:
-            kwargs["outlets"] = [*kwargs.get("outlets", ()), watermark]
         super().__init__(**kwargs)
-        self.watermark = watermark
         self.to = to
         self.prefix = prefix
         self.sql = sql
         self.max_gaps = max_gaps
+        self.is_only = is_only
         self.gcp_conn_id = gcp_conn_id
         self.aws_conn_id = aws_conn_id
 
@@ -76,63 +137,64 @@ class ProveOperator(HarvestStep):
                 one_record_an_answer=self.stream.one_record_an_answer,
             )
             notes = state.notes(run)
-            is_empty = receipt.manifest.records == 0
-            figures = (
-                receipt.figures(notes) | warehouse | self.more(notes) | ({"nothing_new": True} if is_empty else {})
-            )
-            figures |= unknown_fields(notes)
-            open_ = self._warn(context, state, run, notes)
-            if open_:
-                figures["warnings"] = len(open_)
-            state.note(run, "receipt", figures)
-            warnings = [f"{one.name}: {one.text}" for one in open_[:_SHOWN]]
-            state.note(run, "verdict", receipt.verdict() | {"warnings": warnings})
-        self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
-        for outlet in self.outlets:
-            context["outlet_events"][outlet].extra = figures
-        receipt.prove()
-        reached = str(warehouse.get(WATERMARK) or "")
-        if is_empty:
-            reached = str(notes.get(WATERMARK, {}).get(REACHED, ""))
-            self.log.info("Nothing new: the API returned no record for this run.")
-        self._move_watermark(context, reached)
+            figures = receipt.figures(notes) | warehouse | self.more(notes)
+            if receipt.manifest.records == 0:
+                figures[NOTHING_NEW] = True
+            if self.is_only:
+                figures = self.publish(context, state, figures, receipt.verdict())
+            else:
+                state.note(run, proof_of(self.task_id), {"figures": figures, "verdict": receipt.verdict()})
+                self.log.info("Counts of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
+            receipt.prove()
+            if self.is_only:
+                self.move_watermark(context, state, figures)
         return figures
-
-    def _warn(self, context: Context, state: Staging, run: Run, notes: Mapping[str, Figures]) -> list[Warned]:
-        """Store unknown fields as warnings, alert once of each warning, and return those of this run that are open."""
-        found = notes.get("profile", {}).get("unknown_fields", ())
-        state.warn(run, {name: f"unknown field in {rows:,} rows, kept in _extra" for name, rows in found})
-        open_ = [one for one in state.warnings(run.dataset) if one.run_id == run.run_id and not one.accepted_at]
-        if new := [one for one in open_ if not one.alerted_at]:
-            listed = "; ".join(f"{one.name}: {one.text}" for one in new[:_SHOWN])
-            more = f"; and {len(new) - _SHOWN:,} more" if len(new) > _SHOWN else ""
-            text = blot(
-                f"{len(new):,} new warnings of {run.dataset}, run {run.run_id!r}: {listed}{more} | What to do: nothing "
-                f"is lost. Correct the declaration, or run: windrow accept {run.dataset}"
-            )
-            self.log.warning("%s", text)
-            send(context, text)
-            state.mark(new, "alerted_at")
-        return open_
 
     def more(self, notes: Mapping[str, Figures]) -> Figures:
         """Return further figures for the receipt, from the notes of the run's steps."""
         return {}
-
-    def _move_watermark(self, context: Context, reached: str) -> None:
-        """Set the watermark for the next run. It never moves back, and only moves after all checks have passed."""
-        if self.watermark is None or not self.follows_watermark(context):
-            return
-        before = self.watermark_of(context, self.watermark)
-        if _comparable(reached) > _comparable(before):
-            context["asset_state_store"][self.watermark].set(WATERMARK, reached)
-            self.log.info("Watermark moved from %s to %s.", before or "(none)", reached)
 
     def warehouse(self) -> Figures:
         """Run the counting query."""
         return count_in_warehouse(self.gcp_conn_id, self.sql)
 
 
+class ProveAllOperator(ProveStep):
+    """Writes the receipt of a run whose records are in several warehouses. In each of them the counts agree.
+
+    The watermark is that of the warehouse that has the earliest one.
+
+    :param proofs: the ids of the tasks that counted, one for each warehouse, by the name of the warehouse.
+    :returns: the figures of the receipt. ``table_bigquery`` is the number of records in the final table of BigQuery.
+    """
+
+    def __init__(self, *, proofs: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.proofs = proofs
+
+    def execute(self, context: Context) -> Figures:
+        """Write the receipt."""
+        with staging(self.mongo_conn_id, self.dataset) as state:
+            notes = state.notes(self.run_of(context))
+            found = {name: notes[proof_of(task_id)] for name, task_id in self.proofs.items()}
+            receipts: list[Figures] = [one["figures"] for one in found.values()]
+            figures = {name: value for receipt in receipts for name, value in receipt.items()}
+            figures |= {name: min(receipt[name] for receipt in receipts) for name in ("loaded", "merged", "table")}
+            figures |= {f"table_{name}": one["figures"]["table"] for name, one in found.items()}
+            if marks := [str(receipt[WATERMARK]) for receipt in receipts if WATERMARK in receipt]:
+                figures[WATERMARK] = min(marks, key=_comparable)
+            figures = self.publish(context, state, figures, next(iter(found.values()))["verdict"])
+            self.move_watermark(context, state, figures)
+        return figures
+
+
+def proof_of(task_id: str) -> str:
+    """Return the name of the note that has the counts of one of several warehouses."""
+    return f"proof {task_id}"
+
+
+NOTHING_NEW = "nothing_new"
+"""Figure of a receipt: the API returned no record."""
 _SHOWN = 20
 """Fields, or warnings, that a receipt names."""
 

@@ -4,105 +4,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator
+from google.cloud.bigquery.table import RowIterator
 
 from windrow.airflow.hooks.bigquery import ask
-from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.bigquery import LANDING, LoadOperator, PrepareTableOperator, SqlOperator
 from windrow.airflow.operators.defaults import SQL_FOLDER
+from windrow.airflow.operators.tables import AuditStep
 from windrow.declare import bigquery
 from windrow.declare.include import HELP
-from windrow.model import registry
-from windrow.model.errors import CheckFailed, Misconfigured
-from windrow.model.plan import Run
-from windrow.model.plausible import Plausible, empty_columns
+from windrow.model.errors import Misconfigured
 from windrow.model.stream import Stream
 from windrow.model.table import Write
-from windrow.store.staging import Staging
 
 PARQUET = {"parquetOptions": {"enableListInference": True}}
 """Without it, BigQuery loads an array as a record with the field ``list``."""
 
 
-class AuditOperator(BigQueryCheckOperator):
-    """Checks the landed records of a run before they are merged, and compares them with earlier runs.
+class AuditOperator(AuditStep):
+    """See `AuditStep`, in BigQuery."""
 
-    What is not plausible is a warning, or fails the task if the stream says so and no person has accepted it.
+    template_fields = (*AuditStep.template_fields, "gcp_conn_id")
 
-    :param dataset: the dataset of the stream.
-    :param contradiction: a query that returns a key with different rows, if there is one; empty for no such check.
-    :param mongo_conn_id: the Airflow connection of the MongoDB that stores the state of the harvest.
-    """
-
-    advice = "The final table was not changed. Compare the failed check with its landing table."
-
-    template_fields = (*BigQueryCheckOperator.template_fields, "contradiction")
-    template_fields_renderers = {"sql": "sql", "contradiction": "sql"}  # noqa: RUF012 - Airflow declares it so
-
-    def __init__(
-        self, *, dataset: str, contradiction: str = "", mongo_conn_id: str = "mongo_default", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, gcp_conn_id: str = "google_cloud_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dataset = dataset
-        self.contradiction = contradiction
-        self.mongo_conn_id = mongo_conn_id
+        self.gcp_conn_id = gcp_conn_id
 
-    def execute(self, context: Context) -> None:
-        """Check and compare.
-
-        :raises CheckFailed: a key has different rows, or the rows are not plausible.
-        """
-        super().execute(context)
-        for row in ask(self.gcp_conn_id, self.contradiction) if self.contradiction else ():
-            shown = ", ".join(f"{name} = {str(value)!r:.60}" for name, value in row.items() if name != "_key")
-            raise CheckFailed(
-                f"The answer to {row['_key']!r} of {self.dataset} has different rows with one key: {shown}.",
-                advice="The final table was not changed. Add a column to 'key' of the table, or name in 'newest_by' "
-                "what says which row is newer. Then clear this task with all tasks downstream.",
-            )
-        setting = registry.stream(self.dataset).plausible
-        if setting is None:
-            return
-        run = Run(self.dataset, context["run_id"], self.dag_id)
-        with staging(self.mongo_conn_id, self.dataset) as state:
-            doubts = compare(state, run, setting)
-            if not doubts:
-                return
-            self.log.warning("The rows of %s are not plausible: %s", self.dataset, doubts)
-            accepted = {one.name for one in state.warnings(self.dataset) if one.accepted_at}
-        if setting.fails and run.run_id not in accepted:
-            raise CheckFailed(
-                f"The rows of {self.dataset}, run {run.run_id!r}, are not plausible: {doubts}.",
-                advice=f"The final table was not changed. If the rows are right, run: windrow accept {self.dataset} "
-                f"'{run.run_id}'. Then clear this task with all tasks downstream.",
-            )
-
-
-def compare(state: Staging, run: Run, setting: Plausible) -> str:
-    """Compare a run with earlier runs, store warnings, and return what is not plausible; empty if all is."""
-    notes, before = state.notes(run), state.profiles(run)
-    profile = notes.get("profile")
-    if profile is None:
-        return ""
-    paths = {column.name: column.field for column in getattr(registry.stream(run.dataset), "columns", ())}
-    for name in empty_columns(profile, [one for one, _ in before]):
-        text = (
-            f"the column {name!r} has no value in any of {profile['rows']:,} rows; check its path {paths.get(name)!r}"
-        )
-        state.warn(run, {f"column {name}": text})
-    doubts = setting.doubts(profile, before, notes.get("scope", {}))
-    if not doubts:
-        state.withdraw(run, run.run_id)
-        return ""
-    further = f"; and {len(doubts) - _MOST:,} more" if len(doubts) > _MOST else ""
-    text = "; ".join(doubts[:_MOST]) + further
-    state.warn(run, {run.run_id: text})
-    return text
-
-
-_MOST = 10
-"""Differences that a message names."""
+    def ask(self, sql: str) -> RowIterator:
+        """Run a short statement, and return its rows."""
+        return ask(self.gcp_conn_id, sql)
 
 
 def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql: str = "") -> list[BaseOperator]:
@@ -150,7 +80,6 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
             dataset=stream.dataset,
             contradiction=contradiction,
             sql=task("audit", bigquery.audit),
-            use_legacy_sql=False,
         ),
         SqlOperator(task_id="merge", sql=task("merge", bigquery.write)),
     ]
