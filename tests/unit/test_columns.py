@@ -253,6 +253,15 @@ def test_texts_of_a_declared_stream_are_read_as_row_by_row(column: Column):
     assert isinstance(Lines().raw_rows(Query.of("/odd"), [{"Id": "1"}]), RawRows)
 
 
+def test_clear_rows_of_a_declared_stream_are_not_read_one_by_one(monkeypatch: pytest.MonkeyPatch):
+    row = {"Id": 1, "a": {"b": "x", "c": {"d": 7}}, "BOOLEAN": True, "p": {"q": {"C": "Kiel"}}, "New": 1}
+    stream = Declaration()
+    found = [orjson.dumps({"data": [row, {"Id": 2}], "day": "2026-01-02"})]
+    expected = converted(row_by_row(Declaration), found)
+    monkeypatch.setattr(stream, "read", lambda query, answer: pytest.fail("a row is read by itself"))
+    assert converted(stream, found) == expected
+
+
 def test_only_a_stream_that_reads_rows_as_declared_has_columns():
     assert row_by_row(Declaration).raw_rows(Query.of("/odd"), {"data": [{"Id": 1}]}) is None
     pages = [{"data": [{"Id": 1}], "day": day} for day in (1, 1.0)]

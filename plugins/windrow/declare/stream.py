@@ -196,7 +196,7 @@ class Declared(Stream):
             first, *others = (_value(column, {}, page, dict(query.about)) for page in pages or [None])
             if any(repr(other) != repr(first) for other in others):  # 1 and 1.0 differ
                 return None
-            constants[column.name] = first if self.format.is_typed else typed([first], column.kind)[0]
+            constants[column.field] = first if self.format.is_typed else typed([first], column.kind)[0]
         return RawRows(rows, constants, _reader(cls))
 
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
@@ -445,13 +445,12 @@ def _reader(cls: type[Declared]) -> Callable[[Sequence[Any]], Read]:
     def read(rows: Sequence[Any]) -> Read:
         if set(map(type, rows)) != {dict}:
             raise Unreadable("a row must be an object")
-        columns = {column.name: _each_at(rows, column.field) for column in inside}
+        columns = {column.field: _each_at(rows, column.field) for column in inside}
         if not cls.format.is_typed:
-            for column in inside:
-                columns[column.name] = typed(columns[column.name], column.kind)
+            columns |= {column.field: typed(columns[column.field], column.kind) for column in inside}
         extra = None if _all_used(rows, used) else [_rest(row, used) for row in rows]
         for column in nested:
-            rests = [unknown_within(value, column) for value in columns[column.name]]
+            rests = [unknown_within(value, column) for value in columns[column.field]]
             if any(rests):
                 extra = extra or [{} for _ in rows]
                 for fields, rest in zip(extra, rests, strict=True):

@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from windrow.landing.files import Manifest, ObjectStore, ParquetFiles, Part, Sizes
+from windrow.landing.files import Manifest, ObjectStore, ParquetFiles, Part, Sizes, moments
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import ManifestMissing, PlanMissing
 from windrow.model.plan import Chunk, Plan, Run
@@ -64,24 +64,21 @@ class ArchiveWriter:
         if not queries:
             return
         size = len(queries)
-        columns: dict[str, Iterable[Any]] = {"chunk": repeat(chunk, size), "query": map(_as_json, queries)}
+        columns: dict[str, Iterable[Any]] = {"chunk": repeat(chunk, size), "query": _as_json(queries)}
         if all(answers):
             columns |= {name: map(get, answers) for name, get in _FIELDS.items()}
         else:
             columns |= {name: [answer and get(answer) for answer in answers] for name, get in _FIELDS.items()}
-        arrays = [
-            pa.array(columns[field.name], field.type, size=size)
-            if field.name in columns
-            else pa.nulls(size, field.type)
-            for field in SCHEMA
-        ]
+        made = {"fetched_at": moments(columns.pop("fetched_at"))}
+        made |= {name: pa.array(values, SCHEMA.field(name).type, size=size) for name, values in columns.items()}
+        arrays = [made[field.name] if field.name in made else pa.nulls(size, field.type) for field in SCHEMA]
         self._files.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
 
     def add_quarantined(self, rejected: Iterable[tuple[int, Rejected]]) -> None:
         """Add answers that are only in the quarantine."""
         for chunk, one in rejected:
             row = {name: getattr(one, name, None) for name in SCHEMA.names}
-            row |= {"chunk": chunk, "query": _as_json(one.query), "outcome": _QUARANTINED}
+            row |= {"chunk": chunk, "query": next(_as_json([one.query])), "outcome": _QUARANTINED}
             self._files.write(pa.RecordBatch.from_pylist([row], SCHEMA))
 
     def close(self) -> tuple[Part, ...]:
@@ -89,8 +86,8 @@ class ArchiveWriter:
         return self._files.close()
 
 
-def _as_json(query: Query) -> str:
-    return orjson.dumps(query.row).decode()
+def _as_json(queries: Sequence[Query]) -> Iterator[str]:
+    return map(bytes.decode, map(orjson.dumps, map(attrgetter("row"), queries)))
 
 
 class Archive:

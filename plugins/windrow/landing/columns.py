@@ -8,12 +8,13 @@ the reasons in the quarantine, are the same as those of the slow way.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, compress, repeat
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from windrow.landing.files import moments
 from windrow.model.answer import Answer, parse_all
 from windrow.model.contract import EPOCHS, Column, Kind, as_json, convert, unknown_within
 from windrow.model.errors import Unreadable
@@ -22,6 +23,7 @@ from windrow.model.rows import RawRows, Read
 from windrow.model.stream import Stream
 
 _NULL = type(None)
+_COUNT, _CONSTANTS, _OBJECTS = map(attrgetter, ("count", "constants", "objects"))
 _NUMBERS = {
     Kind.NUMERIC: r"\A-?\d{1,20}(\.\d{1,9})?\z",
     Kind.BIGNUMERIC: r"\A-?\d{1,20}(\.\d{1,18})?\z",
@@ -123,10 +125,8 @@ class Converter:
 
         :raises NotClear: or another exception of `_UNCLEAR`; some value has to be read by the contract.
         """
-        every = [one for one in rows if one is not None]
-        if len(every) < len(rows):
-            raise NotClear
-        counts = [rows.count for rows in every]
+        every: Sequence[RawRows] = rows  # type: ignore[assignment]
+        counts = list(map(_COUNT, every))  # None has no count, and is not clear
         if 0 in counts:
             every, answers = list(compress(every, counts)), list(compress(answers, counts))
             counts = list(filter(None, counts))
@@ -143,7 +143,7 @@ class Converter:
 
         columns, extra = _joined(every, self._known)
         constants: dict[str, Sequence[Any]] = {}
-        if any(rows.constants for rows in every):
+        if any(map(_CONSTANTS, every)):
             constants = {field: [rows.constants[field] for rows in every] for field in every[0].constants}
             if any(rows.constants.keys() != constants.keys() for rows in every) or constants.keys() - self._known:
                 raise NotClear
@@ -163,7 +163,7 @@ class Converter:
         arrays += [
             pa.nulls(total, pa.string()) if extra is None else pa.array(map(_extra, extra), pa.string(), size=total),
             spread(pa.array([answer.query.key for answer in answers], pa.string())),
-            spread(pa.array([answer.fetched_at for answer in answers], pa.timestamp("us", tz="UTC"))),
+            spread(moments(answer.fetched_at for answer in answers)),
             pa.repeat(self._run_id, total),
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
@@ -189,7 +189,7 @@ def _joined(every: Sequence[RawRows], known: frozenset[str]) -> Read:
             else {name: list(chain.from_iterable(rows.columns[name] for rows in every)) for name in names}
         )
     else:
-        objects = list(chain.from_iterable([rows.objects for rows in every]))  # type: ignore[misc]  # None is unclear
+        objects = list(chain.from_iterable(map(_OBJECTS, every)))  # None is unclear
         if (read := every[0].read) is not None:
             return read(objects)
         uniform = _uniform(objects)
@@ -240,6 +240,15 @@ def array(values: Sequence[Any], column: Column) -> pa.Array:
 
     :raises Unreadable: a value does not match the contract. Arrow raises others, see `_UNCLEAR`.
     """
+    if column.kind is Kind.STRING and not column.repeated:
+        try:
+            found = pa.array(values, pa.string())  # Arrow itself refuses what is no text
+        except (ValueError, TypeError, pa.ArrowException):
+            found = None
+        if found is not None:
+            if column.required and found.null_count:
+                raise NotClear
+            return found
     kinds = set(map(type, values))
     if column.required and _NULL in kinds:
         raise NotClear
@@ -308,7 +317,6 @@ def _cast(values: Sequence[Any], kinds: set[type], column: Column, pattern: str)
 
 
 _AT_ONCE: dict[Kind, Callable[[Sequence[Any], set[type], Column], pa.Array | None]] = {
-    Kind.STRING: _of_one_type(str),
     Kind.INTEGER: _of_one_type(int),
     Kind.BOOLEAN: _of_one_type(bool),
     Kind.FLOAT: _floats,

@@ -92,8 +92,11 @@ class Query:
     @property
     def row(self) -> tuple[object, ...]:
         """The query as plain values, for storing."""
-        row = (self.key, self.path, self.params, self.cost, self.headers, self.body, self.about)
-        return row if self.about else row[:6] if self.headers or self.body else row[:4]
+        if self.about:
+            return (self.key, self.path, self.params, self.cost, self.headers, self.body, self.about)
+        if self.headers or self.body:
+            return (self.key, self.path, self.params, self.cost, self.headers, self.body)
+        return (self.key, self.path, self.params, self.cost)
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "Query":

@@ -6,6 +6,7 @@ from typing import Any
 
 from windrow.model.errors import Unreadable
 
+_NONE: Mapping[str, Any] = {}
 Read = tuple[Mapping[str, Sequence[Any]], list[dict[str, object]] | None]
 """Values by field, and the unknown fields of each row, or None if there are none."""
 
@@ -31,9 +32,9 @@ class RawRows:
         read: Callable[[Sequence[Any]], Read] | None = None,
     ) -> None:
         self.objects: Sequence[Any] | None = objects
-        self.columns: Mapping[str, Sequence[Any]] = {}
+        self.columns: Mapping[str, Sequence[Any]] = _NONE
         self.count = len(objects)
-        self.constants = constants or {}
+        self.constants: Mapping[str, object] = constants or _NONE
         self.read = read
 
     @classmethod
