@@ -39,7 +39,7 @@ export function watch(changed) {
 
 /** Return the address of a page or route of the Airflow that serves this page, below whatever path. */
 export function airflow(path) {
-  return new URL(`../../../${path}`, location.href).href;
+  return new URL(`../../${path}`, import.meta.url).href; // this file is in windrow/static/
 }
 
 /** Have a link open in place of Airflow's page. Airflow's frame lets no page inside do so, hence a link outside. */
