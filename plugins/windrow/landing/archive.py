@@ -97,6 +97,24 @@ class Archive:
         self._store = store
         self._prefix = prefix
 
+    def missing(self, staging: Staging, run: Run) -> str:
+        """Say what of a run in MongoDB is not in the archive; empty if all of it is."""
+        try:
+            manifest = Manifest.read(self._store, self._prefix)
+        except ManifestMissing:
+            return "there is no manifest"
+        if manifest.run_id != run.run_id or not manifest.archive:
+            return "there is no archive"
+        there = set(self._store.names(f"{self._prefix}/"))
+        if lost := [part.name for part in manifest.archive if part.name not in there]:
+            return f"the file {lost[0]} is missing"
+        try:
+            staged = _count(staging, staging.plan(run))
+        except PlanMissing:  # an earlier deletion was killed
+            return ""
+        archived = manifest.answers + manifest.gaps + manifest.unreadable
+        return f"{staged - archived:,} answers came after it" if staged > archived else ""
+
     def restore(self, staging: Staging, run: Run) -> int:
         """Copy to MongoDB what it no longer has of a run, and return how many answers that are.
 

@@ -39,11 +39,11 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, Serve
 from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import Run
 from windrow.store import status
-from windrow.store.answers import PAGES, AnswerDocuments
+from windrow.store.answers import KEPT, PAGES, AnswerDocuments
 from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
 from windrow.store.limits import QUOTAS, LimitDocuments
-from windrow.store.plans import PlanDocuments
+from windrow.store.plans import PLANS, PlanDocuments
 from windrow.store.quarantine import QUARANTINE, QuarantineDocuments
 from windrow.store.warnings import WARNINGS, WarningDocuments
 
@@ -54,6 +54,8 @@ Figures = dict[str, Any]
 _FIGURES = "windrow_figures"
 _KEEP_QUOTAS_S = 7 * 24 * 3600
 """For how long after its end a window can be looked at. Then MongoDB deletes it."""
+_KEEP_CACHE_S = 90 * 24 * 3600
+"""For how long an answer may be asked whether it still holds. Then MongoDB deletes it."""
 _SELECTION_MS = 10_000
 """How long the driver looks for a server."""
 SOCKET_MS = 60_000
@@ -86,6 +88,7 @@ class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocument
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[WARNINGS].create_index("dataset"))
         self._do(lambda: self._database[QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
+        self._do(lambda: self._database[KEPT].create_index("kept_at", expireAfterSeconds=_KEEP_CACHE_S))
 
     # --- figures -------------------------------------------------------------------------------
 
@@ -100,6 +103,24 @@ class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocument
         """Return what the steps of a run counted, by step."""
         found = self._find(_FIGURES, {"run": str(run)})
         return {document["step"]: document["figures"] for document in found}
+
+    # --- the end of a run ----------------------------------------------------------------------
+
+    def forget(self, run: Run) -> int:
+        """Delete plan, quarantine, pages and answers of a run, and return how many documents of answers that were.
+
+        The figures and the summary stay. `windrow.landing.archive` copies the rest back, which it does whole if there
+        is no plan: so the size of the plan is deleted first, and a deletion that was killed is repeated.
+        """
+        self._delete(PLANS, f"{run}|size")
+        for collection in (PLANS, QUARANTINE, PAGES):
+            self._delete_below(collection, str(run))
+        return self._delete_below(run.dataset, run.run_id)
+
+    def forget_figures(self, run: Run) -> None:
+        """Delete what the steps of a run counted, then its summary."""
+        self._delete_below(_FIGURES, str(run))
+        self._delete(status.RUNS, str(run))
 
     # --- the operations ------------------------------------------------------------------------
 
@@ -132,6 +153,11 @@ class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocument
         deletions = [DeleteOne({"_id": id_}) for id_ in ids]
         if deletions:
             self._do(lambda: self._collection(collection).bulk_write(deletions))
+
+    def _delete_below(self, collection: str, start: str) -> int:
+        """Delete the documents whose ``_id`` is this text, ``|`` and something; return how many."""
+        where = {"_id": {"$gte": f"{start}|", "$lt": f"{start}{status.AFTER}"}}
+        return self._do(lambda: self._collection(collection).delete_many(where).deleted_count)
 
     def _find(self, collection: str, where: Mapping[str, str], fields: Sequence[str] = ()) -> list[Document]:
         projection = dict.fromkeys(fields, 1) or None

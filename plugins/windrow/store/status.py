@@ -29,7 +29,10 @@ from windrow.model.plan import Run
 Document = dict[str, Any]
 
 RUNS = "windrow_runs"
-KINDS = ("scope", "watermark", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure")
+KINDS = (
+    *("scope", "watermark", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure"),
+    *("landed", "purged"),
+)
 """Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
 CAUSE = 160
 """Characters of a reason that quarantined answers are grouped by."""
@@ -38,7 +41,9 @@ DATABASE = "windrow"
 _SELECTION_MS, _READ_MS = 2_000, 3_000
 """How long a reader waits for a server, and for one answer of it: a page must not wait as long as a task."""
 _RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES, _WARNINGS = 2_000, 20_000, 20_000, 500, 2_000
-_AFTER = "}"
+_OLD = 100_000
+"""Runs that are looked at in one housekeeping."""
+AFTER = "}"
 """The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
 
 
@@ -223,6 +228,10 @@ class StatusStore:
                 found[dataset] = self.summaries(dataset, limit=each)
         return {dataset: runs[:each] for dataset, runs in found.items()}
 
+    def older(self, than: str) -> Iterator[Summary]:
+        """Yield the runs of all datasets that began before a time, the oldest first; the first `_OLD`."""
+        yield from map(Summary.of, self._find(RUNS, {"first_at": {"$lt": than}}, sort=[("first_at", 1)], limit=_OLD))
+
     def summary(self, run: Run) -> Summary | None:
         """Return the summary of one run; None if there is none."""
         return next(map(Summary.of, self._find(RUNS, {"_id": str(run)}, limit=1)), None)
@@ -270,7 +279,7 @@ class StatusStore:
         """Return keys of a run's settled queries with an outcome (answered or gap), or of those without one (open)."""
         if outcome == "open":
             return self._open(run, limit)
-        where = {"chunk": {"$gte": f"{run.run_id}|", "$lt": f"{run.run_id}{_AFTER}"}, "outcome": outcome}
+        where = {"chunk": {"$gte": f"{run.run_id}|", "$lt": f"{run.run_id}{AFTER}"}, "outcome": outcome}
         return sorted(str(one["key"]) for one in self._find(run.dataset, where, {"key": 1}, limit=limit))
 
     def _open(self, run: Run, limit: int) -> list[str]:
@@ -347,7 +356,7 @@ class StatusStore:
 def _all_of(field_name: str, dataset: str) -> Document:
     if not dataset:
         return {field_name: {"$gte": ""}}
-    return {field_name: {"$gte": f"{dataset}|", "$lt": f"{dataset}{_AFTER}"}}
+    return {field_name: {"$gte": f"{dataset}|", "$lt": f"{dataset}{AFTER}"}}
 
 
 @contextmanager

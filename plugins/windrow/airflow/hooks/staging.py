@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from airflow.exceptions import AirflowConfigException
 from airflow.providers.mongo.hooks.mongo import MongoHook
@@ -11,6 +12,7 @@ from windrow.airflow.hooks import no_connection
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.redact import know
 from windrow.store.staging import SOCKET_MS, Staging
+from windrow.store.status import StatusStore
 
 DATABASE = "windrow"
 """Default database, if the connection has none."""
@@ -25,6 +27,22 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
     :raises ConnectionUnusable: the connection does not exist, or is invalid.
     :raises StagingUnavailable: the server cannot be reached, or refuses an operation.
     """
+    with _database(conn_id) as (client, database):
+        opened = Staging(client, database)
+        opened.prepare(dataset)
+        yield opened
+
+
+@contextmanager
+def staging_and_status(conn_id: str) -> Iterator[tuple[Staging, StatusStore]]:
+    """Open the staging of all datasets, and what is known about their runs; the errors are those of `staging`."""
+    with _database(conn_id) as (client, database):
+        yield Staging(client, database), StatusStore(client, database)
+
+
+@contextmanager
+def _database(conn_id: str) -> Iterator[tuple[Any, str]]:
+    """Open a client of MongoDB; yield it and the name of the database."""
     try:
         hook = MongoHook(mongo_conn_id=conn_id)
     except AirflowNotFoundException:
@@ -37,6 +55,4 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
     hook.extras.setdefault("socketTimeoutMS", SOCKET_MS)
     know(hook.connection.password)
     with hook:
-        opened = Staging(hook.get_conn(), hook.connection.schema or DATABASE)
-        opened.prepare(dataset)
-        yield opened
+        yield hook.get_conn(), hook.connection.schema or DATABASE

@@ -8,6 +8,7 @@ from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
 from windrow.landing.files import MANIFEST
+from windrow.landing.housekeeping import LANDED
 from windrow.landing.parts import Landing
 from windrow.landing.receipt import Staged
 from windrow.model.errors import NothingToHarvest
@@ -53,6 +54,8 @@ class LandOperator(HarvestStep):
             landing = Landing(state, self.stream, store, self.prefix)
             plan = landing.plan(self.run_of(context))
             manifest = landing.land(plan)
+            place = {"to": self.to, "prefix": self.prefix, "gcp": self.gcp_conn_id, "aws": self.aws_conn_id}
+            state.note(plan.run, LANDED, place)
             if not manifest.parts:
                 staged = Staged.count(state, plan)
                 raise NothingToHarvest(

@@ -1,0 +1,206 @@
+"""What old runs have left in MongoDB is deleted once the archive has it, and comes back from there."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+
+from local_cloud.settings import BUCKET
+from tests.dag_run import DagRun, load
+from tests.integration.conftest import CONNECTION
+from tests.shop import Orders
+from windrow.airflow.hooks.stores import GcsStore
+from windrow.landing.housekeeping import LANDED, PURGED, Housekeeping, Tidied
+from windrow.landing.parts import Landing
+from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.plan import Plan, Run
+from windrow.model.query import Query
+from windrow.store.staging import Staging
+from windrow.store.status import StatusStore
+
+ROOT = Path(__file__).resolve().parents[2]
+OLD = Run(Orders.dataset, "manual__old")
+OTHER = Run(Orders.dataset, "manual__old_too")
+MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
+NAMES = [f"A-{number}" for number in range(10)]
+FUTURE, NEVER = "2100-01-01T00:00:00", "1970-01-01T00:00:00"
+
+
+def query(name: str) -> Query:
+    return Query.of("/order", {"number": name})
+
+
+def answer(name: str) -> Answer:
+    body = json.dumps({"Number": name, "Total": 1.5, "Gift": False, "Note": ""})
+    return Answer(query(name), Outcome.ANSWERED, 200, body, MOMENT)
+
+
+@pytest.fixture
+def status(staging: Staging) -> StatusStore:
+    return StatusStore(staging._client, staging._database.name)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windrow.store.plans.CHUNK", 4)
+
+
+def harvested(staging: Staging, store: GcsStore, run: Run, *, agrees: bool = True) -> tuple[Landing, Plan]:
+    """Let a run do everything, up to its receipt."""
+    prefix = f"shop/orders/run={uuid.uuid4().hex}"
+    plan = staging.save_plan(run, map(query, NAMES))
+    staging.stage(run, [(place // 4, answer(name)) for place, name in enumerate(NAMES)])
+    landing = Landing(staging, Orders(), store, prefix)
+    landing.land(plan)
+    staging.note(run, LANDED, {"to": "gs://b", "prefix": prefix, "gcp": "g", "aws": "a"})
+    staging.note(run, "receipt", {"agrees": agrees})
+    return landing, plan
+
+
+def tidied(
+    staging: Staging, status: StatusStore, store: GcsStore, *, receipts: str = NEVER, before: str = FUTURE
+) -> Tidied:
+    def bucket(place: Mapping[str, str]) -> GcsStore:
+        assert place["to"] == "gs://b"
+        return store
+
+    return Housekeeping(staging, status, bucket).tidy(answers_before=before, receipts_before=receipts)
+
+
+def documents(staging: Staging) -> dict[str, int]:
+    """Return how many documents each collection has, figures and summaries apart."""
+    client: MongoClient = staging._client
+    database = client[staging._database.name]
+    names = set(database.list_collection_names()) - {"windrow_figures", "windrow_runs"}
+    return {name: count for name in names if (count := database[name].count_documents({}))}
+
+
+def test_a_deleted_run_comes_back_from_its_archive(staging: Staging, status: StatusStore, store: GcsStore) -> None:
+    landing, plan = harvested(staging, store, OLD)
+    chunks = [staging.answers(staging.chunk(OLD, number)) for number in range(plan.chunks)]
+
+    first = tidied(staging, status, store)
+    left = documents(staging)
+    second = tidied(staging, status, store)
+
+    assert (first.runs, first.documents, first.kept) == (1, 10, {})
+    assert (second.runs, second.documents) == (0, 0)
+    assert left == {}
+    assert staging.notes(OLD)["receipt"] == {"agrees": True}
+    restored = landing.plan(OLD)
+    assert restored == plan
+    assert [staging.answers(staging.chunk(OLD, number)) for number in range(plan.chunks)] == chunks
+
+
+def test_what_came_back_is_deleted_again_after_it_was_proved(
+    staging: Staging, status: StatusStore, store: GcsStore
+) -> None:
+    landing, _ = harvested(staging, store, OLD)
+    tidied(staging, status, store)
+    landing.land(landing.plan(OLD))
+
+    staging.note(OLD, "receipt", {"agrees": True})
+
+    assert tidied(staging, status, store).documents == 10
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "without a receipt that agrees",
+        "with answers in the quarantine",
+        "without a known archive",
+        "without a complete archive",
+        "with a step since then",
+    ],
+)
+def test_what_is_still_needed_is_kept(staging: Staging, status: StatusStore, store: GcsStore, reason: str) -> None:
+    """The run beside it is deleted all the same."""
+    harvested(staging, store, OTHER)
+    landing, _ = harvested(staging, store, OLD, agrees="receipt" not in reason)
+    before = FUTURE
+    if "quarantine" in reason:
+        staging.reject(OLD, [(0, Rejected(query("A-1"), 500, "", "HTTP 500", MOMENT))])
+    if "known" in reason:
+        change = {"$unset": {LANDED: ""}}
+        staging._summarize(OLD, change)
+    if "complete" in reason:
+        staging.stage(OLD, [(0, answer("A-1b"))])  # after the landing
+        staging.save_plan(OLD, map(query, NAMES))
+        for name in store.names(f"{landing._prefix}/_answers"):
+            store.delete(name)
+    if "since" in reason:
+        before = "2026-06-01T00:00:00"
+        for run, change in ((OTHER, {"updated_at": "2026-01-01T00:00:00"}), (OLD, {})):
+            staging._summarize(run, {"$set": {"first_at": "2026-01-01T00:00:00"} | change})
+    kept = documents(staging)
+
+    found = tidied(staging, status, store, before=before)
+
+    assert found.kept == {reason: 1}
+    assert found.runs == 1
+    assert PURGED in staging.notes(OTHER)
+    assert PURGED not in staging.notes(OLD)
+    assert documents(staging)[Orders.dataset] == 10 + ("complete" in reason)
+    assert kept[Orders.dataset] == 20 + ("complete" in reason)
+
+
+def test_a_deletion_that_was_killed_is_repeated(staging: Staging, status: StatusStore, store: GcsStore) -> None:
+    landing, plan = harvested(staging, store, OLD)
+    staging._delete("windrow_plans", f"{OLD}|size")  # the kill came here
+
+    found = tidied(staging, status, store)
+
+    assert (found.runs, found.documents, documents(staging)) == (1, 10, {})
+    assert landing.plan(OLD) == plan
+
+
+def test_a_dry_run_deletes_nothing(staging: Staging, status: StatusStore, store: GcsStore) -> None:
+    harvested(staging, store, OLD)
+    before = documents(staging)
+
+    keeping = Housekeeping(staging, status, lambda _: store, dry_run=True)
+    found = keeping.tidy(answers_before=FUTURE, receipts_before=FUTURE)
+
+    assert (found.runs, found.receipts) == (1, 1)
+    assert documents(staging) == before
+    assert staging.notes(OLD)["receipt"]
+
+
+def test_receipts_are_deleted_after_the_answers(staging: Staging, status: StatusStore, store: GcsStore) -> None:
+    harvested(staging, store, OLD)
+    harvested(staging, store, OTHER, agrees=False)
+
+    found = tidied(staging, status, store, receipts=FUTURE)
+
+    assert (found.runs, found.receipts) == (1, 1)
+    assert staging.notes(OLD) == {}
+    assert [one.run_id for one in status.summaries()] == [OTHER.run_id]
+    assert str(found) == (
+        "Deleted 10 answers of 1 runs, which are in their archives, and 1 receipts. "
+        "Kept: 1 without a receipt that agrees."
+    )
+
+
+def test_the_dag_deletes_by_its_params(
+    mongo: MongoClient, staging: Staging, store: GcsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, port = mongo.address or ("", 0)
+    connection = {"conn_type": "mongo", "host": host, "port": port, "schema": staging._database.name}
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(connection))
+    landing, _ = harvested(staging, store, OLD)
+    staging.note(OLD, LANDED, {"to": f"gs://{BUCKET}", "prefix": landing._prefix, "gcp": CONNECTION, "aws": ""})
+    staging.note(OLD, "receipt", {"agrees": True})
+    dag = load(ROOT / "dags/housekeeping.py").housekeeping()
+
+    young = DagRun(dag, "young", at=MOMENT).run()
+    times = [f"{name}_at" for name in ("first", "updated", "plan", "profile", LANDED, "receipt")]
+    staging._summarize(OLD, {"$set": dict.fromkeys(times, "2020-01-01T00:00:00")})
+    old = DagRun(dag, "old", at=MOMENT).run()
+
+    assert young["tidy"] == {"runs": 0, "documents": 0, "receipts": 0, "kept": {}}
+    assert old["tidy"] == {"runs": 1, "documents": 10, "receipts": 1, "kept": {}}
