@@ -16,11 +16,12 @@ from airflow.providers.google.cloud.hooks import bigquery as hooks
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from local_cloud import airflow_env, aws_resources
+from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube.oauth import DEMO_REFRESH_TOKEN
 from local_cloud.settings import BUCKET, LOOPBACK, PROJECT_ID, Settings
 from tests.integration.tables import AthenaTables, BigQueryTables, Tables
+from tests.local_cloud.aws.conftest import clients
 from tests.scripted_api import ScriptedApi
 from tests.shared_cloud import SharedCloud
 from windrow.airflow.hooks import athena
@@ -103,12 +104,16 @@ def connections(cloud: Settings, scripted: ScriptedApi, store: GcsStore, monkeyp
 
 
 @pytest.fixture
+def athena_tables(lake: Settings, quick_clients: None) -> AthenaTables:
+    """The tables of Athena."""
+    return AthenaTables(*map(clients(lake), ("athena", "glue", "s3")))
+
+
+@pytest.fixture
 def tables(request: pytest.FixtureRequest, cloud: Settings, connections: None) -> Tables:
     """The tables of a warehouse, which is the param; without one, of BigQuery."""
     if getattr(request, "param", Warehouse.BIGQUERY) is Warehouse.ATHENA:
-        lake = request.getfixturevalue("lake")
-        request.getfixturevalue("quick_clients")
-        return AthenaTables(*(aws_resources.client(lake, service) for service in ("athena", "glue", "s3")))
+        return request.getfixturevalue("athena_tables")
     options = {"api_endpoint": cloud.bigquery_url}
     return BigQueryTables(bigquery.Client(PROJECT_ID, AnonymousCredentials(), client_options=options))
 

@@ -18,6 +18,7 @@ from google.cloud import bigquery
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.dag_run import AssetStates, DagRun, load
 from tests.integration.conftest import KEY, rows
+from tests.integration.tables import Tables
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.airflow.dags import harvest_dag, harvest_dags
 from windrow.cli.main import main
@@ -26,7 +27,7 @@ from windrow.declare.times import Days
 from windrow.model.contract import Column, Kind
 from windrow.model.errors import CheckFailed, WindrowError
 from windrow.model.plausible import Plausible
-from windrow.model.table import Table, Write
+from windrow.model.table import Table, Warehouse, Write
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -164,10 +165,9 @@ def test_stock(warehouse: bigquery.Client, scripted: ScriptedApi, monkeypatch: p
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("write", [Write.MERGE, Write.APPEND, Write.REPLACE])
-def test_a_refused_account_leaves_the_others(
-    warehouse: bigquery.Client, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch, write: Write
-):
+@pytest.mark.parametrize("write", list(Write))
+@pytest.mark.parametrize("tables", list(Warehouse), indirect=True)
+def test_a_refused_account_leaves_the_others(tables: Tables, scripted: ScriptedApi, write: Write):
     accepted = {KEY}
 
     def shop(asked: Asked) -> Reply:
@@ -178,7 +178,7 @@ def test_a_refused_account_leaves_the_others(
     class Sales(Declared):
         """Sales of two shops, whose numbers both begin at 1."""
 
-        dataset = f"accounts_{write}"
+        dataset = f"accounts_{tables.kind}_{write}"
         get = "/sales"
         params: ClassVar = {"day": "{last}"}
         time = Days()
@@ -190,22 +190,23 @@ def test_a_refused_account_leaves_the_others(
         table = Table(key=("account", "id", "day"), write=write, watermark="day", description="Sales.")
 
     scripted.script = shop
-    table = f"accounts.{write}"
-    warehouse.delete_table(table, not_found_ok=True)
-    north, south = harvest_dags(Sales, conn_ids=("shop_north", "shop_south"), schedule=None)
+    table = f"accounts.{tables.kind}_{write}"
+    for name in ("", "__shop_north", "__shop_south"):
+        tables.drop(f"{table}{name}")
+    north, south = harvest_dags(Sales, conn_ids=("shop_north", "shop_south"), schedule=None, into=tables.kind)
     states = AssetStates()
     with pytest.raises(WindrowError, match="401"):
         DagRun(south, "one", at=NOON, states=states).run()
     receipt = DagRun(north, "one", at=NOON, states=states).run()["prove"]
     assert receipt | {"agrees": True, "planned": 1, "merged": 2, "table": 2} == receipt
-    assert states.values[f"accounts_{write}__shop_north"] == {"watermark": "2026-11-19"}
-    assert not states.values[f"accounts_{write}__shop_south"]
+    assert states.values[north.dag_id] == {"watermark": "2026-11-19"}
+    assert not states.values[south.dag_id]
     accepted.add(f"{KEY}-of-the-south")
     for _ in range(2):
         receipt = DagRun(south, "one", at=NOON, states=states).run()["prove"]
         assert receipt | {"agrees": True, "merged": 2, "table": 4} == receipt
     assert {state["watermark"] for state in states.values.values()} == {"2026-11-19"}
-    found = rows(warehouse, f"SELECT account, id FROM `{table}` ORDER BY account, id")  # noqa: S608 - a name of this test
+    found = tables.rows(f"SELECT account, id FROM {table} ORDER BY account, id")  # noqa: S608 - a name of this test
     assert [(row["account"], row["id"]) for row in found] == [
         ("shop_north", 1), ("shop_north", 2), ("shop_south", 1), ("shop_south", 2)
     ]  # fmt: skip
