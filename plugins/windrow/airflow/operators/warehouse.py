@@ -8,18 +8,15 @@ from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOpera
 from airflow.sdk import BaseOperator, Context
 
 from windrow.airflow.hooks.bigquery import ask
-from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.bigquery import LANDING, LoadOperator, PrepareTableOperator, SqlOperator
 from windrow.airflow.operators.defaults import SQL_FOLDER
+from windrow.airflow.operators.plausible import require_plausible
 from windrow.declare import bigquery
 from windrow.declare.include import HELP
-from windrow.model import registry
 from windrow.model.errors import CheckFailed, Misconfigured
 from windrow.model.plan import Run
-from windrow.model.plausible import Plausible, empty_columns
 from windrow.model.stream import Stream
 from windrow.model.table import Write
-from windrow.store.staging import Staging
 
 PARQUET = {"parquetOptions": {"enableListInference": True}}
 """Without it, BigQuery loads an array as a record with the field ``list``."""
@@ -61,48 +58,7 @@ class AuditOperator(BigQueryCheckOperator):
                 advice="The final table was not changed. Add a column to 'key' of the table, or name in 'newest_by' "
                 "what says which row is newer. Then clear this task with all tasks downstream.",
             )
-        setting = registry.stream(self.dataset).plausible
-        if setting is None:
-            return
-        run = Run(self.dataset, context["run_id"], self.dag_id)
-        with staging(self.mongo_conn_id, self.dataset) as state:
-            doubts = compare(state, run, setting)
-            if not doubts:
-                return
-            self.log.warning("The rows of %s are not plausible: %s", self.dataset, doubts)
-            accepted = {one.name for one in state.warnings(self.dataset) if one.accepted_at}
-        if setting.fails and run.run_id not in accepted:
-            raise CheckFailed(
-                f"The rows of {self.dataset}, run {run.run_id!r}, are not plausible: {doubts}.",
-                advice=f"The final table was not changed. If the rows are right, run: windrow accept {self.dataset} "
-                f"'{run.run_id}'. Then clear this task with all tasks downstream.",
-            )
-
-
-def compare(state: Staging, run: Run, setting: Plausible) -> str:
-    """Compare a run with earlier runs, store warnings, and return what is not plausible; empty if all is."""
-    notes, before = state.notes(run), state.profiles(run)
-    profile = notes.get("profile")
-    if profile is None:
-        return ""
-    paths = {column.name: column.field for column in getattr(registry.stream(run.dataset), "columns", ())}
-    for name in empty_columns(profile, [one for one, _ in before]):
-        text = (
-            f"the column {name!r} has no value in any of {profile['rows']:,} rows; check its path {paths.get(name)!r}"
-        )
-        state.warn(run, {f"column {name}": text})
-    doubts = setting.doubts(profile, before, notes.get("scope", {}))
-    if not doubts:
-        state.withdraw(run, run.run_id)
-        return ""
-    further = f"; and {len(doubts) - _MOST:,} more" if len(doubts) > _MOST else ""
-    text = "; ".join(doubts[:_MOST]) + further
-    state.warn(run, {run.run_id: text})
-    return text
-
-
-_MOST = 10
-"""Differences that a message names."""
+        require_plausible(Run(self.dataset, context["run_id"], self.dag_id), self.mongo_conn_id)
 
 
 def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql: str = "") -> list[BaseOperator]:
