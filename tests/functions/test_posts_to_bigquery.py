@@ -132,7 +132,7 @@ def test_posts_that_come_at_once_go_in_few_calls(tables: bigquery.Client, posts:
     [
         (b"no json", "invalid JSON"),
         (b"{}", "'post_id' is missing"),
-        (b'{"post_id": "1", "surprise": 1}', "surprise"),
+        (b'{"post_id": "1"}', "created_at"),
         (message(1, text=None), "has no text"),
     ],
 )

@@ -28,6 +28,7 @@ from windrow.landing.batch import ACKS, Bounds, gather
 from windrow.landing.files import Manifest, Sizes
 from windrow.model.errors import ConnectionUnusable, CountsDisagree, ManifestMissing
 from windrow.model.plan import Run, slug
+from windrow.store.warnings import Warned
 
 GCP = "google_cloud_default"
 
@@ -224,6 +225,28 @@ def test_a_message_that_no_load_or_audit_would_pass_does_not_stop_the_others(ben
     assert all(decision.values())
     assert task.acknowledge()["acknowledged"] == 2
     assert len(task.quarantine()) == 1
+
+
+def test_an_unknown_field_of_messages_is_kept_and_a_warning_until_it_is_accepted(bench, task, warehouse):
+    name = f"mood_{uuid.uuid4().hex}"
+    bench.publish(*messages(71, 72), *(json.dumps(json.loads(one) | {name: 1}) for one in messages(73)))
+
+    assert task.pull()["records"] == 3
+    merged(warehouse, task, 71, 72, 73)
+    receipt = task.acknowledge()
+
+    def warned() -> Warned:
+        with staging("mongo_default", "x_posts") as state:
+            (found,) = [one for one in state.warnings("x_posts") if one.name == name]
+        return found
+
+    assert (receipt["agrees"], receipt["unknown_fields"], receipt["warnings"]) == (True, f"{name} 1", 1)
+    before = warned()
+    assert before.alerted_at
+    with staging("mongo_default", "x_posts") as state:
+        state.mark([before], "accepted_at")
+    assert "warnings" not in task.acknowledge()
+    assert warned().alerted_at == before.alerted_at
 
 
 def test_a_batch_of_nothing_that_can_be_read_is_skipped_and_let_go(bench, task):

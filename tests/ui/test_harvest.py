@@ -30,7 +30,7 @@ ROOT = "/windrow/harvest"
 STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"
 RUN = quote(run_id(0), safe="")
 PAGES = {
-    "": "1 of 7 streams complete, 2 need you, 1 incomplete, 1 unknown, 1 waiting, 1 running.",
+    "": "1 of 7 streams complete, 2 need you, 1 incomplete, 1 unknown, 1 waiting, 1 running, 1 with warnings.",
     "stream?name=spotify_artists": "Intervals and runs",
     f"run?stream=spotify_artists&id={RUN}": "Receipt: it does not add up",
     f"run?stream=github_memberships&id={RUN}": "calls/s. Left: 280 calls",
@@ -40,6 +40,7 @@ PAGES = {
     f"keys?stream=spotify_artists&id={RUN}&of=gap": "artists?id=99",
     "quarantine": "HTTP 422: the API refused the query",
     f"quarantine?stream=spotify_artists&id={RUN}": "artists?id=3",
+    "stream?name=shop_orders": "windrow accept shop_orders",
     "limits": "1,480",
     "find?key=artists%3Fid%3D3": "quarantined",
     "find": "A key is the path of a call",
@@ -145,7 +146,9 @@ def test_attention_says_who_must_act_what_is_safe_and_what_to_do(harvests: Harve
     assert "Get a new consent (docs/clouds.md)" in text
     assert text.index("Action required") < text.index("it continues by itself")
     assert f'href="../../dags/youtube_analytics/runs/{RUN}/tasks/harvest"' in text
-    assert text.count('<li class="card') == 5
+    assert text.count('<li class="card') == 6
+    assert text.index("it continues by itself") < text.index("4,900 rows, usually 9,900"), "warnings come last"
+    assert "windrow accept shop_orders" in text
 
 
 def test_every_subtraction_of_a_receipt_is_a_link_and_it_adds_up(harvests: Harvests) -> None:

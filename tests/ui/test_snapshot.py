@@ -326,7 +326,7 @@ def test_a_snapshot_takes_a_handful_of_reads_and_no_answer(
 
     assert len(snapshot.streams) == 20
     assert {one.health for one in snapshot.streams} == {Health.COMPLETE}
-    assert len([name for name in commands.names if name in {"find", "distinct", "getMore"}]) <= 6
+    assert len([name for name in commands.names if name in {"find", "distinct", "getMore"}]) <= 7
 
 
 def test_a_busy_stream_does_not_push_a_quiet_one_out(staging: Staging, store: StatusStore) -> None:
@@ -411,6 +411,31 @@ def test_quotas_and_pauses_of_now(staging: Staging, store: StatusStore) -> None:
     assert (quotas["shop.data"].taken, quotas["shop.data"].closed) == (170, False)
     assert (quotas["shop.search"].taken, quotas["shop.search"].closed) == (0, True)
     assert [(one.conn_id, one.times) for one in store.pauses()] == [("shop_api", 3)]
+
+
+def test_a_warning_needs_attention_until_it_is_accepted_and_changes_no_state(
+    staging: Staging, store: StatusStore
+) -> None:
+    other = replace(RUN, run_id="manual__1", dag_id="vault")
+    staging.save_plan(RUN, queries(10))
+    staging.note(RUN, "receipt", RECEIPT)
+    staging.note(other, "receipt", RECEIPT)
+    staging.warn(RUN, {"tax": "unknown field in 9 rows, kept in _extra"})
+    staging.warn(other, dict.fromkeys(("a", "b", "c"), "x" * 300))
+
+    before = take(store, Facts())
+    (one,) = before.attention
+    seen = only(before.only(lambda dags: "vault" not in dags or len(dags) > 1))
+    staging.mark(staging.warnings("orders"), "accepted_at")
+
+    assert only(before).health is Health.COMPLETE
+    assert before.sentence == "1 of 1 streams complete, 1 with warnings."
+    assert (one.health, one.streams, one.person) == (Health.WARNING, ("orders",), False)
+    assert one.cause.startswith(f"a: {'x' * 197} ...; b: ")
+    assert one.cause.endswith("; and 1 more")
+    assert "windrow accept orders" in one.do
+    assert [each.name for each in seen.warnings] == ["tax"], "of a run that one may not read there is nothing"
+    assert take(store, Facts()).attention == []
 
 
 # --- who sees what -----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from windrow.model.answer import Answer, Outcome
 from windrow.model.contract import Column, Kind
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.paging import Cursor, LinkHeader, Offset
+from windrow.model.plausible import Plausible
 from windrow.model.query import Query
 from windrow.model.stream import Asked, Planned, Request
 from windrow.model.table import Table, Write
@@ -75,6 +76,7 @@ def read(stream: type[Declared], answer: object, query: Query | None = None) -> 
             {"columns": (Column("a", "a", Kind.RECORD, "", columns=(Column("B", "b", Kind.DATE, ""),)),)},
             "the column 'B' must have lower case letters",
         ),
+        ({"plausible": Plausible(not_compared=("nope",))}, "not_compared names 'nope', which is no column"),
         ({"ignored": "tags"}, "ignored must be a tuple of fields, like ('tags',)"),
         ({"columns": (Column("Id", "id", Kind.STRING, ""),)}, "'Id' must have lower case letters"),
         (

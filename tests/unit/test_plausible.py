@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.test_declared import declare
 from windrow.landing.profile import ProfileCount
+from windrow.model import registry
 from windrow.model.contract import Column, Kind
 from windrow.model.plausible import Plausible, empty_columns
 from windrow.model.query import Query
@@ -65,6 +66,20 @@ def test_a_column_without_any_value_is_named():
     assert empty_columns(profile(20, 20), []) == ["note"]
     assert empty_columns(profile(20, 20), [profile(20, 19)]) == []
     assert empty_columns(profile(19, 19), []) == []
+
+
+@pytest.mark.parametrize("dataset", sorted(registry.streams()))
+def test_each_source_says_which_of_its_columns_are_compared(dataset: str):
+    stream = registry.stream(dataset)
+    assert stream.plausible
+    columns, left_out = stream.contract.columns, stream.plausible.not_compared
+    compared = {one.name for one in columns if not one.required} - {*left_out}
+    assert {*left_out} <= {one.name for one in columns}
+    filled, empty = ProfileCount(stream).figures(), ProfileCount(stream).figures()
+    for one, nulls in ((filled, 0), (empty, 20)):
+        one |= {"rows": 20, "nulls": [[name, nulls] for name, _ in one["nulls"]]}
+    doubts = stream.plausible.doubts(empty, [(filled, {})] * 3, {})
+    assert {one.split("'")[1] for one in doubts} == compared
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])

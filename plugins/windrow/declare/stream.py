@@ -327,6 +327,9 @@ def _check(cls: type[Declared]) -> None:
     if isinstance(cls.ignored, str):
         raise ValueError(f"{dataset}: ignored must be a tuple of fields, like ('{cls.ignored}',)")
     _check_columns(cls)
+    left_out = {*(cls.plausible.not_compared if cls.plausible else ())}
+    if wrong := sorted(left_out - {column.name for column in cls.columns}):
+        raise ValueError(f"{dataset}: not_compared names {wrong[0]!r:.60}, which is no column")
     known = {_ACCOUNT, *(cls.time.names if cls.time else ()), *([cls.each.name] if cls.each else ())}
     texts = [
         cls.get,

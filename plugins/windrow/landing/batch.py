@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetFiles, Sizes
+from windrow.landing.profile import ProfileCount
 from windrow.model.answer import Rejected, kept
 from windrow.model.errors import ManifestMissing, Unreadable
 from windrow.model.message import from_message
@@ -90,7 +91,7 @@ class Batch:
         """Write the parts, the ids to acknowledge, and the manifest.
 
         A message that cannot be read goes to the quarantine, and is acknowledged with the others. One that was
-        delivered twice within the batch counts once, with both of its ids.
+        delivered twice within the batch counts once, with both of its ids. The profile of the rows is noted.
         """
         distinct = {message.message_id: message for message in messages}
         records: list[dict[str, object]] = []
@@ -102,10 +103,14 @@ class Batch:
                 rejected.append((0, _rejected(message, error.reason)))
         staging.reject(self._run, rejected)
         output, schema = Output(self._store, self._prefix), self._stream.contract.arrow_schema
+        profile = ProfileCount(self._stream)
         with ParquetFiles(self._store, self._prefix, "part-{:05d}.parquet", schema, Sizes()) as files:
             for place in range(0, len(records), _AT_ONCE):
-                files.write(pa.RecordBatch.from_pylist(records[place : place + _AT_ONCE], schema))
+                batch = pa.RecordBatch.from_pylist(records[place : place + _AT_ONCE], schema)
+                profile.add(batch)
+                files.write(batch)
             parts = files.close()
+        staging.note(self._run, "profile", profile.figures())
         output.put(ACKS, orjson.dumps([message.ack_id for message in messages]))
         return output.finish(self._run, Count(answers=len(records), unreadable=len(rejected)), parts)
 

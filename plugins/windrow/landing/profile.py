@@ -26,7 +26,11 @@ class ProfileCount:
         columns = stream.contract.columns
         self._known = stream.known_fields
         self._ignored = frozenset(stream.ignored)
-        self._nullable = [one.name for one in columns if not (one.required or one.repeated)] if stream.plausible else []
+        self._nullable = [
+            one.name
+            for one in columns
+            if stream.plausible and not (one.required or one.repeated or one.name in stream.plausible.not_compared)
+        ]
         named = {stream.table.watermark, stream.table.partition} if stream.plausible and stream.table else set()
         days = (one.name for one in columns if one.name in named and one.kind in {Kind.DATE, Kind.TIMESTAMP})
         self._day = next(days, "")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from windrow.model import exact_json
-from windrow.model.contract import LINEAGE, Column, Contract, Kind
+from windrow.model.contract import LINEAGE, Column, Contract, Kind, as_json, unknown
 from windrow.model.errors import Unreadable
 
 
@@ -20,21 +20,22 @@ def to_message(record: Mapping[str, object]) -> bytes:
 def from_message(data: bytes, contract: Contract) -> dict[str, object]:
     """Read a record with its lineage from a message.
 
-    :raises Unreadable: the message is not a record, or has fields that are not columns of the table.
+    Fields that are not columns of the table are kept in ``_extra``, beside those that the message has there itself.
+
+    :raises Unreadable: the message is not a record.
     """
     fields = exact_json.loads(data)
     if not isinstance(fields, Mapping):
         raise Unreadable("a message must be a JSON object")
     columns = _by_column(contract)
-    unknown = sorted(fields.keys() - {column.name for column in columns.columns})
-    if unknown:
-        raise Unreadable(f"the message has fields that are not columns of the table: {unknown}")
     record = columns.record(fields)
-    # what a contract calls extra are fields that it does not know; here the column itself is one that is known
-    extra = fields.get("_extra")
-    if not isinstance(extra, str | None):
-        raise Unreadable("field '_extra' must be a string")
-    return record | {"_extra": extra}
+    text = fields.get("_extra")
+    extra = exact_json.loads(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else {}
+    if not isinstance(text, str | None) or not isinstance(extra, dict):
+        raise Unreadable("field '_extra' must be a JSON object as text")
+    # `_extra` is a column here, so the contract's own `_extra` has only the other fields
+    rest = unknown(fields, columns.columns)
+    return record | {"_extra": as_json({**extra, **rest}) if rest else text}
 
 
 @lru_cache

@@ -25,12 +25,14 @@ class Plausible:
 
     :param rows: smallest share of the usual rows, of a day or of a run; 0 for no check.
     :param nulls: by how much the share of nulls of a column may grow; 1 for no check.
+    :param not_compared: columns whose nulls say nothing, such as those that only some ways to harvest fill.
     :param fails: whether the audit fails before the merge; otherwise the receipt has a warning.
     :raises ValueError: a share is not from 0 to 1.
     """
 
     rows: float = 0.5
     nulls: float = 0.2
+    not_compared: tuple[str, ...] = ()
     fails: bool = False
 
     def __post_init__(self) -> None:

@@ -329,9 +329,13 @@ class StatusStore:
             found.append(QuotaUse(account, rest.partition("|")[0], taken, ends_at, closed))
         return sorted(found, key=lambda one: (one.ends_at, one.name))
 
-    def warnings(self, dataset: str = "") -> list[Document]:
-        """Return the warnings of one dataset, or of all; the first `_WARNINGS`."""
-        found = self._find("windrow_warnings", {"dataset": dataset} if dataset else {}, limit=_WARNINGS)
+    def warnings(self, dataset: str = "", *, only_open: bool = False) -> list[Document]:
+        """Return the warnings of one dataset, or of all; the first `_WARNINGS`.
+
+        :param only_open: leave out those that a person has accepted.
+        """
+        where = ({"dataset": dataset} if dataset else {}) | ({"accepted_at": {"$exists": False}} if only_open else {})
+        found = self._find("windrow_warnings", where, limit=_WARNINGS)
         return sorted(found, key=lambda one: (str(one["dataset"]), str(one["name"])))
 
     def pauses(self) -> list[Paused]:

@@ -8,7 +8,7 @@ from windrow.airflow.hooks.pubsub import Subscription
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
-from windrow.airflow.operators.prove import count_in_warehouse
+from windrow.airflow.operators.prove import count_in_warehouse, warn
 from windrow.landing.batch import Batch
 from windrow.landing.files import Manifest
 from windrow.landing.receipt import as_text
@@ -67,12 +67,15 @@ class AcknowledgeOperator(HarvestStep):
             "merged": counted["merged"],
             "table": counted["total"],
         }
-        self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         with staging(self.mongo_conn_id, self.dataset) as state:
             if figures["agrees"]:
                 batch = Batch(run, self.stream, store, self.prefix)
                 figures["acknowledged"] = batch.acknowledge(Subscription(self.gcp_conn_id, self.subscription))
+            found, warnings = warn(context, state, run, state.notes(run))
+            figures |= found
             state.note(run, "receipt", figures)
+            state.note(run, "verdict", {"warnings": warnings})
+        self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = figures
         if not figures["agrees"]:

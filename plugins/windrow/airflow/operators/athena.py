@@ -16,11 +16,13 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from windrow.airflow.hooks.athena import LONGEST_S, Athena, Row, end_of_short, failed, rows
 from windrow.airflow.operators.base import WATERMARK
+from windrow.airflow.operators.plausible import require_plausible
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.airflow.operators.tables import AuditStep, PrepareStep, untrue_of
 from windrow.declare import athena
 from windrow.model import registry
 from windrow.model.errors import CheckFailed
+from windrow.model.plan import Run
 from windrow.model.stream import Stream
 from windrow.model.table import Write
 from windrow.store.staging import Figures
@@ -243,10 +245,32 @@ def landed_table(dataset: str, bucket: str, task_id: str) -> AthenaSqlOperator:
     return AthenaSqlOperator(task_id=task_id, query=athena.create(stream, bucket), title=f"create {dataset}")
 
 
-def register(dataset: str, bucket: str, task_id: str = "register") -> AthenaSqlOperator:
+class RegisterOperator(AthenaSqlOperator):
+    """Adds the landed files of a run to the landed table of a dataset, if its rows are plausible.
+
+    :param dataset: the dataset of the stream.
+    :param bucket: the bucket of the files.
+    :param mongo_conn_id: the Airflow connection of the MongoDB that stores the state of the harvest.
+    """
+
+    def __init__(self, *, dataset: str, bucket: str, mongo_conn_id: str = "mongo_default", **kwargs: Any) -> None:
+        query = athena.register(type(registry.stream(dataset)), bucket)
+        super().__init__(query=query, title=f"register {dataset}", **kwargs)
+        self.dataset = dataset
+        self.mongo_conn_id = mongo_conn_id
+
+    def execute(self, context: Context) -> str | None:
+        """Compare the rows with earlier runs, then start the query.
+
+        :raises CheckFailed: the rows are not plausible; see `require_plausible`.
+        """
+        require_plausible(Run(self.dataset, context["run_id"], self.dag_id), self.mongo_conn_id)
+        return super().execute(context)
+
+
+def register(dataset: str, bucket: str, task_id: str = "register") -> RegisterOperator:
     """Make the task that adds the landed files of a run to the landed table of a dataset."""
-    stream = type(registry.stream(dataset))
-    return AthenaSqlOperator(task_id=task_id, query=athena.register(stream, bucket), title=f"register {dataset}")
+    return RegisterOperator(task_id=task_id, dataset=dataset, bucket=bucket)
 
 
 def sql(

@@ -1,5 +1,6 @@
 """prove: count records in every system, and fail if the counts do not agree."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,8 @@ from windrow.landing.receipt import Receipt, Staged, as_text
 from windrow.model.plan import Run
 from windrow.model.redact import blot
 from windrow.store.staging import Figures, Staging
-from windrow.store.warnings import Warned
+
+log = logging.getLogger(__name__)
 
 
 class ProveStep(HarvestStep):
@@ -36,12 +38,9 @@ class ProveStep(HarvestStep):
         """Write the receipt of the run and its warnings, and return the figures with those that it has in addition."""
         run = self.run_of(context)
         notes = state.notes(run)
-        figures |= unknown_fields(notes)
-        open_ = self._warn(context, state, run, notes)
-        if open_:
-            figures["warnings"] = len(open_)
+        found, warnings = warn(context, state, run, notes)
+        figures |= found
         state.note(run, "receipt", figures)
-        warnings = [f"{one.name}: {one.text}" for one in open_[:_SHOWN]]
         state.note(run, "verdict", verdict | {"warnings": warnings})
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
@@ -61,23 +60,6 @@ class ProveStep(HarvestStep):
         if _comparable(reached) > _comparable(before):
             context["asset_state_store"][self.watermark].set(WATERMARK, reached)
             self.log.info("Watermark moved from %s to %s.", before or "(none)", reached)
-
-    def _warn(self, context: Context, state: Staging, run: Run, notes: Mapping[str, Figures]) -> list[Warned]:
-        """Store unknown fields as warnings, alert once of each warning, and return those of this run that are open."""
-        found = notes.get("profile", {}).get("unknown_fields", ())
-        state.warn(run, {name: f"unknown field in {rows:,} rows, kept in _extra" for name, rows in found})
-        open_ = [one for one in state.warnings(run.dataset) if one.run_id == run.run_id and not one.accepted_at]
-        if new := [one for one in open_ if not one.alerted_at]:
-            listed = "; ".join(f"{one.name}: {one.text}" for one in new[:_SHOWN])
-            more = f"; and {len(new) - _SHOWN:,} more" if len(new) > _SHOWN else ""
-            text = blot(
-                f"{len(new):,} new warnings of {run.dataset}, run {run.run_id!r}: {listed}{more} | What to do: nothing "
-                f"is lost. Correct the declaration, or run: windrow accept {run.dataset}"
-            )
-            self.log.warning("%s", text)
-            send(context, text)
-            state.mark(new, "alerted_at")
-        return open_
 
 
 class ProveOperator(ProveStep):
@@ -197,6 +179,28 @@ NOTHING_NEW = "nothing_new"
 """Figure of a receipt: the API returned no record."""
 _SHOWN = 20
 """Fields, or warnings, that a receipt names."""
+
+
+def warn(context: Context, state: Staging, run: Run, notes: Mapping[str, Figures]) -> tuple[Figures, list[str]]:
+    """Store unknown fields as warnings, and alert once of each warning.
+
+    :returns: the figures for the receipt, and the first warnings of this run that are open, as texts.
+    """
+    found = notes.get("profile", {}).get("unknown_fields", ())
+    state.warn(run, {name: f"unknown field in {rows:,} rows, kept in _extra" for name, rows in found})
+    open_ = [one for one in state.warnings(run.dataset) if one.run_id == run.run_id and not one.accepted_at]
+    if new := [one for one in open_ if not one.alerted_at]:
+        listed = "; ".join(f"{one.name}: {one.text}" for one in new[:_SHOWN])
+        more = f"; and {len(new) - _SHOWN:,} more" if len(new) > _SHOWN else ""
+        text = blot(
+            f"{len(new):,} new warnings of {run.dataset}, run {run.run_id!r}: {listed}{more} | What to do: nothing "
+            f"is lost. Correct the declaration, or run: windrow accept {run.dataset}"
+        )
+        log.warning("%s", text)
+        send(context, text)
+        state.mark(new, "alerted_at")
+    figures = unknown_fields(notes) | ({"warnings": len(open_)} if open_ else {})
+    return figures, [f"{one.name}: {one.text}" for one in open_[:_SHOWN]]
 
 
 def unknown_fields(notes: Mapping[str, Figures]) -> Figures:

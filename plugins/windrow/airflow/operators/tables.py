@@ -6,12 +6,9 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from windrow.airflow.hooks.staging import staging
-from windrow.model import registry
+from windrow.airflow.operators.plausible import require_plausible
 from windrow.model.errors import CheckFailed
 from windrow.model.plan import Run
-from windrow.model.plausible import Plausible, empty_columns
-from windrow.store.staging import Staging
 
 
 class TableStep(BaseOperator):
@@ -114,50 +111,9 @@ class AuditStep(TableStep):
                 advice="The final table was not changed. Add a column to 'key' of the table, or name in 'newest_by' "
                 "what says which row is newer. Then clear this task with all tasks downstream.",
             )
-        setting = registry.stream(self.dataset).plausible
-        if setting is None:
-            return
-        run = Run(self.dataset, context["run_id"], self.dag_id)
-        with staging(self.mongo_conn_id, self.dataset) as state:
-            doubts = compare(state, run, setting)
-            if not doubts:
-                return
-            self.log.warning("The rows of %s are not plausible: %s", self.dataset, doubts)
-            accepted = {one.name for one in state.warnings(self.dataset) if one.accepted_at}
-        if setting.fails and run.run_id not in accepted:
-            raise CheckFailed(
-                f"The rows of {self.dataset}, run {run.run_id!r}, are not plausible: {doubts}.",
-                advice=f"The final table was not changed. If the rows are right, run: windrow accept {self.dataset} "
-                f"'{run.run_id}'. Then clear this task with all tasks downstream.",
-            )
+        require_plausible(Run(self.dataset, context["run_id"], self.dag_id), self.mongo_conn_id)
 
 
 def untrue_of(row: Mapping[str, Any]) -> list[str]:
     """Return the columns of a row that are not true. Athena returns texts."""
     return sorted(name for name, value in row.items() if str(value).lower() != "true")
-
-
-def compare(state: Staging, run: Run, setting: Plausible) -> str:
-    """Compare a run with earlier runs, store warnings, and return what is not plausible; empty if all is."""
-    notes, before = state.notes(run), state.profiles(run)
-    profile = notes.get("profile")
-    if profile is None:
-        return ""
-    paths = {column.name: column.field for column in getattr(registry.stream(run.dataset), "columns", ())}
-    for name in empty_columns(profile, [one for one, _ in before]):
-        text = (
-            f"the column {name!r} has no value in any of {profile['rows']:,} rows; check its path {paths.get(name)!r}"
-        )
-        state.warn(run, {f"column {name}": text})
-    doubts = setting.doubts(profile, before, notes.get("scope", {}))
-    if not doubts:
-        state.withdraw(run, run.run_id)
-        return ""
-    further = f"; and {len(doubts) - _MOST:,} more" if len(doubts) > _MOST else ""
-    text = "; ".join(doubts[:_MOST]) + further
-    state.warn(run, {run.run_id: text})
-    return text
-
-
-_MOST = 10
-"""Differences that a message names."""

@@ -30,6 +30,8 @@ class Attention:
         """Who must act."""
         if self.person:
             return "you: it does not continue by itself"
+        if self.health is Health.WARNING:
+            return "you, but not at once: no run waits for it"
         if self.health is Health.WAITING:
             return "nobody: it continues by itself"
         return "you, but not at once: look what became of it"
@@ -55,6 +57,33 @@ def grouped(streams: Sequence[Stream]) -> list[Attention]:
     found = [_one_cause(members) for members in groups.values()]
     order = list(Health)
     return sorted(found, key=lambda one: (not one.person, order.index(one.health), one.since))
+
+
+_NAMED, _LONGEST = 3, 200
+"""Warnings in one entry, and characters of each."""
+
+
+def warned(streams: Sequence[Stream]) -> list[Attention]:
+    """Return an entry for each of these streams that has warnings."""
+    return [
+        Attention(
+            health=Health.WARNING,
+            cause=_named([f"{one.name}: {one.text}" for one in stream.warnings]),
+            streams=(stream.dataset,),
+            since=min(one.first_at for one in stream.warnings),
+            safe="all rows: a warning stops no run",
+            do=f"correct the declaration, or accept what is right: windrow accept {stream.dataset}",
+            person=False,
+            interval=next((one for one in stream.intervals if one.run_id == stream.warnings[-1].run_id), None),
+        )
+        for stream in streams
+        if stream.warnings
+    ]
+
+
+def _named(texts: Sequence[str]) -> str:
+    shown = [text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..." for text in texts[:_NAMED]]
+    return "; ".join([*shown, *([f"and {len(texts) - _NAMED:,} more"] if len(texts) > _NAMED else [])])
 
 
 def _example(stream: Stream) -> Interval | None:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from windrow.harvest.status.attention import Attention, grouped
+from windrow.harvest.status.attention import Attention, grouped, warned
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import State, completed_at, iso
 from windrow.harvest.status.stream import INTERVALS, Health, Stream, stream_of
 from windrow.store.status import Paused, QuotaUse, Reason, StatusStore
+from windrow.store.warnings import Warned
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class Snapshot:
 
     @property
     def attention(self) -> list[Attention]:
-        """What is not as it should be, grouped by cause, the worst first."""
-        return grouped(self.streams)
+        """What is not as it should be, grouped by cause, the worst first; then the streams with warnings."""
+        return [*grouped(self.streams), *warned(self.streams)]
 
     @property
     def sentence(self) -> str:
@@ -45,6 +46,8 @@ class Snapshot:
         for health in (Health.INCOMPLETE, Health.UNKNOWN, Health.WAITING, Health.RUNNING, Health.PAUSED, Health.NEW):
             if count := sum(one.health is health for one in self.streams):
                 parts.append(f"{count} {health.value.lower()}")
+        if count := sum(bool(one.warnings) for one in self.streams):
+            parts.append(f"{count} with warnings")
         return ", ".join(parts) + "."
 
     @property
@@ -67,18 +70,22 @@ class Snapshot:
         :param sees: takes the DAGs of a stream and returns whether the person may read them; no DAG at all is a stream
             whose DAG is not known.
         """
-        streams = tuple(
-            replace(one, intervals=tuple(each for each in one.intervals if not each.dag_id or sees([each.dag_id])))
-            for one in self.streams
-            if sees(one.dag_ids)
-        )
-        names = {one.dataset for one in streams}
         hidden = {
             (each.dataset, each.run_id)
             for one in self.streams
             for each in one.intervals
             if each.dag_id and not sees([each.dag_id])
         }
+        streams = tuple(
+            replace(
+                one,
+                intervals=tuple(each for each in one.intervals if not each.dag_id or sees([each.dag_id])),
+                warnings=tuple(each for each in one.warnings if (each.dataset, each.run_id) not in hidden),
+            )
+            for one in self.streams
+            if sees(one.dag_ids)
+        )
+        names = {one.dataset for one in streams}
         accounts = {conn_id for one in streams for conn_id in one.connections}
         return replace(
             self,
@@ -104,7 +111,16 @@ def take(store: StatusStore, facts: Facts, *, now: datetime | None = None) -> Sn
     quarantined: dict[tuple[str, str], int] = {}
     for one in reasons:
         quarantined[one.dataset, one.run_id] = quarantined.get((one.dataset, one.run_id), 0) + one.count
-    streams = [stream_of(dataset, summaries.get(dataset, ()), facts, quarantined, now) for dataset in datasets]
+    warnings: dict[str, list[Warned]] = {}
+    for each in map(Warned.of, store.warnings(only_open=True)):
+        warnings.setdefault(each.dataset, []).append(each)
+    streams = [
+        replace(
+            stream_of(dataset, summaries.get(dataset, ()), facts, quarantined, now),
+            warnings=tuple(warnings.get(dataset, ())),
+        )
+        for dataset in datasets
+    ]
     order = list(Health)
     return Snapshot(
         at=iso(now),

@@ -9,6 +9,7 @@ from typing import Any
 from windrow.harvest.status.facts import DagFact, Facts
 from windrow.harvest.status.interval import Interval, State, completed_at, instant, interval_of
 from windrow.store.status import Summary
+from windrow.store.warnings import Warned
 
 INTERVALS = 30
 """Intervals of a stream that a strip shows."""
@@ -17,7 +18,10 @@ _GRACE = timedelta(minutes=10)
 
 
 class Health(StrEnum):
-    """The state of a stream, the worst first. Only ``ACTION`` and ``LATE`` need a person."""
+    """The state of a stream, the worst first. Only ``ACTION`` and ``LATE`` need a person.
+
+    ``WARNING`` is not the state of a stream: it has warnings that no person has accepted, whatever its state is.
+    """
 
     ACTION = "Action required"
     LATE = "Late"
@@ -28,6 +32,7 @@ class Health(StrEnum):
     PAUSED = "Paused"
     NEW = "Not run yet"
     COMPLETE = "Complete"
+    WARNING = "Warnings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Stream:
     """When the next run is due."""
     declared: bool = True
     """Whether a DAG in Airflow still harvests it; True if Airflow was not asked."""
+    warnings: tuple[Warned, ...] = ()
+    """The warnings that no person has accepted."""
 
     @property
     def last(self) -> Interval | None:

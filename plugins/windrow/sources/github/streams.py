@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import Unreadable
+from windrow.model.plausible import Plausible
 from windrow.model.query import Query
 from windrow.model.stream import (
     CredentialKind,
@@ -68,6 +69,7 @@ class Memberships(GithubStream):
         cluster=("repository_id", "list"),
         description="Members of the lists of repositories, one row each.",
     )
+    plausible = Plausible(rows=0, not_compared=("contributions", "since"))  # runs list other repositories, other lists
     contract = Contract((
         Column(
             "repository_id", "repository_id", Kind.INTEGER, "Id of the repository; it never changes.", required=True
@@ -166,15 +168,20 @@ OWNER_ONLY = frozenset({
 """Fields of GitHub's user schema that only the owner of the token gets (docs: "Get the authenticated user")."""
 
 
+_REST_ONLY = ("public_repos", "public_gists", "followers", "following")
+"""Columns that GraphQL does not return."""
+
+
 class Users(GithubStream):
     """One record per user."""
 
     dataset = "github_users"
     table = Table(
         key=("user_id",),
-        keep=("public_repos", "public_gists", "followers", "following"),  # GraphQL does not return them
+        keep=_REST_ONLY,
         description="Users of GitHub, one row each.",
     )
+    plausible = Plausible(rows=0, not_compared=_REST_ONLY)  # runs are about other repositories
     owner_only = OWNER_ONLY
     contract = Contract((
         Column("user_id", "id", Kind.INTEGER, "Id of the account; it never changes.", required=True),

@@ -22,6 +22,7 @@ import orjson
 from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, NotGiven, QueryRefused, RateLimited, Unreadable, Unusable
+from windrow.model.plausible import Plausible
 from windrow.model.query import Query
 from windrow.model.stream import Asked, Flow, PlanFlow, Planned, Request, Stream
 from windrow.sources.spotify.access import CLIENTS, POLICY, QUOTAS, Capabilities
@@ -108,6 +109,7 @@ class Artists(SpotifyStream):
     """One record for each artist, also for an artist who no longer exists."""
 
     dataset = "spotify_artists"
+    plausible = Plausible(rows=0, not_compared=("genres", "popularity", "followers"))  # for some client ids
     contract = Contract((
         Column("artist_id", "id", Kind.STRING, "Id of the artist.", required=True),
         Column("is_known", "known", Kind.BOOLEAN, "False if the API no longer has the artist.", required=True),
@@ -159,6 +161,7 @@ class Albums(SpotifyStream):
     """One record for each album of an artist."""
 
     dataset = "spotify_albums"
+    plausible = Plausible(rows=0, not_compared=("album_group",))  # newer client ids do not get it
     contract = Contract((
         Column("artist_id", "artist", Kind.STRING, "Id of the requested artist.", required=True),
         Column("album_id", "id", Kind.STRING, "Id of the album.", required=True),
@@ -227,6 +230,7 @@ class TopTracks(SpotifyStream):
     """
 
     dataset = "spotify_top_tracks"
+    plausible = Plausible(rows=0, not_compared=("popularity",))
     contract = Contract((
         Column("artist_id", "artist", Kind.STRING, "Id of the requested artist.", required=True),
         Column("rank", "rank", Kind.INTEGER, "1 for the first track; 0 if there is none.", required=True),
@@ -325,6 +329,7 @@ class AudioFeatures(SpotifyStream):
 
     dataset = "spotify_audio_features"
     planned_from = TopTracks.dataset
+    plausible = Plausible(rows=0)
     contract = Contract((
         Column("track_id", "id", Kind.STRING, "Id of the track.", required=True),
         Column("tempo", "tempo", Kind.FLOAT, "Beats per minute."),

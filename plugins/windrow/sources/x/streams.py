@@ -17,6 +17,7 @@ import orjson
 from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, Unreadable
+from windrow.model.plausible import Plausible
 from windrow.model.policy import HTTP_POLICY, Action, ErrorDetail, on
 from windrow.model.query import Query
 from windrow.model.response import Response, retry_after_s
@@ -121,6 +122,7 @@ class Posts(Stream):
 
     dataset = "x_posts"
     policy = POLICY
+    plausible = Plausible(rows=0, nulls=0.5)  # a batch is of any size, and deletions have hardly any values
     contract = Contract((
         Column("post_id", "id", Kind.STRING, "Id of the post; each edit is a new post.", required=True),
         Column("created_at", "created_at", Kind.TIMESTAMP, "When it was created, from the id.", required=True),

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from windrow.model.answer import Answer
 from windrow.model.contract import Column, Contract, Kind
 from windrow.model.errors import BadParameter, NotGiven, Unreadable, Unusable
+from windrow.model.plausible import Plausible
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
 from windrow.model.rows import RawRows
@@ -50,6 +51,7 @@ class Videos(Stream):
 
     dataset = "youtube_videos"
     table = Table(key=("video_id",), cluster=("channel_id",), description="Videos, one row each.")
+    plausible = Plausible()
     policy = GOOGLE_POLICY
     quotas = QUOTAS
     contract = Contract((
@@ -120,6 +122,7 @@ class VideoDays(Stream):
         cluster=("video_id",),
         description="Figures of a video on a day, one row each.",
     )
+    plausible = Plausible()
     policy = GOOGLE_POLICY
     quotas = QUOTAS
     contract = Contract((

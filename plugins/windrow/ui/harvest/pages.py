@@ -33,6 +33,8 @@ SECURITY = (
 """The Content-Security-Policy of these pages: nothing from elsewhere, no inline scripts or styles, no eval."""
 LONGEST = 2_000
 """Characters of a parameter."""
+CAUSES, WARNINGS = 5, 3
+"""Causes, and streams with warnings, that the first page explains."""
 SHOWN = 100
 """Reasons on one page."""
 SEARCHED = 200
@@ -56,6 +58,7 @@ SHAPES = {
     Health.PAUSED: "paused",
     Health.NEW: "notdue",
     Health.COMPLETE: "complete",
+    Health.WARNING: "gaps",
 }
 """The shape of each state: colour alone says nothing to some, and nothing on paper."""
 
@@ -75,7 +78,10 @@ _templates = Environment(
 async def now(user: User) -> HTMLResponse:
     """Return the first page: everything in one sentence, what needs attention, all streams, what waits."""
     snapshot, _ = await snapshots.look(user)
-    return await _page("now", snapshot, waiting=_waiting(snapshot))
+    attention = snapshot.attention
+    warnings = [one for one in attention if one.health is Health.WARNING]
+    shown = [*[one for one in attention if one not in warnings][:CAUSES], *warnings[:WARNINGS]]
+    return await _page("now", snapshot, waiting=_waiting(snapshot), shown=shown, more=len(attention) - len(shown))
 
 
 @router.get("/stream")

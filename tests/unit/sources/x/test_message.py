@@ -25,14 +25,20 @@ def test_a_message_has_the_columns_of_the_table_and_no_others():
     assert set(orjson.loads(to_message(RECORD))) <= {field["name"] for field in POSTS.contract.bigquery_fields}
 
 
+def test_fields_of_a_message_that_are_no_columns_are_kept_beside_those_of_the_post():
+    record = from_message(to_message(RECORD | {"mood": {"glad": 1}}), POSTS.contract)
+
+    assert record == RECORD | {"_extra": '{"mood":{"glad":1},"surprise":1}'}
+
+
 @pytest.mark.parametrize(
     ("message", "why"),
     [
         (b"\xff", "invalid JSON"),
         (b"[]", "JSON object"),
         (b"{}", "'post_id' is missing"),
-        (b'{"post_id": "1", "surprise": 1}', "surprise"),
-        (to_message(RECORD | {"_extra": 7}), "_extra"),
+        *((to_message(RECORD | {"_extra": extra}), "_extra") for extra in (7, "[1]", '"x"')),
+        (to_message(RECORD | {"_extra": "no json"}), "invalid JSON"),
     ],
 )
 def test_a_message_that_is_none_is_refused(message: bytes, why: str):
