@@ -101,7 +101,7 @@ def fail_in_airflow(system: System, evidence: Evidence) -> None:
     for dag_id, conf in confs.items():
         Dag(system, dag_id).trigger_as(run_id, **conf)
         system.airflow.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
-    path = f"/dags/spotify_artists/dagRuns/{run_id}/taskInstances/prepare.spotify_landed"  # makes eight tables
+    path = f"/dags/spotify_artists/dagRuns/{run_id}/taskInstances/prepare.databases"  # makes eight tables
     system.airflow.call("PATCH", path, {"new_state": "skipped", "include_downstream": True})
     for dag_id in confs:
         settle(Dag(system, dag_id), run_id, evidence)
