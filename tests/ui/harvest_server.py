@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import uvicorn
@@ -23,7 +23,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.sdk import DAG, CronTriggerTimetable
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.utils.session import create_session
-from fastapi import FastAPI
+from fastapi import Body, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from sqlalchemy import insert
 
@@ -159,7 +159,7 @@ def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
         patch.setattr(snapshots, "cache", RefreshedCache(snapshots._refresh, seconds=600.0, patience_s=30.0))
         patch.setattr(snapshots, "_last", {})
         (port,) = ports.find_free(1)
-        running = uvicorn.Server(uvicorn.Config(around(app), port=port, log_level="warning"))
+        running = uvicorn.Server(uvicorn.Config(around(app, tokens), port=port, log_level="warning"))
         thread = threading.Thread(target=running.run, daemon=True)
         thread.start()
         eventually(lambda: running.started, "the server runs")
@@ -168,7 +168,7 @@ def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
         thread.join(10)
 
 
-def around(app: Any) -> FastAPI:
+def around(app: Any, tokens: Mapping[str, str]) -> FastAPI:
     """Return what stands in for Airflow around the pages: a frame, and a page that links lead to."""
     outer = FastAPI()
 
@@ -180,6 +180,13 @@ def around(app: Any) -> FastAPI:
     @outer.get("/dags/{path:path}")
     def airflow_page(path: str) -> HTMLResponse:
         return HTMLResponse("<!doctype html><title>Airflow</title>")
+
+    @outer.post("/auth/token", status_code=201)
+    def token(user: Annotated[dict[str, str], Body()]) -> dict[str, str]:
+        """Log in, as at the route of Airflow's auth managers. Here the password of everybody is their name."""
+        if user["password"] != user["username"]:
+            raise HTTPException(401)
+        return {"access_token": tokens[user["username"]]}
 
     outer.mount(app.PREFIX, app.app)
     return outer

@@ -21,8 +21,10 @@ from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from tests.ui import browser
 from tests.ui.browser import Page, page
-from tests.ui.harvest_server import NASTY, ROLES, Harvests, airflow_database, fill, run_id, serving
+from tests.ui.harvest_server import NASTY, NOW, ROLES, Harvests, airflow_database, fill, run_id, serving
 from tests.ui.test_board import _contrast
+from windrow.airflow.hooks.snapshot import snapshot
+from windrow.harvest.watch import problems
 from windrow.store.staging import Staging
 from windrow.ui.cache import RefreshedCache
 
@@ -100,6 +102,19 @@ def test_no_route_writes_and_none_is_open(harvests: Harvests) -> None:
         assert get(harvests, path, "forged", params=params).status_code == 403, path
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             assert get(harvests, path, "admin", params=params, method=method).status_code == 405, f"{method} {path}"
+
+
+def test_a_task_gets_the_snapshot_of_the_pages(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
+    from windrow.ui.harvest.snapshots import _last
+
+    airflow = {"conn_type": "http", "host": harvests.url, "login": "viewer", "password": "viewer"}
+    monkeypatch.setenv("AIRFLOW_CONN_WINDROW_AIRFLOW", json.dumps(airflow))
+
+    found = snapshot("mongo_default")
+
+    assert found == _last["snapshot"]
+    assert found.facts.asked
+    assert len(problems(found, {}, NOW)) >= 4
 
 
 @pytest.mark.parametrize("role", ROLES)

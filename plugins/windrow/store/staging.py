@@ -20,6 +20,7 @@ collection             one document is                                ``_id``; i
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
 ``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 ``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
+``windrow_alerts``     a problem that people were told of             its cause; none
 =====================  =============================================  ==============================
 
 An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
@@ -39,6 +40,7 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, Serve
 from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import Run
 from windrow.store import status
+from windrow.store.alerts import AlertDocuments
 from windrow.store.answers import KEPT, PAGES, AnswerDocuments
 from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
@@ -64,7 +66,15 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
 
-class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocuments, ConsentDocuments, WarningDocuments):
+class Staging(
+    PlanDocuments,
+    AnswerDocuments,
+    QuarantineDocuments,
+    LimitDocuments,
+    ConsentDocuments,
+    WarningDocuments,
+    AlertDocuments,
+):
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right

@@ -28,7 +28,7 @@ from windrow.model.plan import Run
 
 Document = dict[str, Any]
 
-RUNS = "windrow_runs"
+RUNS, ALERTS = "windrow_runs", "windrow_alerts"
 KINDS = (
     *("scope", "watermark", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure"),
     *("landed", "purged"),

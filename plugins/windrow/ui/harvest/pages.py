@@ -13,9 +13,11 @@ from urllib.parse import quote, urlencode
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from windrow.airflow.hooks.limits import read_limits
+from windrow.airflow.hooks.snapshot import SNAPSHOT
 from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
@@ -24,7 +26,6 @@ from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
 from windrow.store.status import Found, Quarantined, Reason
 from windrow.ui.harvest import snapshots
-from windrow.ui.harvest.limits import read_limits
 
 SECURITY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -82,6 +83,14 @@ async def now(user: User) -> HTMLResponse:
     warnings = [one for one in attention if one.health is Health.WARNING]
     shown = [*[one for one in attention if one not in warnings][:CAUSES], *warnings[:WARNINGS]]
     return await _page("now", snapshot, waiting=_waiting(snapshot), shown=shown, more=len(attention) - len(shown))
+
+
+@router.get("/snapshot")
+async def data(user: User) -> Response:
+    """Return the snapshot of all pages as JSON, for `windrow.airflow.hooks.snapshot`."""
+    snapshot, _ = await snapshots.look(user)
+    body = await snapshots.run(lambda: SNAPSHOT.dump_json(snapshot))
+    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 @router.get("/stream")

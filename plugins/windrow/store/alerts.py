@@ -1,0 +1,25 @@
+"""What people were told of problems, in MongoDB, and when anybody last looked for them."""
+
+from collections.abc import Sequence
+
+from windrow.store.documents import Document, Documents
+from windrow.store.status import ALERTS, stamp
+
+WATCH = "watch"
+"""``_id`` of the document that says when the last check was."""
+
+
+class AlertDocuments(Documents):
+    """Reads and writes the documents: one a problem, by its cause."""
+
+    def alerts(self) -> list[Document]:
+        """Return the problems that people were told of, or that are snoozed."""
+        return [one for one in self._find(ALERTS, {}) if one["_id"] != WATCH]
+
+    def keep_alerts(self, records: Sequence[Document]) -> None:
+        """Store problems by their ``cause``, delete all others, and store that a check was made now."""
+        documents = [{"_id": f"cause|{one['cause']}", **one} for one in records]
+        kept = {one["_id"] for one in documents}
+        self._replace(ALERTS, documents)
+        self._delete(ALERTS, *(one["_id"] for one in self.alerts() if one["_id"] not in kept))
+        self._replace(ALERTS, [{"_id": WATCH, "at": stamp()}])

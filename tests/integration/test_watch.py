@@ -1,0 +1,93 @@
+"""The task that watches all harvests, with MongoDB, a webhook and a notifier of Airflow."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.http.notifications.http import HttpNotifier
+from pymongo import MongoClient
+
+from tests.unit.operators.test_alert import Webhook, webhook  # noqa: F401 - a fixture
+from windrow.airflow.operators.watch import WatchOperator
+from windrow.model.plan import Run
+from windrow.model.redact import know
+from windrow.store.staging import Staging
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = Run("shop_orders", "manual__2026-11-27", "shop_orders")
+CONTEXT: dict[str, Any] = {
+    "task_instance": SimpleNamespace(dag_id="harvest_watch", task_id="watch"),
+    "run_id": "scheduled",
+    "params": {},
+}
+
+
+@pytest.fixture(autouse=True)
+def connection(mongo: MongoClient, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, port = mongo.address or ("", 0)
+    given = {"conn_type": "mongo", "host": host, "port": port, "schema": staging._database.name}
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(given))
+    staging.prepare(RUN.dataset)
+
+
+def fail(staging: Staging, run: Run = RUN, **figures: Any) -> None:
+    staging.save_plan(run, [])
+    figures = {"task_id": "harvest", "error": "HTTP 401 for sesame-sesame", "advice": "Renew the key."} | figures
+    staging.note(run, "failure harvest", {"stopped_by": "CredentialsRejected", **figures})
+
+
+def check(**kwargs: Any) -> list[str]:
+    return WatchOperator(task_id="watch", **kwargs).execute(CONTEXT)
+
+
+def test_a_failure_is_sent_once_and_its_end_too(webhook: Webhook, staging: Staging) -> None:  # noqa: F811
+    know("sesame-sesame")
+    fail(staging)
+
+    first, second = check(), check()
+    staging.note(RUN, "receipt", {"agrees": True, "planned": 0, "staged": 0})
+    third = check()
+
+    assert len(first) == 1
+    assert first[0].startswith("ERROR: Action required: shop_orders.")
+    assert first[0].endswith("| What to do: Renew the key.")
+    assert "sesame" not in first[0]
+    assert second == []
+    assert [line[:10] for line in third] == ["OVER after"]
+    assert [body["text"] for _, body in webhook.posted] == [first[0], third[0]]
+
+
+def test_any_notifier_of_airflow_gets_the_message(webhook: Webhook, staging: Staging) -> None:  # noqa: F811
+    fail(staging)
+    chat = HttpNotifier(http_conn_id="windrow_alerts", json={"chat": "{{ windrow_alert }}"})
+    broken = HttpNotifier(http_conn_id="nowhere", json={})
+
+    (line,) = check(notifiers=[broken, chat])
+
+    assert [body for _, body in webhook.posted] == [{"text": line}, {"chat": line}]
+
+
+def test_an_airflow_that_refuses_is_a_problem_of_its_own(
+    webhook: Webhook,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = f"http://127.0.0.1:{webhook.server_port}"
+    webhook.status = 401
+    airflow = {"conn_type": "http", "host": host, "login": "watch", "password": "sesame-sesame"}
+    monkeypatch.setenv("AIRFLOW_CONN_WINDROW_AIRFLOW", json.dumps(airflow))
+
+    (line,) = check()
+
+    assert "did not give a snapshot" in line
+    assert "HTTP 401" in line
+    assert "sesame" not in line
+
+
+def test_a_check_is_noted(staging: Staging) -> None:
+    before = datetime.now(UTC).isoformat(timespec="milliseconds")
+    check()
+    (noted,) = staging._find("windrow_alerts", {"_id": "watch"})
+    assert noted["at"] >= before
