@@ -240,6 +240,12 @@ def _connections(settings: Settings) -> dict[str, str]:
             "port": settings.function_port,
             "extra": {"service_account": TASKS_ACCOUNT, "audience": settings.function_url},
         },
+        "AIRFLOW_CONN_WINDROW_AIRFLOW": {
+            "conn_type": "http",
+            "host": settings.airflow_url,
+            "login": USER,
+            "password": settings.admin_password,
+        },
         "AIRFLOW_CONN_TITANIC": {
             "conn_type": "http",
             "schema": "http",

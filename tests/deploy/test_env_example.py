@@ -152,7 +152,7 @@ def test_there_are_examples_of_all_connections() -> None:
     kinds = ("google_cloud_platform", "mongo", "http", "redis", "aws", "smtp")
     counts = [len(of_type(conn_type)) for conn_type in kinds]
 
-    assert counts == [5, 3, 13, 2, 2, 1]
+    assert counts == [5, 3, 14, 2, 2, 1]
     assert sum(counts) == len(list(examples()))
 
 
@@ -167,7 +167,9 @@ def test_a_connection_of_a_function_makes_an_endpoint(example: str, monkeypatch:
     assert Endpoint.of("fetch_passenger").url.startswith("https://")
 
 
-@pytest.mark.parametrize("example", sorted(set(of_type("http")) - set(of_functions())))
+@pytest.mark.parametrize(
+    "example", sorted(set(of_type("http")) - set(of_functions()) - {switched_on()["AIRFLOW_CONN_WINDROW_AIRFLOW"]})
+)
 def test_an_api_connection_makes_a_client(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TITANIC", example)
 

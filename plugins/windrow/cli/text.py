@@ -50,6 +50,8 @@ def status(snapshot: Snapshot) -> list[str]:
         rows += [_stream_row(one) for one in snapshot.streams]
         lines += ["", *_table(rows, right={2, 3, 4, 5}), "", _LEGEND]
     waiting = (one for stream in snapshot.streams for one in stream.intervals if one.state is State.WAITING)
+    if snapshot.watched:
+        lines += [f"alerts: problems were last looked for at {_time(snapshot.watched)}"]
     return [*lines, *(f"{one.dataset} waits until {_time(one.waits_until)}: {one.error or one.why}" for one in waiting)]
 
 

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 
 from windrow.store.documents import Document, Documents
-from windrow.store.status import ALERTS, stamp
-
-WATCH = "watch"
-"""``_id`` of the document that says when the last check was."""
+from windrow.store.status import ALERTS, WATCH, stamp
 
 
 class AlertDocuments(Documents):

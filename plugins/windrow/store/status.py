@@ -29,6 +29,8 @@ from windrow.model.plan import Run
 Document = dict[str, Any]
 
 RUNS, ALERTS = "windrow_runs", "windrow_alerts"
+WATCH = "watch"
+"""``_id`` of the document of `ALERTS` that says when problems were last looked for."""
 KINDS = (
     *("scope", "watermark", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure"),
     *("landed", "purged"),
@@ -337,6 +339,10 @@ class StatusStore:
         where = ({"dataset": dataset} if dataset else {}) | ({"accepted_at": {"$exists": False}} if only_open else {})
         found = self._find("windrow_warnings", where, limit=_WARNINGS)
         return sorted(found, key=lambda one: (str(one["dataset"]), str(one["name"])))
+
+    def watched(self) -> str:
+        """Return when problems were last looked for; empty for never."""
+        return next((str(one.get("at", "")) for one in self._find(ALERTS, {"_id": WATCH}, limit=1)), "")
 
     def pauses(self) -> list[Paused]:
         """Return the APIs that calls are paused for."""

@@ -22,6 +22,8 @@ class Snapshot:
     reasons_complete: bool = True
     quotas: tuple[QuotaUse, ...] = ()
     pauses: tuple[Paused, ...] = ()
+    watched: str = ""
+    """When the DAG `harvest_watch` last looked for problems; empty for never."""
     facts: Facts = field(default_factory=Facts)
     error: str = ""
     advice: str = ""
@@ -129,5 +131,6 @@ def take(store: StatusStore, facts: Facts, *, now: datetime | None = None) -> Sn
         reasons_complete=complete,
         quotas=tuple(store.quotas(now)),
         pauses=tuple(store.pauses()),
+        watched=store.watched(),
         facts=facts,
     )
