@@ -213,11 +213,12 @@ def test_only_what_was_planned_is_harvested_and_only_what_was_harvested_is_lande
     from windrow.airflow.operators.land import LandOperator
     from windrow.airflow.operators.plan import PlanOperator
     from windrow.airflow.operators.prove import ProveOperator
+    from windrow.airflow.operators.status import StageStatusOperator
 
     # what a listing has told of already is landed without a harvest
     for earlier, later in (
         ((PlanOperator,), HarvestOperator),
-        ((HarvestOperator, PlanOperator), LandOperator),
+        ((HarvestOperator, PlanOperator, StageStatusOperator), LandOperator),
         ((LandOperator,), ProveOperator),
     ):
         for _, task in steps(dagbag, later):

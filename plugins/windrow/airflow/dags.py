@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TaskGroup, chain
+from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param, TaskGroup, chain
 from croniter import croniter
 
 from windrow.airflow.operators import athena as athena_steps
@@ -39,6 +39,7 @@ def harvest_dag(
     zone: str = "UTC",
     defaults: Mapping[str, str] | None = None,
     budget: Budget | None = None,
+    stage: Callable[[], BaseOperator] | None = None,
     description: str = "",
     tags: Sequence[str] = (),
     **options: Any,
@@ -51,6 +52,7 @@ def harvest_dag(
     :param schedule: a cron expression in the time zone ``zone``; None for runs that are triggered only.
     :param defaults: JSON texts for params that a run leaves empty, by name: templates, such as of an Airflow variable.
     :param budget: what a run may cost without the approval of a person; None for no limit.
+    :param stage: makes the task that stages answers from elsewhere; the DAG then makes no calls.
     :param description: what the DAG does, for the Airflow UI.
     :param options: further arguments of the DAG.
     :raises ValueError: a run may wait for an approval until after the next run; or a warehouse is unknown, named twice,
@@ -70,17 +72,22 @@ def harvest_dag(
         max_active_runs=2 if budget else 1,  # a run that waits for an approval does not stop the next one
         tags=["harvest", source, *tags],
         doc_md=f"### {dataset}\n\n{description or (stream.__doc__ or '').strip()}\n\n{_TASKS}",
-        params=_params(stream),
+        params={"max_gaps": params.max_gaps()} if stage else _params(stream),
         **{"default_args": TASK_DEFAULTS, **TEMPLATES, **options},
     ) as made:
-        plan = PlanOperator(task_id="plan", dataset=dataset, conn_id=conn_id, defaults=defaults, watermark=watermark)
-        cost = CostOperator(task_id="cost", plans={dataset: conn_id})
-        harvest = HarvestOperator(
-            task_id="harvest", dataset=dataset, conn_id=conn_id, connections="{{ params.connections }}"
-        )
+        if stage:
+            harvest = stage()
+        else:
+            plan = PlanOperator(
+                task_id="plan", dataset=dataset, conn_id=conn_id, defaults=defaults, watermark=watermark
+            )
+            cost = CostOperator(task_id="cost", plans={dataset: conn_id})
+            harvest = HarvestOperator(
+                task_id="harvest", dataset=dataset, conn_id=conn_id, connections="{{ params.connections }}"
+            )
+            approve = [ApproveOperator(task_id="approve", budget=budget, costs=cost.output)] if budget else []
+            chain(plan, cost, *approve, harvest)
         asset = {"watermark": watermark, "outlets": [] if watermark else [Asset(dataset)]}
-        approve = [ApproveOperator(task_id="approve", budget=budget, costs=cost.output)] if budget else []
-        chain(plan, cost, *approve, harvest)
         if len(into) == 1:
             chain(harvest, *_SINKS[into[0]](stream, **asset))
             return made
