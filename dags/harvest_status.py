@@ -1,7 +1,7 @@
 """The table `harvest_status`, for people who never open Airflow: one row for each interval of each stream.
 
 The class is the contract of the table; for Athena, or for both warehouses, change `into`. The rows are those of the
-page Harvest, or of a terminal if there is no Airflow connection `windrow_airflow`.
+page Harvest. Without the Airflow connection `windrow_airflow`, they are those of a terminal.
 """
 
 from windrow.airflow.dags import harvest_dag

@@ -31,7 +31,7 @@ from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.groups import harvest
 from windrow.sources.spotify import params as spotify_params
 from windrow.sources.spotify.known_artists import KnownArtistsOperator, RequireAllNamesOperator
-from windrow.sources.spotify.operators import CapabilitiesOperator, PublishOperator, counts
+from windrow.sources.spotify.operators import CapabilitiesOperator, PublishOperator
 
 STREAMS = ("artists", "albums", "top_tracks", "audio_features")
 BUCKET, DAY, SLUG = "{{ var.value.windrow_s3_bucket }}", "dt={{ dag_run.run_after | ds }}", "{{ run_id | slug }}"
@@ -110,7 +110,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     for name in STREAMS:
         settled[name] >> ProveInAthenaOperator(
             task_id=f"prove_{name}",
-            sql=counts(name),
+            sql="" if name == "audio_features" else f"athena/spotify_landed/{name}/prove.sql",
             max_gaps="{{ params.max_gaps }}",
             outlets=[Asset(f"spotify_{name}")],
             **landing(name),

@@ -3,7 +3,7 @@
 import json
 import uuid
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -108,8 +108,9 @@ MOMENT = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))  # noqa: DTZ001
 
 
 def decimals(places: int) -> st.SearchStrategy[str]:
-    largest = Decimal("9" * (38 - places))
-    return st.decimals(-largest, largest, places=places).map(lambda number: f"{number:f}")
+    """Texts of numbers with 38 digits at most."""
+    whole = st.integers(1 - 10**38, 10**38 - 1)
+    return whole.map(lambda digits: f"{Decimal(digits).scaleb(-places, Context(prec=38)):f}")
 
 
 OBJECT = st.fixed_dictionaries({}, optional={"end": TEXT | st.none(), "having": decimals(9) | st.none()})

@@ -79,8 +79,8 @@ class Relations:
         return " UNION ALL ".join(selects)
 
 
-_MILLISECONDS = "CAST(floor((epoch_us({}) + 500) / 1000) AS BIGINT)"
-"""Half of a millisecond is rounded up, also before 1970."""
+_MILLISECONDS = "epoch_us({0}) + 500 - ((epoch_us({0}) + 500) % 1000 + 1000) % 1000"
+"""Half of a millisecond is rounded up, also before 1970; in whole numbers, as a double does not hold all of them."""
 
 
 def _columns(table: Table) -> list[dict[str, str]]:
@@ -120,5 +120,5 @@ def _converted(value: str, stored: DuckDBPyType, wanted: DuckDBPyType) -> str | 
     if old != new and old not in WIDENED.get(new, ()) and not holds_decimal(new, old):
         return None
     if new == "TIMESTAMP":  # of milliseconds in Athena, and without a zone: instants are shown in UTC
-        return f"make_timestamp({_MILLISECONDS.format(value)} * 1000)"
+        return f"make_timestamp({_MILLISECONDS.format(value)})"
     return value if old == new else f"CAST({value} AS {new})"

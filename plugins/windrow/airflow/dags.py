@@ -149,9 +149,7 @@ def _into_athena(stream: type[Declared], **proof: Any) -> list[Any]:
         "to": f"s3://{_S3_BUCKET}",
         "prefix": f"{source}/{noun}/dt={athena.DAY}/run={athena.RUN}",
     }
-    counts = ProveInAthenaOperator(
-        task_id="prove", sql=athena.prove(stream), max_gaps="{{ params.max_gaps }}", **landing, **proof
-    )
+    counts = ProveInAthenaOperator(task_id="prove", max_gaps="{{ params.max_gaps }}", **landing, **proof)
     merged = athena_steps.load_and_merge(stream, bucket=_S3_BUCKET)
     return [LandOperator(task_id="land", **landing), *merged, counts]
 

@@ -24,6 +24,7 @@ S3_ERRORS = "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 ATHENA_API = "https://docs.aws.amazon.com/athena/latest/APIReference/API_StartQueryExecution.html"
 ATHENA_QUERY = "https://docs.aws.amazon.com/athena/latest/APIReference/API_AthenaError.html"
 ATHENA_SLOW_DOWN = "https://repost.aws/knowledge-center/hive-cannot-open-split-503-athena"
+ATHENA_ICEBERG = "https://repost.aws/knowledge-center/athena-iceberg-table-error"
 ATHENA_TUNING = "https://docs.aws.amazon.com/athena/latest/ug/performance-tuning.html"
 GLUE_THROTTLING = "https://repost.aws/knowledge-center/glue-throttling-rate-exceeded"
 GLUE_ERRORS = "https://docs.aws.amazon.com/glue/latest/dg/aws-glue-api-exceptions.html"
@@ -254,6 +255,7 @@ AWS_POLICY: tuple[CloudRule, ...] = (
 ATHENA_POLICY: tuple[CloudRule, ...] = (
     _passes(_ATHENA, "", "S3 limits the rate of requests", ATHENA_SLOW_DOWN, text="Slow Down"),
     _passes(_ATHENA, "", "Glue limits the rate of requests", GLUE_THROTTLING, text="Rate exceeded"),
+    _passes(_ATHENA, "", "another query changes the same table", ATHENA_ICEBERG, text="ICEBERG_COMMIT_ERROR"),
     _passes(_ATHENA, "", "a node of Athena failed", ATHENA_TUNING, text="INTERNAL_ERROR_QUERY_ENGINE"),
     _passes(
         _ATHENA, "", "a node of Athena failed", ATHENA_TUNING, text="Encountered too many errors talking to a worker"

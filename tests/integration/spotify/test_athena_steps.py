@@ -15,10 +15,15 @@ from botocore.exceptions import ClientError
 
 from local_cloud import aws_resources
 from local_cloud.settings import LAKE, Settings
-from windrow.airflow.hooks.athena import Athena
+from windrow.airflow.hooks.athena import Athena, rows
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import S3Store, open_store
-from windrow.airflow.operators.athena import AthenaCheckOperator, AthenaFileOperator, CrawlOperator
+from windrow.airflow.operators.athena import (
+    AthenaCheckOperator,
+    AthenaFileOperator,
+    AthenaScriptOperator,
+    CrawlOperator,
+)
 from windrow.airflow.operators.defaults import SQL_FOLDER
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.landing.files import Manifest
@@ -140,12 +145,31 @@ def test_a_short_query_is_waited_for_in_place():
 def test_a_long_query_is_deferred(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("windrow.airflow.hooks.athena.SHORT_S", 0.0)
     operator = AthenaFileOperator(task_id="count", path="athena/some.sql")
-    rows = ", ".join(f"({n})" for n in range(700))
-    tables = ", ".join(f"(VALUES {rows}) AS t{n} (n{n})" for n in range(3))
+    values = ", ".join(f"({n})" for n in range(700))
+    tables = ", ".join(f"(VALUES {values}) AS t{n} (n{n})" for n in range(3))
     with pytest.raises(TaskDeferred) as deferred:
         started(operator, f"SELECT COUNT(*) FROM {tables} WHERE n0 + n1 + n2 = 700")
     assert deferred.value.method_name == "execute_complete"
     operator.hook.stop_query(operator.query_execution_id)
+
+
+def test_statements_run_in_order_also_after_a_deferral(monkeypatch: pytest.MonkeyPatch):
+    name = f"script_{uuid.uuid4().hex[:8]}"
+    queries = [f"CREATE DATABASE {name}", f"CREATE VIEW {name}.v AS SELECT 7 AS x"]
+    operator = AthenaScriptOperator(task_id="load", title="load", queries=[*queries, f"SELECT x FROM {name}.v"])
+    operator.output_location = RESULTS
+    context: Any = {"ti": TaskInstance()}
+    monkeypatch.setattr("windrow.airflow.operators.athena.end_of_short", lambda *_: None)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    monkeypatch.undo()
+    query_id = operator.query_execution_id or ""
+    operator.hook.poll_query_status(query_id, sleep_time=0.1)
+    event = {"status": "success", "value": query_id}
+    last = getattr(operator, deferred.value.method_name)(context, event, **(deferred.value.kwargs or {}))
+    assert list(rows(operator.hook, last)) == [{"x": "7"}]
+    with pytest.raises(StatementFailed, match=r"of load ended with state FAILED: .*already exists"):
+        operator.execute(context)
 
 
 def test_a_check_names_what_does_not_hold():
@@ -157,8 +181,8 @@ def test_a_check_names_what_does_not_hold():
 
 def test_rows_come_page_by_page():
     values = ", ".join(f"({n})" for n in range(1500))
-    rows = list(athena().ask(f"SELECT n FROM (VALUES {values}) AS t (n) ORDER BY n"))
-    assert [int(row["n"] or 0) for row in rows] == list(range(1500))
+    found = list(athena().ask(f"SELECT n FROM (VALUES {values}) AS t (n) ORDER BY n"))
+    assert [int(row["n"] or 0) for row in found] == list(range(1500))
 
 
 # --- the crawler -------------------------------------------------------------------------------

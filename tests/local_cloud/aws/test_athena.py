@@ -110,6 +110,7 @@ def test_a_file_whose_schema_drifted_is_named(athena: Athena) -> None:
         ("2026-01-02 03:04:05.678900", "2026-01-02 03:04:05.679"),
         ("1969-12-31 23:59:59.998400", "1969-12-31 23:59:59.998"),
         ("1969-12-31 23:59:59.998600", "1969-12-31 23:59:59.999"),
+        ("0502-06-18 02:41:31.007496", "0502-06-18 02:41:31.007"),
         ("0099-12-31 23:59:59", "0099-12-31 23:59:59.000"),
     ],
 )
@@ -133,6 +134,50 @@ def test_decimals_keep_their_digits_and_are_not_computed_with(athena: Athena) ->
     assert athena.rows("SELECT x FROM u ORDER BY x") == shown
     with pytest.raises(Failed, match=r"X \* 2, as x is a decimal|x \* 2, as x is a decimal"):
         athena.run("SELECT x * 2 AS y FROM t")
+
+
+def test_arrays_and_rows_are_read_and_shown(athena: Athena) -> None:
+    lines = pa.list_(pa.struct([("article", pa.string()), ("at", pa.timestamp("us", tz="UTC"))]))
+    at = datetime.datetime(1969, 12, 31, 23, 59, 59, 998_600, datetime.UTC)
+    rows = [
+        {"n": 1, "tags": ["a", None], "lines": [{"article": "x", "at": at}, {"article": None, "at": None}]},
+        {"n": 2, "tags": [], "lines": None},
+    ]
+    schema = pa.schema([("n", pa.int64()), ("tags", pa.list_(pa.string())), ("lines", lines)])
+    athena.put("t/part-0.parquet", rows, schema)
+    columns = (
+        "n bigint, tags array<string>, `lines` array<struct<`article`:string,`at`:timestamp,`more`:decimal(38,9)>>"
+    )
+    athena.run(f"CREATE EXTERNAL TABLE t ({columns}) STORED AS PARQUET LOCATION 's3://{athena.name}/t/'")
+    first = "[{article=x, at=1969-12-31 23:59:59.999, more=null}, {article=null, at=null, more=null}]"
+    shown = [("[a, null]", first), ("[]", None)]
+    assert athena.rows("SELECT tags, lines FROM t ORDER BY n") == shown
+    athena.run("CREATE VIEW v AS SELECT n, tags, lines FROM t")
+    assert athena.rows("SELECT tags, lines FROM v ORDER BY n") == shown
+    described = athena.glue.get_table(DatabaseName=athena.name, Name="v")["Table"]["StorageDescriptor"]["Columns"]
+    assert described[2]["Type"] == "array<struct<article:string,at:timestamp,more:decimal(38,9)>>"
+    athena.run(f"CREATE EXTERNAL TABLE u (tags array<bigint>) STORED AS PARQUET LOCATION 's3://{athena.name}/t/'")
+    with pytest.raises(Failed, match=r"HIVE_BAD_DATA: Field tags's type VARCHAR\[\] .* type BIGINT\[\]"):
+        athena.rows("SELECT tags FROM u")
+
+
+def test_columns_of_an_iceberg_table_are_added_and_widened(athena: Athena) -> None:
+    location = f"LOCATION 's3://{athena.name}/t/' TBLPROPERTIES ('table_type' = 'ICEBERG')"
+    athena.run(f"CREATE TABLE t (a int, b float, c decimal(10,2)) {location}")
+    athena.run("INSERT INTO t (a) VALUES (7)")
+    athena.run("ALTER TABLE t ADD COLUMNS (`d` array<string>)")
+    for name, kind in (("a", "bigint"), ("b", "double"), ("c", "decimal(38,2)")):
+        athena.run(f"ALTER TABLE t CHANGE COLUMN `{name}` `{name}` {kind}")
+    assert athena.rows("SELECT a, b, c, d FROM t") == [("7", None, None, None)]
+    for sql, why in (
+        ("ALTER TABLE t ADD COLUMNS (a bigint)", "Duplicate column name: a"),
+        ("ALTER TABLE t CHANGE COLUMN a a decimal(38,9)", r"Cannot change column type: a: bigint -> decimal\(38,9\)"),
+        ("ALTER TABLE t CHANGE COLUMN c c decimal(38,3)", "Cannot change column type"),
+        ("ALTER TABLE t CHANGE COLUMN x x bigint", "COLUMN_NOT_FOUND"),
+        ("INSERT INTO t (x) VALUES (1)", "COLUMN_NOT_FOUND"),
+    ):
+        with pytest.raises(Failed, match=why):
+            athena.run(sql)
 
 
 def test_a_view_is_a_query_by_name(tracks: Athena) -> None:

@@ -24,7 +24,7 @@ from windrow.model.contract import Column, Kind
 from windrow.model.formats import Csv, Ndjson, Xml
 from windrow.model.paging import Cursor, LinkHeader, NextUrl, Offset, PageNumber
 from windrow.model.query import Query
-from windrow.model.table import Table, Write
+from windrow.model.table import Table, Warehouse, Write
 from windrow.store import local
 from windrow.testing import Call, Recording, replay
 
@@ -117,6 +117,7 @@ def test_every_recipe_is_short_and_has_a_test():
     assert {*CALLS} == {*of("Pages"), *of("Formats"), *of("Rows"), *of("Calls")}
     assert {*SIGNED} | {"Slower than the API allows"} == {*of("Auth")}
     assert ({*VALUES}, {*WRITES}) == ({*of("Columns")}, {*of("Writes")})
+    assert {*INTO} == {*of("Warehouses")}
 
 
 def test_types_are_inferred():
@@ -192,6 +193,17 @@ def test_how_it_is_written(name: str):
     updated = Column("updated_at", "updated_at", Kind.TIMESTAMP, "When.", required=True)
     deleted = Column("is_deleted", "deleted", Kind.BOOLEAN, "Whether.")
     assert WRITES[name] in bigquery.write(declared(RECIPES[name][1], columns=(ID, updated, deleted)))
+
+
+INTO: dict[str, object] = {"Into Athena": Warehouse.ATHENA, "Into BigQuery and Athena": tuple(Warehouse)}
+
+
+@pytest.mark.parametrize("name", INTO)
+def test_which_warehouses_it_goes_into(name: str):
+    given: dict[str, Any] = {}
+    names = {"harvest_dag": lambda _, **settings: given.update(settings), "Items": None, "Warehouse": Warehouse}
+    exec(RECIPES[name][1], names)  # noqa: S102 - our own documentation
+    assert given == {"conn_id": "shop", "into": INTO[name]}
 
 
 SIGNED: dict[str, Callable[[Asked], object]] = {

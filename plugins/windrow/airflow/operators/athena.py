@@ -349,14 +349,15 @@ class ProveInAthenaOperator(ProveOperator):
     """Writes and checks the receipt of a run whose warehouse is Athena.
 
     :param sql: a query of Athena, or the path of a file below ``include/sql``, that returns one row of ``loaded``,
-        ``merged`` and ``total``.
+        ``merged`` and ``total``; without it, it is made from the stream.
     :param results: where Athena writes results.
     """
 
     template_fields = (*ProveOperator.template_fields, "results")
 
-    def __init__(self, *, results: str = RESULTS, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, dataset: str, sql: str = "", results: str = RESULTS, **kwargs: Any) -> None:
+        sql = sql or athena.prove(type(registry.stream(dataset)))
+        super().__init__(dataset=dataset, sql=sql, **kwargs)
         self.results = results
 
     def warehouse(self) -> Figures:

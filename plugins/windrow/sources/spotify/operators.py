@@ -11,20 +11,13 @@ from windrow.airflow.hooks.athena import rows as rows_of
 from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
-from windrow.declare import athena
 from windrow.harvest.flow import RunDriver
 from windrow.sources.spotify.access import CLIENTS, probe
-from windrow.sources.spotify.streams import AudioFeatures
 from windrow.sources.spotify.top_tracks import ARTIST_ID, TOP_TRACKS, items
 from windrow.store.staging import Figures
 
 PUBLISH = "publish"
 """The step whose figures count what was written to DynamoDB."""
-
-
-def counts(name: str) -> str:
-    """Return the query that counts a stream's records in Athena. Audio features are read where they have landed."""
-    return athena.prove(AudioFeatures) if name == "audio_features" else f"athena/spotify_landed/{name}/prove.sql"
 
 
 class CapabilitiesOperator(HarvestStep):
