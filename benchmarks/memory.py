@@ -63,7 +63,7 @@ def compare(mongo: Mongo, calls: int, connections: int) -> list[Memory]:
                     discovery_peak_rss=int(discovered["peak_rss"]),
                 )
             )
-            print(f"{number:,} calls harvested in {found[-1].wall_s:.0f} s", flush=True)
+            print(f"{number:,} calls harvested in {found[-1].wall_s:.0f} s: {found[-1]}", flush=True)
     return found
 
 
