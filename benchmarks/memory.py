@@ -1,6 +1,7 @@
-"""The engine's memory: the same harvest with few calls and with twenty times as many.
+"""The engine's memory: the same plan, discovery and harvest with few calls, and with 20 and 100 times as many.
 
-The plan is written by a process of its own, as in Airflow, where planning is a task of its own.
+Each is a process of its own, as in Airflow, where planning is a task of its own. Discovery writes the same plan as
+the plan, from the pages of a list.
 """
 
 import statistics
@@ -14,8 +15,8 @@ from benchmarks.backends import Mongo, api
 from benchmarks.contenders import ENGINE
 from benchmarks.measure import child, finished, job, verify
 
-TIMES = 20
-"""How many times as many calls the long harvest makes."""
+TIMES = (1, 20, 100)
+"""How many times as many calls each harvest makes."""
 _EVERY_S = 0.25
 
 
@@ -31,16 +32,21 @@ class Memory:
     """Of the same, over the second half of the harvest, sampled."""
     plan_peak_rss: int
     """Of the process that wrote the plan."""
+    discovery_peak_rss: int
+    """Of the process that found it out."""
 
 
 def compare(mongo: Mongo, calls: int, connections: int) -> list[Memory]:
-    """Harvest ``calls``, then twenty times as many, from a server that answers at once."""
+    """Harvest ``calls``, then `TIMES` as many, from a server that answers at once."""
     with api(delay_ms=0) as server:
         found = []
-        for number in (calls, calls * TIMES):
+        for number in (calls * times for times in TIMES):
             mongo.clear()
             server.reset()
             work = job(server, mongo, number, connections)
+            with child(ENGINE.module, "discover", work) as process:
+                discovered = finished(process, "the discovery")
+            mongo.clear()
             with child(ENGINE.module, "plan", work) as process:
                 planned = finished(process, "the plan")
             with child(ENGINE.module, "harvest", work) as process:
@@ -54,9 +60,10 @@ def compare(mongo: Mongo, calls: int, connections: int) -> list[Memory]:
                     peak_rss=int(harvested["peak_rss"]),
                     median_rss=statistics.median(samples[len(samples) // 2 :]),
                     plan_peak_rss=int(planned["peak_rss"]),
+                    discovery_peak_rss=int(discovered["peak_rss"]),
                 )
             )
-            print(f"{number:,} calls harvested in {found[-1].wall_s:.0f} s", flush=True)
+            print(f"{number:,} calls harvested in {found[-1].wall_s:.0f} s: {found[-1]}", flush=True)
     return found
 
 

@@ -43,7 +43,7 @@ def rates(runs: Runs) -> str:
 
 def memory(found: Sequence[Memory]) -> str:
     """Draw the table of the engine's memory."""
-    head = ("calls", "s", "harvest: peak MB", "median MB, 2nd half", "plan: peak MB")
+    head = ("calls", "s", "harvest: peak MB", "median MB, 2nd half", "plan: peak MB", "discovery: peak MB")
     return table(
         head,
         [
@@ -53,6 +53,7 @@ def memory(found: Sequence[Memory]) -> str:
                 f"{one.peak_rss / MB:.1f}",
                 f"{one.median_rss / MB:.1f}",
                 f"{one.plan_peak_rss / MB:.1f}",
+                f"{one.discovery_peak_rss / MB:.1f}",
             )
             for one in found
         ],

@@ -6,6 +6,7 @@
 // lock and no HTTP parser with the clients it measures.
 //
 //   GET  /get_user_by_name?name=...   a small passenger, after `delay` milliseconds
+//   GET  /names?page=0&of=10000       up to 100 names of so many, at once; past the last an empty list
 //   POST /oauth/token                 a bearer token, at once; calls are served with or without it
 //   GET  /_admin/counters             what it was asked; POST /_admin/reset zeroes that
 
@@ -76,6 +77,12 @@ function token(response) {
   send(response, 200, { access_token: `benchmark-${tokens}`, token_type: "Bearer", expires_in: 3600 });
 }
 
+function names(response, page, of) {
+  const first = Math.min(page * 100, of);
+  send(response, 200, Array.from({ length: Math.min(100, of - first) }, (_, place) =>
+    `O'Dwyer, Mrs. ${String(first + place).padStart(6, "0")} (Ellen "Nellie")`));
+}
+
 function counters(response) {
   send(response, 200, { requests, unique: asked.size, repeated: requests - asked.size, in_flight: inFlight,
     max_in_flight: maxInFlight, tokens_issued: tokens });
@@ -95,6 +102,8 @@ function route(request, response) {
   switch (`${request.method} ${url.pathname}`) {
     case "GET /get_user_by_name":
       return name ? passenger(response, name) : send(response, 400, { error: "the parameter name is missing" });
+    case "GET /names":
+      return names(response, Number(url.searchParams.get("page")), Number(url.searchParams.get("of")));
     case "POST /oauth/token":
       return token(response);
     case "GET /_admin/counters":

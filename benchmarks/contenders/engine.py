@@ -1,17 +1,22 @@
 """Windrow itself, as a task uses it: the plan is written, then harvested by the engine."""
 
 import asyncio
+from itertools import count
 
 from pymongo import MongoClient
 
 from benchmarks.job import CREDENTIALS, PATH, TOKEN_PATH, Job
+from windrow.declare.stream import Declared
+from windrow.harvest.discovery import Discovery
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.client import Client, Limits
 from windrow.http.oauth import ClientCredentials
 from windrow.model import registry
+from windrow.model.contract import Column, Kind
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
+from windrow.model.stream import PlanFlow, Planned, Request
 from windrow.store.staging import Staging
 
 _RUN_ID = "benchmark"
@@ -30,6 +35,36 @@ def plan(job: Job) -> Plan:
     return staging.save_plan(_run(job), (Query.of(PATH, {"name": name}) for name in job.names()))
 
 
+class Listed(Declared):
+    """Names that the API lists, 100 a page: what discovery finds out."""
+
+    dataset = "bench_listed"
+    get = PATH
+    columns = (Column("name", "Name", Kind.STRING, "Name.", required=True),)
+
+    def plan(self, request: Request) -> PlanFlow:
+        """Plan a query for each name of each page."""
+        for page in count():
+            listing = yield Query.of("/names", {"page": str(page), "of": str(request.params["of"])})
+            if not (names := listing.parsed):
+                return
+            yield Planned(Query.of(PATH, {"name": name}) for name in names)
+
+
+def discover(job: Job) -> None:
+    """Write the same plan from the pages of a list."""
+    asyncio.run(_discover(job))
+
+
+async def _discover(job: Job) -> None:
+    staging = _staging(job)
+    staging.prepare(job.collection)
+    async with _client(job) as client:
+        discovery = Discovery(client, staging, _run(job), Listed())
+        plan = await discovery.plan(Request({"of": job.calls}))
+    assert plan.planned == job.calls, plan  # noqa: S101 - otherwise its memory says nothing
+
+
 def harvest(job: Job) -> None:
     """Settle every query of the plan."""
     asyncio.run(_harvest(job))
@@ -37,10 +72,14 @@ def harvest(job: Job) -> None:
 
 async def _harvest(job: Job) -> None:
     staging = _staging(job)
-    auth = ClientCredentials(TOKEN_PATH, CREDENTIALS["client_id"], CREDENTIALS["client_secret"])
-    async with Client(job.api_url, auth, limits=Limits(connections=job.connections)) as client:
+    async with _client(job) as client:
         read = registry.stream("titanic_passengers").records
         await Harvester(client, staging, PlanFeed(staging, staging.plan(_run(job))), read).run()
+
+
+def _client(job: Job) -> Client:
+    auth = ClientCredentials(TOKEN_PATH, CREDENTIALS["client_id"], CREDENTIALS["client_secret"])
+    return Client(job.api_url, auth, limits=Limits(connections=job.connections))
 
 
 def _run(job: Job) -> Run:

@@ -19,6 +19,7 @@ from windrow.model.errors import Unreadable
 from windrow.model.plan import CHUNK, Plan, Run
 from windrow.model.query import Query
 from windrow.model.stream import Asked, Estimate, Gap, Planned, Request, Stream
+from windrow.store.keys import Keys
 from windrow.store.plans import PlanWriter
 from windrow.store.quarantine import LIST
 from windrow.store.staging import Staging
@@ -50,7 +51,7 @@ class Discovery(RunDriver):
         self._stream = stream
         self._announce = announce
         self._writer: PlanWriter | None = None
-        self._told: set[str] = set()
+        self._told = Keys()
         self._before: list[Item] = []
         """What followed from the last of the kept answers."""
 
@@ -98,12 +99,13 @@ class Discovery(RunDriver):
         before: list[Item] = []
         while some := list(islice(queries, CHUNK)):
             added = writer.add(some)
-            answered = set() if self._stream.is_paged else self._told  # a flow gets the first page only
+            answered = () if self._stream.is_paged else self._told  # a flow gets the first page only
             told = [(chunk, kept) for chunk, query in added if query.key in answered and (kept := self._kept(query))]
             self._staging.stage(self._run, told)
             if not self._announce:
                 continue
-            items = [Item(query, chunk) for chunk, query in added if query.key not in answered]
+            settled = {answer.query.key for _, answer in told}
+            items = [Item(query, chunk) for chunk, query in added if query.key not in settled]
             if self.asked:
                 self._announce(self._before + items)
                 self._before = []

@@ -57,7 +57,7 @@ class ObjectStore(Protocol):
 class Sizes:
     """When something is cut, in bytes. Memory is a small multiple of ``group``."""
 
-    answers: int = 256_000
+    answers: int = 400_000
     """Bodies that are converted together: about as many as stay in the cache of a processor."""
     group: int = 16 * 1024 * 1024
     """A row group, before it is encoded: what BigQuery asks for at least."""
@@ -193,8 +193,6 @@ class ParquetFiles:
         if not batches:
             return
         self._write_table(pa.Table.from_batches(batches, self._schema))
-        del batches
-        pa.default_memory_pool().release_unused()
 
     def _write_table(self, table: pa.Table) -> None:
         if not self._partition:
@@ -219,6 +217,7 @@ class ParquetFiles:
                 compression="zstd",
                 use_dictionary=self._encoded,
                 dictionary_pagesize_limit=_DICTIONARY,
+                write_statistics=self._encoded,
             )
         self._writer.write_table(table, row_group_size=table.num_rows or None)
         self._records += table.num_rows

@@ -9,6 +9,7 @@ from windrow.model.plan import CHUNK, Chunk, Plan, Run
 from windrow.model.query import Query
 from windrow.store import status
 from windrow.store.documents import Documents
+from windrow.store.keys import Keys
 
 PLANS = "windrow_plans"
 
@@ -67,7 +68,7 @@ class PlanWriter:
         self._staging = staging
         self._run = run
         self._chunks = standing.chunks if standing else 0
-        self._seen = {query.key for number in range(self._chunks) for query in staging.chunk(run, number).queries}
+        self._seen = Keys(query.key for number in range(self._chunks) for query in staging.chunk(run, number).queries)
         self._rest: list[Query] = []
         self._listed = 0
 
@@ -76,8 +77,7 @@ class PlanWriter:
         added = []
         for query in queries:
             self._listed += 1
-            if query.key not in self._seen:
-                self._seen.add(query.key)
+            if self._seen.add(query.key):
                 added.append((self._chunks, query))
                 self._rest.append(query)
                 if len(self._rest) == CHUNK:
