@@ -6,6 +6,7 @@ with the reason.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ _INT64 = range(-(2**63), 2**63)
 _PLAIN: Mapping[Kind, Mapping[type, Callable[[Any], bool]]] = {
     Kind.STRING: {str: str.isascii},
     Kind.INTEGER: {int: _INT64.__contains__},
-    Kind.FLOAT: {float: lambda value: True},
+    Kind.FLOAT: {float: math.isfinite},
     Kind.BOOLEAN: {bool: lambda value: True},
 }
 
