@@ -330,10 +330,11 @@ class Client:
         self.events["sent"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
         body = query.body.encode()
-        headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
+        headers = CIMultiDict(query.headers)
+        if body:
+            headers.setdefault("Content-Type", "application/json")
         if query.format is not JSON:
-            headers["Accept"] = f"{query.format.media_type}, */*;q=0.1"
-        headers.update(query.headers)
+            headers.setdefault("Accept", f"{query.format.media_type}, */*;q=0.1")
         headers.update(conditions)
         attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
         sent = {*signature.values(), attempt.headers.get("Authorization", "")}

@@ -212,6 +212,12 @@ class Contract:
     """The columns of a stream, without the lineage columns."""
 
     columns: tuple[Column, ...]
+    _flat: frozenset[str] = dataclasses.field(init=False, repr=False, compare=False)
+    """The fields that columns read as a whole: an object without others has nothing unknown."""
+
+    def __post_init__(self) -> None:
+        flat = frozenset(column.field for column in self.columns if not column.columns)
+        object.__setattr__(self, "_flat", flat)
 
     def record(self, fields: object) -> dict[str, object]:
         """Check one record of the API and return its values by column.
@@ -227,7 +233,7 @@ class Contract:
         if not isinstance(fields, Mapping):
             raise Unreadable(f"a record must be a JSON object, not {_shown(fields)}")
         record = _read(fields, self.columns)
-        extra = unknown(fields, self.columns)
+        extra = None if fields.keys() <= self._flat else unknown(fields, self.columns)
         record["_extra"] = as_json(extra) if extra else None
         return record
 
