@@ -103,11 +103,15 @@ def measure(contender: Contender, api: Api, mongo: Mongo, calls: int, connection
     runs: list[Measurement] = []
     while len(runs) < _ATTEMPTS and (not runs or runs[-1].other_cores > QUIET_CORES):
         settle()
-        runs.append(_run(contender, api, mongo, job(api, mongo, calls, connections)))
+        runs.append(once(contender, api, mongo, job(api, mongo, calls, connections)))
     return min(runs, key=lambda run: run.other_cores)
 
 
-def _run(contender: Contender, api: Api, mongo: Mongo, work: Job) -> Measurement:
+def once(contender: Contender, api: Api, mongo: Mongo, work: Job) -> Measurement:
+    """Run a contender once, however busy the machine is.
+
+    :raises Wrong: as `measure`.
+    """
     mongo.clear()
     api.reset()
     began, before = time.perf_counter(), busy(api.process, mongo)

@@ -81,6 +81,7 @@ def _values(one: type) -> list[str]:
     rows = [
         (f"`{field.name}`", _code(_type(field.type)), _default(field), _line(meanings.get(field.name, "")))
         for field in dataclasses.fields(one)
+        if field.init
     ]
     return _table(("argument", "type", "default", "meaning"), rows) if rows else []
 

@@ -467,6 +467,7 @@ def test_nested_values_are_read_and_what_is_unknown_within_them_is_kept():
         "_extra": '{"New":null,"Visits":[{"At":{"Zip":1}},null]}',
     }
     assert NESTED.record({"Tags": None}) == {"tags": [], "visits": [], "_extra": None}
+    assert NESTED.record({"Visits": visits})["_extra"] == '{"Visits":[{"At":{"Zip":1}},null]}'
 
 
 @pytest.mark.parametrize(

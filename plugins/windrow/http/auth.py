@@ -98,7 +98,7 @@ class Auth(ABC):
         """Return the attempt, signed with a result of `signature`. Headers of the signature replace others."""
         headers = CIMultiDict(attempt.headers)
         headers.update(signature)
-        return replace(attempt, headers=headers)
+        return Attempt(attempt.method, attempt.url, headers, attempt.body)
 
     async def close(self) -> None:  # noqa: B027 - most have no use for it
         """End what runs in the background. The client calls this before it closes its connections."""

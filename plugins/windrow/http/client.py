@@ -201,7 +201,7 @@ class Client:
                     self._gate.leave(sent_at)
                     switches += 1
                     continue
-                if action in {Action.THROTTLE, Action.QUOTA_EXHAUSTED}:
+                if action is Action.THROTTLE or action is Action.QUOTA_EXHAUSTED:
                     self.events["throttled"] += 1
                     await self._throttled(query, response, decision, sent_at, throttles)
                     continue
@@ -294,7 +294,8 @@ class Client:
         if not first:
             self.events["retried"] += 1
         way = [self.urls.of(query)]
-        await self._take_turn()
+        if self._pace.is_limited or not self._gate.is_open:
+            await self._take_turn()
         sent_at = time.monotonic()
         try:
             while True:
@@ -323,19 +324,21 @@ class Client:
 
     async def _hop(self, query: Query, url: URL, kept: CachedAnswer | None, *, fresh: bool) -> Response:
         """Send the query to one URL, with a new signature. It counts against the quota like any call."""
-        await self._take_units(query)
+        if self._ledger is not None:
+            await self._take_units(query, self._ledger)
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
         conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
         body = query.body.encode()
-        headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
+        headers = CIMultiDict(query.headers)
+        if body:
+            headers.setdefault("Content-Type", "application/json")
         if query.format is not JSON:
-            headers["Accept"] = f"{query.format.media_type}, */*;q=0.1"
-        headers.update(query.headers)
+            headers.setdefault("Accept", f"{query.format.media_type}, */*;q=0.1")
         headers.update(conditions)
         attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
         sent = {*signature.values(), attempt.headers.get("Authorization", "")}
-        response = _without_echo(await self._send(attempt, query.format, fresh=fresh), signature, sent)
+        response = _without_echo(await self._send(attempt, query.format, signature, fresh=fresh), sent)
         self._auth.learned(signature, response, query)
         self._report_pause(response)
         return response
@@ -368,19 +371,19 @@ class Client:
             self._paused = None
             await asyncio.to_thread(self._pauses.keep_pause, self.name, None)
 
-    async def _take_units(self, query: Query) -> None:
+    async def _take_units(self, query: Query, ledger: Ledger) -> None:
         """Return when the quota allows one more call.
 
         :raises RateLimited: the wait would be longer than ``limits.patience_s``.
         """
-        while self._ledger is not None and (wait_s := await self._ledger.take(query)):
+        while wait_s := await ledger.take(query):
             if wait_s > self.limits.patience_s:
                 raise RateLimited.for_s(
-                    wait_s, f"The quota '{self._ledger.name(query)}' of '{self.name}' is used up", key=query.key
+                    wait_s, f"The quota '{ledger.name(query)}' of '{self.name}' is used up", key=query.key
                 )
             await asyncio.sleep(wait_s)
 
-    async def _send(self, attempt: Attempt, format: Format, *, fresh: bool) -> Response:
+    async def _send(self, attempt: Attempt, format: Format, signature: Mapping[str, str], *, fresh: bool) -> Response:
         """Send a call. An answer of a format that can be split may be larger than others."""
 
         def limit(beginning: bytes) -> int:
@@ -394,6 +397,7 @@ class Client:
             most=LARGEST,
             larger=limit,
             fresh=fresh,
+            signature=signature,
         )
         self.events["no_answer" if response.status is None else f"http_{response.status}"] += 1
         return response
@@ -497,10 +501,11 @@ class StreamRefused(ApiError):
         self.decision = decision
 
 
-def _without_echo(response: Response, signature: Mapping[str, str], sent: Collection[str]) -> Response:
-    """Add its signature to an answer, and remove the credentials that were sent: an API may echo them."""
-    headers = response.headers
-    told = "\n".join(headers.values())
-    if blot_sent(told, sent) != told:
-        headers = CIMultiDict((name, blot_sent(value, sent)) for name, value in headers.items())
-    return replace(response, body=blot_body(response.body, sent), headers=headers, signature=signature)
+def _without_echo(response: Response, sent: Collection[str]) -> Response:
+    """Return an answer without the credentials that were sent: an API may echo them."""
+    told = "\n".join(response.headers.values())
+    body, headers = blot_body(response.body, sent), blot_sent(told, sent)
+    if body is response.body and headers is told:
+        return response
+    clean = CIMultiDict((name, blot_sent(value, sent)) for name, value in response.headers.items())
+    return replace(response, body=body, headers=clean)

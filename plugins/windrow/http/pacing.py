@@ -54,6 +54,11 @@ class Pace:
         self._next_at = 0.0
         self._queue = asyncio.Lock()  # wakes its waiters in the order they came
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a rate."""
+        return self._interval_s > 0
+
     async def turn(self) -> None:
         """Return when the caller may send one call."""
         if not self._interval_s:

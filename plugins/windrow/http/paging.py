@@ -102,13 +102,29 @@ class Pages:
         """
         if self.export:
             return await Export(client, query, self.export, self).run()
-        stored = await self.stored(query)
-        walk = _Walk(self, client, query, stored)
+        stored = await self.stored(query) if self.store else []
+        first: Answer | None = None
+        if not stored and not self.paging:  # most of these answers have one page
+            page = await client.ask(self.of_format(query), self.read)
+            if isinstance(page, Rejected) or page.outcome is Outcome.MISSING or self._is_last(page):
+                return page if page.query is query else replace(page, query=query)
+            first = page
+        walk = _Walk(self, client, query, stored, first)
         settled = await walk.to_the_end()
         if walk.is_stale(settled):  # a cursor may be valid for some minutes only
             await self.drop(query)
             return await _Walk(self, client, query, []).to_the_end()
         return settled
+
+    def of_format(self, query: Query) -> Query:
+        """Return the query with the format of the stream, which is not stored with it."""
+        return query if self.format is query.format else replace(query, format=self.format)
+
+    def _is_last(self, page: Answer) -> bool:
+        try:
+            return self.next_page(page.query, page) is None
+        except Unreadable:
+            return False
 
     async def stored(self, query: Query) -> list[StoredPage]:
         """Return the pages that are kept of a query."""
@@ -147,6 +163,8 @@ class _Walk:
     query: Query
     stored: Sequence[StoredPage]
     """The pages of an earlier try."""
+    first: Answer | None = None
+    """The first page, if it was called already."""
     pages: list[Answer] = field(default_factory=list)
     size: int = 1
     """Bytes of the JSON array of the pages."""
@@ -170,7 +188,8 @@ class _Walk:
             except Unreadable as error:
                 return await self._abandoned(error.reason)
             self.is_certain = not isinstance(following, MaybePage)
-            page = await self.client.ask(self._of_format(following), self._reader)
+            page = self.first or await self.client.ask(self.how.of_format(following), self._reader)
+            self.first = None
             if isinstance(page, Rejected) or page.outcome is Outcome.MISSING:
                 return await self._ended(page)
             try:
@@ -195,7 +214,7 @@ class _Walk:
         """
         following = self.how.paging.first(self.query) if self.how.paging else self.query
         for stored in self.stored:
-            page = replace(stored.answer, query=self._of_format(stored.answer.query))
+            page = replace(stored.answer, query=self.how.of_format(stored.answer.query))
             self.trail.to(page.query)
             if self.how.paging:
                 self.seen += self.how.paging.count(page.parsed)
@@ -205,9 +224,6 @@ class _Walk:
         if self.pages and not self.how.paging:  # whether the page may not exist is not stored
             following = self.how.next_page(self.pages[-1].query, self.pages[-1]) or following
         return following
-
-    def _of_format(self, query: Query) -> Query:
-        return query if self.how.format is query.format else replace(query, format=self.how.format)
 
     def _reader(self, query: Query, parsed: object) -> None:
         self.how.read(query, parsed)
@@ -251,7 +267,7 @@ class _Walk:
 
     async def _complete(self) -> Answer | Rejected:
         """Join the pages."""
-        query = self.query if len(self.pages) == 1 and not self.how.paging else self._of_format(self.query)
+        query = self.query if len(self.pages) == 1 and not self.how.paging else self.how.of_format(self.query)
         answer = self.how.joined(query, self.pages)
         return await self._abandoned(answer.reason) if isinstance(answer, Rejected) else answer
 

@@ -22,8 +22,6 @@ from windrow.model.response import Response
 
 BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
 """Errors of a broken connection. The second comes from aiohttp's Python parser, the only one on some machines."""
-_GRACE_S = 1.0
-"""This long after the timeout of the library the transport ends a call itself, in case the library does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +104,14 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         data: bytes | Mapping[str, str] | None = None,
         fresh: bool = False,
+        signature: Mapping[str, str] | None = None,
     ) -> Response:
         """Send one call and read its answer, without following redirects.
 
         :param most: bytes of the body that are read; of a longer one the response has the beginning, and ``cut``.
         :param larger: returns the maximum of a body that begins like this, if it is above ``most``.
         :param data: the body, or the fields of a form.
+        :param signature: what signed the call: the response has it.
         :param fresh: use a new connection. After a connection broke, all idle ones may be dead too.
         :returns: a `Response`; without a status if no answer came.
         :raises ConnectionUnusable: a proxy requires a login, or the setting of the proxy is invalid.
@@ -121,14 +121,14 @@ class Transport:
         headers = self._with_login(headers, url, route)
         try:
             async with (
-                asyncio.timeout(self._timeout_s + _GRACE_S),
+                asyncio.timeout(self._timeout_s),
                 session.request(method, url, headers=headers, data=data, allow_redirects=False, **route) as got,
             ):
                 body, cut = await _body(got, most, larger)
         except (*BROKEN, ValueError) as error:
-            return self._no_answer(error, route)
+            return self._no_answer(error, route, signature or {})
         self._check_proxy(got.status, route)
-        return Response(got.status, body, got.headers, cut=cut)
+        return Response(got.status, body, got.headers, cut=cut, signature=signature or {})
 
     @asynccontextmanager
     async def stream(self, url: URL, headers: Mapping[str, str] | None, silence_s: float) -> AsyncIterator[OpenStream]:
@@ -154,7 +154,7 @@ class Transport:
         session = aiohttp.ClientSession(
             base_url=self._base,
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            timeout=aiohttp.ClientTimeout(total=None),  # `send` and `stream` have their own
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # aiohttp accepts a gzip body that ends early
@@ -175,15 +175,17 @@ class Transport:
         self, headers: Mapping[str, str] | None, url: URL, route: dict[str, Any]
     ) -> Mapping[str, str] | None:
         """Add the login of the proxy to a call without TLS: the proxy reads the call itself, as there is no tunnel."""
-        is_plain = (url if url.absolute else self._base).scheme == "http"
-        return {**(headers or {}), **route["proxy_headers"]} if is_plain and "proxy_headers" in route else headers
+        if "proxy_headers" not in route or (url if url.absolute else self._base).scheme != "http":
+            return headers
+        return {**(headers or {}), **route["proxy_headers"]}
 
-    def _no_answer(self, error: Exception, route: dict[str, Any]) -> Response:
+    def _no_answer(self, error: Exception, route: dict[str, Any], signature: Mapping[str, str]) -> Response:
         if isinstance(error, aiohttp.ClientHttpProxyError):
             self._check_proxy(error.status, route)
         if isinstance(error, aiohttp.ClientConnectorError):  # the host may have moved to another address
             self._connector.clear_dns_cache()
-        return Response(trouble=network.describe(error), advice=network.advice(error, route, self._name))
+        told = network.advice(error, route, self._name)
+        return Response(trouble=network.describe(error), advice=told, signature=signature)
 
     def _check_proxy(self, status: int, route: dict[str, Any]) -> None:
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and route:
@@ -203,7 +205,10 @@ async def _body(
     encoding = got.headers.get("Content-Encoding", "").lower()
     if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
         raise OSError(f"the Content-Encoding {encoding!r:.40} was not requested")
-    body, cut = await bounds.body(got.content.iter_any(), most, larger)
+    if got.content.is_eof() and got.content.total_bytes <= most:  # it came with the headers, as most do
+        body, cut = got.content.read_nowait(), False
+    else:
+        body, cut = await bounds.body(got.content.iter_any(), most, larger)
     if cut:
         got.close()
     elif encoding == "deflate" or body.startswith(GZIP):

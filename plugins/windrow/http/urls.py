@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 from yarl import URL
 
@@ -14,6 +14,8 @@ from windrow.model.response import Response
 
 MOST_REDIRECTS = 10
 """Maximum redirects of one call. Browsers follow 20."""
+_PATHS = 100
+"""Paths whose URLs are kept: most calls of a stream differ in parameters only."""
 _COMPLETE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
 """How the path of a query begins if it is a complete URL."""
 
@@ -33,7 +35,7 @@ class Urls:
         self.base = URL(f"{base_url}/")
         self.origins = {self.base.origin(), *(URL(origin).origin() for origin in origins)}
         self._name = name
-        self._base_origin = self.base.origin()
+        self._at = lru_cache(_PATHS)(self._place)
         self._credential_params = tuple(credential_params)
 
     def of(self, query: Query) -> URL:
@@ -42,16 +44,7 @@ class Urls:
         :raises QueryRefused: the origin is not allowed.
         """
         try:
-            if query.path.startswith("//"):
-                url = URL(f"{self.base.scheme}:{query.path}")
-            elif _COMPLETE.match(query.path):
-                is_signed = "?" in query.path and query.path.isascii()  # it is sent as it is
-                url = URL(query.path, encoded=is_signed)
-            else:  # "./": a colon in the path does not make a scheme
-                url = self.base.join(URL(f"./{query.path.lstrip('/')}"))
-            # to compare origins takes ten times as long; most calls are at the base URL
-            is_known = (url.scheme, url.raw_authority) == (self.base.scheme, self.base.raw_authority)
-            origin = self._base_origin if is_known else url.origin()
+            url, origin = self._at(query.path)
         except ValueError:
             raise QueryRefused(
                 f"The query {query.key!r} has an invalid URL.", advice="Fix the path of the query.", key=query.key
@@ -68,6 +61,20 @@ class Urls:
                 key=query.key,
             )
         return self._unsigned(url.extend_query(query.params) if query.params else url)
+
+    def _place(self, path: str) -> tuple[URL, URL]:
+        """Return the URL of a path, and its origin.
+
+        :raises ValueError: the URL is invalid.
+        """
+        if path.startswith("//"):
+            url = URL(f"{self.base.scheme}:{path}")
+        elif _COMPLETE.match(path):
+            is_signed = "?" in path and path.isascii()  # it is sent as it is
+            url = URL(path, encoded=is_signed)
+        else:  # "./": a colon in the path does not make a scheme
+            url = self.base.join(URL(f"./{path.lstrip('/')}"))
+        return url, url.origin()
 
     def redirected(self, query: Query, response: Response, way: Sequence[URL]) -> URL:
         """Return the target of a redirect.

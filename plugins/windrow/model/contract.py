@@ -5,6 +5,8 @@ not in the contract is kept in ``_extra``; a field that does not match the contr
 with the reason.
 """
 
+import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +84,15 @@ class Kind(Enum):
                 raise TypeError("a RECORD has the type of its column")
 
 
+_INT64 = range(-(2**63), 2**63)
+_PLAIN: Mapping[Kind, Mapping[type, Callable[[Any], bool]]] = {
+    Kind.STRING: {str: str.isascii},
+    Kind.INTEGER: {int: _INT64.__contains__},
+    Kind.FLOAT: {float: math.isfinite},
+    Kind.BOOLEAN: {bool: lambda value: True},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column, and the field of the API that it comes from.
@@ -106,8 +117,11 @@ class Column:
     zone: str = ""
     repeated: bool = False
     columns: tuple["Column", ...] = ()
+    plain: Mapping[type, Callable[[Any], bool]] = dataclasses.field(init=False, repr=False, compare=False)
+    """By type: which values are in the type of the column as they are, and need no conversion."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", {} if self.repeated else _PLAIN.get(self.kind, {}))
         if (self.zone or self.format) and self.kind not in {Kind.TIMESTAMP, Kind.DATETIME, Kind.DATE}:
             raise ValueError(f"column {self.name!r}: only a TIMESTAMP, a DATETIME or a DATE has a format or a zone")
         if self.zone and self.kind is Kind.DATETIME:
@@ -178,7 +192,6 @@ LINEAGE = (
 )
 """Columns that are added to every record."""
 
-_INT64 = range(-(2**63), 2**63)
 _EXACT = 2**53
 """Below this a float represents whole numbers exactly."""
 _DECIMALS = {
@@ -199,6 +212,12 @@ class Contract:
     """The columns of a stream, without the lineage columns."""
 
     columns: tuple[Column, ...]
+    _flat: frozenset[str] = dataclasses.field(init=False, repr=False, compare=False)
+    """The fields that columns read as a whole: an object without others has nothing unknown."""
+
+    def __post_init__(self) -> None:
+        flat = frozenset(column.field for column in self.columns if not column.columns)
+        object.__setattr__(self, "_flat", flat)
 
     def record(self, fields: object) -> dict[str, object]:
         """Check one record of the API and return its values by column.
@@ -214,7 +233,7 @@ class Contract:
         if not isinstance(fields, Mapping):
             raise Unreadable(f"a record must be a JSON object, not {_shown(fields)}")
         record = _read(fields, self.columns)
-        extra = unknown(fields, self.columns)
+        extra = None if fields.keys() <= self._flat else unknown(fields, self.columns)
         record["_extra"] = as_json(extra) if extra else None
         return record
 
@@ -266,7 +285,9 @@ def _read(fields: Mapping[str, object], columns: Sequence[Column], path: str = "
     record: dict[str, object] = {}
     for column in columns:
         value = fields.get(column.field)
-        if value is None:
+        if (is_plain := column.plain.get(type(value))) and is_plain(value):
+            record[column.name] = value
+        elif value is None:
             if column.required:
                 state = "null" if column.field in fields else "missing"
                 raise Unreadable(f"field {path + column.field!r} is {state}")

@@ -93,7 +93,7 @@ class ResponsePolicy:
             return Decision(Action.RETRY)
         error_detail = self.error_detail(response)
         for rule in self.rules:
-            if rule.first <= response.status <= rule.last and rule.reason in {"", error_detail.reason}:
+            if rule.first <= response.status <= rule.last and (not rule.reason or rule.reason == error_detail.reason):
                 return Decision(rule.action, error_detail.wait_s)
         return Decision(Action.REFUSE, error_detail.wait_s)
 

@@ -23,7 +23,6 @@ MOST = 2_000
 """Secrets that are remembered; the oldest are forgotten, as are tokens that have died long ago."""
 _RUN = re.compile(r"[A-Za-z0-9]+")
 _DISGUISED = re.compile(r"%(?:25)*(?:3\d|[46][1-9a-fA-F]|[57][0-9aA])|\\u00[3-7]|&#")
-"""A letter or a digit that is escaped, though nothing asks for it."""
 _NAMED: dict[str, list[str]] = {}
 for _name, _sign in html.entities.html5.items():
     _NAMED.setdefault(_sign, []).append(_name)
@@ -39,8 +38,12 @@ class Secret:
 
     def blot(self, text: str) -> str:
         """Return the text without it."""
-        if not any(core in text for core in self._cores) and not _DISGUISED.search(text):
-            return text  # as of most texts: letters and digits look the same in all other spellings
+        for core in self._cores:
+            if core in text:
+                break
+        else:
+            if not _is_disguised(text):
+                return text  # as of most texts: letters and digits look the same in all other spellings
         if self._pattern is None:
             self._pattern = re.compile("|".join("".join(map(_spellings, form)) for form in self._forms))
         return self._pattern.sub(STARS, text)
@@ -92,6 +95,11 @@ def _forms(text: str) -> list[str]:
         piece = code[first:last]  # what does not depend on what stands around it
         coded += [piece, piece.replace("+", "-").replace("/", "_")] if len(piece) >= SHORTEST else []
     return list(dict.fromkeys([text, *coded, *parts]))
+
+
+def _is_disguised(text: str) -> bool:
+    """Return whether a letter or a digit is escaped, though nothing asks for it. Most texts have no escapes at all."""
+    return ("%" in text or "\\u00" in text or "&#" in text) and _DISGUISED.search(text) is not None
 
 
 @cache
