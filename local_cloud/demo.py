@@ -5,11 +5,14 @@ the results with the same connections as the DAGs.
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from local_cloud import airflow_env, cli, run_service
@@ -22,10 +25,11 @@ LIMIT_S = 20 * 60
 
 @dataclass(frozen=True)
 class Show:
-    """A DAG, the conf of its run, and the query that shows its result, with a title."""
+    """A DAG, the conf of its run, and a query that shows its result, with what its rows mean."""
 
     dag_id: str
     title: str
+    meaning: str
     sql: str
     conf: Mapping[str, str] = field(default_factory=dict)
     in_athena: bool = False
@@ -34,29 +38,39 @@ class Show:
     """Whether the run waits for most of its time; then it starts before all others."""
 
 
+TWO_WEEKS = timedelta(days=17)
+"""Two weeks of figures: YouTube publishes a day up to three days later."""
+
 SHOWS = (
     Show(
         "titanic_passengers",
-        "Mart titanic.survival (BigQuery)",
+        "Mart titanic.survival in BigQuery",
+        "The share of passengers who survived, by class and sex: 0.5 is every second one.",
         "SELECT class, sex, passengers, survivors, survival_rate, mean_age, mean_fare FROM titanic.survival "
         "ORDER BY 1, 2",
     ),
     Show(
         "youtube_analytics",
-        "Mart youtube.top_movers (BigQuery), first five places",
-        "SELECT place, video_id, views, views_before, change, change_rate FROM youtube.top_movers "
+        "Mart youtube.top_movers in BigQuery, first five places",
+        "The videos whose views changed most from one week to the next: a change_rate of 0.5 is half as much again. "
+        "A video without views in the week before has no rate.",
+        "SELECT place, title, week_to, views_before, views, change, change_rate FROM youtube.top_movers "
         "WHERE place <= 5 ORDER BY place",
+        conf={"start_date": str(datetime.now(UTC).date() - TWO_WEEKS)},
     ),
     Show(
         "spotify_artists",
-        "Table spotify.top_tracks (Athena), top track of the first five artists",
+        "Table spotify.top_tracks in Athena, five artists",
+        "The most popular track of an artist, with its popularity from 0 to 100 and its beats per minute. A chatbot "
+        "reads the same tracks from DynamoDB.",
         "SELECT artist_name, track_name, album_name, popularity, tempo FROM spotify.top_tracks WHERE rank = 1 "
         "ORDER BY artist_name LIMIT 5",
         in_athena=True,
     ),
     Show(
         "spotify_new_artist",
-        "Table spotify_landed.top_tracks (Athena), first five tracks of a new artist",
+        "Table spotify_landed.top_tracks in Athena, first five tracks of a new artist",
+        "A user of the chatbot named an artist that was not harvested yet. This run harvested the artist at once.",
         "SELECT DISTINCT rank, artist_name, name, album_name, popularity FROM spotify_landed.top_tracks "
         "WHERE artist_name = 'Wren' ORDER BY rank LIMIT 5",
         conf={"artist": "Wren"},
@@ -64,19 +78,30 @@ SHOWS = (
     ),
     Show(
         "github_users",
-        "Mart github.overlap (BigQuery), first five rows",
-        "SELECT * FROM github.overlap ORDER BY 1, 2, 3 LIMIT 5",
+        "Mart github.overlap in BigQuery, the five largest overlaps",
+        "How many people two repositories share in the same list: a share_of_both of 0.05 is one of 20 people who are "
+        "in either.",
+        "SELECT list, repository, other_repository, shared, share_of_both FROM github.overlap "
+        "ORDER BY share_of_both DESC, 1, 2, 3 LIMIT 5",
         mostly_waits=True,  # for the next window of the rate limit
     ),
     Show(
         "x_posts",
-        "Mart x.hashtags (BigQuery), first five rows",
-        "SELECT * FROM x.hashtags ORDER BY 2 DESC LIMIT 5",
+        "Mart x.hashtags in BigQuery, first five hashtags",
+        "The hashtags of the posts that came while the demo ran: how many posts have each, how many of them are "
+        "reposts, and of how many accounts.",
+        "SELECT hashtag, posts, reposts, authors FROM x.hashtags ORDER BY posts DESC, hashtag LIMIT 5",
         mostly_waits=True,  # for posts
     ),
 )
 """In the order in which they are shown. Those that do not wait run one after the other, so that it also works on a
 small machine."""
+COUNTS = ("planned", "staged", "gaps", "quarantined", "exported", "loaded", "merged")
+"""What the demo shows of a receipt."""
+RECEIPTS = (
+    "Receipts: calls in the plan and in MongoDB (staged), what the API does not have (gaps), what could not be read "
+    "(quarantined), rows in the bucket (exported) and in the warehouse (loaded, merged)"
+)
 
 
 def run(settings: Settings) -> None:
@@ -92,6 +117,8 @@ def run(settings: Settings) -> None:
     if shown.returncode:
         sys.exit(shown.returncode)
     cli.say(f"\nDone in {time.monotonic() - began:.0f} s. Stop everything: make down. Follow the logs: make logs.")
+    cli.say("Run the DAGs with your own passengers, repositories and artists: docs/your-input.md")
+    cli.say(f"See whether everything is complete, and who must act: {settings.airflow_url}/plugin/harvest")
 
 
 def harvest_and_show(settings: Settings, dag_ids: Collection[str] = ()) -> None:
@@ -104,24 +131,24 @@ def harvest_and_show(settings: Settings, dag_ids: Collection[str] = ()) -> None:
     early = {show.dag_id: _trigger(api, show) for show in shows if show.mostly_waits}
     for show in shows:
         run_id = early.get(show.dag_id) or _trigger(api, show)
-        cli.say(f"\nWaiting for {show.dag_id}")
-        state = api.wait(show.dag_id, run_id, limit_s=LIMIT_S, watch=Progress())
-        print()
+        progress = Progress(show.dag_id)
+        state = api.wait(show.dag_id, run_id, limit_s=LIMIT_S, watch=progress)
+        progress.end(state)
         if state != "success":
             _explain(settings, api, show.dag_id, run_id)
             sys.exit(1)
-        _show_receipts(run_id)
-        cli.say(f"\n{show.title}")
+        if receipts := _receipts(run_id):
+            cli.say(f"\n{_wrap(RECEIPTS)}\n{receipts}")
+        else:
+            cli.say("\nThere is no receipt: an earlier run has harvested all of it.")
+        cli.say(f"\n{show.title}\n{_wrap(show.meaning)}")
         cli.say((_athena_rows if show.in_athena else _bigquery_rows)(show.sql))
-        cli.say(f"\nAirflow: {settings.airflow_url}/dags/{show.dag_id}/runs/{run_id}")
-    cli.say(f"         {login_hint(settings)}")
-    cli.say(f"Is it complete? {settings.airflow_url}/plugin/harvest")
+        cli.say(f"\nThe run in Airflow: {settings.airflow_url}/dags/{show.dag_id}/runs/{run_id}")
+    cli.say(f"\nLog in to Airflow: {login_hint(settings)}")
 
 
 def _trigger(api: AirflowApi, show: Show) -> str:
-    run_id = api.trigger(show.dag_id, dict(show.conf))
-    cli.say(f"\nTriggered {show.dag_id}, run {run_id}")
-    return run_id
+    return api.trigger(show.dag_id, dict(show.conf))
 
 
 def login_hint(settings: Settings) -> str:
@@ -131,27 +158,49 @@ def login_hint(settings: Settings) -> str:
 
 
 class Progress:
-    """A progress line of a run: updated in place on a terminal, otherwise printed after each change."""
+    """The line of a run: on a terminal it follows the tasks in place, elsewhere it only says how the run ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, dag_id: str) -> None:
+        self._dag_id = dag_id
         self._began = time.monotonic()
-        self._last = ""
+        self._tasks: Mapping[str, dict[str, Any]] = {}
+        print(f"\n{dag_id} ...", end="", flush=True)
 
     def __call__(self, tasks: dict[str, dict[str, Any]]) -> None:
-        """Show the state of a run's tasks."""
-        done = sum(task["state"] == "success" for task in tasks.values())
-        rest = [
-            f"{task_id} {task['state'].replace('_', ' ')}"
-            + (f" (try {task['try_number']})" if task["try_number"] > 1 else "")
-            for task_id, task in tasks.items()
-            if task["state"] not in {None, "success", "queued", "scheduled"}
-        ]
-        text = f"{done} of {len(tasks)} tasks done" + (f", {', '.join(rest)}" if rest else "")
+        """Take the state of a run's tasks, and show it on a terminal."""
+        self._tasks = tasks
         if sys.stdout.isatty():
-            print(f"\r\033[K{time.monotonic() - self._began:4.0f} s  {text}", end="", flush=True)
-        elif text != self._last:
-            cli.say(f"{time.monotonic() - self._began:4.0f} s  {text}")
-        self._last = text
+            active = [
+                f"{task_id} {task['state'].replace('_', ' ')}"
+                + (f" (try {task['try_number']})" if task["try_number"] > 1 else "")
+                for task_id, task in tasks.items()
+                if task["state"] not in {None, "success", "skipped", "queued", "scheduled"}
+            ]
+            text = ", ".join([self._done(), *active])
+            self._rewrite(f"{time.monotonic() - self._began:4.0f} s  {text}"[: shutil.get_terminal_size().columns - 1])
+
+    def end(self, state: str) -> None:
+        """Say how the run ended, and how long its tasks took."""
+        moments = [
+            datetime.fromisoformat(task[name])
+            for task in self._tasks.values()
+            for name in ("start_date", "end_date")
+            if task.get(name)
+        ]
+        seconds = (max(moments) - min(moments)).total_seconds() if moments else 0.0
+        text = f"{state} in {seconds:.0f} s, {self._done()}"
+        if sys.stdout.isatty():
+            self._rewrite(f"{self._dag_id}: {text}\n")
+        else:
+            cli.say(f" {text}")
+
+    def _done(self) -> str:
+        states = [task["state"] for task in self._tasks.values()]
+        done, skipped = states.count("success"), states.count("skipped")
+        return f"{done} of {len(states)} tasks done" + (f", {skipped} skipped" if skipped else "")
+
+    def _rewrite(self, line: str) -> None:
+        print(f"\r\033[K{line}", end="", flush=True)
 
 
 def _explain(settings: Settings, api: AirflowApi, dag_id: str, run_id: str) -> None:
@@ -168,37 +217,49 @@ def _explain(settings: Settings, api: AirflowApi, dag_id: str, run_id: str) -> N
     cli.say(f"Airflow: {settings.airflow_url}/dags/{dag_id}/runs/{run_id}  ({login_hint(settings)})")
 
 
-def _show_receipts(run_id: str) -> None:
-    """Print the receipt of each dataset of a run."""
+def _receipts(run_id: str) -> str:
+    """Return the counts of each dataset of a run, as a table; nothing for a run that had nothing to do."""
     from windrow.airflow.hooks.staging import staging  # noqa: PLC0415  imports Airflow: only where its environment is set
-    from windrow.landing.receipt import as_text  # noqa: PLC0415
     from windrow.model.plan import Run  # noqa: PLC0415
     from windrow.model.registry import streams  # noqa: PLC0415
 
+    found: dict[str, Mapping[str, Any]] = {}
     for dataset in streams():
         with staging("mongo_default", dataset) as state:
-            receipt = state.notes(Run(dataset, run_id)).get("receipt")
-        if receipt:
-            cli.say(
-                f"\nReceipt of {dataset}: counts in the plan, MongoDB (staged), bucket (exported) and warehouse "
-                "(loaded, merged)"
-            )
-            cli.say(as_text(receipt))
+            if receipt := state.notes(Run(dataset, run_id)).get("receipt"):
+                found[dataset] = receipt
+    if not found:
+        return ""
+    counts = [name for name in COUNTS if any(name in receipt for receipt in found.values())]
+    return _table(
+        {"dataset": dataset, "agree": "yes" if receipt["agrees"] else "no"}
+        | {name: f"{receipt[name]:,}" if name in receipt else "-" for name in counts}
+        for dataset, receipt in found.items()
+    )
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, 100)
 
 
 def _bigquery_rows(sql: str) -> str:
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415
 
     hook = BigQueryHook(use_legacy_sql=False)
-    return hook.get_client(project_id=hook.project_id).query_and_wait(sql).to_dataframe().to_string(index=False)
+    return _table(dict(row) for row in hook.get_client(project_id=hook.project_id).query_and_wait(sql))
 
 
 def _athena_rows(sql: str) -> str:
-    import pandas as pd  # noqa: PLC0415
-
     from windrow.airflow.hooks.athena import Athena  # noqa: PLC0415
 
-    return pd.DataFrame(Athena("aws_default", f"s3://{LAKE}/athena/demo/").ask(sql)).to_string(index=False)
+    return _table(Athena("aws_default", f"s3://{LAKE}/athena/demo/").ask(sql))
+
+
+def _table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Write rows as a table of text; a value that is not there is a dash."""
+    import pandas as pd  # noqa: PLC0415
+
+    return str(pd.DataFrame(rows, dtype=object).fillna("-").to_string(index=False))
 
 
 if __name__ == "__main__":

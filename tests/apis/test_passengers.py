@@ -80,6 +80,11 @@ class TestFromAFile:
             }
         ]
 
+    def test_the_example_of_the_docs_is_one(self) -> None:
+        example = Path(__file__).resolve().parents[2] / "docs/examples/passengers.csv"
+        assert example.read_text(encoding="utf-8").splitlines()[0] == HEADER
+        assert len(read_passengers(example)) == 3
+
     def test_order_more_columns_blank_lines_and_a_mark_do_no_harm(self, tmp_path: Path) -> None:
         columns = [*reversed(COLUMNS), "Boat"]
         cells = ["S", "", "7.25", "T1", "0", "1", "", "male", "Roe, Mr. Richard", "2", "0", "9", "4"]

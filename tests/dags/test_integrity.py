@@ -2,6 +2,8 @@
 
 import ast
 import contextlib
+import copy
+import json
 import logging
 import os
 import re
@@ -129,6 +131,27 @@ def test_the_documented_backfill_makes_the_runs_that_its_page_promises(dagbag):
         days = [str(run.logical_date.in_timezone(dag.timetable._timezone).date()) for run in runs]
         assert (len(days), days[0], days[-1]) == (int(count), first, last)
         assert len(set(days)) == len(days)
+
+
+def test_documented_triggers_have_params_of_their_dags_and_what_the_fake_apis_know(dagbag):
+    from local_cloud.apis.github.world import make_world
+    from local_cloud.apis.made_up_passengers import make_passengers
+    from local_cloud.apis.spotify.catalogue import make_music
+
+    known = {
+        "names": {passenger["Name"] for passenger in make_passengers()},
+        "repositories": make_world().names.keys(),
+        "artists": {artist.name for artist in make_music().artists.values()},
+    }
+    text = "\n".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    triggers = re.findall(r"dags trigger (\w+) --conf '(\{.+?\})'", text.replace('\\"', '"'))
+    assert {"titanic_passengers", "github_users", "spotify_artists"} <= {dag_id for dag_id, _ in triggers}
+    for dag_id, conf in triggers:
+        params = copy.deepcopy(dagbag.dags[dag_id].params)
+        params.update(json.loads(conf))
+        assert params.validate().keys() == dagbag.dags[dag_id].params.keys(), f"{dag_id} has no such param: {conf}"
+        unknown = {name: set(params[name] or ()) - set(values) for name, values in known.items() if name in params}
+        assert not any(unknown.values()), unknown
 
 
 def test_every_task_says_what_is_safe_when_it_is_red(dagbag):
