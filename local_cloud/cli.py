@@ -39,6 +39,9 @@ def status(settings: Settings) -> None:
     states = cloud.states()
     for service in cloud.services:
         say(f"{service.name:<21} {states[service.name]:<10} {service.address}".rstrip())
+    for service in cloud.services:
+        if states[service.name] == "stuck":
+            say(f"{service.name}: {service.stuck()}")
     if any(state != "healthy" for state in states.values()):
         sys.exit(1)
 

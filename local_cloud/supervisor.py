@@ -106,7 +106,7 @@ class LocalCloud:
         return folder.delete(self._settings.var)
 
     def states(self) -> dict[str, str]:
-        """Return the state of each service: healthy, starting, stopped, failed, or the state of supervisord."""
+        """Return the state of each service: healthy, stuck, starting, stopped, failed, or the state of supervisord."""
         if not self.is_running():
             return {service.name: "stopped" for service in self.services}
         return {service.name: self._state(service) for service in self.services}
@@ -188,7 +188,9 @@ class LocalCloud:
         for service in services:
             info = self._info(service)
             if info["statename"] in {"STARTING", "RUNNING"}:
-                continue
+                if not service.stuck():
+                    continue
+                self._stop_one(service)
             log = supervisord.log_file(self._settings, service)
             self._log_starts[service.name] = log.stat().st_size if log.exists() else 0
             wait_until_it_lasts = False
@@ -196,6 +198,14 @@ class LocalCloud:
                 self._rpc.startProcess(supervisord.program(service), wait_until_it_lasts)
             except xmlrpc.client.Fault as fault:
                 raise self._failed(service, f"could not be started ({fault.faultString})") from None
+
+    def _stop_one(self, service: Service) -> None:
+        """Stop a service, and wait until it has ended."""
+        do_not_wait = False  # its own wait may be longer than that for an answer
+        with contextlib.suppress(xmlrpc.client.Fault):  # it has ended meanwhile
+            self._rpc.stopProcess(supervisord.program(service), do_not_wait)
+        while self._info(service)["statename"] == "STOPPING":
+            time.sleep(POLL)
 
     def _wait_healthy(self, service: Service) -> None:
         deadline = time.monotonic() + service.start_seconds
@@ -217,7 +227,9 @@ class LocalCloud:
         info = self._info(service)
         name: str = info["statename"]
         if name in {"STARTING", "RUNNING"}:
-            return "healthy" if service.healthy(_started(info)) else "starting"
+            if not service.healthy(_started(info)):
+                return "starting"
+            return "stuck" if service.stuck() else "healthy"
         return {"FATAL": "failed", "BACKOFF": "restarting"}.get(name, name.lower())
 
     def _info(self, service: Service) -> dict[str, Any]:
