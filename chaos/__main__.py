@@ -185,8 +185,11 @@ class Campaign:
             self._clock(tasks, started, now)
             for incident in list(incidents):
                 chosen = self._moment(incident, made, tasks, started, now)
-                if chosen is None and now - began > LATEST_S:
+                is_late = now - began > LATEST_S
+                if chosen is None and is_late:
                     chosen = f"{incident.dag} (which did not come so far)"
+                if incident.calls and not is_late and self.cloud.in_flight() == 0:
+                    continue
                 if chosen is not None:
                     incidents.remove(incident)
                     self._strike(number, incident, chosen, tasks, now - began)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud import airflow_db, airflow_env, aws_resources, folder, ports, processes, ready, reaper, supervisord
-from local_cloud.errors import LocalCloudError, ServiceFailed
+from local_cloud.errors import FolderError, LocalCloudError, ServiceFailed
 from local_cloud.services import CLOUD, DATABASE, STAGES, Service, select, table
 from local_cloud.settings import Settings
 
@@ -71,8 +71,11 @@ class LocalCloud:
     def up(self, report: Report = silent) -> bool:
         """Start all services and wait until they are healthy; False if all already were.
 
-        Raises PortTaken, FolderError or ServiceFailed; nothing that was started then keeps running.
+        Raises PortTaken, FolderError or ServiceFailed; nothing that was started then keeps running. Raises FolderError
+        when the disk is full; what runs then keeps running.
         """
+        if full := folder.full_disk(self._settings.var):
+            raise FolderError(full)
         with self._alone():
             services = self.services
             running = self.is_running()
