@@ -227,6 +227,14 @@ format: setup ## let ruff format and mend what it can
 
 # --- checks that download or take minutes ------------------------------------------------------
 
+INCIDENTS := 100
+RUNS := 20
+SEED :=
+
+.PHONY: chaos
+chaos: setup ## kill, freeze and restart everything while all DAGs run: make chaos INCIDENTS=10 RUNS=2 SEED=7
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos --incidents $(INCIDENTS) --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
 .PHONY: fresh deploy-test
 fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; uncommitted changes are not in it
 	@folder=$$(mktemp -d); \

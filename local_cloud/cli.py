@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from local_cloud import airflow_env, logs, signals
+from local_cloud import airflow_env, folder, logs, signals
 from local_cloud.errors import LocalCloudError
 from local_cloud.settings import Settings
 from local_cloud.supervisor import LocalCloud
@@ -39,7 +39,13 @@ def status(settings: Settings) -> None:
     states = cloud.states()
     for service in cloud.services:
         say(f"{service.name:<21} {states[service.name]:<10} {service.address}".rstrip())
-    if any(state != "healthy" for state in states.values()):
+    for service in cloud.services:
+        if states[service.name] == "stuck":
+            say(f"{service.name}: {service.stuck()}")
+    full = folder.full_disk(settings.var)
+    if full:
+        say(full)
+    if full or any(state != "healthy" for state in states.values()):
         sys.exit(1)
 
 

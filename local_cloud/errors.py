@@ -2,7 +2,7 @@
 
 LocalCloudError
 ├── SettingsError   a WINDROW_* value is no good
-├── FolderError     the data folder is not ours to use or delete
+├── FolderError     the data folder is not ours to use or delete, or its disk is full
 ├── PortTaken       somebody else listens where a service should
 └── ServiceFailed   a service did not start, or stopped while starting
 """
@@ -17,7 +17,7 @@ class SettingsError(LocalCloudError):
 
 
 class FolderError(LocalCloudError):
-    """The data folder holds things that the local cloud did not write."""
+    """The data folder holds things that the local cloud did not write, or its disk is full."""
 
 
 class PortTaken(LocalCloudError):

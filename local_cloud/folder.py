@@ -9,6 +9,8 @@ from pathlib import Path
 from local_cloud.errors import FolderError
 
 MARKER = ".windrow-local-cloud"
+LEAST_FREE = 100_000_000
+"""Bytes that have to be free: with less, services cannot write their data and logs."""
 
 
 def claim(var: Path) -> None:
@@ -22,6 +24,19 @@ def claim(var: Path) -> None:
         )
     var.mkdir(mode=0o700, parents=True, exist_ok=True)
     marker.write_text("Data of Windrow's local cloud; `make clean` deletes this folder.\n")
+
+
+def full_disk(var: Path) -> str:
+    """Return what to do if the disk of `var` is full; an empty string if it is not."""
+    there = next(path for path in (var, *var.parents) if path.exists())
+    usage = shutil.disk_usage(there)
+    if usage.free >= LEAST_FREE:
+        return ""
+    return (
+        f"The disk of {var} is full: {usage.free / 1e6:,.0f} MB of {usage.total / 1e6:,.0f} MB are free, and the "
+        f"local cloud needs {LEAST_FREE / 1e6:,.0f} MB. What is stored is kept. Delete files on this disk, or set "
+        "WINDROW_VAR to a folder on another one; then run `make up`."
+    )
 
 
 def delete(var: Path) -> bool:

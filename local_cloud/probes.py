@@ -1,5 +1,6 @@
 """Health probes: one call that says whether a service does its work now. Never raise, never wait long."""
 
+import contextlib
 import datetime
 import http.client
 import json
@@ -85,6 +86,39 @@ def postgres_answers(url: str) -> Probe:
         return True
 
     return probe
+
+
+STUCK_SECONDS = 120
+"""A task is started within seconds of being queued, on a busy machine within a minute."""
+
+
+def airflow_executor(url: str, workers: int) -> Callable[[], str]:
+    """Give why the executor starts no tasks; empty while it does, and while the database does not answer.
+
+    Airflow queues as many tasks as there are workers. Tasks that stay queued beside idle workers are not started any
+    more: a worker that was killed held the lock of the workers' queue. Airflow does not notice it.
+    """
+    question = (
+        "SELECT count(*) FILTER (WHERE state = 'queued' AND queued_dttm < now() - %s * interval '1 second'),"
+        " count(*) FILTER (WHERE state = 'running') FROM task_instance WHERE state IN ('queued', 'running')"
+    )
+
+    def explain() -> str:
+        try:
+            with contextlib.closing(psycopg2.connect(url, connect_timeout=int(TIMEOUT))) as connection:
+                cursor = connection.cursor()
+                cursor.execute(question, (STUCK_SECONDS,))
+                queued, running = cursor.fetchone() or (0, 0)
+        except psycopg2.Error:
+            return ""
+        if not queued or running >= workers:
+            return ""
+        return (
+            f"{queued} tasks are queued for more than {STUCK_SECONDS} s, and {running} of {workers} workers are in "
+            "use: the scheduler starts no tasks. `make up` starts it again, and the tasks with it."
+        )
+
+    return explain
 
 
 def touched(path: Path) -> Probe:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class Service:
     environment: Mapping[str, str] = dataclasses.field(repr=False)
     """The complete environment of the process; it may contain secrets."""
     healthy: probes.Probe
+    stuck: Callable[[], str] = lambda: ""
+    """Says why a healthy service does not do its work until it is started again; empty if it does."""
     address: str = ""
     """The address for users or clients; empty for services without one."""
     ports: tuple[Port, ...] = ()
@@ -226,7 +228,7 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
             stage=CLOUD,
             argv=(
                 *(str(settings.airflow_python), "-m", "local_cloud.apis", "--host", LOOPBACK),
-                *("--port", str(settings.api_port), *passengers),
+                *("--port", str(settings.api_port), "--posts", str(settings.var / "apis" / "posts"), *passengers),
             ),
             environment=plain,
             healthy=probes.http_ok(settings.api_port, "/_admin/health"),
@@ -308,6 +310,11 @@ def _airflow(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, .
     api_server = component(
         *("api-server", "--host", LOOPBACK, "--port", str(port)), reported_as="metadatabase", stop_seconds=5
     )
+    scheduler = component("scheduler", "--skip-serve-logs", reported_as="scheduler", stop_seconds=10)
+    if environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor":
+        workers = int(environment["AIRFLOW__CORE__PARALLELISM"])
+        stuck = probes.airflow_executor(airflow_env.database_url(settings), workers)
+        scheduler = dataclasses.replace(scheduler, stuck=stuck)
     return (
         dataclasses.replace(
             api_server,
@@ -317,7 +324,7 @@ def _airflow(settings: Settings, environ: Mapping[str, str]) -> tuple[Service, .
         ),
         # --skip-serve-logs: the API server reads log files itself, as all run on one machine; the log
         # servers would listen on every interface and cost 120 MB
-        component("scheduler", "--skip-serve-logs", reported_as="scheduler", stop_seconds=10),
+        scheduler,
         component("dag-processor", reported_as="dag_processor", stop_seconds=5),
         # stopped right after a start it can hang; its triggers are in the database, so it may be killed
         component("triggerer", "--skip-serve-logs", reported_as="triggerer", stop_seconds=5),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud import airflow_db, airflow_env, aws_resources, folder, ports, processes, ready, reaper, supervisord
-from local_cloud.errors import LocalCloudError, ServiceFailed
+from local_cloud.errors import FolderError, LocalCloudError, ServiceFailed
 from local_cloud.services import CLOUD, DATABASE, STAGES, Service, select, table
 from local_cloud.settings import Settings
 
@@ -71,8 +71,11 @@ class LocalCloud:
     def up(self, report: Report = silent) -> bool:
         """Start all services and wait until they are healthy; False if all already were.
 
-        Raises PortTaken, FolderError or ServiceFailed; nothing that was started then keeps running.
+        Raises PortTaken, FolderError or ServiceFailed; nothing that was started then keeps running. Raises FolderError
+        when the disk is full; what runs then keeps running.
         """
+        if full := folder.full_disk(self._settings.var):
+            raise FolderError(full)
         with self._alone():
             services = self.services
             running = self.is_running()
@@ -106,7 +109,7 @@ class LocalCloud:
         return folder.delete(self._settings.var)
 
     def states(self) -> dict[str, str]:
-        """Return the state of each service: healthy, starting, stopped, failed, or the state of supervisord."""
+        """Return the state of each service: healthy, stuck, starting, stopped, failed, or the state of supervisord."""
         if not self.is_running():
             return {service.name: "stopped" for service in self.services}
         return {service.name: self._state(service) for service in self.services}
@@ -188,7 +191,9 @@ class LocalCloud:
         for service in services:
             info = self._info(service)
             if info["statename"] in {"STARTING", "RUNNING"}:
-                continue
+                if not service.stuck():
+                    continue
+                self._stop_one(service)
             log = supervisord.log_file(self._settings, service)
             self._log_starts[service.name] = log.stat().st_size if log.exists() else 0
             wait_until_it_lasts = False
@@ -196,6 +201,14 @@ class LocalCloud:
                 self._rpc.startProcess(supervisord.program(service), wait_until_it_lasts)
             except xmlrpc.client.Fault as fault:
                 raise self._failed(service, f"could not be started ({fault.faultString})") from None
+
+    def _stop_one(self, service: Service) -> None:
+        """Stop a service, and wait until it has ended."""
+        do_not_wait = False  # its own wait may be longer than that for an answer
+        with contextlib.suppress(xmlrpc.client.Fault):  # it has ended meanwhile
+            self._rpc.stopProcess(supervisord.program(service), do_not_wait)
+        while self._info(service)["statename"] == "STOPPING":
+            time.sleep(POLL)
 
     def _wait_healthy(self, service: Service) -> None:
         deadline = time.monotonic() + service.start_seconds
@@ -217,7 +230,9 @@ class LocalCloud:
         info = self._info(service)
         name: str = info["statename"]
         if name in {"STARTING", "RUNNING"}:
-            return "healthy" if service.healthy(_started(info)) else "starting"
+            if not service.healthy(_started(info)):
+                return "starting"
+            return "stuck" if service.stuck() else "healthy"
         return {"FATAL": "failed", "BACKOFF": "restarting"}.get(name, name.lower())
 
     def _info(self, service: Service) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def arguments() -> argparse.Namespace:
         default=os.environ.get("WINDROW_API_FAULTS") or "{}",
         help="faults to start with ($WINDROW_API_FAULTS), such as '{\"error_share\": 0.1}'",
     )
+    parser.add_argument("--posts", type=Path, metavar="FILE", help="keep the times of X's posts in this file")
     parser.add_argument("--client-id", default=DEMO_CLIENT.client_id, help="known client (%(default)s)")
     parser.add_argument("--client-secret", default=DEMO_CLIENT.client_secret, help="its secret")
     parser.add_argument("--die-with-parent", action="store_true", help="stop when the parent ends (Linux)")
@@ -100,7 +101,7 @@ def main() -> int:
     except OverflowError:
         return _complain(f"{options.port} is no port: it must be from 0 to 65535", BAD_INPUT)
     client = Client(options.client_id, options.client_secret)
-    asyncio.run(serve(make_app(passengers, client, faults), listener))
+    asyncio.run(serve(make_app(passengers, client, faults, options.posts), listener))
     return 0
 
 

@@ -1,6 +1,7 @@
 """The server put together: admin routes, the token endpoint, and the routes of every API."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from aiohttp import web
 
@@ -19,14 +20,19 @@ from local_cloud.apis.youtube.api import YoutubeApi
 from local_cloud.emulators import guard
 
 
-def make_app(passengers: Sequence[Passenger], client: Client, faults: Faults) -> web.Application:
-    """Compose the fake APIs. A new API is a module with `endpoints()`, and three lines here."""
+def make_app(
+    passengers: Sequence[Passenger], client: Client, faults: Faults, posts: Path | None = None
+) -> web.Application:
+    """Compose the fake APIs. A new API is a module with `endpoints()`, and three lines here.
+
+    :param posts: the file in which X keeps when its posts were made; None: it forgets them with the server.
+    """
     everywhere = Crowd()
     controls = {name: Controls.make(faults, everywhere) for name in ("titanic", "youtube", "github", "spotify", "x")}
     titanic, google, music = (controls[name] for name in ("titanic", "youtube", "spotify"))
     youtube = YoutubeApi(client, google.tokens, google.counters)
     spotify = SpotifyApi(client, music.tokens, music.counters, make_music())
-    x = XApi(client)
+    x = XApi(client, posts)
     github = Github(controls["github"].counters)
     app = web.Application(middlewares=[guard.aiohttp_middleware()])
     app.cleanup_ctx.append(x.lifespan)

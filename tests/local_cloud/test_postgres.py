@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from local_cloud import airflow_env
+from local_cloud import airflow_env, probes
 from local_cloud.settings import Settings
 from local_cloud.supervisor import LocalCloud
 from local_cloud.testing import running
@@ -72,3 +72,17 @@ def test_a_statement_that_fails_is_not_in_the_log(postgres: Settings) -> None:
     log = (postgres.log / "postgres.log").read_text()
     assert 'relation "nowhere" does not exist' in log
     assert "s3cr3t" not in log
+
+
+def test_tasks_that_stay_queued_beside_idle_workers_are_reported(postgres: Settings) -> None:
+    explain = probes.airflow_executor(airflow_env.database_url(postgres), workers=2)
+    assert not explain(), "there is no table yet"
+    ask(postgres, "CREATE TABLE task_instance (state text, queued_dttm timestamptz)")
+    task = "INSERT INTO task_instance VALUES (%s, now() - %s * interval '1 second')"
+    ask(postgres, task, "running", 900)
+    ask(postgres, task, "queued", 5)
+    assert not explain(), "it was queued a moment ago"
+    ask(postgres, task, "queued", probes.STUCK_SECONDS + 5)
+    assert explain().startswith("1 tasks are queued for more than 120 s, and 1 of 2 workers are in use")
+    ask(postgres, task, "running", 900)
+    assert not explain(), "all workers are in use"

@@ -10,6 +10,7 @@ from pymongo import MongoClient
 from redis import Redis
 
 from local_cloud import airflow_env, folder, processes
+from local_cloud import cli as cli_module
 from local_cloud.errors import FolderError, LocalCloudError, ServiceFailed
 from local_cloud.settings import PORT_DEFAULTS
 from local_cloud.supervisor import LocalCloud
@@ -174,6 +175,21 @@ def test_clean_refuses_a_folder_of_others(tmp_path: Path) -> None:
     assert "will not delete it" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_full_disk_is_reported_and_what_runs_keeps_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running({"redis"}, tmp_path / "var") as settings:
+        cloud = LocalCloud(settings, os.environ, {"redis"})
+        monkeypatch.setattr(folder, "LEAST_FREE", 1 << 62)  # no disk has it
+
+        with pytest.raises(FolderError, match=r"The disk of .*var is full: .* MB are free.*run `make up`"):
+            cloud.up()
+        assert cloud.states() == {"redis": "healthy"}
+    with pytest.raises(SystemExit):
+        cli_module.status(settings)
+    assert f"The disk of {settings.var} is full" in capsys.readouterr().out
 
 
 def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
 
 from aiohttp import web
 
@@ -25,9 +26,9 @@ RULES = "/2/tweets/search/stream/rules"
 class XApi:
     """Serves a stream that never ends."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, posts: Path | None = None) -> None:
         self._stage = Stage()
-        self._timeline = Timeline(self._stage)
+        self._timeline = Timeline(self._stage, posts)
         self._rules = Rules()
         self._stream = Stream(self._stage, self._timeline, self._rules)
         self._search = Search(self._stage, self._timeline)

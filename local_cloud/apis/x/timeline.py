@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from local_cloud.apis.x.posts import Post, make_post, post_id
 from local_cloud.apis.x.scene import Stage
@@ -15,12 +16,23 @@ Listener = Callable[[Post], None]
 
 
 class Timeline:
-    """All posts since the server started: only when each was made is kept, what it says can be made again."""
+    """All posts: only when each was made is kept, what it says can be made again.
 
-    def __init__(self, stage: Stage) -> None:
+    :param file: keeps them over a restart of the server: X does not forget its posts when one of its servers dies.
+    """
+
+    def __init__(self, stage: Stage, file: Path | None = None) -> None:
         self._stage = stage
         self._made_ms: list[int] = []
+        self._file = None
         self.listeners: set[Listener] = set()
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._file = file.open("a+b", buffering=0)
+            self._file.seek(0)
+            *whole, torn = self._file.read().split(b"\n")
+            self._file.truncate(self._file.tell() - len(torn))  # a kill came between
+            self._made_ms = [int(line) for line in whole]
 
     def __len__(self) -> int:
         return len(self._made_ms)
@@ -40,6 +52,8 @@ class Timeline:
         """Make posts now, and tell all who listen."""
         for _ in range(count):
             self._made_ms.append(time.time_ns() // 1_000_000)
+            if self._file is not None:
+                self._file.write(b"%d\n" % self._made_ms[-1])
             post = self.post(len(self._made_ms) - 1)
             for listener in list(self.listeners):
                 listener(post)

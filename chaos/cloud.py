@@ -1,0 +1,173 @@
+"""The local cloud under test: what it runs now, and how it is hurt."""
+
+import contextlib
+import datetime
+import signal
+import threading
+import time
+import xmlrpc.client
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import psycopg2
+import requests
+
+from chaos.incidents import FREEZE_S, WORKER, Incident
+from local_cloud import airflow_env, supervisord
+from local_cloud.airflow_api import AirflowApi
+from local_cloud.services import Service
+from local_cloud.settings import Settings
+
+CALLED = ("titanic", "youtube", "github", "spotify")
+"""APIs whose calls in flight are counted: the stream of X is always in flight."""
+SLOW_MS = 600
+"""How long each answer of these APIs takes, so that most incidents meet calls in flight."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task instance, as Airflow's database has it."""
+
+    dag: str
+    run: str
+    name: str
+    state: str | None
+
+    def __str__(self) -> str:
+        return f"{self.dag}.{self.name}"
+
+
+class Cloud:
+    """A running local cloud."""
+
+    def __init__(self, settings: Settings, services: dict[str, Service]) -> None:
+        self.settings = settings
+        self.services = services
+        self.airflow = AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password)
+        self._rpc = supervisord.connect(settings).supervisor
+        self._dressed: int | None = None
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """Call an admin route of the fake APIs. Raises requests.RequestException."""
+        answer = requests.request(method, f"{self.settings.api_url}/_admin/{path}", json=body, timeout=3)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def dress(self, **youtube: Any) -> None:
+        """Make the APIs slow, and YouTube small. They forget it when they are started again."""
+        with contextlib.suppress(requests.RequestException, xmlrpc.client.Fault, OSError):
+            pid = self.pid("apis")
+            if pid and pid != self._dressed:
+                for name in CALLED:
+                    self.api("PUT", f"faults?api={name}", {"latency_ms": SLOW_MS})
+                self.api("PUT", "youtube", youtube)
+                self._dressed = pid
+
+    def in_flight(self) -> int | None:
+        """Count the calls that wait for an answer; None while the APIs do not answer."""
+        try:
+            return sum(self.api("GET", f"counters?api={name}")["totals"]["in_flight"] for name in CALLED)
+        except requests.RequestException:
+            return None
+
+    def look(self, runs: str) -> tuple[dict[tuple[str, str], str], list[Task]]:
+        """Return the states of the DAG runs, and all their tasks.
+
+        :param runs: when the first was made, in SQL. Raises psycopg2.Error.
+        """
+        with (
+            contextlib.closing(
+                psycopg2.connect(airflow_env.database_url(self.settings), connect_timeout=5)
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SELECT dag_id, run_id, state FROM dag_run WHERE queued_at > %s", (runs,))
+            states = {(dag, run): str(state) for dag, run, state in cursor.fetchall()}
+            cursor.execute(
+                "SELECT i.dag_id, i.run_id, i.task_id, i.state FROM task_instance i"
+                " JOIN dag_run r USING (dag_id, run_id) WHERE r.queued_at > %s",
+                (runs,),
+            )
+            return states, [Task(*row) for row in cursor.fetchall()]
+
+    def pid(self, name: str) -> int:
+        """Return the pid of a service; 0 while it does not run."""
+        return int(self._rpc.getProcessInfo(supervisord.program(self.services[name]))["pid"])
+
+    def unhealthy(self) -> dict[str, str]:
+        """Return the services that are not healthy, each with the state that supervisord knows."""
+        found = {}
+        for service in self.services.values():
+            info = self._rpc.getProcessInfo(supervisord.program(service))
+            started = datetime.datetime.fromtimestamp(info["start"], datetime.UTC)
+            if info["statename"] not in {"STARTING", "RUNNING"} or not service.healthy(started):
+                found[service.name] = str(info["statename"])
+        return found
+
+    def strike(self, incident: Incident) -> str:
+        """Let an incident happen, and return to what: a process and its command. A freeze ends by itself."""
+        if incident.target == WORKER:
+            process = self._worker(incident.task)
+            if process is None:
+                return "no task process was there"
+            return self._hurt(incident.kind, [process])
+        program = supervisord.program(self.services[incident.target])
+        if incident.kind == "restart":
+            do_not_wait = False  # its own wait may be longer than that for an answer
+            with contextlib.suppress(xmlrpc.client.Fault):  # it does not run
+                self._rpc.stopProcess(program, do_not_wait)
+            while self._rpc.getProcessInfo(program)["statename"] == "STOPPING":
+                time.sleep(0.2)
+            with contextlib.suppress(xmlrpc.client.Fault):  # supervisord was quicker
+                self._rpc.startProcess(program, do_not_wait)
+            return ""
+        pid = self.pid(incident.target)
+        if not pid:
+            return "it did not run"
+        try:
+            process = psutil.Process(pid)
+            tree = [process, *process.children(recursive=True)] if incident.kind == "freeze" else [process]
+        except psutil.NoSuchProcess:
+            return "it did not run"
+        return self._hurt(incident.kind, tree)
+
+    def _hurt(self, kind: str, processes: list[psutil.Process]) -> str:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+        if kind == "freeze":
+            threading.Timer(FREEZE_S, _thaw, [processes]).start()
+        return f"{len(processes)} processes" if len(processes) > 1 else ""
+
+    def _worker(self, number: int) -> psutil.Process | None:
+        """Choose the process of a task, one that calls an API if there is one."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            below = psutil.Process(self.pid("airflow-scheduler")).children(recursive=True)
+            tasks = [one for one in below if not one.children()]
+            calling = [one for one in tasks if _is_connected(one, self.settings.api_port)]
+            chosen = calling or tasks
+            return chosen[number % len(chosen)] if chosen else None
+        return None
+
+
+def _is_connected(process: psutil.Process, port: int) -> bool:
+    try:
+        return any(link.raddr and link.raddr.port == port for link in process.net_connections("tcp"))
+    except psutil.Error:
+        return False
+
+
+def _thaw(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+def insisting(seconds: float) -> Iterator[None]:
+    """Yield again and again for so many seconds, with a pause between."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(1)

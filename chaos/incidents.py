@@ -1,0 +1,60 @@
+"""Which incidents happen, to what, and during which task: all from one seed."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+FREEZE_S = 40.0
+KINDS = ("kill", "freeze", "restart")
+WORKER = "task process"
+"""The target that is no service: the process of one running task."""
+DAGS = (
+    *("titanic_passengers", "youtube_analytics", "github_users", "spotify_artists"),
+    *("spotify_requests", "spotify_new_artist", "x_posts"),
+)
+CALLS = ("harvest", "fetch", "sweep", "discover", "drain", "plan", "plan_videos", "plan_days", "estimate", "pull")
+"""Last part of the ids of tasks that call an API, or wait for its calls."""
+CALL_SHARE = 0.8
+"""How many of the incidents are drawn for such a task."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """What happens to which target. ``task`` chooses the task: the number of a task, modulo how many there are."""
+
+    kind: str
+    target: str
+    dag: str
+    calls: bool
+    task: int
+    share: float
+    """When, as a share of the time that this task took in the run before."""
+
+    def choose(self, tasks: Sequence[str]) -> str:
+        """Return the task among those of a DAG; a task without calls where the DAG has none that calls."""
+        calling = [name for name in tasks if name.rpartition(".")[2] in CALLS]
+        others = [name for name in tasks if name not in calling]
+        chosen = sorted((calling or others) if self.calls else (others or calling))
+        return chosen[self.task % len(chosen)]
+
+
+def deal(services: Sequence[str], count: int, seed: int) -> list[Incident]:
+    """Return so many incidents: no pair of kind and target comes again before each has come once."""
+    dice = random.Random(seed)
+    pairs = _pairs(services, dice)
+    return [
+        Incident(
+            *next(pairs),
+            dag=dice.choice(DAGS),
+            calls=dice.random() < CALL_SHARE,
+            task=dice.randrange(1_000_000),
+            share=dice.random(),
+        )
+        for _ in range(count)
+    ]
+
+
+def _pairs(services: Sequence[str], dice: random.Random) -> Iterator[tuple[str, str]]:
+    deck = [(kind, name) for kind in KINDS for name in services] + [("kill", WORKER), ("freeze", WORKER)]
+    while True:
+        yield from dice.sample(deck, len(deck))
