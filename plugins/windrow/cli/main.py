@@ -259,8 +259,8 @@ def _accept(store: StatusStore, options: argparse.Namespace) -> Answer:
 
 
 def _limits(store: StatusStore, options: argparse.Namespace) -> Answer:
-    quotas, pauses = store.quotas(), store.pauses()
-    return Answer(text.limits(quotas, pauses), {"quotas": quotas, "pauses": pauses})
+    quotas, pauses, stops = store.quotas(), store.pauses(), store.stops()
+    return Answer(text.limits(quotas, pauses, stops), {"quotas": quotas, "pauses": pauses, "stops": stops})
 
 
 def _find(store: StatusStore, options: argparse.Namespace) -> Answer:

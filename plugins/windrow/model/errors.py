@@ -187,6 +187,10 @@ class RateLimited(ApiError):
         )
 
 
+class CallsStopped(RateLimited):
+    """A person stopped all calls to the API. At ``retry_at`` the task looks whether they may go on."""
+
+
 class GivenUp(ApiError):
     """A queue has stopped trying some calls. All other answers are staged."""
 

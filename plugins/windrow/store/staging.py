@@ -18,6 +18,7 @@ collection             one document is                                ``_id``; i
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
+``windrow_stops``      who stopped all calls to an API, and when     connection id; none
 ``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 ``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
 ``windrow_events``     what a person did, see `windrow.store.events`  place|id; ``place, at``

@@ -178,6 +178,16 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """An API to which a person stopped all calls."""
+
+    conn_id: str
+    by: str
+    at: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A query with this key in one run. ``state`` is answered, gap, quarantined or open (planned, no answer yet)."""
 
@@ -336,6 +346,11 @@ class StatusStore:
         """Return the APIs that calls are paused for."""
         found = self._find("windrow_pauses", {}, limit=1_000)
         return [Paused(str(one["_id"]), int(one["times"]), str(one["since"])) for one in found]
+
+    def stops(self) -> list[Stopped]:
+        """Return the APIs to which a person stopped all calls."""
+        found = self._find("windrow_stops", {}, limit=1_000)
+        return [Stopped(str(one["_id"]), *(str(one[name]) for name in ("by", "at", "note"))) for one in found]
 
     def _find(
         self,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from windrow.harvest.status.facts import Facts, RunFact
+from windrow.model.errors import CallsStopped
 from windrow.store.status import Summary
 
 _ALIVE = timedelta(seconds=90)
@@ -135,7 +136,8 @@ def _active(summary: Summary | None, fact: RunFact | None, now: datetime) -> tup
     assert fact is not None  # noqa: S101 - the caller has checked it
     until = waits_until(summary, now)
     if until:
-        return State.WAITING, "the API asked to wait", False
+        stopped = summary is not None and summary.trouble.get("stopped_by") == CallsStopped.__name__
+        return State.WAITING, "a person stopped the calls" if stopped else "the API asked to wait", False
     if fact.awaiting:
         return State.WAITING, f"{', '.join(fact.awaiting)} waits for the approval of a person", True
     if fact.retrying:

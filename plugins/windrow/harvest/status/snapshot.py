@@ -8,7 +8,7 @@ from windrow.harvest.status.attention import Attention, grouped
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import State, completed_at, iso
 from windrow.harvest.status.stream import INTERVALS, Health, Stream, stream_of
-from windrow.store.status import Paused, QuotaUse, Reason, StatusStore
+from windrow.store.status import Paused, QuotaUse, Reason, StatusStore, Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Snapshot:
     reasons_complete: bool = True
     quotas: tuple[QuotaUse, ...] = ()
     pauses: tuple[Paused, ...] = ()
+    stops: tuple[Stopped, ...] = ()
     facts: Facts = field(default_factory=Facts)
     error: str = ""
     advice: str = ""
@@ -87,6 +88,7 @@ class Snapshot:
                 one for one in self.reasons if one.dataset in names and (one.dataset, one.run_id) not in hidden
             ),
             pauses=tuple(one for one in self.pauses if one.conn_id in accounts or sees(())),
+            stops=tuple(one for one in self.stops if one.conn_id in accounts or sees(())),
             facts=replace(self.facts, dags={name: one for name, one in self.facts.dags.items() if sees([name])}),
         )
 
@@ -113,5 +115,6 @@ def take(store: StatusStore, facts: Facts, *, now: datetime | None = None) -> Sn
         reasons_complete=complete,
         quotas=tuple(store.quotas(now)),
         pauses=tuple(store.pauses()),
+        stops=tuple(store.stops()),
         facts=facts,
     )
