@@ -21,6 +21,8 @@ collection             one document is                                ``_id``; i
 ``windrow_stops``      who stopped all calls to an API, and when     connection id; none
 ``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 ``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
+``windrow_accepted``   a query whose gap a person accepted            dataset|run_id|key; ``run``
+``windrow_claims``     a replay that goes on, and its queries         dataset|run_id; none
 ``windrow_events``     what a person did, see `windrow.store.events`  place|id; ``place, at``
 =====================  =============================================  ==============================
 
@@ -41,6 +43,7 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, Serve
 from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import Run
 from windrow.store import status
+from windrow.store.accepted import ACCEPTED, AcceptedDocuments
 from windrow.store.answers import PAGES, AnswerDocuments
 from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
@@ -73,6 +76,7 @@ class Staging(
     ConsentDocuments,
     WarningDocuments,
     EventDocuments,
+    AcceptedDocuments,
 ):
     """The state of harvests in one MongoDB database.
 
@@ -87,7 +91,7 @@ class Staging(
     def prepare(self, dataset: str) -> None:
         """Make sure the server is there and the indexes exist."""
         self._do(lambda: self._database[dataset].create_index("chunk"))
-        for name in (QUARANTINE, _FIGURES, PAGES):
+        for name in (QUARANTINE, _FIGURES, PAGES, ACCEPTED):
             self._do(partial(self._database[name].create_index, "run"))
         by_cause = [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)]
         self._do(lambda: self._database[QUARANTINE].create_index(by_cause))

@@ -188,6 +188,16 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptedGap:
+    """A query whose gap a person accepted."""
+
+    key: str
+    by: str
+    at: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A query with this key in one run. ``state`` is answered, gap, quarantined or open (planned, no answer yet)."""
 
@@ -277,6 +287,23 @@ class StatusStore:
                 )
             )
         return found
+
+    def quarantined_queries(self, run: Run, *, cause: str = "", key: str = "") -> list[tuple[str, int, bool]]:
+        """Return queries of the plan in the quarantine of a run: the row, the status, whether a part is missing."""
+        where: Document = {"_id": f"{run}|{key}"} if key else {"run": str(run)} | ({"cause": cause} if cause else {})
+        fields = dict.fromkeys(("query", "status", "incomplete", "chunk"), 1)
+        found = self._find("windrow_quarantine", where, fields, limit=_QUARANTINED + 1)
+        return [
+            (str(one["query"]), int(one["status"]), bool(one.get("incomplete"))) for one in found if one["chunk"] >= 0
+        ]
+
+    def accepted(self, run: Run, *, limit: int = 200) -> list[AcceptedGap]:
+        """Return gaps of a run that a person accepted."""
+        found = self._find("windrow_accepted", {"run": str(run)}, limit=limit)
+        return [
+            AcceptedGap(str(one["_id"]).removeprefix(f"{run}|"), *(str(one[name]) for name in ("by", "at", "note")))
+            for one in found
+        ]
 
     def keys(self, run: Run, outcome: str, *, limit: int = 200) -> list[str]:
         """Return keys of a run's settled queries with an outcome (answered or gap), or of those without one (open)."""

@@ -116,7 +116,7 @@ def judge(
         return _active(summary, fact, now)
     if summary and receipt is not None and _is_last(summary):
         if receipt.get("agrees") is True:
-            gaps = int(receipt.get("gaps", 0))
+            gaps = int(receipt.get("gaps", 0)) + int(receipt.get("accepted_gaps", 0))
             if gaps:
                 return State.GAPS, f"the receipt agrees, with {gaps:,} accepted gaps", False
             return State.COMPLETE, "the receipt agrees", False
@@ -193,6 +193,7 @@ def counts(summary: Summary | None, quarantined: int) -> Counts:
     gaps = int(receipt.get("gaps", 0)) if exact else int(summary.steps.get("harvest", {}).get("gaps", 0))
     if exact and "staged" in receipt:
         gaps = int(summary.steps.get("verdict", {}).get("query_gaps", gaps))  # the receipt's are of records, too
+        gaps += int(receipt.get("accepted_gaps", 0))
         planned, settled = int(receipt["planned"]), int(receipt["staged"]) + gaps
     if planned is None:
         return Counts(None, settled, quarantined, None, gaps)
