@@ -71,6 +71,8 @@ class ActionOperator(BaseOperator):
         with staging(self.mongo_conn_id, str(given["stream"] or EVENTS)) as state:
             what, told, figures = do[action](state, given, user, context["run_id"])
             note = f"; {given['note']}" if given["note"] else ""
+            if given["stream"] and given["run"]:
+                figures["dag_id"] = state.dag_of(Run(str(given["stream"]), str(given["run"])))
             event = Event(place, datetime.now(UTC), user, action, f"{what}{note}", told)
             state.add_event(event, id_=context["run_id"])
         self.log.info("%s of %s by %s: %s", action, what, user or "an unknown user", told)
