@@ -84,11 +84,12 @@ def test_dags_have_owner_tags_docs_and_a_bound_on_runs(dagbag):
 
 
 def test_a_task_has_a_time_limit_unless_it_limits_each_wait_itself(dagbag):
+    from windrow.airflow.operators.action import ActionOperator
     from windrow.airflow.operators.base import HarvestStep
 
     for dag in dags(dagbag):
         for task in dag.tasks:
-            limits_each_wait = issubclass(getattr(task, "operator_class", type(task)), HarvestStep)
+            limits_each_wait = issubclass(getattr(task, "operator_class", type(task)), HarvestStep | ActionOperator)
             assert (task.execution_timeout is None) == limits_each_wait, task
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from html import escape
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -13,6 +15,7 @@ import uvicorn
 from airflow import settings as airflow_settings
 from airflow.api_fastapi.app import _AuthManagerState, create_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.dag_processing.dagbag import DagBag
 from airflow.models import import_all_models
 from airflow.models.base import Base
 from airflow.models.dag import DagModel
@@ -20,8 +23,10 @@ from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, CronTriggerTimetable
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
+from airflow.utils.db import synchronize_log_template
 from airflow.utils.session import create_session
 from fastapi import Body, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
@@ -83,6 +88,18 @@ def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *"
             harvest = HarvestOperator(task_id=f"{prefix}harvest", dataset=dataset, conn_id=f"{dag_id}_api")
             prove = ProveOperator(task_id=f"{prefix}prove", dataset=dataset, to="gs://b", prefix="p", sql="select 1")
             plan >> harvest >> prove
+    write_dag(dag, schedule)
+
+
+def write_actions_dag() -> None:
+    """Write the DAG of actions into Airflow's database, from its own file."""
+    file = Path(__file__).parents[2] / "dags" / "harvest_actions.py"
+    (dag,) = DagBag(dag_folder=str(file)).dags.values()
+    write_dag(dag, None)
+
+
+def write_dag(dag: DAG, schedule: str | None) -> None:
+    dag_id = dag.dag_id
     with create_session() as session:
         if session.get(DagBundleModel, "dags") is None:
             session.add(DagBundleModel(name="dags"))
@@ -97,7 +114,7 @@ def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *"
                 max_consecutive_failed_dag_runs=0,
                 has_task_concurrency_limits=False,
                 timetable_summary=schedule,
-                next_dagrun_create_after=day(-1),
+                next_dagrun_create_after=day(-1) if schedule else None,
             )
         )
         session.flush()
@@ -126,11 +143,50 @@ def add_run(dag_id: str, back: int, state: str, tasks: Mapping[str, str] | None 
             )  # fmt: skip
 
 
+def end_action(state: str) -> str:
+    """End the newest run of the DAG of actions, as a scheduler would, and return its conf as JSON."""
+    with create_session() as session:
+        runs = session.query(DagRun).filter(DagRun.dag_id == "harvest_actions").order_by(DagRun.id.desc())
+        run = runs.first()
+        assert run is not None
+        run.state = state
+        return json.dumps(run.conf)
+
+
+def end_queued(state: str, returned: Mapping[str, Any]) -> None:
+    """Wait until a run of the DAG of actions is queued, and end it with what its task returns. No state: do nothing."""
+    if not state:
+        return
+
+    def queued() -> DagRun | None:
+        with create_session() as session:
+            runs = session.query(DagRun).filter_by(dag_id="harvest_actions", state="queued")
+            found: DagRun | None = runs.filter(DagRun.run_id.like("manual__%")).order_by(DagRun.id.desc()).first()
+            return found
+
+    eventually(lambda: queued() is not None, "the action is queued")
+    run = queued()
+    assert run is not None
+    with create_session() as session:
+        XComModel.set(
+            "return_value", returned, dag_id="harvest_actions", task_id="act", run_id=run.run_id, session=session
+        )
+    end_action(state)
+
+
+def task_states(dag_id: str, back: int) -> dict[str, str | None]:
+    """Return the states of the tasks of a run."""
+    with create_session() as session:
+        found = session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id(back))
+        return {task.task_id: task.state for task in found}
+
+
 @contextmanager
 def airflow_database() -> Iterator[None]:
     """Make the tables of Airflow in the session's database, until the block ends."""
     import_all_models()
     Base.metadata.create_all(airflow_settings.engine)
+    synchronize_log_template()
     yield
     Base.metadata.drop_all(airflow_settings.engine)
 
@@ -169,12 +225,18 @@ def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
 
 
 def around(app: Any, tokens: Mapping[str, str]) -> FastAPI:
-    """Return what stands in for Airflow around the pages: a frame, and a page that links lead to."""
+    """Return Airflow's own API, and what stands in for its pages: a frame, and a page that links lead to."""
+    from airflow.api_fastapi.common.dagbag import create_dag_bag
+    from airflow.api_fastapi.core_api.routes.public import public_router
+
     outer = FastAPI()
+    outer.state.dag_bag = create_dag_bag()
+    outer.state.auth_manager = _AuthManagerState.instance
+    outer.include_router(public_router)
 
     @outer.get("/plugin/{scheme}")
-    def frame(scheme: str) -> HTMLResponse:
-        inner = f'<iframe sandbox="{SANDBOX}" src="/windrow/harvest/" width="100%" height="800"></iframe>'
+    def frame(scheme: str, page: str = "") -> HTMLResponse:
+        inner = f'<iframe sandbox="{SANDBOX}" src="/windrow/harvest/{escape(page)}" width="100%" height="800"></iframe>'
         return HTMLResponse(f'<!doctype html><html class="{scheme}"><body>{inner}</body></html>')
 
     @outer.get("/dags/{path:path}")
@@ -240,6 +302,7 @@ def fill(staging: Staging) -> None:
             for dataset in datasets:
                 gaps = 3 if dataset == "github_users" and back % 4 == 0 else 0
                 complete(staging, Run(dataset, run_id(back), dag_id), 1_204 + 7 * back, gaps=gaps)
+    write_actions_dag()
     _today(staging)
 
 

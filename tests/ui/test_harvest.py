@@ -1,6 +1,7 @@
 """The Harvest pages: who sees what, what is there to read, and how it looks in each state."""
 
 import asyncio
+import io
 import json
 import re
 import threading
@@ -21,9 +22,22 @@ from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from tests.ui import browser
 from tests.ui.browser import Page, page
-from tests.ui.harvest_server import NASTY, NOW, ROLES, Harvests, airflow_database, fill, run_id, serving
+from tests.ui.harvest_server import (
+    NASTY,
+    NOW,
+    ROLES,
+    Harvests,
+    airflow_database,
+    end_action,
+    end_queued,
+    fill,
+    run_id,
+    serving,
+    task_states,
+)
 from tests.ui.test_board import _contrast
 from windrow.airflow.hooks.snapshot import snapshot
+from windrow.cli.main import main
 from windrow.harvest.watch import problems
 from windrow.store.staging import Staging
 from windrow.ui.cache import RefreshedCache
@@ -149,6 +163,99 @@ def test_only_who_may_read_connections_sees_accounts(harvests: Harvests) -> None
     assert re.search(r'class="n bad" data-label="Days left">6<', text)
     assert "pool of 4" in text
     assert 'data-label="Kind">bearer<' in text
+
+
+# --- who may act -------------------------------------------------------------------------------
+
+OF_RUN = f"stream=spotify_artists&id={RUN}"
+FORMS = {
+    f"action?do=replay&{OF_RUN}": "At most 12 calls and 12 units",
+    f"action?do=replay&{OF_RUN}&key=artists%3Fid%3D3": "At most 1 calls",
+    f"action?do=accept_gap&{OF_RUN}": "all queries of this run without an answer",
+    f"action?do=undo_gap&{OF_RUN}": "demands these answers again",
+    "action?do=stop&conn=shop_api": "Nothing is lost",
+    "action?do=resume&conn=shop_api": "Harvests that wait look every minute",
+}
+WITH_ACTIONS = (f"quarantine?{OF_RUN}", f"run?{OF_RUN}", "limits", f"keys?{OF_RUN}&of=open")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_who_may_trigger_the_dag_of_actions_sees_and_gets_them(harvests: Harvests, role: str) -> None:
+    may = role != "viewer"
+    for path in WITH_ACTIONS:
+        assert ('class="act"' in get(harvests, path, role).text) == may, path
+    for path, told in FORMS.items():
+        answer = get(harvests, path, role)
+        assert answer.status_code == (200 if may else 403), path
+        assert (told in answer.text) == may, path
+    api = f"{harvests.url}/api/v2/dags/harvest_actions/dagRuns"
+    conf = {"action": "stop", "connection": "shop_api", "note": "a test"}
+    body = {"logical_date": None, "conf": conf, "dag_run_id": f"of_{role}"}
+    made = requests.post(api, json=body, cookies={"_token": harvests.tokens[role]}, timeout=60)
+    assert made.status_code == (200 if may else 403), made.text
+    assert requests.post(api, json=body, timeout=60).status_code == 401
+    if may:
+        assert made.json()["triggering_user_name"] == role
+
+
+def test_an_action_is_a_run_of_airflow_and_then_clears_what_it_is_for(harvests: Harvests) -> None:
+    inner = "document.querySelector('iframe').contentDocument"
+
+    async def do(opened: Page) -> str:
+        await opened.until(f"!!{inner}?.querySelector('#act button:enabled')")
+        await opened.value(f"{inner}.querySelector('[name=note]').value = 'a <b>test</b>'")
+        await opened.value(f"{inner}.querySelector('#act button').click()")
+        await opened.until(f"!!{inner}.querySelector('#links a')")
+        started = await asyncio.to_thread(end_action, "success")
+        await opened.until(f"{inner}.querySelector('#outcome').textContent.includes('are cleared')")
+        assert opened.errors == []
+        return started
+
+    path = quote(f"action?do=accept_gap&{OF_RUN}&key=artists%3Fid%3D3", safe="")
+    started = visit(harvests, f"/plugin/light?page={path}", 1280, "light", do)
+
+    assert json.loads(started) == {
+        "action": "accept_gap",
+        "stream": "spotify_artists",
+        "run": run_id(0),
+        "key": "artists?id=3",
+        "note": "a <b>test</b>",
+    }
+    assert task_states("spotify_artists", 0)["prove"] is None, "it failed, and is cleared"
+
+
+@pytest.mark.parametrize(
+    ("role", "state", "code", "told"),
+    [
+        ("viewer", "", 2, "Airflow answered HTTP 403"),
+        ("op", "failed", 1, "The action failed. Its log says why"),
+        ("op", "success", 0, "12 gaps accepted"),
+    ],
+)
+def test_the_terminal_asks_airflow_with_the_token_of_the_user(
+    harvests: Harvests, role: str, state: str, code: int, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    environment = {"WINDROW_AIRFLOW_URL": harvests.url, "WINDROW_AIRFLOW_TOKEN": harvests.tokens[role]}
+    out = io.StringIO()
+    arguments = ["accept-gap", "spotify_artists", "--run", run_id(0), "--note", "a test", "--json"]
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(end_queued, state, {"result": "12 gaps accepted", "dag_id": "spotify_artists"})
+        found = main(arguments, environment, out)
+        ending.result()
+
+    assert found == code
+    assert told in out.getvalue() + capfd.readouterr().err
+    assert harvests.tokens[role] not in out.getvalue()
+    if not code:
+        assert task_states("spotify_artists", 0)["prove"] is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["action?do=replay&stream=a&id=b", "action?do=stop&conn=unknown", f"action?do=delete&{OF_RUN}"],
+)
+def test_there_is_no_form_for_what_is_not_there(harvests: Harvests, path: str) -> None:
+    assert get(harvests, path, "admin").status_code in {404, 422}
 
 
 # --- what is there to read ---------------------------------------------------------------------
@@ -320,7 +427,7 @@ async def ready(opened: Page) -> None:
 def test_pages_fit_the_screen(harvests: Harvests, tmp_path: Path, width: int, scheme: str) -> None:
     async def do(opened: Page) -> dict[str, dict[str, Any]]:
         found = {}
-        for number, path in enumerate(PAGES):
+        for number, path in enumerate([*PAGES, *FORMS]):
             await opened.open(f"{harvests.url}{ROOT}/{path}")
             await opened.until(f"document.documentElement.dataset.ready && location.href.endsWith({path!r})")
             picture = tmp_path / f"{number}-{width}-{scheme}.png"

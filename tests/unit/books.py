@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from windrow.http.ledger import Page
-from windrow.http.pacing import Pause
+from windrow.http.pacing import Pause, Stop
 from windrow.model.plan import Run
 from windrow.store.consents import ConsentDocuments
 from windrow.store.documents import Document
@@ -57,6 +57,9 @@ class MemoryBook(ConsentDocuments):
 
     def pause(self, api: str) -> Pause | None:
         return self.pauses.get(api)
+
+    def stop(self, api: str) -> Stop | None:
+        return None
 
     def keep_pause(self, api: str, pause: Pause | None) -> None:
         self.pauses.pop(api, None)

@@ -12,7 +12,7 @@ import argcomplete
 import orjson
 
 from windrow import __version__
-from windrow.cli import auth, command, harvest, new, plan, record, text, try_
+from windrow.cli import act, auth, command, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
 from windrow.cli.target import meant
 from windrow.harvest.status.facts import Facts
@@ -41,6 +41,9 @@ For your own API, on this machine, without a running Airflow, MongoDB or cloud:
 
 For the harvests of Airflow, read from MongoDB, also while Airflow is down:
   status, why, runs, show, quarantine, warnings, accept, limits, find
+
+To act on the harvests of Airflow, over its API, with your token:
+  replay, accept-gap, undo-gap, stop, resume
 
 `windrow COMMAND --help` explains a command, with examples. docs/your-own-api.md is a tutorial."""
 _EPILOG = f"""\
@@ -172,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     add("find", _find, "where the answer to a call is").add_argument(
         "key", help="the column _key of a row, like orders/7"
     )
-    for module in (new, try_, plan, harvest, record, auth):
+    for module in (new, try_, plan, harvest, record, auth, act):
         module.register(commands)
     return parser
 
@@ -259,8 +262,8 @@ def _accept(store: StatusStore, options: argparse.Namespace) -> Answer:
 
 
 def _limits(store: StatusStore, options: argparse.Namespace) -> Answer:
-    quotas, pauses = store.quotas(), store.pauses()
-    return Answer(text.limits(quotas, pauses), {"quotas": quotas, "pauses": pauses})
+    quotas, pauses, stops = store.quotas(), store.pauses(), store.stops()
+    return Answer(text.limits(quotas, pauses, stops), {"quotas": quotas, "pauses": pauses, "stops": stops})
 
 
 def _find(store: StatusStore, options: argparse.Namespace) -> Answer:

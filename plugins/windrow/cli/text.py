@@ -7,7 +7,7 @@ from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import Attempt, Step
-from windrow.store.status import Found, Paused, QuotaUse, Reason
+from windrow.store.status import Found, Paused, QuotaUse, Reason, Stopped
 from windrow.store.warnings import Warned
 
 MARKS = {
@@ -181,8 +181,8 @@ def warnings(found: Sequence[Warned]) -> list[str]:
     return _table(rows, right=set()) if found else ["There are no warnings."]
 
 
-def limits(quotas: Sequence[QuotaUse], pauses: Sequence[Paused]) -> list[str]:
-    """Return quotas in use, and APIs that asked to wait."""
+def limits(quotas: Sequence[QuotaUse], pauses: Sequence[Paused], stops: Sequence[Stopped]) -> list[str]:
+    """Return quotas in use, APIs that asked to wait, and APIs to which a person stopped all calls."""
     rows = [["quota", "account", "used or reserved", "resets", ""]]
     rows += [
         [one.name, one.account, _number(one.taken), _time(one.ends_at), "used up, says the API" if one.closed else ""]
@@ -190,6 +190,11 @@ def limits(quotas: Sequence[QuotaUse], pauses: Sequence[Paused]) -> list[str]:
     ]
     lines = _table(rows, right={2}) if quotas else ["No quota is in use in its present window."]
     lines += [f"{one.conn_id} asked to wait {one.times} times in a row since {_time(one.since)}." for one in pauses]
+    lines += [
+        f"{one.by} stopped all calls to {one.conn_id} at {_time(one.at)}{f': {one.note}' if one.note else ''}. "
+        f"They go on after: windrow resume {one.conn_id}"
+        for one in stops
+    ]
     return [*lines, "", "Sizes of quotas and credentials are on the page Harvest > Limits in Airflow."]
 
 

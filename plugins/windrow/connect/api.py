@@ -60,6 +60,7 @@ class Api(ABC):
         state: State,
         *,
         connections: int | None = None,
+        rate_per_s: float | None = None,
         share: tuple[int, int] = (0, 1),
         reserved: float = 0.0,
         backoff: Backoff | None = None,
@@ -69,6 +70,7 @@ class Api(ABC):
 
         :param state: stores the quotas and the earlier answers that all runs share.
         :param connections: overrides the value of the connection.
+        :param rate_per_s: maximum calls per second, if the connection does not set a lower one.
         :param share: number of this worker, from 0, and number of workers. Each worker gets its own owners of the pool.
         :param reserved: share of every limit that is left to other runs, from 0 to 1.
         :param backoff: overrides the pauses and the number of attempts of a call.
@@ -82,6 +84,8 @@ class Api(ABC):
         limits = self._limits(extra)
         if backoff:
             limits = replace(limits, backoff=backoff)
+        if rate_per_s is not None:
+            limits = replace(limits, rate_per_s=min(rate_per_s, limits.rate_per_s or rate_per_s))
         quotas = self._quotas(extra, stream.quotas)
         base_url = self._base_url(connection)
         given = read(

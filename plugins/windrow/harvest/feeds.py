@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,8 +45,35 @@ class Feed(Protocol):
         """Stop loading."""
 
 
+class ListFeed:
+    """Some queries of a plan.
+
+    :param items: not settled yet.
+    """
+
+    def __init__(self, plan: Plan, items: Sequence[Item], *, done_before: int) -> None:
+        self.run = plan.run
+        self.is_shared = False
+        self.planned = plan.planned
+        self.done_before = done_before
+        self._pending = deque(items)
+
+    def start(self) -> None:
+        """Do nothing: the queries are here."""
+
+    async def next(self) -> Item | None:
+        """Return the next query."""
+        return self._pending.popleft() if self._pending else None
+
+    def durable(self, items: Sequence[Item]) -> None:
+        """Do nothing: a staged query is settled."""
+
+    def stop(self) -> None:
+        """Do nothing: nothing is loaded."""
+
+
 class PlanFeed:
-    """The queries of a plan that are not settled, chunk by chunk. The next chunk is loaded ahead."""
+    """The queries of a plan that are neither settled nor accepted as gaps, chunk by chunk. The next is loaded ahead."""
 
     def __init__(self, staging: Staging, plan: Plan) -> None:
         self.run = plan.run
@@ -59,6 +86,7 @@ class PlanFeed:
         self._pending: deque[Item] = deque()
         self._ahead: asyncio.Task[list[Item]] | None = None
         self._quarantined: set[str] = set()
+        self._accepted: Collection[str] = ()
         self._paged: dict[str, int] = {}
 
     def start(self) -> None:
@@ -97,6 +125,7 @@ class PlanFeed:
         """Return the queries of a chunk that are not settled. Runs in a thread."""
         if number == 0:
             self._quarantined = self._staging.quarantined_keys(self.run)
+            self._accepted = self._staging.accepted_gaps(self.run).keys()
             self._paged = self._staging.paged(self.run)
         chunk = self._staging.chunk(self.run, number)
         outcomes = self._staging.settled(self.run, number)
@@ -105,6 +134,10 @@ class PlanFeed:
             self._staging.release(self.run, key)
         for key in self._paged.keys() & settled.keys():  # killed before its pages were deleted
             self._staging.drop_pages(self.run, key, self._paged[key])
-        pending = [Item(query, number) for query in chunk.queries if query.key not in settled]
+        pending = [
+            Item(query, number)
+            for query in chunk.queries
+            if query.key not in settled and query.key not in self._accepted
+        ]
         self.done_before += len(chunk.queries) - len(pending)
         return pending

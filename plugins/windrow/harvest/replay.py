@@ -1,5 +1,7 @@
 """Read what is in the quarantine again, without a call: for a reader that was fixed since."""
 
+from collections.abc import Collection
+
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import Unreadable
 from windrow.model.plan import Run
@@ -7,14 +9,16 @@ from windrow.model.stream import Stream
 from windrow.store.staging import Staging
 
 
-def replay(staging: Staging, run: Run, stream: Stream) -> int:
+def replay(staging: Staging, run: Run, stream: Stream, keys: Collection[str] | None = None) -> int:
     """Stage every quarantined answer of a run that is readable now; return how many.
 
     An answer is staged before it leaves the quarantine, so it is always in one of the two. A staged answer is not
     replaced.
+
+    :param keys: only of these queries.
     """
     replayed = 0
-    for number, rejected in staging.each_quarantined(run):
+    for number, rejected in staging.each_quarantined(run, keys):
         if number < 0:  # it is not in the plan
             continue
         if staging.is_settled(run, rejected.query.key):

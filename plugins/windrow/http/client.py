@@ -4,6 +4,7 @@ The `ResponsePolicy` decides what an answer means, not the client.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -32,6 +33,7 @@ from windrow.model.errors import (
     ApiUnreachable,
     CredentialsRejected,
     RateLimited,
+    StagingUnavailable,
     Unanswered,
     Unreadable,
 )
@@ -43,6 +45,7 @@ from windrow.model.response import Response
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 1.0
 _LARGE = 1_000_000
 """Bytes of an answer that takes some time to read."""
 OnResponse = Callable[[Query, Response], None]
@@ -80,7 +83,7 @@ class Client:
     :param owner_only: fields that the API shows only to the owner of a token: they are removed from every answer.
     :param conditional_requests: the cache of earlier answers, for conditional requests.
     :param network: proxy and certificates; by default those of the environment.
-    :param pauses: stores pauses for a rate limit over tries and deferrals.
+    :param pauses: stores pauses for a rate limit over tries and deferrals, and says whether a person stopped all calls.
     :param storage: downloads the files of export jobs, without the credential of this API.
     :param on_response: called with each response, before it is judged.
     """
@@ -121,6 +124,7 @@ class Client:
         self._pauses = pauses
         self._on_response = on_response
         self._paused: Pause | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._transport = Transport(
             self.urls.base,
             name=name,
@@ -138,7 +142,11 @@ class Client:
             self._paused = pause
             self._auth.pauses = pause.times
             self._gate.restore(pause)
+        if self._pauses is not None:
+            await self._look_for_stop(self._pauses)
         await self._transport.open()
+        if self._pauses is not None:
+            self._watching = asyncio.create_task(self._watch_stops(self._pauses))
         if self.storage:
             await self.storage.__aenter__()
         return self
@@ -147,6 +155,8 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if self._watching is not None:
+                self._watching.cancel()
             if self.storage:
                 await self.storage.__aexit__(kind, error, trace)
             await self._auth.close()
@@ -154,6 +164,17 @@ class Client:
         finally:
             if self._ledger is not None:
                 await self._ledger.close()
+
+    async def _watch_stops(self, store: PauseStore) -> None:
+        """Look every second whether a person stopped the calls, beside them: a call itself does not read the store."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            with contextlib.suppress(StagingUnavailable):  # the next write of answers says so
+                await self._look_for_stop(store)
+
+    async def _look_for_stop(self, store: PauseStore) -> None:
+        if stop := await asyncio.to_thread(store.stop, self.name):
+            self._gate.stop(stop)
 
     @property
     def refreshes(self) -> int:

@@ -6,13 +6,15 @@ import logging
 import random
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from windrow.model.errors import RateLimited
+from windrow.model.errors import CallsStopped, RateLimited
 
 log = logging.getLogger(__name__)
 
+LOOK_AGAIN_S = 60.0
+"""How long a task waits before it looks whether a stop was lifted."""
 LONGEST_PAUSE_S = 3600.0
 """A pause that the API does not name grows up to this."""
 
@@ -25,8 +27,20 @@ class Pause:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A person stopped all calls to an API, at an instant (UTC), with a note that may be empty."""
+
+    by: str
+    at: datetime
+    note: str = ""
+
+
 class PauseStore(Protocol):
-    """Stores the pauses of APIs for all tries of all tasks."""
+    """Stores the pauses and stops of APIs for all tries of all tasks."""
+
+    def stop(self, api: str) -> Stop | None:
+        """Return who stopped the calls to an API; None if nobody did."""
 
     def pause(self, api: str) -> Pause | None:
         """Return the pause of an API; None if its last call was successful."""
@@ -92,6 +106,7 @@ class Gate:
         self._paused_at = self._opens_at = 0.0
         self._probing = False
         self._given_up: RateLimited | None = None
+        self._stopped: RateLimited | None = None
         self._news = asyncio.Event()
 
     def restore(self, pause: Pause) -> None:
@@ -101,15 +116,29 @@ class Gate:
     @property
     def is_open(self) -> bool:
         """Whether calls may be sent without asking."""
-        return self.times == 0 and time.monotonic() >= self._opens_at
+        return self.times == 0 and self._stopped is None and time.monotonic() >= self._opens_at
+
+    def stop(self, stop: Stop) -> None:
+        """Let no further call through: each raises `RateLimited`, also those that wait here. Running calls end."""
+        if self._stopped is None:
+            self._stopped = CallsStopped(
+                f"{stop.by} stopped all calls to {self._name!r} at {stop.at:%Y-%m-%d %H:%M:%S} UTC"
+                f"{f': {stop.note}' if stop.note else ''}.",
+                advice="All answers are staged. The task continues automatically within "
+                f"{LOOK_AGAIN_S:.0f} s after `windrow resume {self._name}`, or after Go on at Harvest > Limits.",
+                retry_at=datetime.now(UTC) + timedelta(seconds=LOOK_AGAIN_S),
+            )
+            self._news.set()
 
     async def enter(self) -> None:
         """Return when the gate is open, or when this call is the probe.
 
-        :raises RateLimited: the pause is too long to wait for it in the task.
+        :raises RateLimited: the pause is too long to wait for it in the task, or a person stopped the calls.
         """
         before = self._given_up
         while not self.is_open:
+            if self._stopped is not None:
+                raise self._stopped
             if self._given_up is not None and self._given_up is not before:
                 raise self._given_up
             left_s = self._opens_at - time.monotonic()

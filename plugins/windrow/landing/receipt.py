@@ -32,15 +32,20 @@ class Staged:
     """Of ``quarantined`` those of look-ups."""
     partial: int = 0
     """Of ``answered`` those without their last pages."""
+    accepted: int = 0
+    """Planned queries that are not settled, and whose gap a person accepted. They may be in the quarantine, too."""
 
     @classmethod
     def count(cls, staging: Staging, plan: Plan) -> "Staged":
         """Count chunk by chunk. Settled queries that are no longer in the plan do not count."""
         counted: Counter[Outcome] = Counter()
+        gaps, accepted = staging.accepted_gaps(plan.run), 0
         examples: list[str] = []
         for number in range(plan.chunks):
             planned = {query.key: query for query in staging.chunk(plan.run, number).queries}
-            for key, outcome in staging.settled(plan.run, number).items():
+            settled = staging.settled(plan.run, number)
+            accepted += len(gaps.keys() & planned.keys() - settled.keys())
+            for key, outcome in settled.items():
                 if key not in planned:
                     continue
                 counted[outcome] += 1
@@ -57,6 +62,7 @@ class Staged:
             left_out=beside[LIST],
             looked_up=beside[LOOK_UP],
             partial=counted[Outcome.PARTIAL],
+            accepted=accepted,
         )
 
 
@@ -93,7 +99,7 @@ class Receipt:
         """Return which counts do not agree, each with what to do; empty if all agree."""
         plan, staged, manifest = self.plan, self.staged, self.manifest
         found = []
-        missing = plan.planned - staged.answered - staged.gaps
+        missing = plan.planned - staged.answered - staged.gaps - staged.accepted
         if missing:
             found.append(
                 f"{missing:,} of {plan.planned:,} planned queries are not staged, "
@@ -168,6 +174,7 @@ class Receipt:
             "staged": self.staged.answered,
             "gaps": self.gaps,
             "quarantined": self.staged.quarantined,
+            **({"accepted_gaps": self.staged.accepted} if self.staged.accepted else {}),
             "exported": self.manifest.records,
             "loaded": self.loaded,
             "merged": self.merged,

@@ -21,6 +21,7 @@
     │   │   ├── Unreadable                an answer cannot be read: it is in the quarantine before this is raised
     │   │   └── Unanswered                no answer after all attempts, but for errors like HTTP 500: retried
     │   ├── RateLimited               the API asks for a long pause: the task defers until then
+    │   │   └── CallsStopped              a person stopped all calls: the task defers, and looks every minute
     │   └── GivenUp                   a queue stopped trying some calls: never retried, waiting does not help
     ├── BrokerUnavailable         Redis cannot be reached, or lost a stream: the run continues from MongoDB
     ├── StatementFailed           the warehouse cannot run an SQL file: never retried
@@ -185,6 +186,10 @@ class RateLimited(ApiError):
             retry_at=retry_at,
             key=key,
         )
+
+
+class CallsStopped(RateLimited):
+    """A person stopped all calls to the API. At ``retry_at`` the task looks whether they may go on."""
 
 
 class GivenUp(ApiError):

@@ -1,13 +1,15 @@
-"""What all runs share of an API's limits: blocks of its quotas, and how often its calls were paused."""
+"""What all runs share of the limits of an API: blocks of its quotas, how often calls were paused, who stopped them."""
 
 from datetime import UTC, datetime
 from itertools import count
 
 from windrow.http.ledger import Page
-from windrow.http.pacing import Pause
+from windrow.http.pacing import Pause, Stop
+from windrow.model.redact import blot
 from windrow.store.documents import Documents
+from windrow.store.events import LONGEST
 
-QUOTAS, PAUSES = "windrow_quotas", "windrow_pauses"
+QUOTAS, PAUSES, STOPS = "windrow_quotas", "windrow_pauses", "windrow_stops"
 
 
 class LimitDocuments(Documents):
@@ -49,3 +51,19 @@ class LimitDocuments(Documents):
             self._delete(PAUSES, api)
         else:
             self._replace(PAUSES, [{"_id": api, "times": pause.times, "since": pause.since.isoformat()}])
+
+    # --- stops ---------------------------------------------------------------------------------
+
+    def stop(self, api: str) -> Stop | None:
+        """Return who stopped the calls to an API; None if nobody did."""
+        for document in self._find(STOPS, {"_id": api}):
+            return Stop(document["by"], datetime.fromisoformat(document["at"]), document["note"])
+        return None
+
+    def keep_stop(self, api: str, stop: Stop | None) -> None:
+        """Store that a person stopped the calls to an API, or that they go on."""
+        if stop is None:
+            self._delete(STOPS, api)
+        else:
+            note = blot(stop.note)[:LONGEST]
+            self._replace(STOPS, [{"_id": api, "by": stop.by, "at": stop.at.isoformat(), "note": note}])

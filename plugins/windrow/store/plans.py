@@ -51,6 +51,12 @@ class PlanDocuments(Documents):
             advice="Clear the task 'plan' with all tasks downstream.",
         )
 
+    def dag_of(self, run: Run) -> str:
+        """Return the DAG that a run belongs to; empty if it is not known."""
+        for document in self._find(status.RUNS, {"_id": str(run)}, fields=("dag_id",)):
+            return str(document.get("dag_id", ""))
+        return ""
+
     def chunk(self, run: Run, number: int) -> Chunk:
         """Return one chunk of a plan, by its number from 0."""
         for document in self._find(PLANS, {"_id": f"{run}|{number:05d}"}):

@@ -1,7 +1,8 @@
 """The quarantine in a store: answers that cannot be read, with their bytes and the reason."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 
 import orjson
 
@@ -11,14 +12,25 @@ from windrow.model.query import Query
 from windrow.store import status
 from windrow.store.documents import Document, Documents
 
-QUARANTINE = "windrow_quarantine"
+QUARANTINE, CLAIMS = "windrow_quarantine", "windrow_claims"
 LIST, LOOK_UP = -1, -2
 """In place of the number of a chunk, where the quarantine holds what is in no plan: what one was to be made from, which
 a receipt does not let pass, or what was only looked up."""
+_CLAIMED = timedelta(days=2)
+"""How long a claim is valid that nobody gives back."""
 _EXCERPT = 100_000
 """Characters of a quarantined text that are stored beside its bytes."""
 _ASIDE = "|"
 """Before the key of a query that is in no plan: one that is may have the same key, and a fate of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The action that replays a run, the keys it has chosen, and how many it has read so far without a call."""
+
+    holder: str
+    keys: Sequence[str] = ()
+    read: int = 0
 
 
 class QuarantineDocuments(Documents):
@@ -55,9 +67,12 @@ class QuarantineDocuments(Documents):
         found = map(self._rejected, self._find(QUARANTINE, {"run": str(run)}, fields))
         return sorted(found, key=lambda entry: entry[1].query.key)
 
-    def each_quarantined(self, run: Run) -> Iterator[tuple[int, Rejected]]:
-        """Yield what `quarantined` returns, one by one, in the order of their ids. Memory holds one of them."""
-        for key in sorted(self.quarantined_keys(run)):
+    def each_quarantined(self, run: Run, keys: Collection[str] | None = None) -> Iterator[tuple[int, Rejected]]:
+        """Yield what `quarantined` returns, one by one, in the order of their ids. Memory holds one of them.
+
+        :param keys: only these queries of the plan.
+        """
+        for key in sorted(self.quarantined_keys(run) if keys is None else keys):
             yield from map(self._rejected, self._find(QUARANTINE, {"_id": f"{run}|{key}"}))
 
     def _rejected(self, document: Document) -> tuple[int, Rejected]:
@@ -73,6 +88,28 @@ class QuarantineDocuments(Documents):
             content_type=document.get("content_type", ""),
         )
         return document["chunk"], one
+
+    def claim_replay(self, run: Run, *, by: str) -> Claim:
+        """Claim the replay of a run, and return the claim that holds: only one action at a time has it."""
+        now = datetime.now(UTC)
+        claim = {"_id": str(run), "holder": by, "keys": [], "read": 0, "at": now.isoformat()}
+        if not self._insert(CLAIMS, claim):
+            for document in self._find(CLAIMS, {"_id": str(run)}):
+                if now - datetime.fromisoformat(document["at"]) < _CLAIMED:
+                    return Claim(document["holder"])
+            self._replace(CLAIMS, [claim])  # nobody gave it back
+        for document in self._find(CLAIMS, {"_id": str(run)}):
+            return Claim(document["holder"], document["keys"], document["read"])
+        return Claim(by)
+
+    def keep_claim(self, run: Run, claim: Claim) -> None:
+        """Store how far a replay is."""
+        document = {"_id": str(run), **asdict(claim), "at": datetime.now(UTC).isoformat()}
+        self._replace(CLAIMS, [document])
+
+    def end_replay(self, run: Run) -> None:
+        """Give the claim back."""
+        self._delete(CLAIMS, str(run))
 
     def quarantined_keys(self, run: Run) -> set[str]:
         """Return the keys of the queries that are in the quarantine of a run."""

@@ -18,9 +18,13 @@ collection             one document is                                ``_id``; i
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
+``windrow_stops``      who stopped all calls to an API, and when     connection id; none
 ``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 ``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
 ``windrow_alerts``     a problem that people were told of             its cause; none
+``windrow_accepted``   a query whose gap a person accepted            dataset|run_id|key; ``run``
+``windrow_claims``     a replay that goes on, and its queries         dataset|run_id; none
+``windrow_events``     what a person did, see `windrow.store.events`  place|id; ``place, at``
 =====================  =============================================  ==============================
 
 An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
@@ -40,10 +44,12 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, Serve
 from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import Run
 from windrow.store import status
+from windrow.store.accepted import ACCEPTED, AcceptedDocuments
 from windrow.store.alerts import AlertDocuments
 from windrow.store.answers import KEPT, PAGES, AnswerDocuments
 from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
+from windrow.store.events import EVENTS, KEEP_DAYS, EventDocuments
 from windrow.store.limits import QUOTAS, LimitDocuments
 from windrow.store.plans import PLANS, PlanDocuments
 from windrow.store.quarantine import QUARANTINE, QuarantineDocuments
@@ -74,6 +80,8 @@ class Staging(
     ConsentDocuments,
     WarningDocuments,
     AlertDocuments,
+    EventDocuments,
+    AcceptedDocuments,
 ):
     """The state of harvests in one MongoDB database.
 
@@ -88,7 +96,7 @@ class Staging(
     def prepare(self, dataset: str) -> None:
         """Make sure the server is there and the indexes exist."""
         self._do(lambda: self._database[dataset].create_index("chunk"))
-        for name in (QUARANTINE, _FIGURES, PAGES):
+        for name in (QUARANTINE, _FIGURES, PAGES, ACCEPTED):
             self._do(partial(self._database[name].create_index, "run"))
         by_cause = [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)]
         self._do(lambda: self._database[QUARANTINE].create_index(by_cause))
@@ -97,6 +105,8 @@ class Staging(
         self._do(lambda: self._database[QUOTAS].create_index("window"))
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[WARNINGS].create_index("dataset"))
+        self._do(lambda: self._database[EVENTS].create_index([("place", 1), ("at", -1)]))
+        self._do(lambda: self._database[EVENTS].create_index("at", expireAfterSeconds=KEEP_DAYS * 24 * 3600))
         self._do(lambda: self._database[QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
         self._do(lambda: self._database[KEPT].create_index("kept_at", expireAfterSeconds=_KEEP_CACHE_S))
 

@@ -25,6 +25,8 @@ from pymongo.uri_parser import parse_uri
 
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import Run
+from windrow.store.events import EVENTS, Event
+from windrow.store.events import where as events_of
 
 Document = dict[str, Any]
 
@@ -183,6 +185,26 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """An API to which a person stopped all calls."""
+
+    conn_id: str
+    by: str
+    at: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedGap:
+    """A query whose gap a person accepted."""
+
+    key: str
+    by: str
+    at: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A query with this key in one run. ``state`` is answered, gap, quarantined or open (planned, no answer yet)."""
 
@@ -277,6 +299,23 @@ class StatusStore:
             )
         return found
 
+    def quarantined_queries(self, run: Run, *, cause: str = "", key: str = "") -> list[tuple[str, int, bool]]:
+        """Return queries of the plan in the quarantine of a run: the row, the status, whether a part is missing."""
+        where: Document = {"_id": f"{run}|{key}"} if key else {"run": str(run)} | ({"cause": cause} if cause else {})
+        fields = dict.fromkeys(("query", "status", "incomplete", "chunk"), 1)
+        found = self._find("windrow_quarantine", where, fields, limit=_QUARANTINED + 1)
+        return [
+            (str(one["query"]), int(one["status"]), bool(one.get("incomplete"))) for one in found if one["chunk"] >= 0
+        ]
+
+    def accepted(self, run: Run, *, limit: int = 200) -> list[AcceptedGap]:
+        """Return gaps of a run that a person accepted."""
+        found = self._find("windrow_accepted", {"run": str(run)}, limit=limit)
+        return [
+            AcceptedGap(str(one["_id"]).removeprefix(f"{run}|"), *(str(one[name]) for name in ("by", "at", "note")))
+            for one in found
+        ]
+
     def keys(self, run: Run, outcome: str, *, limit: int = 200) -> list[str]:
         """Return keys of a run's settled queries with an outcome (answered or gap), or of those without one (open)."""
         if outcome == "open":
@@ -344,10 +383,20 @@ class StatusStore:
         """Return when problems were last looked for; empty for never."""
         return next((str(one.get("at", "")) for one in self._find(ALERTS, {"_id": WATCH}, limit=1)), "")
 
+    def events(self, places: Sequence[str], *, limit: int = 100) -> list[Event]:
+        """Return what people did to streams and connections, the newest first; see `windrow.store.events`."""
+        found = self._find(EVENTS, events_of(places), sort=[("at", -1)], limit=limit)
+        return list(map(Event.of, found))
+
     def pauses(self) -> list[Paused]:
         """Return the APIs that calls are paused for."""
         found = self._find("windrow_pauses", {}, limit=1_000)
         return [Paused(str(one["_id"]), int(one["times"]), str(one["since"])) for one in found]
+
+    def stops(self) -> list[Stopped]:
+        """Return the APIs to which a person stopped all calls."""
+        found = self._find("windrow_stops", {}, limit=1_000)
+        return [Stopped(str(one["_id"]), *(str(one[name]) for name in ("by", "at", "note"))) for one in found]
 
     def _find(
         self,

@@ -8,6 +8,7 @@ from airflow.sdk import Context
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
+from windrow.harvest.actions import CONNECTION
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.client import Client
@@ -48,7 +49,9 @@ class HarvestOperator(HarvestStep):
             client = ApiHook(self.conn_id).client(
                 stream, state, connections=self.connections_or_none, reserved=self.reserved(context)
             )
-            feed = PlanFeed(state, state.plan(self.run_of(context)))
+            run = self.run_of(context)
+            state.note(run, CONNECTION, {"conn_id": self.conn_id})
+            feed = PlanFeed(state, state.plan(run))
             self._harvester = Harvester(
                 client,
                 state,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from windrow.harvest.status.facts import Facts, RunFact
+from windrow.model.errors import CallsStopped
 from windrow.store.status import Summary
 
 _ALIVE = timedelta(seconds=90)
@@ -115,7 +116,7 @@ def judge(
         return _active(summary, fact, now)
     if summary and receipt is not None and _is_last(summary):
         if receipt.get("agrees") is True:
-            gaps = int(receipt.get("gaps", 0))
+            gaps = int(receipt.get("gaps", 0)) + int(receipt.get("accepted_gaps", 0))
             if gaps:
                 return State.GAPS, f"the receipt agrees, with {gaps:,} accepted gaps", False
             return State.COMPLETE, "the receipt agrees", False
@@ -135,7 +136,8 @@ def _active(summary: Summary | None, fact: RunFact | None, now: datetime) -> tup
     assert fact is not None  # noqa: S101 - the caller has checked it
     until = waits_until(summary, now)
     if until:
-        return State.WAITING, "the API asked to wait", False
+        stopped = summary is not None and summary.trouble.get("stopped_by") == CallsStopped.__name__
+        return State.WAITING, "a person stopped the calls" if stopped else "the API asked to wait", False
     if fact.awaiting:
         return State.WAITING, f"{', '.join(fact.awaiting)} waits for the approval of a person", True
     if fact.retrying:
@@ -191,6 +193,7 @@ def counts(summary: Summary | None, quarantined: int) -> Counts:
     gaps = int(receipt.get("gaps", 0)) if exact else int(summary.steps.get("harvest", {}).get("gaps", 0))
     if exact and "staged" in receipt:
         gaps = int(summary.steps.get("verdict", {}).get("query_gaps", gaps))  # the receipt's are of records, too
+        gaps += int(receipt.get("accepted_gaps", 0))
         planned, settled = int(receipt["planned"]), int(receipt["staged"]) + gaps
     if planned is None:
         return Counts(None, settled, quarantined, None, gaps)

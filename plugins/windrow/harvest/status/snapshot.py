@@ -8,7 +8,7 @@ from windrow.harvest.status.attention import Attention, grouped, warned
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import State, completed_at, iso
 from windrow.harvest.status.stream import INTERVALS, Health, Stream, stream_of
-from windrow.store.status import Paused, QuotaUse, Reason, StatusStore
+from windrow.store.status import Paused, QuotaUse, Reason, StatusStore, Stopped
 from windrow.store.warnings import Warned
 
 
@@ -24,6 +24,7 @@ class Snapshot:
     pauses: tuple[Paused, ...] = ()
     watched: str = ""
     """When the DAG `harvest_watch` last looked for problems; empty for never."""
+    stops: tuple[Stopped, ...] = ()
     facts: Facts = field(default_factory=Facts)
     error: str = ""
     advice: str = ""
@@ -96,6 +97,7 @@ class Snapshot:
                 one for one in self.reasons if one.dataset in names and (one.dataset, one.run_id) not in hidden
             ),
             pauses=tuple(one for one in self.pauses if one.conn_id in accounts or sees(())),
+            stops=tuple(one for one in self.stops if one.conn_id in accounts or sees(())),
             facts=replace(self.facts, dags={name: one for name, one in self.facts.dags.items() if sees([name])}),
         )
 
@@ -132,5 +134,6 @@ def take(store: StatusStore, facts: Facts, *, now: datetime | None = None) -> Sn
         quotas=tuple(store.quotas(now)),
         pauses=tuple(store.pauses()),
         watched=store.watched(),
+        stops=tuple(store.stops()),
         facts=facts,
     )

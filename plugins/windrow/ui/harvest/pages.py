@@ -1,4 +1,5 @@
-"""The routes of the Harvest pages. All are GET: actions are Airflow's own, so that Airflow checks and records them.
+"""The routes of the Harvest pages. All are GET: an action is a run of a DAG, which a script of the page asks Airflow's
+own API for with the user's session. So Airflow checks and records it.
 
 Airflow does not authenticate requests to apps of plugins. Every route here takes the user from Airflow's cookie or
 token, and shows only what belongs to DAGs that this user may read.
@@ -7,7 +8,7 @@ token, and shows only what belongs to DAGs that this user may read.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -18,13 +19,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from windrow.airflow.hooks.limits import read_limits
 from windrow.airflow.hooks.snapshot import SNAPSHOT
+from windrow.harvest.actions import DAG, MOST, cost
 from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import attempts, pace, waterfall
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
-from windrow.store.status import Found, Quarantined, Reason
+from windrow.store.status import AcceptedGap, Found, Quarantined, Reason
 from windrow.ui.harvest import snapshots
 
 SECURITY = (
@@ -66,6 +68,7 @@ SHAPES = {
 router = APIRouter(prefix="/harvest")
 User = Annotated[BaseUser, Depends(get_user)]
 Text = Annotated[str, Query(max_length=LONGEST)]
+Action = Literal["replay", "accept_gap", "undo_gap", "stop", "resume"]
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -108,16 +111,19 @@ async def stream(user: User, name: Text) -> HTMLResponse:
 @router.get("/run")
 async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLResponse:
     """Return the page of a run: its receipt, errors by reason, attempts. With ``dag`` all streams of a DAG run."""
-    snapshot, _ = await snapshots.look(user)
+    snapshot, viewer = await snapshots.look(user)
     runs = _runs(snapshot, id, stream, dag)
     if not runs:
         return await _nothing(snapshot, f"The run {id!r:.300}")
     if len(runs) > 1:
         return await _page("runs", snapshot, run_id=id, runs=runs)
     ((of, one),) = runs
-    trouble, notes = "", []
+    trouble = ""
+    notes: list[tuple[str, dict[str, Any]]] = []
+    accepted: list[AcceptedGap] = []
+    of_run = Run(of.dataset, one.run_id)
     try:
-        notes = await snapshots.read(lambda store: store.notes(Run(of.dataset, one.run_id)))
+        notes, accepted = await snapshots.read(lambda store: (store.notes(of_run), store.accepted(of_run)))
     except WindrowError as error:
         trouble = error.what
     moment = datetime.now(UTC)
@@ -129,6 +135,9 @@ async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLRe
         steps=waterfall(one),
         attempts=attempts(notes),
         pace=pace(one, notes, moment),
+        accepted=accepted,
+        replays=[figures for step, figures in notes if step.startswith("replay ")],
+        acts=await snapshots.run(viewer.may_act),
         trouble=trouble,
         reasons=_with_change(snapshot, of, one),
         receipt=(one.summary.steps.get("receipt", {}) if one.summary else {}),
@@ -138,7 +147,7 @@ async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLRe
 @router.get("/keys")
 async def keys(user: User, stream: Text, id: Text, of: Text) -> HTMLResponse:
     """Return the keys behind a subtraction of a receipt: ``of`` is gap or open."""
-    snapshot, _ = await snapshots.look(user)
+    snapshot, viewer = await snapshots.look(user)
     runs = _runs(snapshot, id, stream, "")
     if not runs or of not in {"gap", "open"}:
         return await _nothing(snapshot, f"The run {id!r:.300}")
@@ -147,7 +156,9 @@ async def keys(user: User, stream: Text, id: Text, of: Text) -> HTMLResponse:
         found = await snapshots.read(lambda store: store.keys(Run(stream, id), of))
     except WindrowError as error:
         trouble = error.what
-    return await _page("keys", snapshot, stream=runs[0][0], interval=runs[0][1], of=of, keys=found, trouble=trouble)
+    of_keys, one = runs[0]
+    acts = await snapshots.run(viewer.may_act)
+    return await _page("keys", snapshot, stream=of_keys, interval=one, of=of, keys=found, acts=acts, trouble=trouble)
 
 
 @router.get("/quarantine")
@@ -158,7 +169,7 @@ async def quarantine(
     reason: Annotated[str | None, Query(max_length=LONGEST)] = None,
 ) -> HTMLResponse:
     """Return the quarantine by reason; with a run also the answers, without their bodies."""
-    snapshot, _ = await snapshots.look(user)
+    snapshot, viewer = await snapshots.look(user)
     if stream and snapshot.stream(stream) is None:
         return await _nothing(snapshot, f"The stream {stream!r:.200}")
     reasons = [
@@ -186,6 +197,7 @@ async def quarantine(
         more=max(0, len(groups) - SHOWN),
         samples=samples,
         trouble=trouble,
+        acts=await snapshots.run(viewer.may_act),
     )
 
 
@@ -194,7 +206,42 @@ async def limits(user: User) -> HTMLResponse:
     """Return quotas, pauses, pools, and credentials by days left."""
     snapshot, viewer = await snapshots.look(user)
     quotas, credentials = await snapshots.run(lambda: read_limits(snapshot, viewer.reads_connection))
-    return await _page("limits", snapshot, quotas=quotas, credentials=credentials)
+    acts = await snapshots.run(viewer.may_act)
+    return await _page("limits", snapshot, quotas=quotas, credentials=credentials, acts=acts)
+
+
+@router.get("/action")
+async def action(
+    user: User, do: Action, stream: Text = "", id: Text = "", reason: Text = "", key: Text = "", conn: Text = ""
+) -> HTMLResponse:
+    """Return the form that starts an action, with what it costs. Only who may trigger the DAG gets it."""
+    snapshot, viewer = await snapshots.look(user)
+    if not await snapshots.run(viewer.may_act):
+        return await _nothing(snapshot, "This action", status_code=403)
+    price, trouble, runs = None, "", _runs(snapshot, id, stream, "")
+    if do in {"stop", "resume"}:
+        if not any(conn in one.connections for one in snapshot.streams):
+            return await _nothing(snapshot, f"The connection {conn!r:.200} of a stream that you may see")
+    elif not runs:
+        return await _nothing(snapshot, f"The run {id!r:.300}")
+    elif do == "replay":
+        try:
+            price = cost(
+                await snapshots.read(lambda store: store.quarantined_queries(Run(stream, id), cause=reason, key=key))
+            )
+        except WindrowError as error:
+            trouble = error.what
+    given = {"action": do, "stream": stream, "run": id, "reason": reason, "key": key, "connection": conn}
+    return await _page(
+        "action",
+        snapshot,
+        do=do,
+        given={name: value for name, value in given.items() if value},
+        dag_id=runs[0][1].dag_id if runs else "",
+        cost=price,
+        most=MOST,
+        trouble=trouble,
+    )
 
 
 @router.get("/find")
@@ -269,9 +316,9 @@ def _with_change(snapshot: Snapshot, of: Stream, one: Interval) -> list[tuple[Re
     return [(r, r.count - counted.get(r.reason, 0) if before else None) for r in mine]
 
 
-async def _nothing(snapshot: Snapshot, what: str) -> HTMLResponse:
+async def _nothing(snapshot: Snapshot, what: str, *, status_code: int = 404) -> HTMLResponse:
     """Say that something is not there, or may not be seen: the two look alike."""
-    return await _page("nothing", snapshot, what=what, status_code=404)
+    return await _page("nothing", snapshot, what=what, status_code=status_code)
 
 
 async def _page(name: str, snapshot: Snapshot, *, status_code: int = 200, **context: Any) -> HTMLResponse:
@@ -316,5 +363,5 @@ def _time(text: str) -> Mapping[str, str]:
     return {"iso": at.astimezone(UTC).isoformat(timespec="seconds"), "utc": f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}
 
 
-_templates.globals.update(link=_link, out=_out, State=State, Health=Health)
+_templates.globals.update(actions_dag=DAG, link=_link, out=_out, State=State, Health=Health)
 _templates.filters.update(number=_number, moment=_time, shape=SHAPES.__getitem__)

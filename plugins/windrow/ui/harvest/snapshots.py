@@ -11,12 +11,17 @@ from typing import TypeVar
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    ConnectionDetails,
+    DagAccessEntity,
+    DagDetails,
+)
 from airflow.exceptions import AirflowConfigException
 from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy.exc import SQLAlchemyError
 
+from windrow.harvest.actions import DAG
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.model.errors import ConnectionUnusable, WindrowError
@@ -49,6 +54,15 @@ class Viewer:
     def sees(self, dag_ids: Sequence[str]) -> bool:
         """Return whether they may see what belongs to these DAGs, all of them. Without a DAG only who sees all does."""
         return set(dag_ids) <= self.dag_ids if dag_ids else self.everything
+
+    def may_act(self) -> bool:
+        """Return whether Airflow lets them trigger `windrow.harvest.actions.DAG`, and it is there."""
+        if DAG not in self.dag_ids:
+            return False
+        details, entity = DagDetails(id=DAG), DagAccessEntity.RUN
+        return get_auth_manager().is_authorized_dag(
+            method="POST", access_entity=entity, details=details, user=self.user
+        )
 
     def reads_connection(self, conn_id: str) -> bool:
         """Return whether they may read this Airflow connection."""

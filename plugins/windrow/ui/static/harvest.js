@@ -38,7 +38,7 @@ function lead() {
 /** Fetch this document again and put its contents in place, unless somebody types or selects. */
 async function refresh() {
   const typing = document.activeElement instanceof HTMLInputElement && document.activeElement.value;
-  if (document.hidden || typing || String(getSelection())) return;
+  if (document.hidden || typing || String(getSelection()) || document.getElementById("act")) return;
   try {
     const answer = await fetch(location.href, { signal: AbortSignal.timeout(LIMIT_MS), headers: { Accept: "text/html" } });
     if (answer.status === 401 || answer.status === 403) return location.reload();

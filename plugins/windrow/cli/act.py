@@ -1,0 +1,199 @@
+"""The commands that act: each asks Airflow's API for a run of the DAG of actions, with the token of the user.
+
+So Airflow checks the permission and records who did it. Nothing here writes to MongoDB.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from windrow.cli.address import mongo_url
+from windrow.cli.command import DONE, FAILED, Result, add
+from windrow.harvest.actions import DAG, cost
+from windrow.model.errors import ApiUnreachable, BadParameter, CredentialsRejected
+from windrow.model.plan import Run
+from windrow.model.redact import blot, know
+from windrow.store.status import open_status
+
+URL, TOKEN = "WINDROW_AIRFLOW_URL", "WINDROW_AIRFLOW_TOKEN"
+_TIMEOUT_S, _LOOK_S, _LARGEST = 30.0, 2.0, 5_000_000
+_CLEARED = {"replay": ("Land",), "accept_gap": ("Prove", "Acknowledge"), "undo_gap": ("Prove", "Acknowledge")}
+_DESCRIPTION = f"""\
+It asks Airflow's API for a run of the DAG {DAG}, waits for its end, and prints the result. Airflow checks whether you
+may, and records it. {URL} is the address of Airflow, like https://airflow.example.com; {TOKEN} is your token for its
+API, as POST /auth/token returns it."""
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """A redirect is an error: the token must not follow it."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Airflow:
+    """The API of an Airflow, as a user."""
+
+    url: str
+    token: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Airflow":
+        """Read the address and the token.
+
+        :raises BadParameter: one of them is missing or invalid.
+        """
+        url, token = environment.get(URL, "").rstrip("/"), environment.get(TOKEN, "")
+        if urlsplit(url).scheme not in {"http", "https"} or not token:
+            raise BadParameter(
+                f"{URL} or {TOKEN} is missing or invalid.",
+                advice=f"Set {URL} like https://airflow.example.com, and {TOKEN} to your token for Airflow's API.",
+            )
+        know(token)
+        return cls(url, token)
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return what the API answers, as values. With a body it is a POST.
+
+        :raises CredentialsRejected: Airflow does not accept the token, or the user has no permission.
+        :raises BadParameter: Airflow does not know what is asked for, or refuses it.
+        :raises ApiUnreachable: Airflow does not answer.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
+        request = Request(f"{self.url}/api/v2/{path}", data, headers | {"Content-Type": "application/json"})  # noqa: S310
+        try:
+            with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_S) as answer:
+                return json.loads(answer.read(_LARGEST))
+        except HTTPError as error:
+            said = blot(error.read(2_000).decode(errors="replace"))[:300]
+            if error.code in {401, 403}:
+                raise CredentialsRejected(
+                    f"Airflow answered HTTP {error.code}: {said}",
+                    advice=f"Set {TOKEN} to a new token, or ask for the permission to trigger {DAG} and clear tasks.",
+                ) from None
+            raise BadParameter(
+                f"Airflow answered HTTP {error.code} to {path}: {said}",
+                advice=f"Check {URL}, the names, and that the DAG {DAG} is there and not paused.",
+            ) from None
+        except (URLError, OSError, ValueError) as error:
+            raise ApiUnreachable(
+                f"Airflow did not answer at {self.url}: {type(error).__name__}.", advice=f"Check {URL} and the network."
+            ) from None
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    for name, action, summary, examples in (
+        ("replay", "replay", "read and call quarantined answers again", "  windrow replay shop_orders --dry-run"),
+        ("accept-gap", "accept_gap", "accept that queries of a run have no answer", "  windrow accept-gap shop_orders "
+         "--run RUN --key orders/7 --note 'deleted'"),
+        ("undo-gap", "undo_gap", "undo accepted gaps", "  windrow undo-gap shop_orders --run RUN"),
+    ):  # fmt: skip
+        command = add(commands, name, _of_run, summary, _DESCRIPTION, examples)
+        command.set_defaults(action=action)
+        command.add_argument("stream", help="like shop_orders")
+        command.add_argument("--run", required=action != "replay", default="", help="the run id (replay: the newest)")
+        command.add_argument("--reason", default="", help="only quarantined answers with exactly this reason")
+        command.add_argument("--key", default="", help="only the query with this key")
+        if action == "accept_gap":
+            command.add_argument("--note", required=True, help="why no answer is needed")
+        if action == "replay":
+            command.add_argument("--dry-run", action="store_true", help="only show what it costs; reads MongoDB")
+            command.add_argument("--speed", type=float, default=2.0, metavar="N", help="calls per second (2)")
+            command.add_argument("--no-calls", action="store_true", help="only read again; make no call")
+            command.add_argument("--mongo", default="", metavar="URL", help="the MongoDB, for the newest run and costs")
+    for name, summary in (("stop", "stop all calls to an API, in all runs"), ("resume", "let them go on")):
+        command = add(commands, name, _of_connection, summary, _DESCRIPTION, f"  windrow {name} shop")
+        command.set_defaults(action=name)
+        command.add_argument("connection", help="id of the Airflow connection")
+        command.add_argument("--note", default="", help="why")
+
+
+def _of_run(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
+    if options.action == "replay" and options.speed <= 0:
+        raise BadParameter(f"--speed is {options.speed}.", advice="It must be above 0.")
+    if options.action == "replay" and (options.dry_run or not options.run):
+        with open_status(mongo_url(options.mongo, environment)) as store:
+            if not options.run:
+                reasons, _ = store.reasons(options.stream)
+                runs = [one.run_id for one in store.summaries(options.stream, limit=200)]
+                options.run = next((run for run in runs if any(one.run_id == run for one in reasons)), "")
+            if not options.run:
+                raise BadParameter(
+                    f"The quarantine of {options.stream} is empty.", advice="`windrow quarantine` shows all streams."
+                )
+            if options.dry_run:
+                return _priced(options, store.quarantined_queries(
+                    Run(options.stream, options.run), cause=options.reason, key=options.key
+                ))  # fmt: skip
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("stream", "run", "reason", "key")}
+    if options.action == "replay":
+        given |= {"calls": not options.no_calls, "calls_per_second": options.speed}
+    else:
+        given["note"] = getattr(options, "note", "")
+    airflow = Airflow.of(environment)
+    result = _act(airflow, options.action, given)
+    if dag_id := str(result.data.get("dag_id", "")):
+        _carry(airflow, options.action, dag_id, options.run)
+        told = f"{result.text}\nCleared in {dag_id}: the tasks that write the tables and the receipt."
+        return replace(result, text=told)
+    return result
+
+
+def _of_connection(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
+    return _act(Airflow.of(environment), options.action, {"connection": options.connection, "note": options.note})
+
+
+def _priced(options: argparse.Namespace, found: list[tuple[str, int, bool]]) -> Result:
+    price = cost(found)
+    seconds = price.seconds(options.speed)
+    text = (
+        f"{options.stream}, run {options.run}: {price.chosen:,} answers, of which {price.stored:,} are read first "
+        f"without a call.\nAt most {price.chosen:,} calls, {price.units:,} units, {seconds:,.0f} s "
+        f"at {options.speed:g} calls/s."
+    )
+    data = {"run": options.run, "chosen": price.chosen, "stored": price.stored, "units": price.units}
+    return Result(text, data | {"seconds": round(seconds, 1)})
+
+
+def _act(airflow: Airflow, action: str, given: Mapping[str, Any]) -> Result:
+    """Start a run of the DAG of actions, and wait for its end."""
+    conf = {"action": action} | {name: value for name, value in given.items() if value not in {"", None}}
+    run_id = airflow.ask(f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+    place = f"dags/{DAG}/dagRuns/{quote(run_id, safe='')}"
+    while (state := airflow.ask(place)["state"]) not in {"success", "failed"}:
+        time.sleep(_LOOK_S)
+    where = f"{airflow.url}/dags/{DAG}/runs/{quote(run_id, safe='')}"
+    if state == "failed":
+        text = f"The action failed. Its log says why, and what to do: {where}"
+        return Result(text, {"run": run_id, "state": state, "url": where, "result": text}, FAILED)
+    told = airflow.ask(f"{place}/taskInstances/act/xcomEntries/return_value").get("value")
+    told = json.loads(told) if isinstance(told, str) else told or {}
+    lines = [str(told.get("result", "done")), *(f"  failed again: {key}: {why}" for key, why in told.get("failed", ()))]
+    data = {"run": run_id, "state": state, "url": where, **told}
+    return Result("\n".join([*lines, where]), data, FAILED if told.get("failed_again") else DONE)
+
+
+def _carry(airflow: Airflow, action: str, dag_id: str, run_id: str) -> None:
+    """Clear the tasks of the harvest's run that carry the result into the tables and the receipt."""
+    place = f"dags/{quote(dag_id, safe='')}"
+    tasks = airflow.ask(f"{place}/tasks")["tasks"]
+    chosen = [
+        one["task_id"]
+        for one in tasks
+        if str((one.get("class_ref") or {}).get("class_name", "")).startswith(_CLEARED[action])
+    ]
+    clear = {"dry_run": False, "dag_run_id": run_id, "reset_dag_runs": True}
+    if action != "undo_gap":
+        airflow.ask(f"{place}/clearTaskInstances", {**clear, "only_failed": True})
+    if chosen:
+        again = {"only_failed": False, "include_downstream": True, "task_ids": chosen}
+        airflow.ask(f"{place}/clearTaskInstances", clear | again)
