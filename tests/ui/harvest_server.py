@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import uvicorn
 from airflow import settings as airflow_settings
-from airflow.api_fastapi.app import _AuthManagerState, create_auth_manager
+from airflow.api_fastapi.app import _AuthManagerState, create_auth_manager, get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.api_fastapi.common.dagbag import create_dag_bag
+from airflow.api_fastapi.common.exceptions import init_error_handlers
+from airflow.api_fastapi.core_api.routes.public import public_router
 from airflow.models import import_all_models
 from airflow.models.base import Base
 from airflow.models.dag import DagModel
@@ -20,8 +23,9 @@ from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
-from airflow.sdk import DAG, CronTriggerTimetable
+from airflow.sdk import DAG, CronTriggerTimetable, Param
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
+from airflow.utils.db import synchronize_log_template
 from airflow.utils.session import create_session
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
@@ -29,6 +33,7 @@ from sqlalchemy import insert
 
 from local_cloud import ports
 from tests.local_cloud.conftest import eventually
+from windrow.airflow.operators import params
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
@@ -76,7 +81,15 @@ class Harvests:
 
 def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *") -> None:
     """Write a DAG into Airflow's database, as the DAG processor does."""
-    with DAG(dag_id, schedule=CronTriggerTimetable(schedule, timezone="UTC"), catchup=False) as dag:
+    given = {
+        "names": Param(None, type=["null", "array"], items={"type": "string"}, title="Names"),
+        "plan_only": params.plan_only(),
+        "dispatch": params.dispatch(),
+        "max_gaps": params.max_gaps(),
+        "odd": Param({"a": 1}, type="object"),
+    }
+    timetable = CronTriggerTimetable(schedule, timezone="UTC")
+    with DAG(dag_id, schedule=timetable, catchup=False, params=given if dag_id == "shop" else None) as dag:
         for dataset in datasets:
             prefix = f"{dataset}_" if len(datasets) > 1 else ""
             plan = PlanOperator(task_id=f"{prefix}plan", dataset=dataset, conn_id=f"{dag_id}_api")
@@ -104,12 +117,21 @@ def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *"
         SerializedDagModel.write_dag(LazyDeserializedDAG.from_dag(dag), bundle_name="dags", session=session)
 
 
-def add_run(dag_id: str, back: int, state: str, tasks: Mapping[str, str] | None = None) -> None:
+def add_run(
+    dag_id: str, back: int, state: str, tasks: Mapping[str, str] | None = None, *, named: str = "", conf: Any = None
+) -> None:
     """Write a DAG run and the states of some of its tasks."""
+    kind = "manual" if named else "scheduled"
     with create_session() as session:
         due = day(back)
         run = DagRun(
-            dag_id=dag_id, run_id=run_id(back), logical_date=due, run_after=due, run_type="scheduled", state=state
+            dag_id=dag_id,
+            run_id=named or run_id(back),
+            logical_date=None if named else due,
+            run_after=due,
+            run_type=kind,
+            state=state,
+            conf=conf,
         )
         run.start_date = due + timedelta(seconds=3)
         run.end_date = due + timedelta(minutes=40) if state in {"success", "failed"} else None
@@ -131,6 +153,7 @@ def airflow_database() -> Iterator[None]:
     """Make the tables of Airflow in the session's database, until the block ends."""
     import_all_models()
     Base.metadata.create_all(airflow_settings.engine)
+    synchronize_log_template()
     yield
     Base.metadata.drop_all(airflow_settings.engine)
 
@@ -176,6 +199,11 @@ def around(app: Any) -> FastAPI:
     def frame(scheme: str) -> HTMLResponse:
         inner = f'<iframe sandbox="{SANDBOX}" src="/windrow/harvest/" width="100%" height="800"></iframe>'
         return HTMLResponse(f'<!doctype html><html class="{scheme}"><body>{inner}</body></html>')
+
+    outer.include_router(public_router)  # Airflow's own API, with its permissions
+    init_error_handlers(outer)
+    outer.state.dag_bag = create_dag_bag()
+    outer.state.auth_manager = get_auth_manager()
 
     @outer.get("/dags/{path:path}")
     def airflow_page(path: str) -> HTMLResponse:
@@ -236,6 +264,16 @@ def fill(staging: Staging) -> None:
     _today(staging)
 
 
+DRY_RUN = f"plan__{day(3).isoformat()}"
+
+
+def dry_run(staging: Staging, run: Run, units: int = 1_900) -> None:
+    """Make the plan of a dry run."""
+    staging.save_plan(run, [Query.of("/orders", {"day": f"{number:03d}"}) for number in range(250)])
+    way = {"name": "", "calls": 250, "units": [["shop.data", units]], "hours": 0.021, "remark": ""}
+    staging.note(run, "cost", {"plan_only": True, "ways": [way]})
+
+
 def _today(staging: Staging) -> None:
     add_run("youtube_analytics", 0, "failed", {"harvest": "failed"})
     dead = Run("youtube_video_days", run_id(0), "youtube_analytics")
@@ -288,6 +326,8 @@ def _today(staging: Staging) -> None:
         ],
     )
     staging.stage(short, [(0, Answer(Query.of("/artists", {"id": "99"}), Outcome.MISSING, 404, "", NOW))])
+    dry_run(staging, Run("shop_orders", DRY_RUN, "shop"))
+    add_run("shop", 3, "success", named=DRY_RUN, conf={"names": ["Ada"], "plan_only": True})
     add_run("shop", 0, "success")
     complete(staging, Run("shop_orders", run_id(0), "shop"), 5_310)
     add_run("x_posts", 0, "success")  # and no receipt

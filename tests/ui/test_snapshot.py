@@ -135,6 +135,25 @@ def test_a_run_killed_in_its_first_attempt_is_never_complete(
     assert stream.newest == ""
 
 
+@pytest.mark.parametrize("airflow", [Facts(), facts(), facts(fact(skipped=frozenset({"prove"})))])
+def test_a_dry_run_leaves_the_health_of_its_stream_alone(staging: Staging, store: StatusStore, airflow: Facts) -> None:
+    staging.save_plan(RUN, queries(10))
+    staging.note(RUN, "cost", {"plan_only": True, "ways": []})
+
+    stream = only(take(store, airflow))
+
+    assert stream.intervals[0].why == "a dry run: it planned, and made none of the planned calls"
+    assert (stream.intervals[0].state, stream.health) == (State.NOT_DUE, Health.NEW)
+
+
+def test_a_dry_run_that_fails_needs_nobody(store: StatusStore) -> None:
+    failed = fact("failed", replace(RUN, run_id="plan__2026-11-26T00:00:00.000Z"), failed=("plan",))
+
+    stream = only(take(store, facts(failed)))
+
+    assert (stream.intervals[0].state, stream.health) == (State.NOT_DUE, Health.NEW)
+
+
 def test_a_receipt_of_an_earlier_try_proves_nothing(staging: Staging, store: StatusStore) -> None:
     staging.save_plan(RUN, queries(10))
     staging.note(RUN, "receipt", RECEIPT)

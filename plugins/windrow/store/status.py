@@ -24,12 +24,24 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
-from windrow.model.plan import Run
+from windrow.model.plan import CHUNK, Run
 
 Document = dict[str, Any]
 
 RUNS = "windrow_runs"
-KINDS = ("scope", "watermark", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure")
+KINDS = (
+    "scope",
+    "watermark",
+    "cost",
+    "profile",
+    "harvest",
+    "enqueue",
+    "drain",
+    "pull",
+    "receipt",
+    "verdict",
+    "failure",
+)
 """Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
 CAUSE = 160
 """Characters of a reason that quarantined answers are grouped by."""
@@ -286,6 +298,33 @@ class StatusStore:
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def planned(self, run: Run, start: int = 0, *, limit: int = 100) -> tuple[list[str], int | None]:
+        """Return keys of a plan from a place on, and the place after them; None at the end of the plan.
+
+        A place is the number of a chunk times `CHUNK`, plus the place in the chunk.
+        """
+        number, place = divmod(start, CHUNK)
+        for chunk in self._find("windrow_plans", {"_id": f"{run}|{number:05d}"}, limit=1):
+            keys = [str(row[0]) for row in orjson.loads(chunk["queries"])]
+            after = start + limit if place + limit < len(keys) else (number + 1) * CHUNK
+            more = after % CHUNK or self._find("windrow_plans", {"_id": f"{run}|{number + 1:05d}"}, {"_id": 1}, limit=1)
+            return keys[place : place + limit], after if more else None
+        return [], None
+
+    def answered(self, dataset: str, keys: Sequence[str], run_ids: Sequence[str]) -> dict[str, str]:
+        """Return by key the first of these runs that has an answer to its query. It reads an index only."""
+        ids = [f"{run_id}|{key}" for run_id in run_ids for key in keys]
+        found = (
+            {str(one["_id"]) for one in self._find(dataset, {"_id": {"$in": ids}}, {"_id": 1}, limit=len(ids))}
+            if ids
+            else set()
+        )
+        return {
+            key: next(run_id for run_id in run_ids if f"{run_id}|{key}" in found)
+            for key in keys
+            if any(f"{run_id}|{key}" in found for run_id in run_ids)
+        }
 
     def find(self, key: str, runs: Sequence[Run]) -> list[Found]:
         """Return what is known about the query of this key in each of these runs; runs without it are left out."""

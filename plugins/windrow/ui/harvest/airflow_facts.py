@@ -10,17 +10,22 @@ from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.utils.session import create_session
 from croniter import croniter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from windrow.harvest.status.facts import DagFact, Facts, RunFact
+from windrow.harvest.status.facts import DagFact, Facts, RunFact, TaskFact
 from windrow.harvest.status.stream import INTERVALS
 
 _PROVERS = ("Prove", "Acknowledge")
 """How the classes of tasks that write a receipt begin."""
 _IN_TROUBLE = ("failed", "up_for_retry", "deferred", "awaiting_input")
+_TRIES = 300
+"""Tries of tasks that the page of a run shows."""
+_PARAMS = 100
+"""Params of a DAG that are shown."""
 _shapes: dict[str, tuple[str, "_Shape"]] = {}
 """What a DAG harvests, by its id, with the hash of the serialized DAG that says so."""
 
@@ -45,6 +50,7 @@ class _Shape:
                 connections.setdefault(dataset, set()).add(conn_id)
         self.connections = {dataset: tuple(sorted(found)) for dataset, found in connections.items()}
         self.cron = _cron(dag.get("timetable") or {})
+        self.params = dict(_param(*entry) for entry in (dag.get("params") or ())[:_PARAMS])
 
 
 def read() -> tuple[Facts, frozenset[str]]:
@@ -66,12 +72,26 @@ def read() -> tuple[Facts, frozenset[str]]:
                 paused=bool(row.is_paused),
                 schedule=row.timetable_summary or "",
                 next_at=_iso(row.next_dagrun_create_after),
+                cron=shape.cron,
+                params=shape.params,
                 due=_due(*shape.cron, _minute()) if shape.cron else (),
             )
             for row in rows
             if (shape := shapes.get(row.dag_id)) and shape.provers
         }
         return Facts(asked=True, dags=dags, runs=_runs(session, dags)), frozenset(row.dag_id for row in rows)
+
+
+def read_tasks(dag_id: str, run_id: str) -> list[TaskFact]:
+    """Return the tries of the tasks of a run that have started, at most `_TRIES`, in the order of their starts."""
+    with create_session() as session:
+        found: list[Any] = []
+        for kind in (TaskInstance, TaskInstanceHistory):
+            columns = (kind.task_id, kind.start_date, kind.end_date, kind.state)
+            mine = select(*columns).where(kind.dag_id == dag_id, kind.run_id == run_id, kind.start_date.is_not(None))
+            found += session.execute(mine.order_by(kind.start_date).limit(_TRIES)).all()
+        tries = {TaskFact(row[0], _iso(row[1]), _iso(row[2]), str(row[3] or "")) for row in found}
+        return sorted(tries, key=lambda one: (one.started_at, one.task_id))[:_TRIES]
 
 
 def _read_shapes(session: Session, dag_ids: list[str]) -> dict[str, _Shape]:
@@ -140,6 +160,19 @@ def _tasks(session: Session, runs: Iterable[DagRun], provers: set[str]) -> dict[
             if task_id not in by_state:  # a mapped task has several instances
                 by_state.append(task_id)
     return found
+
+
+def _param(name: str, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name of a param, and its JSON schema with its default and description."""
+    schema = _plain(entry.get("schema") or {})
+    return name, {**schema, "default": _plain(entry.get("default")), "description": entry.get("description") or ""}
+
+
+def _plain(value: Any) -> Any:
+    """Return a serialized value without the marks of its types."""
+    if isinstance(value, Mapping):
+        return _plain(value["__var"]) if "__var" in value else {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _cron(timetable: Mapping[str, Any]) -> tuple[str, str] | None:

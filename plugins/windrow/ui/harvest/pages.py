@@ -6,6 +6,7 @@ token, and shows only what belongs to DAGs that this user may read.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -15,16 +16,22 @@ from airflow.api_fastapi.core_api.security import get_user
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.exc import SQLAlchemyError
 
-from windrow.harvest.status.interval import Interval, State
+from windrow.harvest.dry_run import Left, verdicts
+from windrow.harvest.status.interval import Interval, State, interval_of
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
-from windrow.harvest.waterfall import attempts, pace, waterfall
+from windrow.harvest.timeline import draw, spans_of
+from windrow.harvest.waterfall import attempts, changes, pace, waterfall
+from windrow.model.cost import told
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
 from windrow.store.status import Found, Quarantined, Reason
 from windrow.ui.harvest import snapshots
+from windrow.ui.harvest.airflow_facts import read_tasks
 from windrow.ui.harvest.limits import read_limits
+from windrow.ui.harvest.plans import Planned, fields, read_plan
 
 SECURITY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -37,7 +44,9 @@ SHOWN = 100
 """Reasons on one page."""
 SEARCHED = 200
 """Runs of each stream in which a key is looked for."""
-_AGAIN_S, _AGAIN_IDLE_S = 10, 60
+_AGAIN_SOON_S, _AGAIN_S, _AGAIN_IDLE_S = 3, 10, 60
+_PLANS = 20
+"""Dry runs on the first page of plans."""
 SHAPES = {
     State.COMPLETE: "complete",
     State.GAPS: "gaps",
@@ -93,8 +102,8 @@ async def stream(user: User, name: Text) -> HTMLResponse:
 @router.get("/run")
 async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLResponse:
     """Return the page of a run: its receipt, errors by reason, attempts. With ``dag`` all streams of a DAG run."""
-    snapshot, _ = await snapshots.look(user)
-    runs = _runs(snapshot, id, stream, dag)
+    snapshot, viewer = await snapshots.look(user)
+    runs = _runs(snapshot, id, stream, dag) or await _older_run(snapshot, viewer, stream, id)
     if not runs:
         return await _nothing(snapshot, f"The run {id!r:.300}")
     if len(runs) > 1:
@@ -105,7 +114,17 @@ async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLRe
         notes = await snapshots.read(lambda store: store.notes(Run(of.dataset, one.run_id)))
     except WindrowError as error:
         trouble = error.what
-    moment = datetime.now(UTC)
+    try:
+        tasks = await snapshots.run(lambda: read_tasks(one.dag_id, one.run_id)) if one.fact else []
+    except SQLAlchemyError:
+        tasks, trouble = [], trouble or "Airflow's database did not answer: the times of its tasks are unknown."
+    of_dag = snapshot.facts.dags.get(one.dag_id)
+    mine = [each for each in tasks if of_dag is None or of_dag.tasks.get(each.task_id, of.dataset) == of.dataset]
+    compared, of_runs = changes(one, of.intervals, [each for each in snapshot.reasons if each.dataset == of.dataset])
+    speed = pace(one, notes, of.intervals)
+    quotas, _ = await snapshots.run(lambda: read_limits(snapshot, viewer.reads_connection)) if speed else ([], [])
+    short = [each for each in quotas if speed and of.dataset in each.streams and (each.left or 0) < speed.calls_left]
+    bars, breaks = draw(spans_of(mine, notes, datetime.now(UTC)))
     return await _page(
         "run",
         snapshot,
@@ -113,9 +132,13 @@ async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLRe
         interval=one,
         steps=waterfall(one),
         attempts=attempts(notes),
-        pace=pace(one, notes, moment),
+        bars=bars,
+        breaks=breaks,
+        pace=speed,
+        short=[each for each in short if each.units is not None],
         trouble=trouble,
-        reasons=_with_change(snapshot, of, one),
+        changes=compared,
+        of_runs=of_runs,
         receipt=(one.summary.steps.get("receipt", {}) if one.summary else {}),
     )
 
@@ -182,6 +205,56 @@ async def limits(user: User) -> HTMLResponse:
     return await _page("limits", snapshot, quotas=quotas, credentials=credentials)
 
 
+@router.get("/plan")
+async def plan(
+    user: User, dag: Text = "", id: Text = "", start: Annotated[int, Query(alias="from", ge=0, le=10**9)] = 0
+) -> HTMLResponse:
+    """Return what can be planned; with a DAG its params; with a run of it its plan, and whether that fits."""
+    snapshot, viewer = await snapshots.look(user)
+    awaiting = {
+        (one.dag_id, one.run_id): one
+        for of in snapshot.streams
+        for one in of.intervals
+        if one.fact and one.fact.awaiting
+    }
+    if not dag:
+        dry = [one for of in snapshot.streams for one in of.intervals if one.summary and "cost" in one.summary.steps]
+        dry.sort(key=lambda one: one.due_at, reverse=True)
+        return await _page("plans", snapshot, awaiting=list(awaiting.values()), dry=dry[:_PLANS])
+    of_dag = snapshot.facts.dags.get(dag)
+    if of_dag is None:
+        return await _nothing(snapshot, f"The DAG {dag!r:.200}")
+    may_start = viewer.triggers(dag)
+    if not id:
+        # with a form on it, a page does not replace itself
+        return await _page("plan", snapshot, dag=of_dag, fields=fields(of_dag.params), may_start=may_start, again=0)
+    found, trouble = [], ""
+    for of, one in _runs(snapshot, id, "", dag):
+        try:
+            found.append(await snapshots.read(partial(read_plan, of, one, start)))
+        except WindrowError as error:
+            trouble = error.what
+            found.append(Planned(of, one, (), None, 0, 0))
+    fact = next((one for one in snapshot.facts.runs.get(dag, ()) if one.run_id == id), None)
+    is_ready = any(each.ways for each in found) or (fact is not None and fact.state not in {"queued", "running"})
+    quotas, _ = await snapshots.run(lambda: read_limits(snapshot, viewer.reads_connection))
+    left = {one.name: Left(one.left, one.ends_at) for one in quotas}
+    return await _page(
+        "planned",
+        snapshot,
+        dag=of_dag,
+        run_id=id,
+        fact=fact,
+        found=found,
+        verdicts=lambda way: verdicts(way, left, of_dag.next_at if not of_dag.paused else "", datetime.now(UTC)),
+        awaiting=awaiting.get((dag, id)),
+        may_start=may_start,
+        start=start,
+        trouble=trouble,
+        again=_AGAIN_IDLE_S if is_ready else _AGAIN_SOON_S,
+    )
+
+
 @router.get("/find")
 async def find(user: User, key: Text = "") -> HTMLResponse:
     """Return what is known about the query of a key, in the newest runs of all streams."""
@@ -220,6 +293,26 @@ def _runs(snapshot: Snapshot, run_id: str, dataset: str, dag_id: str) -> list[tu
     ]
 
 
+async def _older_run(
+    snapshot: Snapshot, viewer: snapshots.Viewer, dataset: str, run_id: str
+) -> list[tuple[Stream, Interval]]:
+    """Return a run that is not among the last intervals of its stream, from its summary in MongoDB."""
+    of = snapshot.stream(dataset)
+    if of is None:
+        return []
+    try:
+        summary = await snapshots.read(lambda store: store.summary(Run(dataset, run_id)))
+    except WindrowError:
+        return []  # the page says that it is not there, or may not be seen; the notice says that MongoDB is away
+    if summary is None or not viewer.sees([summary.dag_id] if summary.dag_id else of.dag_ids):
+        return []
+    counted = {
+        (dataset, run_id): sum(one.count for one in snapshot.reasons if (one.dataset, one.run_id) == (dataset, run_id))
+    }
+    one = interval_of(summary, None, snapshot.facts, counted, datetime.now(UTC), dag_id=summary.dag_id)
+    return [(of, one)]
+
+
 def _waiting(snapshot: Snapshot) -> list[Interval]:
     found = [one for of in snapshot.streams for one in of.intervals if one.state is State.WAITING]
     return sorted(found, key=lambda one: one.waits_until)
@@ -245,22 +338,17 @@ def _by_reason(reasons: list[Reason]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: -int(str(one["count"])))
 
 
-def _with_change(snapshot: Snapshot, of: Stream, one: Interval) -> list[tuple[Reason, int | None]]:
-    """Return the reasons of a run, each with the change from the run before; None if there was none."""
-    older = [each for each in of.intervals if each.run_id and each.due_at < one.due_at]
-    before = older[0].run_id if older else None
-    counted = {r.reason: r.count for r in snapshot.reasons if r.dataset == of.dataset and r.run_id == before}
-    mine = [r for r in snapshot.reasons if r.dataset == of.dataset and r.run_id == one.run_id]
-    return [(r, r.count - counted.get(r.reason, 0) if before else None) for r in mine]
-
-
 async def _nothing(snapshot: Snapshot, what: str) -> HTMLResponse:
     """Say that something is not there, or may not be seen: the two look alike."""
     return await _page("nothing", snapshot, what=what, status_code=404)
 
 
-async def _page(name: str, snapshot: Snapshot, *, status_code: int = 200, **context: Any) -> HTMLResponse:
-    again = _AGAIN_S if snapshot.active or snapshot.error else _AGAIN_IDLE_S
+async def _page(
+    name: str, snapshot: Snapshot, *, status_code: int = 200, again: int | None = None, **context: Any
+) -> HTMLResponse:
+    """Make a page. After ``again`` seconds it is read again; never with 0."""
+    if again is None:
+        again = _AGAIN_S if snapshot.active or snapshot.error else _AGAIN_IDLE_S
     template = _templates.get_template(f"{name}.html")
     # 50 streams take 50 ms: in a thread, so that Airflow's heartbeats do not wait for it
     text = await snapshots.run(lambda: template.render(page=name, snapshot=snapshot, again=again, **context))
@@ -302,4 +390,4 @@ def _time(text: str) -> Mapping[str, str]:
 
 
 _templates.globals.update(link=_link, out=_out, State=State, Health=Health)
-_templates.filters.update(number=_number, moment=_time, shape=SHAPES.__getitem__)
+_templates.filters.update(number=_number, moment=_time, told=told, shape=SHAPES.__getitem__)

@@ -11,7 +11,11 @@ from typing import TypeVar
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    ConnectionDetails,
+    DagAccessEntity,
+    DagDetails,
+)
 from airflow.exceptions import AirflowConfigException
 from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -49,6 +53,13 @@ class Viewer:
     def sees(self, dag_ids: Sequence[str]) -> bool:
         """Return whether they may see what belongs to these DAGs, all of them. Without a DAG only who sees all does."""
         return set(dag_ids) <= self.dag_ids if dag_ids else self.everything
+
+    def triggers(self, dag_id: str) -> bool:
+        """Return whether they may start runs of this DAG. It decides what a page offers; Airflow checks it again."""
+        details = DagDetails(id=dag_id)
+        return get_auth_manager().is_authorized_dag(
+            method="POST", access_entity=DagAccessEntity.RUN, details=details, user=self.user
+        )
 
     def reads_connection(self, conn_id: str) -> bool:
         """Return whether they may read this Airflow connection."""
