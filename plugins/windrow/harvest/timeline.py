@@ -19,6 +19,7 @@ _MOST_BREAKS = 10
 
 _CALLING = {"harvest", "sweep", "fetch"}
 """Names of tasks whose attempts are noted."""
+_WORKING = {"running", "deferred", "restarting"}
 _LONGEST_S = 30 * 86_400
 
 
@@ -68,7 +69,7 @@ def spans_of(tasks: Sequence[TaskFact], notes: Sequence[tuple[str, Mapping[str, 
     """
     found = []
     for step, figures in notes:
-        began = instant(str(figures.get("started_at", "")))
+        began = instant(str(figures.get("started_at") or step.partition(" ")[2]))
         if step.startswith("harvest ") and began is not None:
             end = began + timedelta(seconds=min(float(figures.get("seconds") or 0), _LONGEST_S))
             found.append(Span("harvest", began, end, str(figures.get("stopped_by") or figures.get("state") or "")))
@@ -76,7 +77,7 @@ def spans_of(tasks: Sequence[TaskFact], notes: Sequence[tuple[str, Mapping[str, 
     for task in tasks:
         start, end_at = instant(task.started_at), instant(task.ended_at)
         if start is not None and not (noted and task.task_id.rsplit(".", 1)[-1] in _CALLING):
-            found.append(Span(task.task_id, start, end_at or now, task.state))
+            found.append(Span(task.task_id, start, end_at or (now if task.state in _WORKING else start), task.state))
     return found
 
 

@@ -25,6 +25,7 @@ from pymongo.uri_parser import parse_uri
 
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import CHUNK, Run
+from windrow.model.query import Query
 
 Document = dict[str, Any]
 
@@ -32,6 +33,7 @@ RUNS = "windrow_runs"
 KINDS = (
     "scope",
     "watermark",
+    "code",
     "cost",
     "profile",
     "harvest",
@@ -49,7 +51,7 @@ DATABASE = "windrow"
 """Default database, if a connection names none."""
 _SELECTION_MS, _READ_MS = 2_000, 3_000
 """How long a reader waits for a server, and for one answer of it: a page must not wait as long as a task."""
-_RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES, _WARNINGS = 2_000, 20_000, 20_000, 500, 2_000
+RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES, _WARNINGS = 2_000, 20_000, 20_000, 500, 2_000
 _AFTER = "}"
 """The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
 
@@ -198,6 +200,8 @@ class Found:
     status: int | None
     fetched_at: str
     reason: str = ""
+    chunk: int = -1
+    """The number of the chunk of the plan that has the query; -1 if none has."""
 
 
 class StatusStore:
@@ -215,10 +219,17 @@ class StatusStore:
         with reading():
             return sorted(map(str, self._database[RUNS].distinct("dataset", maxTimeMS=_READ_MS)))
 
-    def summaries(self, dataset: str = "", *, limit: int = _RUNS_AT_ONCE) -> list[Summary]:
+    def summaries(self, dataset: str = "", *, limit: int = RUNS_AT_ONCE) -> list[Summary]:
         """Return the newest runs of one dataset, or of all; the newest first."""
         where = {"dataset": dataset} if dataset else {}
         return [Summary.of(one) for one in self._find(RUNS, where, sort=[("first_at", -1)], limit=limit)]
+
+    def year(self, dataset: str, since: str) -> list[Summary]:
+        """Return the runs of a dataset that began after a time, at most `RUNS_AT_ONCE`, without their profiles."""
+        fields = dict.fromkeys(("profile", "verdict", "scope"), 0)
+        where = {"dataset": dataset, "first_at": {"$gte": since}}
+        found = self._find(RUNS, where, fields, sort=[("first_at", -1)], limit=RUNS_AT_ONCE)
+        return [Summary.of(one) for one in found]
 
     def latest(self, datasets: Sequence[str], *, each: int) -> dict[str, list[Summary]]:
         """Return the newest runs of each dataset; the newest first.
@@ -226,8 +237,8 @@ class StatusStore:
         All in one read while that is enough: a busy dataset can push out the runs of a quiet one, which is read alone.
         """
         found: dict[str, list[Summary]] = {dataset: [] for dataset in datasets}
-        newest = self.summaries(limit=min(_RUNS_AT_ONCE, each * max(1, len(datasets))))
-        complete = len(newest) < min(_RUNS_AT_ONCE, each * max(1, len(datasets)))
+        newest = self.summaries(limit=min(RUNS_AT_ONCE, each * max(1, len(datasets))))
+        complete = len(newest) < min(RUNS_AT_ONCE, each * max(1, len(datasets)))
         for one in newest:
             found.setdefault(one.dataset, []).append(one)
         for dataset, runs in found.items():
@@ -334,16 +345,34 @@ class StatusStore:
             by_dataset.setdefault(run.dataset, []).append(run)
         for dataset, some in by_dataset.items():
             ids = {f"{run.run_id}|{key}": run for run in some}
-            fields = dict.fromkeys(("outcome", "status", "fetched_at"), 1)
+            fields = dict.fromkeys(("outcome", "status", "fetched_at", "chunk"), 1)
             for one in self._find(dataset, {"_id": {"$in": [*ids]}}, fields, limit=len(ids)):
                 what = str(one["outcome"]), int(one["status"]), str(one["fetched_at"])
-                found.append(Found(dataset, ids[one["_id"]].run_id, key, *what))
+                number = int(str(one["chunk"]).rpartition("|")[2])
+                found.append(Found(dataset, ids[one["_id"]].run_id, key, *what, chunk=number))
             places = {f"{run}|{aside}{key}": run for run in some for aside in ("", "|")}
-            fields = dict.fromkeys(("reason", "status", "fetched_at"), 1)
+            fields = dict.fromkeys(("reason", "status", "fetched_at", "chunk"), 1)
             for one in self._find("windrow_quarantine", {"_id": {"$in": [*places]}}, fields, limit=len(places)):
                 what = "quarantined", int(one["status"]), str(one["fetched_at"])
-                found.append(Found(dataset, places[one["_id"]].run_id, key, *what, reason=str(one["reason"])))
+                number, reason = int(one.get("chunk", -1)), str(one["reason"])
+                found.append(Found(dataset, places[one["_id"]].run_id, key, *what, reason=reason, chunk=number))
         return sorted(found, key=lambda one: one.fetched_at, reverse=True)
+
+    def query(self, found: Found) -> Query | None:
+        """Return the query of a key that was found; None if the plan does not have it."""
+        place = f"{found.dataset}|{found.run_id}|{found.chunk:05d}"
+        for chunk in self._find("windrow_plans", {"_id": place}, limit=1) if found.chunk >= 0 else ():
+            for row in orjson.loads(chunk["queries"]):
+                if row[0] == found.key:
+                    return Query.from_row(row)
+        return None
+
+    def begun(self, since: str, until: str) -> list[Summary]:
+        """Return the runs of all datasets that began in a time, at most `RUNS_AT_ONCE`, without their profiles."""
+        fields = dict.fromkeys(("profile", "scope"), 0)
+        where = {"first_at": {"$gte": since, "$lt": until}}
+        found = self._find(RUNS, where, fields, sort=[("first_at", -1)], limit=RUNS_AT_ONCE)
+        return [Summary.of(one) for one in found]
 
     def quotas(self, now: datetime | None = None) -> list[QuotaUse]:
         """Return the windows that have not ended; the one that ends first is first."""

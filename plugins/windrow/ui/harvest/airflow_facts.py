@@ -1,7 +1,7 @@
 """What Airflow's metadata database knows about the DAGs that harvest, for `windrow.harvest.status`."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -193,6 +193,22 @@ def _due(expression: str, zone: str, now: datetime) -> tuple[str, ...]:
     except (KeyError, ValueError, OSError):
         return ()
     return tuple(_iso(cast("datetime", times.get_prev(datetime))) for _ in range(INTERVALS))
+
+
+def due_days(cron: tuple[str, str] | None, since: date, until: date) -> set[date]:
+    """Return the days in UTC on which a schedule wants a run, from one day to another."""
+    found: set[date] = set()
+    try:
+        zone = ZoneInfo(cron[1]) if cron else UTC
+        at = datetime.combine(since, time(), UTC) - timedelta(seconds=1)
+        while cron and at.date() <= until:
+            at = cast("datetime", croniter(cron[0], at.astimezone(zone)).get_next(datetime)).astimezone(UTC)
+            if at.date() <= until:
+                found.add(at.date())
+            at = datetime.combine(at.date(), time.max, UTC)  # the rest of this day is known
+    except (KeyError, ValueError, OSError):
+        return found
+    return found
 
 
 def _minute() -> datetime:

@@ -4,11 +4,11 @@ Airflow does not authenticate requests to apps of plugins. Every route here take
 token, and shows only what belongs to DAGs that this user may read.
 """
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -19,6 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.exc import SQLAlchemyError
 
 from windrow.harvest.dry_run import Left, verdicts
+from windrow.harvest.history import YEAR, Day, Event, events, weeks
+from windrow.harvest.lineage import Origin, origins
+from windrow.harvest.month import Month, Sheet, sheet
 from windrow.harvest.status.interval import Interval, State, interval_of
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
@@ -27,9 +30,9 @@ from windrow.harvest.waterfall import attempts, changes, pace, waterfall
 from windrow.model.cost import told
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
-from windrow.store.status import Found, Quarantined, Reason
+from windrow.store.status import RUNS_AT_ONCE, Quarantined, Reason, StatusStore, Summary
 from windrow.ui.harvest import snapshots
-from windrow.ui.harvest.airflow_facts import read_tasks
+from windrow.ui.harvest.airflow_facts import due_days, read_tasks
 from windrow.ui.harvest.limits import read_limits
 from windrow.ui.harvest.plans import Planned, fields, read_plan
 
@@ -88,15 +91,72 @@ async def now(user: User) -> HTMLResponse:
 
 
 @router.get("/stream")
-async def stream(user: User, name: Text) -> HTMLResponse:
-    """Return the page of a stream: its intervals, runs and quarantine."""
-    snapshot, _ = await snapshots.look(user)
+async def stream(user: User, name: Text, day: Annotated[date | None, Query()] = None) -> HTMLResponse:
+    """Return the page of a stream: its calendar, intervals, events and quarantine; with a day the runs of that."""
+    snapshot, viewer = await snapshots.look(user)
     found = snapshot.stream(name)
     if found is None:
         return await _nothing(snapshot, f"The stream {name!r:.200}")
+    now = datetime.now(UTC)
+    summaries: list[Summary] = []
+    trouble = ""
+    try:
+        summaries = await snapshots.read(lambda store: store.year(name, (now - YEAR).isoformat()))
+    except WindrowError as error:
+        trouble = error.what
+    history = await snapshots.run(lambda: _history(found, summaries, snapshot, viewer, now))
+    chosen = next((one for week in history.weeks for one in week if one.date == day), None)
     return await _page(
-        "stream", snapshot, stream=found, reasons=[one for one in snapshot.reasons if one.dataset == name]
+        "stream",
+        snapshot,
+        stream=found,
+        weeks=history.weeks,
+        events=history.events,
+        day=day,
+        chosen=chosen,
+        shown=chosen.intervals if chosen else found.intervals,
+        trouble=trouble,
+        reasons=[one for one in snapshot.reasons if one.dataset == name],
     )
+
+
+class _History(NamedTuple):
+    weeks: list[list[Day]]
+    events: list[Event]
+
+
+def _history(
+    of: Stream, summaries: list[Summary], snapshot: Snapshot, viewer: snapshots.Viewer, now: datetime
+) -> _History:
+    """Return the calendar and the events of a stream: its last intervals, and before them what MongoDB has."""
+    intervals = _all_of(of, summaries, snapshot, viewer)
+    dags = [dag for dag in snapshot.facts.dags.values() if of.dataset in dag.datasets]
+    due = {day for dag in dags for day in due_days(dag.cron, (now - YEAR).date(), now.date())}
+    seen = {one.run_id for one in intervals}
+    return _History(
+        weeks(intervals, due, now.date()), events(intervals, [one for one in summaries if one.run_id in seen])
+    )
+
+
+def _all_of(of: Stream, summaries: Sequence[Summary], snapshot: Snapshot, viewer: snapshots.Viewer) -> list[Interval]:
+    """Return the last intervals of a stream, and those of further summaries of it that the viewer may see."""
+    known = {one.run_id for one in of.intervals}
+    older = [
+        one
+        for one in summaries
+        if one.dataset == of.dataset
+        and one.run_id not in known
+        and viewer.sees([one.dag_id] if one.dag_id else of.dag_ids)
+    ]
+    return [*of.intervals, *(_past(one, snapshot) for one in older)]
+
+
+def _past(summary: Summary, snapshot: Snapshot) -> Interval:
+    """Return the interval of a run that is older than those of the snapshot."""
+    place = summary.dataset, summary.run_id
+    count = sum(one.count for one in snapshot.reasons if (one.dataset, one.run_id) == place)
+    moment = datetime.now(UTC)
+    return interval_of(summary, None, snapshot.facts, {place: count}, moment, dag_id=summary.dag_id)
 
 
 @router.get("/run")
@@ -257,27 +317,58 @@ async def plan(
 
 @router.get("/find")
 async def find(user: User, key: Text = "") -> HTMLResponse:
-    """Return what is known about the query of a key, in the newest runs of all streams."""
+    """Return where the row of a key comes from, in the newest runs of all streams."""
     snapshot, _ = await snapshots.look(user)
-    found: list[Found] = []
+    found: list[Origin] = []
     trouble = ""
+
+    def search(store: StatusStore) -> list[Origin]:
+        runs = [
+            summary
+            for one in snapshot.streams
+            for summary in store.summaries(one.dataset, limit=SEARCHED)
+            if not summary.dag_id or summary.dag_id in one.dag_ids
+        ]
+        return origins(store, key, runs)
+
     if key:
-        streams = snapshot.streams
         try:
-            found = await snapshots.read(
-                lambda store: store.find(
-                    key,
-                    [
-                        Run(one.dataset, summary.run_id)
-                        for one in streams
-                        for summary in store.summaries(one.dataset, limit=SEARCHED)
-                        if not summary.dag_id or summary.dag_id in one.dag_ids
-                    ],
-                )
-            )
+            found = await snapshots.read(search)
         except WindrowError as error:
             trouble = error.what
     return await _page("find", snapshot, key=key, found=found, trouble=trouble, searched=SEARCHED)
+
+
+@router.get("/month")
+async def month(user: User, of: Annotated[str, Query(pattern="^20[0-9]{2}-(0[1-9]|1[0-2])$")] = "") -> HTMLResponse:
+    """Return a month on one page to print: by default the present one."""
+    snapshot, viewer = await snapshots.look(user)
+    now = datetime.now(UTC)
+    year, number = map(int, of.split("-")) if of else (now.year, now.month)
+    shown = Month.of(year, number)
+    # a run of an interval can begin days later
+    bounds = shown.start.isoformat(), (shown.end + timedelta(days=7)).isoformat()
+    summaries: list[Summary] = []
+    trouble = ""
+    try:
+        summaries = await snapshots.read(lambda store: store.begun(*bounds))
+    except WindrowError as error:
+        trouble = error.what
+
+    def sheets() -> list[Sheet]:
+        return [sheet(one.dataset, _all_of(one, summaries, snapshot, viewer), shown) for one in snapshot.streams]
+
+    return await _page(
+        "month",
+        snapshot,
+        month=shown,
+        before=Month.of(year, number - 1),
+        after=Month.of(year, number + 1) if shown.end <= now else None,
+        sheets=sorted(await snapshots.run(sheets), key=lambda one: one.dataset),
+        is_part=len(summaries) == RUNS_AT_ONCE,
+        is_over=shown.end <= now,
+        trouble=trouble,
+    )
 
 
 def _runs(snapshot: Snapshot, run_id: str, dataset: str, dag_id: str) -> list[tuple[Stream, Interval]]:
@@ -306,11 +397,7 @@ async def _older_run(
         return []  # the page says that it is not there, or may not be seen; the notice says that MongoDB is away
     if summary is None or not viewer.sees([summary.dag_id] if summary.dag_id else of.dag_ids):
         return []
-    counted = {
-        (dataset, run_id): sum(one.count for one in snapshot.reasons if (one.dataset, one.run_id) == (dataset, run_id))
-    }
-    one = interval_of(summary, None, snapshot.facts, counted, datetime.now(UTC), dag_id=summary.dag_id)
-    return [(of, one)]
+    return [(of, _past(summary, snapshot))]
 
 
 def _waiting(snapshot: Snapshot) -> list[Interval]:
