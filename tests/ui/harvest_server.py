@@ -310,6 +310,7 @@ def _today(staging: Staging) -> None:
     short = Run("spotify_artists", run_id(0), "spotify_artists")
     bad = [Query.of("/artists", {"id": f"{number}"}) for number in range(12)]
     staging.save_plan(short, [Query.of("/artists", {"id": f"{number}"}) for number in range(640)])
+    staging.note(short, "code", {"version": "0.1.0", "bundle": "abc123def", "columns": [], "quotas": []})
     staging.note(short, f"harvest {day(0).isoformat()}", harvested(640, 620, rejected=12, gaps=3))
     staging.note(short, "receipt", receipt(640, gaps=3, lost=17))
     staging.note(
@@ -326,6 +327,11 @@ def _today(staging: Staging) -> None:
         ],
     )
     staging.stage(short, [(0, Answer(Query.of("/artists", {"id": "99"}), Outcome.MISSING, 404, "", NOW))])
+    orders = [["id", "STRING"]]
+    for back, columns in ((1, orders), (0, [*orders, ["total", "NUMERIC"]])):
+        noted = {"version": "0.1.0", "bundle": "", "columns": columns, "quotas": []}
+        staging.note(Run("shop_orders", run_id(back), "shop"), "code", noted)
+    complete(staging, Run("shop_orders", run_id(200), "shop"))
     dry_run(staging, Run("shop_orders", DRY_RUN, "shop"))
     add_run("shop", 3, "success", named=DRY_RUN, conf={"names": ["Ada"], "plan_only": True})
     add_run("shop", 0, "success")

@@ -16,6 +16,9 @@ from urllib.parse import quote
 import pytest
 import requests
 from airflow.models.dagrun import DagRun
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.models.taskinstancekey import TaskInstanceKey
+from airflow.sdk import BaseOperator
 from airflow.utils.session import create_session
 from fastapi.routing import APIRoute
 from pymongo import MongoClient
@@ -25,7 +28,7 @@ from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from tests.ui import browser
 from tests.ui.browser import Page, page
-from tests.ui.harvest_server import DRY_RUN, NASTY, ROLES, Harvests, airflow_database, fill, run_id, serving
+from tests.ui.harvest_server import DRY_RUN, NASTY, ROLES, Harvests, airflow_database, day, fill, run_id, serving
 from tests.ui.test_board import _contrast
 from windrow.store.staging import Staging
 from windrow.ui.cache import RefreshedCache
@@ -36,6 +39,9 @@ RUN = quote(run_id(0), safe="")
 PAGES = {
     "": "1 of 7 streams complete, 2 need you, 1 incomplete, 1 unknown, 1 waiting, 1 running.",
     "stream?name=spotify_artists": "Intervals and runs",
+    f"stream?name=shop_orders&day={day(12).date()}": "Airflow started no run for it",
+    f"stream?name=spotify_artists&day={day(5).date()}": run_id(5),
+    f"run?stream=shop_orders&id={quote(run_id(200), safe='')}": "does not have this run any more",
     f"run?stream=spotify_artists&id={RUN}": "Receipt: it does not add up",
     f"run?stream=github_memberships&id={RUN}": "queries/s in the last minutes",
     f"run?dag=github_users&id={RUN}": "github_memberships",
@@ -50,7 +56,9 @@ PAGES = {
     f"plan?dag=shop&id={quote(DRY_RUN)}&from=200": "orders?day=249",
     "plan?dag=x_posts&id=plan__x": "The plan is not computed yet",
     "limits": "1,480",
-    "find?key=artists%3Fid%3D3": "quarantined",
+    "find?key=artists%3Fid%3D3": "GET /artists?id=3",
+    "month": "Hours until mended",
+    "month?of=2026-02": "Harvests in February 2026",
     "find": "A key is the path of a call",
 }
 """Each page, with something that it says about the filled database."""
@@ -161,6 +169,31 @@ def test_attention_says_who_must_act_what_is_safe_and_what_to_do(harvests: Harve
     assert text.index("Action required") < text.index("it continues by itself")
     assert f'href="../../dags/youtube_analytics/runs/{RUN}/tasks/harvest"' in text
     assert text.count('<li class="card') == 5
+
+
+def test_each_day_of_the_calendar_is_a_link_with_its_state(harvests: Harvests) -> None:
+    text = get(harvests, "stream?name=shop_orders").text
+
+    days = re.findall(
+        r'<a class="d\d" href="stream\?name=shop_orders&amp;day=([-\d]+)#runs" aria-label="([^"]+)"', text
+    )
+    assert [one for one, _ in days] == [str(day(back).date()) for back in reversed(range(201))]
+    said = dict(days)
+    assert said[str(day(12).date())] == f"{day(12).date()}: missing, Airflow started no run for it"
+    assert said[str(day(200).date())] == f"{day(200).date()}: complete, 1,204 of 1,204 done"
+    assert "missing, no run is known" in said[str(day(100).date())]
+    assert "column total was added: NUMERIC" in text
+
+
+def test_a_row_is_two_clicks_from_its_raw_answer_and_the_code_that_made_it(harvests: Harvests) -> None:
+    text = get(harvests, "find?key=artists%3Fid%3D3").text.replace("&#39;", "'").replace("&#34;", '"')
+
+    assert "SELECT * FROM spotify.artists WHERE _key = 'artists?id=3'" in text
+    assert (
+        f'db.getCollection("windrow_quarantine").findOne({{_id: "spotify_artists|{run_id(0)}|artists?id=3"}})' in text
+    )
+    assert "Windrow 0.1.0, DAG bundle abc123" in text
+    assert f"run?stream=spotify_artists&amp;id={RUN}" in text
 
 
 def test_every_subtraction_of_a_receipt_is_a_link_and_it_adds_up(harvests: Harvests) -> None:
@@ -457,6 +490,25 @@ def test_colours_can_be_read(scheme: str) -> None:
     colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", block[1]))
     for name, ground in product(("text", "quiet", "accent", "good", "warn", "alarm"), ("ground", "card")):
         assert _contrast(colours[name], colours[ground]) >= 4.5, name
+
+
+def test_airflow_s_pages_of_tasks_link_to_the_run(harvests: Harvests) -> None:
+    """As the API server does it: the link is that of the operators in the serialized DAG."""
+    from windrow.ui.links import RUN_ROUTE, HarvestRunLink
+    from windrow_plugin import WindrowPlugin
+
+    kinds = {(kind.__module__, kind.__name__) for kind in HarvestRunLink.operators}
+    (serialized,) = [one for one in serialized_dags() if one["dag_id"] == "shop"]
+    assert {(task["__var"]["_task_module"], task["__var"]["task_type"]) for task in serialized["tasks"]} <= kinds
+    key = TaskInstanceKey("shop", "harvest", run_id(0))
+    link = HarvestRunLink().get_link(BaseOperator(task_id="harvest"), ti_key=key)
+    assert link == f"dags/shop/runs/{RUN}/plugin/{RUN_ROUTE}"
+    assert RUN_ROUTE in {view["url_route"] for view in WindrowPlugin.external_views}
+
+
+def serialized_dags() -> list[dict[str, Any]]:
+    with create_session() as session:
+        return [(one.data or {})["dag"] for one in session.scalars(select(SerializedDagModel))]
 
 
 def test_airflow_takes_the_views_of_the_plugin_and_their_addresses_lead_somewhere(harvests: Harvests) -> None:

@@ -64,7 +64,10 @@ def code(**changes: Any) -> Mapping[str, Any]:
         (code(), []),
         (code(version="2"), ["Windrow changed from 1 to 2"]),
         (code(bundle=""), ["the DAG bundle changed from abc to unknown"]),
-        (code(columns=[["id", "INTEGER"], ["b", "DATE"]]), ["column b was added: DATE", "column id changed from STRING to INTEGER"]),
+        (
+            code(columns=[["id", "INTEGER"], ["b", "DATE"]]),
+            ["column b was added: DATE", "column id changed from STRING to INTEGER"],
+        ),
         (code(columns=[]), ["column id was removed"]),
         (code(quotas=[["day", "5 per day"]]), ["quota day changed from 10 per day to 5 per day"]),
     ],
