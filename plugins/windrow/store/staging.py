@@ -20,6 +20,7 @@ collection             one document is                                ``_id``; i
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
 ``windrow_consents``   tokens of a refresh, encrypted, or a claim     consent|number; ``consent``
 ``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
+``windrow_events``     what a person did, see `windrow.store.events`  place|id; ``place, at``
 =====================  =============================================  ==============================
 
 An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
@@ -42,6 +43,7 @@ from windrow.store import status
 from windrow.store.answers import PAGES, AnswerDocuments
 from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
+from windrow.store.events import EVENTS, KEEP_DAYS, EventDocuments
 from windrow.store.limits import QUOTAS, LimitDocuments
 from windrow.store.plans import PlanDocuments
 from windrow.store.quarantine import QUARANTINE, QuarantineDocuments
@@ -62,7 +64,15 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
 
-class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocuments, ConsentDocuments, WarningDocuments):
+class Staging(
+    PlanDocuments,
+    AnswerDocuments,
+    QuarantineDocuments,
+    LimitDocuments,
+    ConsentDocuments,
+    WarningDocuments,
+    EventDocuments,
+):
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
@@ -85,6 +95,8 @@ class Staging(PlanDocuments, AnswerDocuments, QuarantineDocuments, LimitDocument
         self._do(lambda: self._database[QUOTAS].create_index("window"))
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[WARNINGS].create_index("dataset"))
+        self._do(lambda: self._database[EVENTS].create_index([("place", 1), ("at", -1)]))
+        self._do(lambda: self._database[EVENTS].create_index("at", expireAfterSeconds=KEEP_DAYS * 24 * 3600))
         self._do(lambda: self._database[QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
 
     # --- figures -------------------------------------------------------------------------------

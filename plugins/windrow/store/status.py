@@ -26,6 +26,8 @@ from pymongo.uri_parser import parse_uri
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import CHUNK, Run
 from windrow.model.query import Query
+from windrow.store.events import EVENTS, Event
+from windrow.store.events import where as events_of
 
 Document = dict[str, Any]
 
@@ -392,6 +394,11 @@ class StatusStore:
         """Return the warnings of one dataset, or of all; the first `_WARNINGS`."""
         found = self._find("windrow_warnings", {"dataset": dataset} if dataset else {}, limit=_WARNINGS)
         return sorted(found, key=lambda one: (str(one["dataset"]), str(one["name"])))
+
+    def events(self, places: Sequence[str], *, limit: int = 100) -> list[Event]:
+        """Return what people did to streams and connections, the newest first; see `windrow.store.events`."""
+        found = self._find(EVENTS, events_of(places), sort=[("at", -1)], limit=limit)
+        return list(map(Event.of, found))
 
     def pauses(self) -> list[Paused]:
         """Return the APIs that calls are paused for."""
