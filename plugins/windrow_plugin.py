@@ -22,7 +22,7 @@ def _links() -> list[Any]:
     """Make the links of tasks in the API server only: it alone shows them, and they import all operators."""
     if "airflow.api_fastapi.app" not in sys.modules:
         return []
-    from windrow.ui.links import HarvestRunLink  # noqa: PLC0415
+    from windrow.airflow.links import HarvestRunLink  # noqa: PLC0415
 
     return [HarvestRunLink()]
 

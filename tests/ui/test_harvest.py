@@ -494,7 +494,7 @@ def test_colours_can_be_read(scheme: str) -> None:
 
 def test_airflow_s_pages_of_tasks_link_to_the_run(harvests: Harvests) -> None:
     """As the API server does it: the link is that of the operators in the serialized DAG."""
-    from windrow.ui.links import RUN_ROUTE, HarvestRunLink
+    from windrow.airflow.links import RUN_ROUTE, HarvestRunLink
     from windrow_plugin import WindrowPlugin
 
     kinds = {(kind.__module__, kind.__name__) for kind in HarvestRunLink.operators}

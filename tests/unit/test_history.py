@@ -1,7 +1,7 @@
 """The history of a stream: each day of a year has one state, and changes between runs are named."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from windrow.harvest.history import changed, events, weeks
 from windrow.harvest.status.facts import RunFact
 from windrow.harvest.status.interval import Counts, Interval, State
+from windrow.store.events import Event as Act
 from windrow.store.status import Summary
 
 TODAY = date(2026, 11, 28)  # a Saturday
@@ -88,10 +89,13 @@ def test_events_are_runs_of_people_accepted_gaps_and_changes() -> None:
     ]
     intervals = [run(TODAY, by="ada"), run(TODAY - timedelta(days=1)), run(TODAY - timedelta(days=2), State.GAPS)]
 
-    found = events(intervals, summaries)
+    acts = [Act("orders", datetime(2026, 11, 27, tzinfo=UTC), "bo", "replay", "2 answers", "both were read")]
+
+    found = events(intervals, summaries, acts)
 
     assert [(one.at[:10], one.by, one.text) for one in found] == [
         ("2026-11-28", "ada", "started a run (complete)"),
+        ("2026-11-27", "bo", "replay 2 answers: both were read"),
         ("2026-11-26", "", "3 gaps accepted by the params of the run"),
         ("2026-11-12", "", "Windrow changed from 1 to 2"),
     ]

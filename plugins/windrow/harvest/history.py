@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from windrow.harvest.status.interval import Interval, State, instant
+from windrow.harvest.status.interval import Interval, State, instant, iso
+from windrow.store.events import Event as Act
 from windrow.store.status import Summary
 
 YEAR = timedelta(days=370)
@@ -73,12 +74,14 @@ class Event:
     run_id: str = ""
 
 
-def events(intervals: Sequence[Interval], summaries: Sequence[Summary], *, limit: int = 50) -> list[Event]:
-    """Return what happened to a stream, the newest first: runs of people, accepted gaps, and changes of its code.
+def events(
+    intervals: Sequence[Interval], summaries: Sequence[Summary], acts: Sequence[Act] = (), *, limit: int = 50
+) -> list[Event]:
+    """Return what happened to a stream, the newest first: runs and acts of people, accepted gaps, changes of its code.
 
     :param summaries: of its runs, in any order. Each is compared with the one before that noted its code.
     """
-    found = []
+    found = [Event(iso(one.at), _told(one), one.user) for one in acts]
     for one in intervals:
         by = one.fact.by if one.fact else ""
         if one.run_id and by:
@@ -96,6 +99,10 @@ def events(intervals: Sequence[Interval], summaries: Sequence[Summary], *, limit
             found += [Event(each.times["code"], text, "", each.run_id) for text in changed(before, code)]
         before = code
     return sorted(found, key=lambda one: one.at, reverse=True)[:limit]
+
+
+def _told(act: Act) -> str:
+    return f"{act.action} {act.what}{f': {act.result}' if act.result else ''}"
 
 
 def changed(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:

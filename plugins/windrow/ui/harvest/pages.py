@@ -30,6 +30,8 @@ from windrow.harvest.waterfall import attempts, changes, pace, waterfall
 from windrow.model.cost import told
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
+from windrow.store.events import Event as Act
+from windrow.store.events import of_connection
 from windrow.store.status import RUNS_AT_ONCE, Quarantined, Reason, StatusStore, Summary
 from windrow.ui.harvest import snapshots
 from windrow.ui.harvest.airflow_facts import due_days, read_tasks
@@ -99,12 +101,18 @@ async def stream(user: User, name: Text, day: Annotated[date | None, Query()] = 
         return await _nothing(snapshot, f"The stream {name!r:.200}")
     now = datetime.now(UTC)
     summaries: list[Summary] = []
+    acts: list[Act] = []
     trouble = ""
+    places = [name, *map(of_connection, found.connections)]
+
+    def read(store: StatusStore) -> tuple[list[Summary], list[Act]]:
+        return store.year(name, (now - YEAR).isoformat()), store.events(places, limit=50)
+
     try:
-        summaries = await snapshots.read(lambda store: store.year(name, (now - YEAR).isoformat()))
+        summaries, acts = await snapshots.read(read)
     except WindrowError as error:
         trouble = error.what
-    history = await snapshots.run(lambda: _history(found, summaries, snapshot, viewer, now))
+    history = await snapshots.run(lambda: _history(found, summaries, acts, snapshot, viewer, now))
     chosen = next((one for week in history.weeks for one in week if one.date == day), None)
     return await _page(
         "stream",
@@ -126,16 +134,20 @@ class _History(NamedTuple):
 
 
 def _history(
-    of: Stream, summaries: list[Summary], snapshot: Snapshot, viewer: snapshots.Viewer, now: datetime
+    of: Stream,
+    summaries: list[Summary],
+    acts: list[Act],
+    snapshot: Snapshot,
+    viewer: snapshots.Viewer,
+    now: datetime,
 ) -> _History:
     """Return the calendar and the events of a stream: its last intervals, and before them what MongoDB has."""
     intervals = _all_of(of, summaries, snapshot, viewer)
     dags = [dag for dag in snapshot.facts.dags.values() if of.dataset in dag.datasets]
     due = {day for dag in dags for day in due_days(dag.cron, (now - YEAR).date(), now.date())}
     seen = {one.run_id for one in intervals}
-    return _History(
-        weeks(intervals, due, now.date()), events(intervals, [one for one in summaries if one.run_id in seen])
-    )
+    mine = [one for one in summaries if one.run_id in seen]
+    return _History(weeks(intervals, due, now.date()), events(intervals, mine, acts))
 
 
 def _all_of(of: Stream, summaries: Sequence[Summary], snapshot: Snapshot, viewer: snapshots.Viewer) -> list[Interval]:
@@ -340,7 +352,9 @@ async def find(user: User, key: Text = "") -> HTMLResponse:
 
 
 @router.get("/month")
-async def month(user: User, of: Annotated[str, Query(pattern="^20[0-9]{2}-(0[1-9]|1[0-2])$")] = "") -> HTMLResponse:
+async def month(
+    user: User, of: Annotated[str | None, Query(pattern="^20[0-9]{2}-(0[1-9]|1[0-2])$")] = None
+) -> HTMLResponse:
     """Return a month on one page to print: by default the present one."""
     snapshot, viewer = await snapshots.look(user)
     now = datetime.now(UTC)
