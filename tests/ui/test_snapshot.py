@@ -146,6 +146,22 @@ def test_a_dry_run_leaves_the_health_of_its_stream_alone(staging: Staging, store
     assert (stream.intervals[0].state, stream.health) == (State.NOT_DUE, Health.NEW)
 
 
+def test_forty_dry_runs_push_out_no_interval(staging: Staging, store: StatusStore) -> None:
+    staging.save_plan(RUN, queries(10))
+    staging.note(RUN, "receipt", RECEIPT)
+    dry = [replace(RUN, run_id=f"plan__2026-11-27T00:00:{number:02d}.000Z") for number in range(40)]
+    for one in dry:
+        staging.note(one, "cost", {"plan_only": True, "ways": []})
+
+    stream = only(take(store, facts(*map(fact_of, dry[:30]), fact())))
+
+    assert (stream.health, len(stream.intervals)) == (Health.COMPLETE, 11)
+
+
+def fact_of(run: Run) -> RunFact:
+    return RunFact("shop", run.run_id, "success", due_at="2026-11-27T00:00:00.000+00:00")
+
+
 def test_a_dry_run_that_fails_needs_nobody(store: StatusStore) -> None:
     failed = fact("failed", replace(RUN, run_id="plan__2026-11-26T00:00:00.000Z"), failed=("plan",))
 

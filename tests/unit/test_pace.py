@@ -21,7 +21,7 @@ def harvest(**figures: Any) -> tuple[str, dict[str, Any]]:
     return "harvest 1", {"state": "running", "answered": 100, "gaps": 0, "seconds": 100.0, **figures}
 
 
-EARLIER = [run(20 - place, load_s=load) for place, load in enumerate((60, 120, 600, 90, 90, 90, 90, 3000))]
+EARLIER = [run(20 - place, load_s=load) for place, load in enumerate((30, 30, 30, 90, 600, 600, 600, 10, 10))]
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,11 @@ class StatusStore:
                 found[dataset] = self.summaries(dataset, limit=each)
         return {dataset: runs[:each] for dataset, runs in found.items()}
 
+    def named(self, runs: Sequence[Run]) -> list[Summary]:
+        """Return the summaries of these runs, as far as there are some."""
+        where = {"_id": {"$in": [*map(str, runs)]}}
+        return [Summary.of(one) for one in self._find(RUNS, where, limit=len(runs))] if runs else []
+
     def summary(self, run: Run) -> Summary | None:
         """Return the summary of one run; None if there is none."""
         return next(map(Summary.of, self._find(RUNS, {"_id": str(run)}, limit=1)), None)

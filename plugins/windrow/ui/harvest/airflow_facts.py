@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from windrow.harvest.status.facts import DagFact, Facts, RunFact, TaskFact
+from windrow.harvest.status.interval import DRY_RUN
 from windrow.harvest.status.stream import INTERVALS
 
 _PROVERS = ("Prove", "Acknowledge")
@@ -110,7 +111,10 @@ def _read_shapes(session: Session, dag_ids: list[str]) -> dict[str, _Shape]:
 
 def _runs(session: Session, dags: Mapping[str, DagFact]) -> dict[str, list[RunFact]]:
     """Return the newest runs of each DAG, with the tasks that explain their states."""
-    place = func.row_number().over(partition_by=DagRun.dag_id, order_by=DagRun.run_after.desc()).label("place")
+    is_dry = DagRun.run_id.startswith(DRY_RUN, autoescape=True)
+    place = (
+        func.row_number().over(partition_by=[DagRun.dag_id, is_dry], order_by=DagRun.run_after.desc()).label("place")
+    )
     newest = select(DagRun.id, place).where(DagRun.dag_id.in_(dags)).subquery()
     runs = list(
         session.scalars(
