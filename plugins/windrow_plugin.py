@@ -18,12 +18,22 @@ def _apps() -> list[dict[str, Any]]:
     return [{"app": app, "url_prefix": PREFIX, "name": "Windrow"}]
 
 
+def _links() -> list[Any]:
+    """Make the links of tasks in the API server only: it alone shows them, and they import all operators."""
+    if "airflow.api_fastapi.app" not in sys.modules:
+        return []
+    from windrow.airflow.links import HarvestRunLink  # noqa: PLC0415
+
+    return [HarvestRunLink()]
+
+
 class WindrowPlugin(AirflowPlugin):
     """Registers them, nothing else."""
 
     name = "windrow"
     deadline_references = [FirstQueuedAt, OldFirstQueuedAt]  # noqa: RUF012 - Airflow declares it so
     fastapi_apps = _apps()
+    operator_extra_links = _links()
     external_views = [  # noqa: RUF012 - Airflow declares it so
         {
             "name": "Harvest",

@@ -75,6 +75,10 @@ def test_the_cost_of_each_plan_is_told_with_what_its_connection_says(context, ca
     assert "youtube_videos: 4 calls, 4 units of youtube.data; about 0 s" in shown
     assert "youtube_video_days: 250 calls, 250 units of youtube.analytics; about 48.0 h" in shown
     assert context["pushed"] == {}
+    with staging("mongo_default", "youtube_video_days") as state:
+        noted = state.notes(Run("youtube_video_days", "one"))["cost"]
+    way = {"name": "", "calls": 250, "units": [["youtube.analytics", 250]], "hours": 48.0, "remark": ""}
+    assert noted == {"plan_only": False, "ways": [way]}, "for the Harvest pages"
 
 
 @pytest.mark.usefixtures("plans")

@@ -404,6 +404,8 @@ def test_the_figures_in_mongodb_are_those_of_the_server(
     ((step, figures),) = staging.notes(RUN).items()
     assert step.startswith("harvest ")
     assert figures.pop("seconds") > 0
+    assert figures.pop("recent_seconds") > 0
+    assert figures.pop("recent_done") == PLANNED + 1
     assert figures.pop("started_at") in step
     assert figures == {
         "state": "ended",

@@ -13,8 +13,11 @@ from typing import Annotated, Any
 import pytest
 import uvicorn
 from airflow import settings as airflow_settings
-from airflow.api_fastapi.app import _AuthManagerState, create_auth_manager
+from airflow.api_fastapi.app import _AuthManagerState, create_auth_manager, get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.api_fastapi.common.dagbag import create_dag_bag
+from airflow.api_fastapi.common.exceptions import init_error_handlers
+from airflow.api_fastapi.core_api.routes.public import public_router
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models import import_all_models
 from airflow.models.base import Base
@@ -24,7 +27,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from airflow.sdk import DAG, CronTriggerTimetable
+from airflow.sdk import DAG, CronTriggerTimetable, Param
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.utils.db import synchronize_log_template
 from airflow.utils.session import create_session
@@ -34,6 +37,7 @@ from sqlalchemy import insert
 
 from local_cloud import ports
 from tests.local_cloud.conftest import eventually
+from windrow.airflow.operators import params
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
@@ -81,7 +85,15 @@ class Harvests:
 
 def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *") -> None:
     """Write a DAG into Airflow's database, as the DAG processor does."""
-    with DAG(dag_id, schedule=CronTriggerTimetable(schedule, timezone="UTC"), catchup=False) as dag:
+    given = {
+        "names": Param(None, type=["null", "array"], items={"type": "string"}, title="Names"),
+        "plan_only": params.plan_only(),
+        "dispatch": params.dispatch(),
+        "max_gaps": params.max_gaps(),
+        "odd": Param({"a": 1}, type="object"),
+    }
+    timetable = CronTriggerTimetable(schedule, timezone="UTC")
+    with DAG(dag_id, schedule=timetable, catchup=False, params=given if dag_id == "shop" else None) as dag:
         for dataset in datasets:
             prefix = f"{dataset}_" if len(datasets) > 1 else ""
             plan = PlanOperator(task_id=f"{prefix}plan", dataset=dataset, conn_id=f"{dag_id}_api")
@@ -121,12 +133,21 @@ def write_dag(dag: DAG, schedule: str | None) -> None:
         SerializedDagModel.write_dag(LazyDeserializedDAG.from_dag(dag), bundle_name="dags", session=session)
 
 
-def add_run(dag_id: str, back: int, state: str, tasks: Mapping[str, str] | None = None) -> None:
+def add_run(
+    dag_id: str, back: int, state: str, tasks: Mapping[str, str] | None = None, *, named: str = "", conf: Any = None
+) -> None:
     """Write a DAG run and the states of some of its tasks."""
+    kind = "manual" if named else "scheduled"
     with create_session() as session:
         due = day(back)
         run = DagRun(
-            dag_id=dag_id, run_id=run_id(back), logical_date=due, run_after=due, run_type="scheduled", state=state
+            dag_id=dag_id,
+            run_id=named or run_id(back),
+            logical_date=None if named else due,
+            run_after=due,
+            run_type=kind,
+            state=state,
+            conf=conf,
         )
         run.start_date = due + timedelta(seconds=3)
         run.end_date = due + timedelta(minutes=40) if state in {"success", "failed"} else None
@@ -226,18 +247,17 @@ def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
 
 def around(app: Any, tokens: Mapping[str, str]) -> FastAPI:
     """Return Airflow's own API, and what stands in for its pages: a frame, and a page that links lead to."""
-    from airflow.api_fastapi.common.dagbag import create_dag_bag
-    from airflow.api_fastapi.core_api.routes.public import public_router
-
     outer = FastAPI()
-    outer.state.dag_bag = create_dag_bag()
-    outer.state.auth_manager = _AuthManagerState.instance
-    outer.include_router(public_router)
 
     @outer.get("/plugin/{scheme}")
     def frame(scheme: str, page: str = "") -> HTMLResponse:
         inner = f'<iframe sandbox="{SANDBOX}" src="/windrow/harvest/{escape(page)}" width="100%" height="800"></iframe>'
         return HTMLResponse(f'<!doctype html><html class="{scheme}"><body>{inner}</body></html>')
+
+    outer.include_router(public_router)  # Airflow's own API, with its permissions
+    init_error_handlers(outer)
+    outer.state.dag_bag = create_dag_bag()
+    outer.state.auth_manager = get_auth_manager()
 
     @outer.get("/dags/{path:path}")
     def airflow_page(path: str) -> HTMLResponse:
@@ -306,6 +326,16 @@ def fill(staging: Staging) -> None:
     _today(staging)
 
 
+DRY_RUN = f"plan__{day(3).isoformat()}"
+
+
+def dry_run(staging: Staging, run: Run, units: int = 1_900) -> None:
+    """Make the plan of a dry run."""
+    staging.save_plan(run, [Query.of("/orders", {"day": f"{number:03d}"}) for number in range(250)])
+    way = {"name": "", "calls": 250, "units": [["shop.data", units]], "hours": 0.021, "remark": ""}
+    staging.note(run, "cost", {"plan_only": True, "ways": [way]})
+
+
 def _today(staging: Staging) -> None:
     add_run("youtube_analytics", 0, "failed", {"harvest": "failed"})
     dead = Run("youtube_video_days", run_id(0), "youtube_analytics")
@@ -342,6 +372,7 @@ def _today(staging: Staging) -> None:
     short = Run("spotify_artists", run_id(0), "spotify_artists")
     bad = [Query.of("/artists", {"id": f"{number}"}) for number in range(12)]
     staging.save_plan(short, [Query.of("/artists", {"id": f"{number}"}) for number in range(640)])
+    staging.note(short, "code", {"version": "0.1.0", "bundle": "abc123def", "columns": [], "quotas": []})
     staging.note(short, f"harvest {day(0).isoformat()}", harvested(640, 620, rejected=12, gaps=3))
     staging.note(short, "receipt", receipt(640, gaps=3, lost=17))
     staging.note(
@@ -358,6 +389,13 @@ def _today(staging: Staging) -> None:
         ],
     )
     staging.stage(short, [(0, Answer(Query.of("/artists", {"id": "99"}), Outcome.MISSING, 404, "", NOW))])
+    orders = [["id", "STRING"]]
+    for back, columns in ((1, orders), (0, [*orders, ["total", "NUMERIC"]])):
+        noted = {"version": "0.1.0", "bundle": "", "columns": columns, "quotas": []}
+        staging.note(Run("shop_orders", run_id(back), "shop"), "code", noted)
+    complete(staging, Run("shop_orders", run_id(200), "shop"))
+    dry_run(staging, Run("shop_orders", DRY_RUN, "shop"))
+    add_run("shop", 3, "success", named=DRY_RUN, conf={"names": ["Ada"], "plan_only": True})
     add_run("shop", 0, "success")
     warned = Run("shop_orders", run_id(0), "shop")
     complete(staging, warned, 5_310)

@@ -10,24 +10,33 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import requests
+from airflow.models.dagrun import DagRun
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.models.taskinstancekey import TaskInstanceKey
+from airflow.sdk import BaseOperator
+from airflow.utils.session import create_session
 from fastapi.routing import APIRoute
 from pymongo import MongoClient
+from sqlalchemy import select
 
 from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from tests.ui import browser
 from tests.ui.browser import Page, page
 from tests.ui.harvest_server import (
+    DRY_RUN,
     NASTY,
     NOW,
     ROLES,
     Harvests,
     airflow_database,
+    day,
     end_action,
     end_queued,
     fill,
@@ -48,8 +57,11 @@ RUN = quote(run_id(0), safe="")
 PAGES = {
     "": "1 of 7 streams complete, 2 need you, 1 incomplete, 1 unknown, 1 waiting, 1 running, 1 with warnings.",
     "stream?name=spotify_artists": "Intervals and runs",
+    f"stream?name=shop_orders&day={day(12).date()}": "Airflow started no run for it",
+    f"stream?name=spotify_artists&day={day(5).date()}": run_id(5),
+    f"run?stream=shop_orders&id={quote(run_id(200), safe='')}": "does not have this run any more",
     f"run?stream=spotify_artists&id={RUN}": "Receipt: it does not add up",
-    f"run?stream=github_memberships&id={RUN}": "calls/s. Left: 280 calls",
+    f"run?stream=github_memberships&id={RUN}": "queries/s in the last minutes",
     f"run?dag=github_users&id={RUN}": "github_memberships",
     f"run?stream=x_posts&id={RUN}": "Nothing is known about its counts",
     f"keys?stream=spotify_artists&id={RUN}&of=open": "artists?id=7",
@@ -57,8 +69,15 @@ PAGES = {
     "quarantine": "HTTP 422: the API refused the query",
     f"quarantine?stream=spotify_artists&id={RUN}": "artists?id=3",
     "stream?name=shop_orders": "windrow accept shop_orders",
+    "plan": "DAGs",
+    "plan?dag=shop": "Plan a run of shop",
+    f"plan?dag=shop&id={quote(DRY_RUN)}": "but 1,480 are left: 420 too few",
+    f"plan?dag=shop&id={quote(DRY_RUN)}&from=200": "orders?day=249",
+    "plan?dag=x_posts&id=plan__x": "The plan is not computed yet",
     "limits": "1,480",
-    "find?key=artists%3Fid%3D3": "quarantined",
+    "find?key=artists%3Fid%3D3": "GET /artists?id=3",
+    "month": "Hours until mended",
+    "month?of=2026-02": "Harvests in February 2026",
     "find": "A key is the path of a call",
 }
 """Each page, with something that it says about the filled database."""
@@ -94,6 +113,12 @@ def get(harvests: Harvests, path: str, role: str | None = "viewer", **kwargs: An
     return requests.request(
         kwargs.pop("method", "GET"), f"{harvests.url}{ROOT}/{path}", cookies=cookies, timeout=60, **kwargs
     )
+
+
+def airflow_run(dag_id: str, named: str) -> Any:
+    with create_session() as session:
+        found = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == named)).one()
+        return SimpleNamespace(conf=found.conf, note=found.note, by=found.triggering_user_name)
 
 
 # --- who sees what -----------------------------------------------------------------------------
@@ -273,6 +298,31 @@ def test_attention_says_who_must_act_what_is_safe_and_what_to_do(harvests: Harve
     assert "windrow accept shop_orders" in text
 
 
+def test_each_day_of_the_calendar_is_a_link_with_its_state(harvests: Harvests) -> None:
+    text = get(harvests, "stream?name=shop_orders").text
+
+    days = re.findall(
+        r'<a class="d\d" href="stream\?name=shop_orders&amp;day=([-\d]+)#runs" aria-label="([^"]+)"', text
+    )
+    assert [one for one, _ in days] == [str(day(back).date()) for back in reversed(range(201))]
+    said = dict(days)
+    assert said[str(day(12).date())] == f"{day(12).date()}: missing, Airflow started no run for it"
+    assert said[str(day(200).date())] == f"{day(200).date()}: complete, 1,204 of 1,204 done"
+    assert "missing, no run is known" in said[str(day(100).date())]
+    assert "column total was added: NUMERIC" in text
+
+
+def test_a_row_is_two_clicks_from_its_raw_answer_and_the_code_that_made_it(harvests: Harvests) -> None:
+    text = get(harvests, "find?key=artists%3Fid%3D3").text.replace("&#39;", "'").replace("&#34;", '"')
+
+    assert "SELECT * FROM spotify.artists WHERE _key = 'artists?id=3'" in text
+    assert (
+        f'db.getCollection("windrow_quarantine").findOne({{_id: "spotify_artists|{run_id(0)}|artists?id=3"}})' in text
+    )
+    assert "Windrow 0.1.0, DAG bundle abc123" in text
+    assert f"run?stream=spotify_artists&amp;id={RUN}" in text
+
+
 def test_every_subtraction_of_a_receipt_is_a_link_and_it_adds_up(harvests: Harvests) -> None:
     text = get(harvests, f"run?stream=spotify_artists&id={RUN}").text
 
@@ -391,6 +441,67 @@ def test_twenty_tabs_and_a_mongodb_that_hangs_hold_up_no_other_request(
     assert not began.acquire(blocking=False), "one snapshot for all"
 
 
+# --- plans ------------------------------------------------------------------------------------
+
+
+PLANNING = "!!document.querySelector('form.params button:enabled')"
+"""Whether the script of a form is there."""
+
+
+def test_a_plan_and_its_run_are_started_by_airflow_in_the_name_of_the_user(harvests: Harvests) -> None:
+    async def do(opened: Page) -> list[Any]:
+        await opened.until(PLANNING)
+        await opened.value("document.getElementById('p-names').value = ' Ada \\n\\nBo '")
+        await opened.value("document.getElementById('p-max_gaps').value = '0'")  # as it is
+        await opened.value("document.getElementById('json').value = '[1]'")
+        await opened.value("document.querySelector('form.params button').click()")
+        await opened.until("!!document.querySelector('.said.bad')")
+        refused = await opened.value("document.querySelector('.said').textContent")
+        await opened.value("document.getElementById('json').value = '{\"odd\": {\"a\": 2}}'")
+        await opened.value("document.querySelector('form.params button').click()")
+        await opened.until("location.search.includes('id=plan__') && document.documentElement.dataset.ready")
+        return [refused, await opened.value("new URL(location).searchParams.get('id')"), opened.errors]
+
+    refused, named, errors = visit(harvests, f"{ROOT}/plan?dag=shop", 1280, "light", do)
+
+    assert refused.startswith("The box needs a JSON object")
+    assert errors == []
+    planned = airflow_run("shop", named)
+    assert planned.conf == {"names": ["Ada", "Bo"], "odd": {"a": 2}, "plan_only": True}
+    assert planned.by == "op"
+
+
+def test_the_run_of_a_plan_has_its_params_and_is_started_once(harvests: Harvests) -> None:
+    async def do(opened: Page) -> list[Any]:
+        said = []
+        for _ in range(2):  # the second is that of another tab
+            await opened.open(f"{harvests.url}{ROOT}/plan?dag=shop&id={quote(DRY_RUN)}")
+            await opened.until(PLANNING)
+            await opened.until("document.querySelector('pre').textContent.includes('Ada')")
+            await opened.value("document.querySelector('form.params button').click()")
+            await opened.until("!!document.querySelector('.said a.out')")
+            said.append(await opened.value("document.querySelector('.said a').pathname"))
+        return [*said, opened.errors]
+
+    first, second, errors = visit(harvests, f"{ROOT}/", 1280, "light", do)
+
+    named = DRY_RUN.replace("plan__", "planned__")
+    assert first == second == f"/dags/shop/runs/{quote(named, safe='')}"
+    assert errors == []
+    assert airflow_run("shop", named).conf == {"names": ["Ada"], "plan_only": False}
+    assert airflow_run("shop", named).note == f"Planned by {DRY_RUN}."
+
+
+def test_who_may_not_trigger_sees_no_button_and_airflow_refuses(harvests: Harvests) -> None:
+    for path in ("plan?dag=shop", f"plan?dag=shop&id={quote(DRY_RUN)}"):
+        assert "<button class" not in get(harvests, path, "viewer").text
+        assert '<button class="primary"' in get(harvests, path, "user").text
+    refused = get(
+        harvests, "../../api/v2/dags/shop/dagRuns", "viewer", method="POST", json={"logical_date": None, "conf": {}}
+    )
+    assert refused.status_code == 403
+
+
 # --- how it looks ------------------------------------------------------------------------------
 
 MEASURE = """JSON.stringify({
@@ -402,8 +513,8 @@ MEASURE = """JSON.stringify({
     text: document.querySelector('main').innerText,
     shapes: new Set([...document.querySelectorAll('.strip use')].map((one) => one.getAttribute('href'))).size,
     times: [...document.querySelectorAll('time')].map((one) => one.textContent),
-    unnamed: [...document.querySelectorAll('a, button, input, .strip span')].filter((one) =>
-        !(one.textContent.trim() || one.getAttribute('aria-label'))).length,
+    unnamed: [...document.querySelectorAll('a, button, input, textarea, select, .strip span')].filter((one) =>
+        !(one.labels?.length || one.textContent.trim() || one.getAttribute('aria-label'))).length,
 })"""
 GROUNDS = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 22, 28)"}
 
@@ -440,7 +551,7 @@ def test_pages_fit_the_screen(harvests: Harvests, tmp_path: Path, width: int, sc
         assert found["ground"] == GROUNDS[scheme]
         assert not any("UTC" in text for text in found["times"]), "a script wrote them in the viewer's zone"
         if not path:
-            assert found["shapes"] == 7, "all states but one that is not due differ by shape"
+            assert found["shapes"] == 8, "all states differ by shape"
 
 
 @pytest.mark.parametrize(("system", "chosen"), [("light", "dark"), ("dark", "light")])
@@ -492,7 +603,7 @@ def test_times_are_those_of_airflow_s_clock(harvests: Harvests) -> None:
 
     found = visit(harvests, f"{ROOT}/", 1280, "light", do)
 
-    assert len(found) == 30
+    assert len(found) == 31, "and a dry run"
     assert all(text.endswith("05:30") for text in found), "midnight in UTC"
 
 
@@ -506,6 +617,25 @@ def test_colours_can_be_read(scheme: str) -> None:
     colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", block[1]))
     for name, ground in product(("text", "quiet", "accent", "good", "warn", "alarm"), ("ground", "card")):
         assert _contrast(colours[name], colours[ground]) >= 4.5, name
+
+
+def test_airflow_s_pages_of_tasks_link_to_the_run(harvests: Harvests) -> None:
+    """As the API server does it: the link is that of the operators in the serialized DAG."""
+    from windrow.airflow.links import RUN_ROUTE, HarvestRunLink
+    from windrow_plugin import WindrowPlugin
+
+    kinds = {(kind.__module__, kind.__name__) for kind in HarvestRunLink.operators}
+    (serialized,) = [one for one in serialized_dags() if one["dag_id"] == "shop"]
+    assert {(task["__var"]["_task_module"], task["__var"]["task_type"]) for task in serialized["tasks"]} <= kinds
+    key = TaskInstanceKey("shop", "harvest", run_id(0))
+    link = HarvestRunLink().get_link(BaseOperator(task_id="harvest"), ti_key=key)
+    assert link == f"dags/shop/runs/{RUN}/plugin/{RUN_ROUTE}"
+    assert RUN_ROUTE in {view["url_route"] for view in WindrowPlugin.external_views}
+
+
+def serialized_dags() -> list[dict[str, Any]]:
+    with create_session() as session:
+        return [(one.data or {})["dag"] for one in session.scalars(select(SerializedDagModel))]
 
 
 def test_airflow_takes_the_views_of_the_plugin_and_their_addresses_lead_somewhere(harvests: Harvests) -> None:

@@ -135,6 +135,41 @@ def test_a_run_killed_in_its_first_attempt_is_never_complete(
     assert stream.newest == ""
 
 
+@pytest.mark.parametrize("airflow", [Facts(), facts(), facts(fact(skipped=frozenset({"prove"})))])
+def test_a_dry_run_leaves_the_health_of_its_stream_alone(staging: Staging, store: StatusStore, airflow: Facts) -> None:
+    staging.save_plan(RUN, queries(10))
+    staging.note(RUN, "cost", {"plan_only": True, "ways": []})
+
+    stream = only(take(store, airflow))
+
+    assert stream.intervals[0].why == "a dry run: it planned, and made none of the planned calls"
+    assert (stream.intervals[0].state, stream.health) == (State.NOT_DUE, Health.NEW)
+
+
+def test_forty_dry_runs_push_out_no_interval(staging: Staging, store: StatusStore) -> None:
+    staging.save_plan(RUN, queries(10))
+    staging.note(RUN, "receipt", RECEIPT)
+    dry = [replace(RUN, run_id=f"plan__2026-11-27T00:00:{number:02d}.000Z") for number in range(40)]
+    for one in dry:
+        staging.note(one, "cost", {"plan_only": True, "ways": []})
+
+    stream = only(take(store, facts(*map(fact_of, dry[:30]), fact())))
+
+    assert (stream.health, len(stream.intervals)) == (Health.COMPLETE, 11)
+
+
+def fact_of(run: Run) -> RunFact:
+    return RunFact("shop", run.run_id, "success", due_at="2026-11-27T00:00:00.000+00:00")
+
+
+def test_a_dry_run_that_fails_needs_nobody(store: StatusStore) -> None:
+    failed = fact("failed", replace(RUN, run_id="plan__2026-11-26T00:00:00.000Z"), failed=("plan",))
+
+    stream = only(take(store, facts(failed)))
+
+    assert (stream.intervals[0].state, stream.health) == (State.NOT_DUE, Health.NEW)
+
+
 def test_a_receipt_of_an_earlier_try_proves_nothing(staging: Staging, store: StatusStore) -> None:
     staging.save_plan(RUN, queries(10))
     staging.note(RUN, "receipt", RECEIPT)

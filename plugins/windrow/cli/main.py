@@ -15,6 +15,7 @@ from windrow import __version__
 from windrow.cli import act, auth, command, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
 from windrow.cli.target import meant
+from windrow.harvest.lineage import origins
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.snapshot import Snapshot, take
@@ -267,14 +268,19 @@ def _limits(store: StatusStore, options: argparse.Namespace) -> Answer:
 
 
 def _find(store: StatusStore, options: argparse.Namespace) -> Answer:
-    runs = [
-        Run(dataset, one.run_id) for dataset in store.datasets() for one in store.summaries(dataset, limit=_SEARCHED)
-    ]
-    found = store.find(options.key, runs)
+    runs = [one for dataset in store.datasets() for one in store.summaries(dataset, limit=_SEARCHED)]
+    found = origins(store, options.key, runs)
     if not found:
         line = f"No query with exactly the key {options.key!r} in the newest {_SEARCHED} runs of each stream."
         return Answer([line], [], INCOMPLETE)
-    return Answer(text.found(found), found)
+    data = [
+        {
+            **_fields(one.found, "dataset run_id key state status fetched_at reason"),
+            **_fields(one, "request sql stored made_by"),
+        }
+        for one in found
+    ]
+    return Answer(text.found(found), data)
 
 
 def _no_stream(name: str, snapshot: Snapshot) -> Answer:

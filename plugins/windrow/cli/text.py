@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
+from windrow.harvest.dry_run import ways
+from windrow.harvest.lineage import Origin
 from windrow.harvest.status.attention import Attention
 from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import Attempt, Step
-from windrow.store.status import Found, Paused, QuotaUse, Reason, Stopped
+from windrow.model.cost import told
+from windrow.store.status import Paused, QuotaUse, Reason, Stopped
 from windrow.store.warnings import Warned
 
 MARKS = {
@@ -118,6 +121,9 @@ def show(one: Interval, steps: Sequence[Step], attempts: Sequence[Attempt]) -> l
         lines += _table(rows, right={1})
     shown = one.summary.steps.get("verdict", {}).get("warnings", ()) if one.summary and one.counts.exact else ()
     lines += [f"warning: {each}" for each in shown]
+    for way in ways(one.summary):
+        units = "".join(f", {units:,} units of {name}" for name, units in way.units.items())
+        lines.append(f"cost{f' ({way.name})' if way.name else ''}: {way.calls:,} calls{units}; about {told(way.hours)}")
     if attempts:
         names = ("answered", "gaps", "rejected", "sent", "retried", "throttled", "seconds")
         rows = [["step", "started", "state", *names]]
@@ -198,12 +204,22 @@ def limits(quotas: Sequence[QuotaUse], pauses: Sequence[Paused], stops: Sequence
     return [*lines, "", "Sizes of quotas and credentials are on the page Harvest > Limits in Airflow."]
 
 
-def found(results: Sequence[Found]) -> list[str]:
-    """Return where a key was found."""
+def found(results: Sequence[Origin]) -> list[str]:
+    """Return where a key was found, and for the newest one where its row comes from."""
     rows = [["stream", "state", "HTTP", "fetched", "run"]]
-    rows += [[one.dataset, one.state, str(one.status), _time(one.fetched_at), one.run_id] for one in results]
-    reasons = [f"{one.run_id}: {one.reason}" for one in results if one.reason]
-    return [*_table(rows, right=set()), *reasons]
+    rows += [
+        [one.found.dataset, one.found.state, str(one.found.status), _time(one.found.fetched_at), one.found.run_id]
+        for one in results
+    ]
+    reasons = [f"{one.found.run_id}: {one.found.reason}" for one in results if one.found.reason]
+    first = results[0]
+    named = {"query": first.request, "row": first.sql, "raw answer": first.stored, "code": first.made_by}
+    return [
+        *_table(rows, right=set()),
+        *reasons,
+        "",
+        *(f"{name + ':':11} {value}" for name, value in named.items() if value),
+    ]
 
 
 def _table(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:

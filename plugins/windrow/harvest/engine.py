@@ -14,6 +14,7 @@ import contextlib
 import gc
 import logging
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +51,8 @@ _GARBAGE_AFTER = 10_000
 of CPU a call."""
 _NOTE_EVERY_S = 1.0
 _LOG_EVERY_S = 10.0
+_RECENT = 300
+"""Notes, one a second, that the rate of the last minutes is computed from."""
 _ERROR = 600
 """Characters of an error that the figures keep."""
 
@@ -121,6 +124,7 @@ class Harvester:
         self._failures_in_a_row = 0
         self._quarantined: set[str] = set()
         self._noted = self._logged = self._began = time.monotonic()
+        self._counted: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=_RECENT)
 
     async def run(self) -> Tally:
         """Settle the queries that are not settled yet. On return all answers are staged, also after an error.
@@ -253,6 +257,7 @@ class Harvester:
         now = time.monotonic()
         if last or now - self._noted >= _NOTE_EVERY_S:
             self._noted = now
+            self._counted.append((now, self.tally.answered + self.tally.gaps))
             figures = self.figures("ended" if last else "running")
             await asyncio.to_thread(self._staging.note, self._run, self._step, figures)
         if last or now - self._logged >= _LOG_EVERY_S:
@@ -278,6 +283,8 @@ class Harvester:
             "unanswered": tally.unanswered,
             **calls_of(self._client),
             "seconds": round(seconds, 3),
+            "recent_done": self._counted[-1][1] - self._counted[0][1],
+            "recent_seconds": round(self._counted[-1][0] - self._counted[0][0], 3),
             "stopped_by": type(self._stopped_by).__name__ if self._stopped_by else None,
             **self._trouble(),
         }

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from statistics import median
 from typing import Any
 
 from windrow.harvest.flow import STEP
-from windrow.harvest.status.interval import Interval
+from windrow.harvest.status.interval import Interval, State, completed_at, instant
+from windrow.store.status import Reason
 
+COMPARED = 7
+"""Earlier runs that a run is compared with."""
 _CALLS = ("sent", "retried", "throttled", "unchanged", "tokens")
 
 
@@ -124,22 +127,91 @@ def attempts(notes: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Attempt]:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a harvest is, and how long the rest takes. Seconds; None is unknown."""
+    """How fast a run is, and how long the rest takes: calls, then the load. None is unknown."""
 
     per_s: float
+    """Queries a second, in the last five minutes at most."""
     calls_left: int
-    calls_s: float | None
+    calls_s: tuple[float, float] | None
+    """The least and the most seconds of the calls: by the present rate, and by that of the whole attempt."""
+    load_s: float | None
+    """Seconds from the last answer to the receipt: the median of earlier runs."""
+    of_runs: int
+    """Earlier runs that the load was measured in."""
 
 
-def pace(interval: Interval, notes: Sequence[tuple[str, Mapping[str, Any]]], now: datetime) -> Pace | None:
-    """Return the pace of the harvests that run now; None if none does."""
+def pace(
+    interval: Interval, notes: Sequence[tuple[str, Mapping[str, Any]]], earlier: Sequence[Interval] = ()
+) -> Pace | None:
+    """Return the pace of the harvests that run now; None if none does.
+
+    :param earlier: intervals of the stream, the newest first; the last complete ones tell how long a load takes.
+    """
     running = [
         figures
         for step, figures in notes
         if step.startswith("harvest ") and figures.get("state") == "running" and figures.get("seconds")
     ]
     left = (interval.counts.missing or 0) if interval.counts.planned is not None else 0
-    if not running or interval.state.value not in {"running", "waiting"}:
+    if not running or interval.state not in {State.RUNNING, State.WAITING}:
         return None
-    per_s = sum((figures.get("answered", 0) + figures.get("gaps", 0)) / figures["seconds"] for figures in running)
-    return Pace(per_s, left, left / per_s if per_s else None)
+    whole = sum((figures.get("answered", 0) + figures.get("gaps", 0)) / figures["seconds"] for figures in running)
+    live = sum(_recently(figures) for figures in running)
+    rates = [rate for rate in (live, whole) if rate > 0]
+    loads = [seconds for one in earlier if one.run_id != interval.run_id and (seconds := _load_s(one)) is not None]
+    return Pace(
+        per_s=live,
+        calls_left=left,
+        calls_s=(left / max(rates), left / min(rates)) if rates else None,
+        load_s=median(loads[:COMPARED]) if loads else None,
+        of_runs=len(loads[:COMPARED]),
+    )
+
+
+def _recently(figures: Mapping[str, Any]) -> float:
+    """Return the rate of the last minutes; that of the whole attempt if an earlier version noted it."""
+    if figures.get("recent_seconds"):
+        return float(figures["recent_done"] / figures["recent_seconds"])
+    return float((figures.get("answered", 0) + figures.get("gaps", 0)) / figures["seconds"])
+
+
+def _load_s(one: Interval) -> float | None:
+    times = one.summary.times if one.summary else {}
+    ended, proved = instant(times.get("harvest", "")), instant(completed_at(one))
+    return (proved - ended).total_seconds() if ended and proved and proved >= ended else None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Quarantined answers of a run with one reason, and how many are usual: the median of earlier runs."""
+
+    reason: Reason
+    usual: float | None
+    """None if there is no earlier run to compare with."""
+    seen: int
+    """Earlier runs that had this reason."""
+
+
+def changes(interval: Interval, stream: Sequence[Interval], reasons: Sequence[Reason]) -> tuple[list[Change], int]:
+    """Return the reasons of a run beside those of the last comparable runs, and how many runs these are.
+
+    Comparable are earlier runs that have ended with a receipt.
+
+    :param stream: the intervals of the stream, the newest first.
+    :param reasons: those of all its runs.
+    """
+    earlier = [one.run_id for one in stream if one.run_id and one.due_at < interval.due_at and one.counts.exact][
+        :COMPARED
+    ]
+    counted: dict[str, dict[str, int]] = {}
+    for one in reasons:
+        if one.run_id in earlier:
+            by_run = counted.setdefault(one.reason, {})
+            by_run[one.run_id] = by_run.get(one.run_id, 0) + one.count
+    found = []
+    for one in reasons:
+        if one.run_id == interval.run_id:
+            known = counted.get(one.reason, {})
+            usual = median([known.get(run_id, 0) for run_id in earlier]) if earlier else None
+            found.append(Change(one, usual, len(known)))
+    return found, len(earlier)

@@ -27,8 +27,8 @@ class Cost:
     def __str__(self) -> str:
         units = ", ".join(f"{units:,} units of {name}" for name, units in self.units.items()) or "no units"
         return (
-            f"{self.dataset}: {self.calls:,} calls, {units}; about {_told(self.hours)}, and "
-            f"{_told(self.hours_one_at_a_time)} one call at a time, if a call takes {CALL_S} s"
+            f"{self.dataset}: {self.calls:,} calls, {units}; about {told(self.hours)}, and "
+            f"{told(self.hours_one_at_a_time)} one call at a time, if a call takes {CALL_S} s"
         )
 
 
@@ -84,7 +84,7 @@ class Budget:
     @property
     def wait(self) -> str:
         """How long a run waits for a person, for messages."""
-        return _told(self.answer_within.total_seconds() / 3600)
+        return told(self.answer_within.total_seconds() / 3600)
 
     def price(self, costs: Sequence[Cost]) -> Decimal:
         """Return what plans cost in ``currency``."""
@@ -137,7 +137,8 @@ def _wait_s(quota: Quota, units: int) -> float:
     return (math.ceil(units / quota.units) - 1) * quota.period.seconds
 
 
-def _told(hours: float) -> str:
+def told(hours: float) -> str:
+    """Write hours in the unit that suits them."""
     if hours >= 1:
         return f"{hours:,.1f} h"
     return f"{hours * 60:,.1f} min" if hours * 60 >= 1 else f"{hours * 3600:,.0f} s"

@@ -24,7 +24,8 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
-from windrow.model.plan import Run
+from windrow.model.plan import CHUNK, Run
+from windrow.model.query import Query
 from windrow.store.events import EVENTS, Event
 from windrow.store.events import where as events_of
 
@@ -34,8 +35,8 @@ RUNS, ALERTS = "windrow_runs", "windrow_alerts"
 WATCH = "watch"
 """``_id`` of the document of `ALERTS` that says when problems were last looked for."""
 KINDS = (
-    *("scope", "watermark", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict", "failure"),
-    *("landed", "purged"),
+    *("scope", "watermark", "code", "cost", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict"),
+    *("failure", "landed", "purged"),
 )
 """Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
 CAUSE = 160
@@ -44,7 +45,7 @@ DATABASE = "windrow"
 """Default database, if a connection names none."""
 _SELECTION_MS, _READ_MS = 2_000, 3_000
 """How long a reader waits for a server, and for one answer of it: a page must not wait as long as a task."""
-_RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES, _WARNINGS = 2_000, 20_000, 20_000, 500, 2_000
+RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES, _WARNINGS = 2_000, 20_000, 20_000, 500, 2_000
 _OLD = 100_000
 """Runs that are looked at in one housekeeping."""
 AFTER = "}"
@@ -215,6 +216,8 @@ class Found:
     status: int | None
     fetched_at: str
     reason: str = ""
+    chunk: int = -1
+    """The number of the chunk of the plan that has the query; -1 if none has."""
 
 
 class StatusStore:
@@ -232,10 +235,17 @@ class StatusStore:
         with reading():
             return sorted(map(str, self._database[RUNS].distinct("dataset", maxTimeMS=_READ_MS)))
 
-    def summaries(self, dataset: str = "", *, limit: int = _RUNS_AT_ONCE) -> list[Summary]:
+    def summaries(self, dataset: str = "", *, limit: int = RUNS_AT_ONCE) -> list[Summary]:
         """Return the newest runs of one dataset, or of all; the newest first."""
         where = {"dataset": dataset} if dataset else {}
         return [Summary.of(one) for one in self._find(RUNS, where, sort=[("first_at", -1)], limit=limit)]
+
+    def year(self, dataset: str, since: str) -> list[Summary]:
+        """Return the runs of a dataset that began after a time, at most `RUNS_AT_ONCE`, without their profiles."""
+        fields = dict.fromkeys(("profile", "verdict", "scope"), 0)
+        where = {"dataset": dataset, "first_at": {"$gte": since}}
+        found = self._find(RUNS, where, fields, sort=[("first_at", -1)], limit=RUNS_AT_ONCE)
+        return [Summary.of(one) for one in found]
 
     def latest(self, datasets: Sequence[str], *, each: int) -> dict[str, list[Summary]]:
         """Return the newest runs of each dataset; the newest first.
@@ -243,8 +253,8 @@ class StatusStore:
         All in one read while that is enough: a busy dataset can push out the runs of a quiet one, which is read alone.
         """
         found: dict[str, list[Summary]] = {dataset: [] for dataset in datasets}
-        newest = self.summaries(limit=min(_RUNS_AT_ONCE, each * max(1, len(datasets))))
-        complete = len(newest) < min(_RUNS_AT_ONCE, each * max(1, len(datasets)))
+        newest = self.summaries(limit=min(RUNS_AT_ONCE, each * max(1, len(datasets))))
+        complete = len(newest) < min(RUNS_AT_ONCE, each * max(1, len(datasets)))
         for one in newest:
             found.setdefault(one.dataset, []).append(one)
         for dataset, runs in found.items():
@@ -255,6 +265,11 @@ class StatusStore:
     def older(self, than: str) -> Iterator[Summary]:
         """Yield the runs of all datasets that began before a time, the oldest first; the first `_OLD`."""
         yield from map(Summary.of, self._find(RUNS, {"first_at": {"$lt": than}}, sort=[("first_at", 1)], limit=_OLD))
+
+    def named(self, runs: Sequence[Run]) -> list[Summary]:
+        """Return the summaries of these runs, as far as there are some."""
+        where = {"_id": {"$in": [*map(str, runs)]}}
+        return [Summary.of(one) for one in self._find(RUNS, where, limit=len(runs))] if runs else []
 
     def summary(self, run: Run) -> Summary | None:
         """Return the summary of one run; None if there is none."""
@@ -337,6 +352,33 @@ class StatusStore:
                 break
         return found[:limit]
 
+    def planned(self, run: Run, start: int = 0, *, limit: int = 100) -> tuple[list[str], int | None]:
+        """Return keys of a plan from a place on, and the place after them; None at the end of the plan.
+
+        A place is the number of a chunk times `CHUNK`, plus the place in the chunk.
+        """
+        number, place = divmod(start, CHUNK)
+        for chunk in self._find("windrow_plans", {"_id": f"{run}|{number:05d}"}, limit=1):
+            keys = [str(row[0]) for row in orjson.loads(chunk["queries"])]
+            after = start + limit if place + limit < len(keys) else (number + 1) * CHUNK
+            more = after % CHUNK or self._find("windrow_plans", {"_id": f"{run}|{number + 1:05d}"}, {"_id": 1}, limit=1)
+            return keys[place : place + limit], after if more else None
+        return [], None
+
+    def answered(self, dataset: str, keys: Sequence[str], run_ids: Sequence[str]) -> dict[str, str]:
+        """Return by key the first of these runs that has an answer to its query. It reads an index only."""
+        ids = [f"{run_id}|{key}" for run_id in run_ids for key in keys]
+        found = (
+            {str(one["_id"]) for one in self._find(dataset, {"_id": {"$in": ids}}, {"_id": 1}, limit=len(ids))}
+            if ids
+            else set()
+        )
+        return {
+            key: next(run_id for run_id in run_ids if f"{run_id}|{key}" in found)
+            for key in keys
+            if any(f"{run_id}|{key}" in found for run_id in run_ids)
+        }
+
     def find(self, key: str, runs: Sequence[Run]) -> list[Found]:
         """Return what is known about the query of this key in each of these runs; runs without it are left out."""
         found = []
@@ -345,16 +387,34 @@ class StatusStore:
             by_dataset.setdefault(run.dataset, []).append(run)
         for dataset, some in by_dataset.items():
             ids = {f"{run.run_id}|{key}": run for run in some}
-            fields = dict.fromkeys(("outcome", "status", "fetched_at"), 1)
+            fields = dict.fromkeys(("outcome", "status", "fetched_at", "chunk"), 1)
             for one in self._find(dataset, {"_id": {"$in": [*ids]}}, fields, limit=len(ids)):
                 what = str(one["outcome"]), int(one["status"]), str(one["fetched_at"])
-                found.append(Found(dataset, ids[one["_id"]].run_id, key, *what))
+                number = int(str(one["chunk"]).rpartition("|")[2])
+                found.append(Found(dataset, ids[one["_id"]].run_id, key, *what, chunk=number))
             places = {f"{run}|{aside}{key}": run for run in some for aside in ("", "|")}
-            fields = dict.fromkeys(("reason", "status", "fetched_at"), 1)
+            fields = dict.fromkeys(("reason", "status", "fetched_at", "chunk"), 1)
             for one in self._find("windrow_quarantine", {"_id": {"$in": [*places]}}, fields, limit=len(places)):
                 what = "quarantined", int(one["status"]), str(one["fetched_at"])
-                found.append(Found(dataset, places[one["_id"]].run_id, key, *what, reason=str(one["reason"])))
+                number, reason = int(one.get("chunk", -1)), str(one["reason"])
+                found.append(Found(dataset, places[one["_id"]].run_id, key, *what, reason=reason, chunk=number))
         return sorted(found, key=lambda one: one.fetched_at, reverse=True)
+
+    def query(self, found: Found) -> Query | None:
+        """Return the query of a key that was found; None if the plan does not have it."""
+        place = f"{found.dataset}|{found.run_id}|{found.chunk:05d}"
+        for chunk in self._find("windrow_plans", {"_id": place}, limit=1) if found.chunk >= 0 else ():
+            for row in orjson.loads(chunk["queries"]):
+                if row[0] == found.key:
+                    return Query.from_row(row)
+        return None
+
+    def begun(self, since: str, until: str) -> list[Summary]:
+        """Return the runs of all datasets that began in a time, at most `RUNS_AT_ONCE`, without their profiles."""
+        fields = dict.fromkeys(("profile", "scope"), 0)
+        where = {"first_at": {"$gte": since, "$lt": until}}
+        found = self._find(RUNS, where, fields, sort=[("first_at", -1)], limit=RUNS_AT_ONCE)
+        return [Summary.of(one) for one in found]
 
     def quotas(self, now: datetime | None = None) -> list[QuotaUse]:
         """Return the windows that have not ended; the one that ends first is first."""

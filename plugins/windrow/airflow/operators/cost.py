@@ -53,9 +53,10 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
             limits, quotas = ApiHook(conn_id).cost(stream)
             connections = int(self.connections) if self.connections.isdigit() else limits.connections
             with staging(self.mongo_conn_id, dataset) as state:
-                plan = state.plan(Run(dataset, context["run_id"]))
+                plan = state.plan(Run(dataset, context["run_id"], self.dag_id))
                 queries = (query for number in range(plan.chunks) for query in state.chunk(plan.run, number).queries)
                 costs = cost(dataset, queries, quotas, connections=connections, rate_per_s=limits.rate_per_s)
+                self.note_cost(state, plan.run, [asdict(costs)])
             more = ". An answer may have several pages: each further page is one more call" if stream.is_paged else ""
             self.log.info("%s%s", costs, more)
             found.append(asdict(costs))

@@ -42,7 +42,8 @@ class EstimateOperator(PlanOperator, PlanOnlyMixin):
                 ways = discovery.run(discovery.estimate(request))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
-        found = [{**asdict(way), "hours": way.hours(owners)} for way in ways]
+            found = [{**asdict(way), "hours": way.hours(owners)} for way in ways]
+            self.note_cost(state, run, found)
         for way in found:
             units = ", ".join(f"{units:,} of {resource}" for resource, units in way["units"].items())
             line = f"{way['name']}: at most {way['calls']:,} calls ({units}), {way['hours']:.2f} h with {owners} owners"

@@ -1,6 +1,6 @@
 """plan: find out which calls to make, and write the plan."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 from airflow.sdk import Asset, Context
 
+from windrow import __version__
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import REACHED, WATERMARK, HarvestStep
 from windrow.harvest.discovery import Discovery
 from windrow.http.client import Client
+from windrow.model.contract import Column
 from windrow.model.errors import (
     BadParameter,
     NothingToHarvest,
@@ -22,12 +24,17 @@ from windrow.model.errors import (
     Unusable,
 )
 from windrow.model.plan import Plan, Run
+from windrow.model.quota import Quota
 from windrow.model.stream import Request
 from windrow.store.quarantine import LIST
-from windrow.store.staging import Staging
+from windrow.store.staging import Figures, Staging
 
 _SCOPE = "scope"
 """The note of a run with what it is about, as its stream returns it."""
+_CODE = "code"
+"""The note of a run with what it is made with."""
+_NOTED = 300
+"""Columns, or quotas, that it has."""
 
 
 class PlanOperator(HarvestStep):
@@ -87,7 +94,9 @@ class PlanOperator(HarvestStep):
             if standing is None or left_out:
                 state.note(run, _SCOPE, dict(scope))
                 state.note(run, WATERMARK, {WATERMARK: request.watermark, REACHED: self.stream.reached(request)})
-                client = ApiHook(self.conn_id).client(self.stream, state, reserved=self.reserved(context))
+                hook = ApiHook(self.conn_id)
+                state.note(run, _CODE, self._code(context, hook.cost(self.stream)[1]))
+                client = hook.client(self.stream, state, reserved=self.reserved(context))
                 discovery = self.discovery(client, state, run)
                 try:
                     plan = discovery.run(discovery.plan(request, standing))
@@ -113,6 +122,19 @@ class PlanOperator(HarvestStep):
             )
         return {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks, **scope}
 
+    def _code(self, context: Context, quotas: Sequence[Quota]) -> Figures:
+        """Return what this run is made with: versions, columns, quotas. Pages compare runs by it."""
+        task = context.get("ti")
+        bundle = getattr(getattr(task, "bundle_instance", None), "version", None)
+        columns = [[name, kind] for name, kind in _columns(self.stream.contract.columns)]
+        return {
+            "version": __version__,
+            "bundle": str(bundle or ""),
+            "dag_version": str(getattr(task, "dag_version_id", "") or ""),
+            "columns": columns[:_NOTED],
+            "quotas": [[one.name, f"{one.units or 'unknown'} units per {one.period.unit}"] for one in quotas[:_NOTED]],
+        }
+
     def discovery(self, client: Client, state: Staging, run: Run) -> Discovery:
         """Make the discovery of the run."""
         return Discovery(client, state, run, self.stream)
@@ -130,6 +152,14 @@ class PlanOperator(HarvestStep):
                 params[name] = _default(name, text)
         mark = self.watermark_of(context, self.watermark) if self.watermark else ""
         return Request(params | (self.given or {}), dag_run.logical_date or dag_run.run_after, mark)
+
+
+def _columns(columns: Sequence[Column], above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the name and the kind of each column, also of nested ones."""
+    for one in columns:
+        marks = f"{' repeated' if one.repeated else ''}{' required' if one.required else ''}"
+        yield f"{above}{one.name}", f"{one.kind.value}{marks}"
+        yield from _columns(one.columns, f"{above}{one.name}.")
 
 
 def retry_unanswered(left_out: Sequence[Unusable], context: Context) -> None:

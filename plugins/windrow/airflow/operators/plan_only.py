@@ -1,10 +1,17 @@
 """plan_only: a run that only wants to know what it would take, and is skipped from there on."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import Context
 from airflow.sdk.bases.xcom import BaseXCom
+
+from windrow.model.plan import Run
+from windrow.store.staging import Staging
+
+COST = "cost"
+"""The note of a run with what its plan costs, for the Harvest pages and the terminal."""
 
 
 class PlanOnlyMixin(SkipMixin):
@@ -12,9 +19,28 @@ class PlanOnlyMixin(SkipMixin):
 
     plan_only: str
 
+    def note_cost(self, state: Staging, run: Run, ways: Sequence[Mapping[str, Any]]) -> None:
+        """Store what each way to harvest a dataset costs: its calls, units by quota, and hours."""
+        noted = [
+            {
+                "name": way.get("name", ""),
+                "calls": way["calls"],
+                "units": [[name, units] for name, units in way["units"].items()],  # a name can have dots
+                "hours": round(way["hours"], 4),
+                "remark": way.get("remark", ""),
+            }
+            for way in ways
+        ]
+        state.note(run, COST, {"plan_only": self.is_plan_only, "ways": noted})
+
+    @property
+    def is_plan_only(self) -> bool:
+        """Whether the run ends here, after rendering."""
+        return self.plan_only == "True"
+
     def finish(self, context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the costs. With ``plan_only``, skip all tasks downstream."""
-        if self.plan_only == "True":
+        if self.is_plan_only:
             self.log.info("plan_only is set: none of these calls is made.")
             # `skip` raises, so the return value would be lost
             context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, found)

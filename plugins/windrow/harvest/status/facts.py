@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,10 @@ class DagFact:
     paused: bool = False
     schedule: str = ""
     next_at: str = ""
+    cron: tuple[str, str] | None = None
+    """The cron expression and the time zone of the schedule; None if it is not by time."""
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The params: the JSON schema of each, with its ``default`` and ``description``."""
     due: tuple[str, ...] = ()
     """When the schedule wanted runs, the newest first; empty if it is not by time."""
 
@@ -49,6 +54,16 @@ class RunFact:
     """Tasks that wait for a person."""
     skipped: frozenset[str] = frozenset()
     """Tasks that were skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFact:
+    """One try of a task. Times are ISO texts in UTC; ``ended_at`` is empty while it runs."""
+
+    task_id: str
+    started_at: str
+    ended_at: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from windrow.store.status import Summary
 
 _ALIVE = timedelta(seconds=90)
 """A harvest that wrote nothing for so long is not running, as far as MongoDB knows: it writes every second."""
+DRY_RUN = "plan__"
+"""How the ids of runs begin that the page Plan starts with ``plan_only``."""
 _ACTIVE = {"queued", "running"}
 
 
@@ -122,6 +124,8 @@ def judge(
             return State.COMPLETE, "the receipt agrees", False
         points = summary.steps.get("verdict", {}).get("points") or ["planned, staged, loaded and merged differ"]
         return State.INCOMPLETE, "; ".join(map(str, points)), True
+    if (planned_only := _planned_only(summary, fact)) is not None:
+        return State.NOT_DUE, planned_only, False
     if skipped:
         return State.NOT_DUE, "no planned call was to be made: the task that writes the receipt was skipped", False
     if fact is not None and fact.state == "failed":
@@ -130,6 +134,16 @@ def judge(
     if fact is not None:
         return State.UNKNOWN, f"Airflow says {fact.state or 'nothing'}, but no receipt was written", False
     return _without_airflow(summary, facts, now)
+
+
+def _planned_only(summary: Summary | None, fact: RunFact | None) -> str | None:
+    """Return why a run was to make no call, if that is so: it was to show its cost alone."""
+    if fact is not None and fact.state == "failed":
+        by_the_page = fact.run_id.startswith(DRY_RUN)
+        return f"a dry run, which failed in {', '.join(fact.failed) or 'a task'}" if by_the_page else None
+    if summary and summary.steps.get("cost", {}).get("plan_only") and "harvest" not in summary.steps:
+        return "a dry run: it planned, and made none of the planned calls"
+    return None
 
 
 def _active(summary: Summary | None, fact: RunFact | None, now: datetime) -> tuple[State, str, bool]:

@@ -8,6 +8,7 @@ from windrow.harvest.status.attention import Attention, grouped, warned
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import State, completed_at, iso
 from windrow.harvest.status.stream import INTERVALS, Health, Stream, stream_of
+from windrow.model.plan import Run
 from windrow.store.status import Paused, QuotaUse, Reason, StatusStore, Stopped
 from windrow.store.warnings import Warned
 
@@ -111,13 +112,23 @@ def take(store: StatusStore, facts: Facts, *, now: datetime | None = None) -> Sn
     declared = {dataset for dag in facts.dags.values() for dataset in dag.datasets}
     datasets = sorted(declared | set(store.datasets()))
     summaries = store.latest(datasets, each=INTERVALS)
+    # of the runs that Airflow has, the newest need not be those that began last: others can be repeated, or planned
+    known = {(one.dataset, one.run_id) for found in summaries.values() for one in found}
+    wanted = {
+        (dataset, fact.run_id)
+        for dag in facts.dags.values()
+        for dataset in dag.datasets
+        for fact in facts.runs.get(dag.dag_id, ())
+    }
+    for each in store.named([Run(*place) for place in sorted(wanted - known)]):
+        summaries[each.dataset].append(each)
     reasons, complete = store.reasons()
     quarantined: dict[tuple[str, str], int] = {}
     for one in reasons:
         quarantined[one.dataset, one.run_id] = quarantined.get((one.dataset, one.run_id), 0) + one.count
     warnings: dict[str, list[Warned]] = {}
-    for each in map(Warned.of, store.warnings(only_open=True)):
-        warnings.setdefault(each.dataset, []).append(each)
+    for warning in map(Warned.of, store.warnings(only_open=True)):
+        warnings.setdefault(warning.dataset, []).append(warning)
     streams = [
         replace(
             stream_of(dataset, summaries.get(dataset, ()), facts, quarantined, now),

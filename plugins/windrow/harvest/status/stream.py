@@ -7,12 +7,14 @@ from enum import StrEnum
 from typing import Any
 
 from windrow.harvest.status.facts import DagFact, Facts
-from windrow.harvest.status.interval import Interval, State, completed_at, instant, interval_of
+from windrow.harvest.status.interval import DRY_RUN, Interval, State, completed_at, instant, interval_of
 from windrow.store.status import Summary
 from windrow.store.warnings import Warned
 
 INTERVALS = 30
 """Intervals of a stream that a strip shows."""
+_DRY_RUNS = 10
+"""Dry runs that are shown besides."""
 _GRACE = timedelta(minutes=10)
 """How late a run may start before its interval is missing."""
 
@@ -81,7 +83,10 @@ def stream_of(
             not dag_id and any((name, summary.run_id) in seen for name in names)
         ):
             found.append(interval_of(summary, None, facts, quarantined, now, dag_id=dag_id))
-    intervals = tuple(sorted(found, key=lambda one: one.due_at, reverse=True)[:INTERVALS])
+    found.sort(key=lambda one: one.due_at, reverse=True)
+    dry = [one for one in found if one.run_id.startswith(DRY_RUN)]  # however many there are, they push out no interval
+    counted = [one for one in found if not one.run_id.startswith(DRY_RUN)][:INTERVALS]
+    intervals = tuple(sorted([*counted, *dry[:_DRY_RUNS]], key=lambda one: one.due_at, reverse=True))
     recorded = {one.dag_id for one in summaries if one.dag_id}
     health, why = _health(intervals, dags)
     good = next((one for one in intervals if completed_at(one)), None)

@@ -1,7 +1,7 @@
 """What Airflow's metadata database knows about the DAGs that harvest, for `windrow.harvest.status`."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -10,17 +10,23 @@ from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.utils.session import create_session
 from croniter import croniter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from windrow.harvest.status.facts import DagFact, Facts, RunFact
+from windrow.harvest.status.facts import DagFact, Facts, RunFact, TaskFact
+from windrow.harvest.status.interval import DRY_RUN
 from windrow.harvest.status.stream import INTERVALS
 
 _PROVERS = ("Prove", "Acknowledge")
 """How the classes of tasks that write a receipt begin."""
 _IN_TROUBLE = ("failed", "up_for_retry", "deferred", "awaiting_input")
+_TRIES = 300
+"""Tries of tasks that the page of a run shows."""
+_PARAMS = 100
+"""Params of a DAG that are shown."""
 _shapes: dict[str, tuple[str, "_Shape"]] = {}
 """What a DAG harvests, by its id, with the hash of the serialized DAG that says so."""
 
@@ -45,6 +51,7 @@ class _Shape:
                 connections.setdefault(dataset, set()).add(conn_id)
         self.connections = {dataset: tuple(sorted(found)) for dataset, found in connections.items()}
         self.cron = _cron(dag.get("timetable") or {})
+        self.params = dict(_param(*entry) for entry in (dag.get("params") or ())[:_PARAMS])
 
 
 def read() -> tuple[Facts, frozenset[str]]:
@@ -66,12 +73,26 @@ def read() -> tuple[Facts, frozenset[str]]:
                 paused=bool(row.is_paused),
                 schedule=row.timetable_summary or "",
                 next_at=_iso(row.next_dagrun_create_after),
+                cron=shape.cron,
+                params=shape.params,
                 due=_due(*shape.cron, _minute()) if shape.cron else (),
             )
             for row in rows
             if (shape := shapes.get(row.dag_id)) and shape.provers
         }
         return Facts(asked=True, dags=dags, runs=_runs(session, dags)), frozenset(row.dag_id for row in rows)
+
+
+def read_tasks(dag_id: str, run_id: str) -> list[TaskFact]:
+    """Return the tries of the tasks of a run that have started, at most `_TRIES`, in the order of their starts."""
+    with create_session() as session:
+        found: list[Any] = []
+        for kind in (TaskInstance, TaskInstanceHistory):
+            columns = (kind.task_id, kind.start_date, kind.end_date, kind.state)
+            mine = select(*columns).where(kind.dag_id == dag_id, kind.run_id == run_id, kind.start_date.is_not(None))
+            found += session.execute(mine.order_by(kind.start_date).limit(_TRIES)).all()
+        tries = {TaskFact(row[0], _iso(row[1]), _iso(row[2]), str(row[3] or "")) for row in found}
+        return sorted(tries, key=lambda one: (one.started_at, one.task_id))[:_TRIES]
 
 
 def _read_shapes(session: Session, dag_ids: list[str]) -> dict[str, _Shape]:
@@ -90,7 +111,10 @@ def _read_shapes(session: Session, dag_ids: list[str]) -> dict[str, _Shape]:
 
 def _runs(session: Session, dags: Mapping[str, DagFact]) -> dict[str, list[RunFact]]:
     """Return the newest runs of each DAG, with the tasks that explain their states."""
-    place = func.row_number().over(partition_by=DagRun.dag_id, order_by=DagRun.run_after.desc()).label("place")
+    is_dry = DagRun.run_id.startswith(DRY_RUN, autoescape=True)
+    place = (
+        func.row_number().over(partition_by=[DagRun.dag_id, is_dry], order_by=DagRun.run_after.desc()).label("place")
+    )
     newest = select(DagRun.id, place).where(DagRun.dag_id.in_(dags)).subquery()
     runs = list(
         session.scalars(
@@ -142,6 +166,19 @@ def _tasks(session: Session, runs: Iterable[DagRun], provers: set[str]) -> dict[
     return found
 
 
+def _param(name: str, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name of a param, and its JSON schema with its default and description."""
+    schema = _plain(entry.get("schema") or {})
+    return name, {**schema, "default": _plain(entry.get("default")), "description": entry.get("description") or ""}
+
+
+def _plain(value: Any) -> Any:
+    """Return a serialized value without the marks of its types."""
+    if isinstance(value, Mapping):
+        return _plain(value["__var"]) if "__var" in value else {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def _cron(timetable: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the cron expression and the time zone of a schedule; None if it is not by time."""
     given = timetable.get("__var", {})
@@ -160,6 +197,22 @@ def _due(expression: str, zone: str, now: datetime) -> tuple[str, ...]:
     except (KeyError, ValueError, OSError):
         return ()
     return tuple(_iso(cast("datetime", times.get_prev(datetime))) for _ in range(INTERVALS))
+
+
+def due_days(cron: tuple[str, str] | None, since: date, until: date) -> set[date]:
+    """Return the days in UTC on which a schedule wants a run, from one day to another."""
+    found: set[date] = set()
+    try:
+        zone = ZoneInfo(cron[1]) if cron else UTC
+        at = datetime.combine(since, time(), UTC) - timedelta(seconds=1)
+        while cron and at.date() <= until:
+            at = cast("datetime", croniter(cron[0], at.astimezone(zone)).get_next(datetime)).astimezone(UTC)
+            if at.date() <= until:
+                found.add(at.date())
+            at = datetime.combine(at.date(), time.max, UTC)  # the rest of this day is known
+    except (KeyError, ValueError, OSError):
+        return found
+    return found
 
 
 def _minute() -> datetime:

@@ -56,12 +56,14 @@ class Viewer:
         return set(dag_ids) <= self.dag_ids if dag_ids else self.everything
 
     def may_act(self) -> bool:
-        """Return whether Airflow lets them trigger `windrow.harvest.actions.DAG`, and it is there."""
-        if DAG not in self.dag_ids:
-            return False
-        details, entity = DagDetails(id=DAG), DagAccessEntity.RUN
+        """Return whether they may start `windrow.harvest.actions.DAG`, and it is there."""
+        return DAG in self.dag_ids and self.triggers(DAG)
+
+    def triggers(self, dag_id: str) -> bool:
+        """Return whether they may start runs of this DAG. It decides what a page offers; Airflow checks it again."""
+        details = DagDetails(id=dag_id)
         return get_auth_manager().is_authorized_dag(
-            method="POST", access_entity=entity, details=details, user=self.user
+            method="POST", access_entity=DagAccessEntity.RUN, details=details, user=self.user
         )
 
     def reads_connection(self, conn_id: str) -> bool:

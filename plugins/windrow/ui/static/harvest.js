@@ -28,17 +28,23 @@ function tellAge() {
   if (!age || !at) return;
   const seconds = Math.max(0, Math.round((Date.now() - Date.parse(at)) / 1000));
   age.textContent = ` (${seconds < 5 ? "just now" : `${span(seconds)} ago`})`;
-  document.getElementById("asof").classList.toggle("old", seconds > 3 * Number(root.dataset.again) + 60);
+  document.getElementById("asof").classList.toggle("old", seconds > 3 * (Number(root.dataset.again) || 600) + 60);
 }
 
-function lead() {
-  for (const link of document.querySelectorAll("a.out")) opensOutside(link);
+/** Do with new contents what a document cannot do by itself. */
+function renewed() {
+  dress();
+  for (const link of document.querySelectorAll("a.out:not([data-leads])")) {
+    link.dataset.leads = "out";
+    opensOutside(link);
+  }
 }
 
 /** Fetch this document again and put its contents in place, unless somebody types or selects. */
 async function refresh() {
-  const typing = document.activeElement instanceof HTMLInputElement && document.activeElement.value;
-  if (document.hidden || typing || String(getSelection()) || document.getElementById("act")) return;
+  const field = document.activeElement;
+  const typing = (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) && field.value;
+  if (!Number(root.dataset.again) || document.hidden || typing || String(getSelection())) return;
   try {
     const answer = await fetch(location.href, { signal: AbortSignal.timeout(LIMIT_MS), headers: { Accept: "text/html" } });
     if (answer.status === 401 || answer.status === 403) return location.reload();
@@ -52,8 +58,7 @@ async function refresh() {
     at = found.documentElement.dataset.at;
     root.dataset.again = found.documentElement.dataset.again;
     root.dataset.looks = String(Number(root.dataset.looks || 0) + 1);
-    dress();
-    lead();
+    document.dispatchEvent(new Event("renewed"));
   } catch {
     tellAge(); // the server is away: the age says how old this is
   }
@@ -62,21 +67,21 @@ async function refresh() {
 
 async function keepUp() {
   for (;;) {
-    await new Promise((done) => { setTimeout(done, 1000 * Number(root.dataset.again)); });
+    await new Promise((done) => { setTimeout(done, 1000 * (Number(root.dataset.again) || 60)); });
     await refresh();
   }
 }
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "/" && !(event.target instanceof HTMLInputElement)) {
+  if (event.key === "/" && !event.target.matches("input, textarea, select")) {
     event.preventDefault();
     document.querySelector("input[name=key]").focus();
   }
 });
 watch(dress);
-dress();
-lead();
+renewed();
+document.addEventListener("renewed", renewed);
 setInterval(tellAge, 5_000);
 keepUp();
 root.dataset.ready = "yes";
