@@ -41,6 +41,8 @@ TOOK_S = 20.0
 """How long a task is thought to take before it was seen once."""
 LATEST_S = 300.0
 """An incident whose task has not begun by then happens all the same."""
+LEASE_S = 15 * 60
+"""Pub/Sub delivers what a killed task had pulled again after ten minutes; then a run has to take it."""
 REQUESTS = 2
 """Artists that the chatbot asks for in each run."""
 UNREACHABLE = (requests.RequestException, psycopg2.Error, OSError, xmlrpc.client.Fault, TimeoutError)
@@ -278,11 +280,14 @@ class Campaign:
         _until(self._is_answered, 300, "all requests of the chatbot are answered", result)
         self.cloud.api("PUT", "x/scene", {"rate_per_s": 0})
         _until(self._is_reading, 300, "the publisher has filled its gaps", result)
-        for number in range(4):
-            if number and not self._waiting():
-                break
-            run_id = self._trigger("x_posts", f"drain-{time.time():.0f}", {"max_seconds": 15})
-            self.cloud.airflow.wait("x_posts", run_id, limit_s=600)
+        for _ in insisting(LEASE_S):
+            waiting, leased = self._messages()
+            if not waiting + leased:
+                return
+            if waiting:
+                run_id = self._trigger("x_posts", f"drain-{time.time():.0f}", {"max_seconds": 15})
+                self.cloud.airflow.wait("x_posts", run_id, limit_s=600)
+        result.problems.append(f"not after {LEASE_S} s: all messages are acknowledged")
 
     def _is_answered(self) -> bool:
         outcomes = dict(truth.outcomes(self.cloud.settings))
@@ -293,10 +298,11 @@ class Campaign:
             now = staging.notes(RUN).get(STEP, {})
             return bool(now.get("reading")) and now.get("gaps") == 0
 
-    def _waiting(self) -> int:
+    def _messages(self) -> tuple[int, int]:
+        """Count the messages that can be pulled now, and those that a pull has and did not acknowledge."""
         report = requests.get(f"{self.cloud.settings.pubsub_url}/subscriptions", timeout=10).json()
         (one,) = (each for name, each in report.items() if name.endswith("/x-posts"))
-        return int(one["waiting"]) + int(one["leased"])
+        return int(one["waiting"]), int(one["leased"])
 
     def report(self) -> None:
         """Print a table of the incidents, by target."""

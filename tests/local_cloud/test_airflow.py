@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from local_cloud import processes
+from local_cloud import probes, processes
 from local_cloud.airflow_env import airflow_environment
 from local_cloud.settings import Settings
 from local_cloud.supervisor import LocalCloud
@@ -54,12 +54,15 @@ class Airflow:
 
     def start_task(self, path: Path) -> int:
         """Run the sleepy task; return the pid it writes to `path`."""
+        self.trigger(path)
+        eventually(lambda: path.exists() and path.read_text().endswith("\n"), "the task runs", 60)
+        return int(path.read_text())
+
+    def trigger(self, path: Path) -> None:
         login = {"username": "admin", "password": self.settings.admin_password}
         token = self.post("/auth/token", login)["access_token"]
         run = {"logical_date": None, "conf": {"path": str(path)}}
         self.post("/api/v2/dags/sleepy/dagRuns", run, token)
-        eventually(lambda: path.exists() and path.read_text().endswith("\n"), "the task runs", 60)
-        return int(path.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +195,22 @@ def test_a_killed_scheduler_takes_its_workers_and_tasks_along_and_comes_back(air
 
     eventually(lambda: not any(map(is_alive, [task, *workers])), "workers and task are gone")
     eventually(lambda: airflow.cloud.states()["airflow-scheduler"] == "healthy", "it is healthy again", 60)
+
+
+def test_a_scheduler_whose_workers_were_killed_is_stuck_and_up_repairs_it(
+    airflow: Airflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "STUCK_SECONDS", 10)
+    for pid, command in processes.marked(airflow.settings.var).items():
+        if "airflow worker" in command:  # one of those that wait holds the lock of their queue
+            os.kill(pid, signal.SIGKILL)
+    airflow.trigger(tmp_path / "pid")
+
+    eventually(lambda: airflow.cloud.states()["airflow-scheduler"] == "stuck", "it is reported", 60)
+    assert not (tmp_path / "pid").exists()
+    airflow.cloud.up()
+    eventually((tmp_path / "pid").exists, "the task runs", 60)
+    assert airflow.cloud.states()["airflow-scheduler"] == "healthy"
 
 
 def test_a_killed_supervisord_leaves_nothing_of_airflow(airflow: Airflow, tmp_path: Path) -> None:
