@@ -191,7 +191,7 @@ class Gate:
         times = max(self.times if is_news else 1, call.times)
         grown_s = min(LONGEST_PAUSE_S, self._base_s * 2.0 ** min(times, 60))
         pause_s = max(asked_s, grown_s * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
-        if now + pause_s > min(call.since, self._waits_from or now) + self._patience_s:
+        if now + pause_s >= min(call.since, self._waits_from or now) + self._patience_s:  # no patience: not even 0 s
             self._given_up = RateLimited.for_s(
                 pause_s, why + (f"; paused {self._told}" if self.times > 1 else ""), key=key
             )
