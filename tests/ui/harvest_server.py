@@ -239,6 +239,10 @@ def around(app: Any, tokens: Mapping[str, str]) -> FastAPI:
         inner = f'<iframe sandbox="{SANDBOX}" src="/windrow/harvest/{escape(page)}" width="100%" height="800"></iframe>'
         return HTMLResponse(f'<!doctype html><html class="{scheme}"><body>{inner}</body></html>')
 
+    @outer.get("/favicon.ico", status_code=204)
+    def icon() -> None:
+        pass
+
     @outer.get("/dags/{path:path}")
     def airflow_page(path: str) -> HTMLResponse:
         return HTMLResponse("<!doctype html><title>Airflow</title>")
