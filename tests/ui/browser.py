@@ -31,6 +31,8 @@ class Page:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self.errors: list[str] = []
         """What the page's scripts complained of."""
+        self.console: list[str] = []
+        """All that the console shows, also what the browser says itself, like a file that is missing."""
         self._hearing = asyncio.create_task(self._hear())
 
     async def _hear(self) -> None:
@@ -40,8 +42,12 @@ class Page:
                 self._answers.pop(said["id"]).set_result(said)
             elif said["method"] == "Runtime.exceptionThrown":
                 self.errors.append(str(said["params"]["exceptionDetails"]))
-            elif said["method"] == "Runtime.consoleAPICalled" and said["params"]["type"] == "error":
-                self.errors.append(str(said["params"]["args"]))
+            elif said["method"] == "Runtime.consoleAPICalled":
+                self.console.append(str(said["params"]["args"]))
+                if said["params"]["type"] == "error":
+                    self.errors.append(str(said["params"]["args"]))
+            elif said["method"] == "Log.entryAdded":
+                self.console.append(str(said["params"]["entry"]))
 
     async def call(self, method: str, **params: Any) -> Any:
         self._number += 1
@@ -93,7 +99,7 @@ class Page:
         return base64.b64decode(picture["data"])
 
     async def __aenter__(self) -> Self:
-        for domain in ("Page", "Runtime", "Network"):
+        for domain in ("Page", "Runtime", "Network", "Log"):
             await self.call(f"{domain}.enable")
         await self.call("Emulation.setFocusEmulationEnabled", enabled=True)  # else keys go to no tab
         return self

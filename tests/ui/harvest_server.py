@@ -259,6 +259,10 @@ def around(app: Any, tokens: Mapping[str, str]) -> FastAPI:
     outer.state.dag_bag = create_dag_bag()
     outer.state.auth_manager = get_auth_manager()
 
+    @outer.get("/favicon.ico", status_code=204)
+    def icon() -> None:
+        pass
+
     @outer.get("/dags/{path:path}")
     def airflow_page(path: str) -> HTMLResponse:
         return HTMLResponse("<!doctype html><title>Airflow</title>")

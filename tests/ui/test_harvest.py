@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -534,8 +535,33 @@ async def ready(opened: Page) -> None:
     await opened.until("document.documentElement.dataset.ready === 'yes'")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (326, "dark")])
-def test_pages_fit_the_screen(harvests: Harvests, tmp_path: Path, width: int, scheme: str) -> None:
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+VIOLATIONS = """axe.run({resultTypes: ['violations']}).then((found) => found.violations.flatMap((one) =>
+    one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 120)}: ${node.failureSummary}`)))"""
+CONTROLS = """[...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+    .filter((one) => one.checkVisibility() && !one.disabled && one.type !== 'hidden')"""
+
+
+async def unreached(opened: Page) -> list[str]:
+    """Press Tab as often as there are controls, and return those that never had the focus."""
+    count = int(await opened.value(f"(window.controls = {CONTROLS}).length"))
+    await opened.value("window.reached = new Set(); addEventListener('focusin', (event) => reached.add(event.target))")
+    for _ in range(count + 1):
+        await opened.press("Tab")
+    left = "controls.filter((one) => !reached.has(one)).map((one) => one.outerHTML.slice(0, 120))"
+    return list(await opened.value(left))
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [(1280, "light"), (1280, "dark"), (640, "light"), (326, "light"), (326, "dark")],
+    ids=["wide-light", "wide-dark", "wide-at-200-percent", "narrow-light", "narrow-dark"],
+)
+def test_pages_fit_the_screen_and_are_for_everybody(
+    harvests: Harvests, tmp_path: Path, width: int, scheme: str
+) -> None:
+    """A zoom of 200 % halves the width of the screen for the page."""
+
     async def do(opened: Page) -> dict[str, dict[str, Any]]:
         found = {}
         for number, path in enumerate([*PAGES, *FORMS]):
@@ -543,11 +569,16 @@ def test_pages_fit_the_screen(harvests: Harvests, tmp_path: Path, width: int, sc
             await opened.until(f"document.documentElement.dataset.ready && location.href.endsWith({path!r})")
             picture = tmp_path / f"{number}-{width}-{scheme}.png"
             await asyncio.to_thread(picture.write_bytes, await opened.screenshot())
-            found[path] = json.loads(await opened.value(MEASURE)) | {"errors": opened.errors}
+            found[path] = json.loads(await opened.value(MEASURE))
+            await opened.value(AXE)
+            found[path]["violations"] = await opened.value(VIOLATIONS)
+            found[path]["unreached"] = await unreached(opened) if (width, scheme) == (1280, "light") else []
+            found[path]["errors"] = opened.errors + opened.console
         return found
 
-    for path, found in visit(harvests, f"{ROOT}/nothing", width, scheme, do).items():
+    for path, found in visit(harvests, f"{ROOT}/", width, scheme, do).items():
         assert (found["beyond"], found["cut"], found["unnamed"], found["errors"]) == (0, [], 0, []), path
+        assert (found["violations"], found["unreached"]) == ([], []), path
         assert found["ground"] == GROUNDS[scheme]
         assert not any("UTC" in text for text in found["times"]), "a script wrote them in the viewer's zone"
         if not path:
