@@ -69,10 +69,12 @@ def test_each_variable_is_explained() -> None:
 
 
 def test_a_secret_has_no_value_to_copy() -> None:
-    given = {name: value for name, value in switched_on().items() if re.search(r"(PASSWORD|SECRET|KEY)$", name)}
+    given = {
+        name: value for name, value in switched_on().items() if re.search(r"(PASSWORD|SECRET|KEY|AIRFLOW_TOKEN)$", name)
+    }
 
     assert given.pop("WINDROW_ADMIN_PASSWORD") == "admin"  # of the demo
-    assert given == {"WINDROW_CLIENT_SECRET": ""}
+    assert given == {"WINDROW_CLIENT_SECRET": "", "WINDROW_AIRFLOW_TOKEN": ""}
 
 
 # --- what the project reads --------------------------------------------------------------------

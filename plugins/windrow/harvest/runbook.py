@@ -36,7 +36,7 @@ ROWS = (
     Row(
         "audit",
         "the final table is untouched",
-        "look at the landing table that the check names; fix the source, or the check",
+        "look at the landing table; correct the source or the check, then clear `audit`",
     ),
     Row(
         "merge check coverage mart*",
