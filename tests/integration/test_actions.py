@@ -287,6 +287,7 @@ def test_an_accepted_gap_is_not_called_and_the_receipt_agrees_until_it_is_undone
         ("accept_gap", {**OF_RUN, "key": "orders/0", "note": "it has an answer"}, "No query of run"),
         ("undo_gap", OF_RUN, "No query of run"),
         ("stop", {}, "needs the param 'connection'"),
+        ("snooze", {}, "needs the param 'cause'"),
         ("replay", {"stream": "shop_unknown", "run": "r"}, "Unknown dataset"),
     ],
 )
@@ -299,3 +300,14 @@ def test_an_action_on_nothing_says_so_and_changes_nothing(
 
     assert len(left(staging)) == 6
     assert status(staging).events(["shop_orders"]) == []
+
+
+def test_a_snooze_is_an_event_with_its_end(act: Callable[..., dict[str, Any]], staging: Staging) -> None:
+    figures = act("snooze", cause="late|shop_orders", hours=2)
+
+    (record,) = staging.alerts()
+    assert (record["cause"], record["snoozed_by"]) == ("late|shop_orders", "ada")
+    assert record["snoozed_until"] > datetime.now(UTC).isoformat()
+    (event,) = status(staging).events(["alerts"])
+    assert (event.action, event.what) == ("snooze", "alert late|shop_orders")
+    assert "nobody is told of it until" in figures["result"]

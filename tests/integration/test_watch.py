@@ -53,7 +53,7 @@ def test_a_failure_is_sent_once_and_its_end_too(webhook: Webhook, staging: Stagi
 
     assert len(first) == 1
     assert first[0].startswith("ERROR: Action required: shop_orders.")
-    assert first[0].endswith("| What to do: Renew the key.")
+    assert first[0].endswith("| What to do: Renew the key. | Cause: attention|Action required|shop_orders")
     assert "sesame" not in first[0]
     assert second == []
     assert [line[:10] for line in third] == ["OVER after"]
@@ -91,3 +91,19 @@ def test_a_check_is_noted(staging: Staging) -> None:
     check()
     (noted,) = staging._find("windrow_alerts", {"_id": "watch"})
     assert noted["at"] >= before
+
+
+def test_a_snoozed_cause_is_told_when_the_snooze_ends(webhook: Webhook, staging: Staging) -> None:  # noqa: F811
+    cause = "attention|Action required|shop_orders"
+    staging.snooze(cause, "2100-01-01T00:00:00+00:00", by="ada")
+    fail(staging)
+
+    silent = check()
+    (record,) = staging.alerts()
+    staging.snooze(cause, "2020-01-01T00:00:00+00:00", by="ada")
+    told = check()
+
+    assert silent == []
+    assert (record["snoozed_by"], record["text"][:15]) == ("ada", "Action required")
+    assert [line[:22] for line in told] == ["STILL: Action required"]
+    assert len(webhook.posted) == 1

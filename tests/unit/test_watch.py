@@ -91,11 +91,11 @@ def problem(cause: str = "a", severity: Severity = Severity.WARNING, level: int 
 
 def test_a_problem_is_told_once_then_that_it_is_worse_then_that_it_is_over() -> None:
     lines, told = changes([problem()], [], NOW)
-    assert lines == ["WARNING: text of a | What to do: do it"]
+    assert lines == ["WARNING: text of a | What to do: do it | Cause: a"]
     lines, told = changes([problem()], told, NOW + timedelta(minutes=10))
     assert lines == []
     lines, told = changes([problem(severity=Severity.ERROR)], told, NOW + timedelta(minutes=20))
-    assert lines == ["WORSE: text of a | What to do: do it"]
+    assert lines == ["WORSE: text of a | What to do: do it | Cause: a"]
     lines, told = changes([problem()], told, NOW + timedelta(minutes=30))  # better, and not over
     assert lines == []
     lines, told = changes([], told, NOW + timedelta(hours=1))
@@ -118,7 +118,7 @@ def test_a_snoozed_problem_is_silent_until_then() -> None:
     lines, told = changes([problem(severity=Severity.ERROR)], snoozed, NOW + timedelta(hours=1))
     assert (lines, told[0].snoozed_by) == ([], "sasha")
     lines, told = changes([problem()], told, NOW + timedelta(hours=3))
-    assert lines == ["STILL: text of a | What to do: do it"]
+    assert lines == ["STILL: text of a | What to do: do it | Cause: a"]
     assert told[0].snoozed_until == ""
     assert changes([problem()], told, NOW + timedelta(hours=4))[0] == []
 

@@ -115,6 +115,20 @@ def register(commands: Any) -> None:
         command.set_defaults(action=name)
         command.add_argument("connection", help="id of the Airflow connection")
         command.add_argument("--note", default="", help="why")
+    command = add(
+        commands, "snooze", _of_alert, "tell nobody of an alert for a while", _DESCRIPTION,
+        "  windrow snooze 'late|shop_orders' --hours 24",
+    )  # fmt: skip
+    command.add_argument("cause", help="as the alert says it")
+    command.add_argument("--hours", type=float, default=24.0, metavar="N", help="for how long (24)")
+    command.add_argument("--note", default="", help="why")
+
+
+def _of_alert(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:
+    if options.hours <= 0:
+        raise BadParameter(f"--hours is {options.hours}.", advice="It must be above 0.")
+    given = {"cause": options.cause, "hours": options.hours, "note": options.note}
+    return _act(Airflow.of(environment), "snooze", given)
 
 
 def _of_run(options: argparse.Namespace, environment: Mapping[str, str]) -> Result:

@@ -44,7 +44,7 @@ For the harvests of Airflow, read from MongoDB, also while Airflow is down:
   status, why, runs, show, quarantine, warnings, accept, limits, find
 
 To act on the harvests of Airflow, over its API, with your token:
-  replay, accept-gap, undo-gap, stop, resume
+  replay, accept-gap, undo-gap, stop, resume, snooze
 
 `windrow COMMAND --help` explains a command, with examples. docs/your-own-api.md is a tutorial."""
 _EPILOG = f"""\

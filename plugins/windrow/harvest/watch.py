@@ -177,7 +177,7 @@ def changes(found: Sequence[Problem], told: Sequence[Told], now: datetime) -> tu
         is_worse = known is not None and (one.severity > known.severity or one.level > known.level)
         if known is None or is_worse or known.silent or not known.text or known.snoozed_until:
             word = "WORSE" if is_worse else "STILL" if known and known.snoozed_until else one.severity.name
-            lines.append(f"{word}: {one.text} | What to do: {one.do}")
+            lines.append(f"{word}: {one.text} | What to do: {one.do} | Cause: {one.cause}")
         elif known:
             record = replace(record, severity=max(record.severity, known.severity), level=max(one.level, known.level))
         after.append(record)

@@ -13,9 +13,18 @@ class AlertDocuments(Documents):
         """Return the problems that people were told of, or that are snoozed."""
         return [one for one in self._find(ALERTS, {}) if one["_id"] != WATCH]
 
+    def snooze(self, cause: str, until: str, *, by: str) -> None:
+        """Let nobody be told of a cause until a time: an ISO text in UTC."""
+        place = f"cause|{cause}"
+        found = self._find(ALERTS, {"_id": place}) or [{"_id": place, "cause": cause, "text": "", "since": stamp()}]
+        self._replace(ALERTS, [found[0] | {"snoozed_until": until, "snoozed_by": by}])
+
     def keep_alerts(self, records: Sequence[Document]) -> None:
         """Store problems by their ``cause``, delete all others, and store that a check was made now."""
         documents = [{"_id": f"cause|{one['cause']}", **one} for one in records]
+        snoozed = {one["_id"]: one for one in self.alerts() if one.get("snoozed_until", "") > stamp()}
+        for one in documents:  # since this check began
+            one |= {name: value for name, value in snoozed.get(one["_id"], {}).items() if name.startswith("snoozed")}
         kept = {one["_id"] for one in documents}
         self._replace(ALERTS, documents)
         self._delete(ALERTS, *(one["_id"] for one in self.alerts() if one["_id"] not in kept))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from windrow.store.staging import Staging
 
 
 class ActionOperator(BaseOperator):
-    """Runs the action that the params name: replay, accept_gap, undo_gap, stop or resume.
+    """Runs the action that the params name: replay, accept_gap, undo_gap, stop, resume or snooze.
 
     A replay reads stored answers again without a call, and makes calls for the others, within the limits of the
     connection. The tables get the rows when ``land`` of that run is cleared: the Harvest page and `windrow replay` do
@@ -61,13 +61,15 @@ class ActionOperator(BaseOperator):
             "undo_gap": self._undo,
             "stop": self._stop,
             "resume": self._resume,
+            "snooze": self._snooze,
         }
         user = str(getattr(context["dag_run"], "triggering_user_name", None) or "")
-        place = (
-            of_connection(self._needed(given, "connection"))
-            if action in {"stop", "resume"}
-            else self._needed(given, "stream")
-        )
+        if action == "snooze":
+            place = "alerts"
+        elif action in {"stop", "resume"}:
+            place = of_connection(self._needed(given, "connection"))
+        else:
+            place = self._needed(given, "stream")
         with staging(self.mongo_conn_id, str(given["stream"] or EVENTS)) as state:
             what, told, figures = do[action](state, given, user, context["run_id"])
             note = f"; {given['note']}" if given["note"] else ""
@@ -156,6 +158,12 @@ class ActionOperator(BaseOperator):
         told = f"stopped since {was.at:%Y-%m-%d %H:%M:%S} UTC by {was.by}; calls go on" if was else "it was not stopped"
         return f"connection {conn_id}", told, {"connection": conn_id}
 
+    def _snooze(self, state: Staging, given: Any, user: str, action_id: str) -> tuple[str, str, dict[str, Any]]:
+        cause = self._needed(given, "cause")
+        until = datetime.now(UTC) + timedelta(hours=float(given["hours"] or 0))
+        state.snooze(cause, until.isoformat(timespec="milliseconds"), by=user or "an unknown user")
+        return f"alert {cause}", f"nobody is told of it until {until:%Y-%m-%d %H:%M} UTC", {"cause": cause}
+
     def _choice(self, given: Any) -> Choice:
         run = Run(self._needed(given, "stream"), self._needed(given, "run"))
         return Choice(run, str(given["reason"] or ""), str(given["key"] or ""))
@@ -177,16 +185,25 @@ def action_params() -> dict[str, Param]:
     return {
         "action": Param(
             "replay",
-            enum=["replay", "accept_gap", "undo_gap", "stop", "resume"],
+            enum=["replay", "accept_gap", "undo_gap", "stop", "resume", "snooze"],
             type="string",
             title="Action",
-            description="What to do. stop and resume need a connection, the others a stream and a run.",
+            description="What to do. stop and resume need a connection, snooze a cause, the others a stream and a run.",
         ),
         "stream": text("Stream", "Dataset, like shop_orders."),
         "run": text("Run", "Run id of the harvest."),
         "reason": text("Reason", "Only quarantined answers with this reason, as Harvest > Quarantine shows it."),
         "key": text("Key", "Only the query with this key."),
         "connection": text("Connection", "Airflow connection whose calls to stop or to resume."),
+        "cause": text("Cause", "Cause of an alert to snooze, as the alert says it."),
+        "hours": Param(
+            24,
+            type=["null", "number"],
+            exclusiveMinimum=0,
+            maximum=24 * 31,
+            title="Hours",
+            description="For how many hours nobody is told of the cause.",
+        ),
         "note": text("Note", "Why. An accepted gap needs it. It is shown on the page of the stream."),
         "calls": Param(
             True,
