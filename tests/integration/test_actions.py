@@ -310,4 +310,4 @@ def test_a_snooze_is_an_event_with_its_end(act: Callable[..., dict[str, Any]], s
     assert record["snoozed_until"] > datetime.now(UTC).isoformat()
     (event,) = status(staging).events(["alerts"])
     assert (event.action, event.what) == ("snooze", "alert late|shop_orders")
-    assert "nobody is told of it until" in figures["result"]
+    assert "no alert of it is sent until" in figures["result"]

@@ -116,7 +116,7 @@ def register(commands: Any) -> None:
         command.add_argument("connection", help="id of the Airflow connection")
         command.add_argument("--note", default="", help="why")
     command = add(
-        commands, "snooze", _of_alert, "tell nobody of an alert for a while", _DESCRIPTION,
+        commands, "snooze", _of_alert, "send no alert of a cause for a while", _DESCRIPTION,
         "  windrow snooze 'late|shop_orders' --hours 24",
     )  # fmt: skip
     command.add_argument("cause", help="as the alert says it")

@@ -162,7 +162,7 @@ class ActionOperator(BaseOperator):
         cause = self._needed(given, "cause")
         until = datetime.now(UTC) + timedelta(hours=float(given["hours"] or 0))
         state.snooze(cause, until.isoformat(timespec="milliseconds"), by=user or "an unknown user")
-        return f"alert {cause}", f"nobody is told of it until {until:%Y-%m-%d %H:%M} UTC", {"cause": cause}
+        return f"alert {cause}", f"no alert of it is sent until {until:%Y-%m-%d %H:%M} UTC", {"cause": cause}
 
     def _choice(self, given: Any) -> Choice:
         run = Run(self._needed(given, "stream"), self._needed(given, "run"))
@@ -202,7 +202,7 @@ def action_params() -> dict[str, Param]:
             exclusiveMinimum=0,
             maximum=24 * 31,
             title="Hours",
-            description="For how many hours nobody is told of the cause.",
+            description="For how many hours no alert of this cause is sent.",
         ),
         "note": text("Note", "Why. An accepted gap needs it. It is shown on the page of the stream."),
         "calls": Param(
