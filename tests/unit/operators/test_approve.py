@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, BaseOperator
-from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskAwaitingInput
+from airflow.sdk.exceptions import DownstreamTasksSkipped, ErrorType, TaskAwaitingInput
 from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection
 
 from tests.unit.operators.test_alert import Webhook, webhook  # noqa: F401 - a fixture
 from windrow.airflow.dags import harvest_dag
@@ -43,8 +44,11 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the task sends to Airflow."""
     sent: list[Any] = []
 
-    def send(msg: Any) -> None:
+    def send(msg: Any) -> Any:
+        if isinstance(msg, GetConnection):
+            return ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
         sent.append(msg)
+        return None
 
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=send), raising=False)
     return sent
@@ -91,7 +95,13 @@ def test_a_run_within_the_budget_asks_nobody(requests: list[Any]):
 @pytest.mark.parametrize(
     ("unanswered", "default", "then"), [("skip", "Reject", "ends"), ("continue", "Approve", "continues")]
 )
-def test_an_expensive_run_waits_with_its_figures(requests: list[Any], unanswered: Any, default: str, then: str):
+def test_an_expensive_run_waits_with_its_figures_and_people_are_told(
+    requests: list[Any],
+    webhook: Webhook,  # noqa: F811
+    unanswered: Any,
+    default: str,
+    then: str,
+):
     made = task(Budget(calls=10, units={"shop.day": 5}, answer_within=timedelta(hours=8), unanswered=unanswered))
     made.render_template_fields(context(made))
     with pytest.raises(TaskAwaitingInput) as waiting:
@@ -108,6 +118,9 @@ def test_an_expensive_run_waits_with_its_figures(requests: list[Any], unanswered
     ):
         assert figure in request.body
     assert f"If nobody answers within 8.0 h, it {then}" in request.body
+    ((_, body),) = webhook.posted
+    assert "Run 'daily' of shop_orders would make 1,200 calls; the budget is 10" in body["text"]
+    assert f"answer under Required Actions within 8.0 h. Without an answer the run {then}" in body["text"]
 
 
 def test_an_approved_run_continues(requests: list[Any]):

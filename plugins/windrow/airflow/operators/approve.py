@@ -51,6 +51,12 @@ class ApproveOperator(ApprovalOperator):
             return "The plans are within the budget."
         self.body = "\n\n".join(self._body(costs, exceeded))
         self.log.warning("The run waits for an approval under Required Actions: %s", "; ".join(exceeded))
+        then = "continues" if self.budget.unanswered == "continue" else "ends without its calls"
+        send(
+            context,
+            f"Run '{blot(context['run_id'])}' of {self.dag_id} would make {'; '.join(exceeded)}. | What to do: answer "
+            f"under Required Actions within {self.budget.wait}. Without an answer the run {then}.",
+        )
         return str(super().execute(context))
 
     def _body(self, costs: Sequence[Cost], exceeded: Sequence[str]) -> list[str]:
