@@ -174,10 +174,13 @@ def test_a_dry_run_deletes_nothing(staging: Staging, status: StatusStore, store:
 def test_receipts_are_deleted_after_the_answers(staging: Staging, status: StatusStore, store: GcsStore) -> None:
     harvested(staging, store, OLD)
     harvested(staging, store, OTHER, agrees=False)
+    for run in (OLD, OTHER):
+        staging.accept_gaps(run, ["orders/7"], by="ada", note="deleted")
 
     found = tidied(staging, status, store, receipts=FUTURE)
 
     assert (found.runs, found.receipts) == (1, 1)
+    assert (staging.accepted_gaps(OLD), staging.accepted_gaps(OTHER)) == ({}, {"orders/7": "ada"})
     assert staging.notes(OLD) == {}
     assert [one.run_id for one in status.summaries()] == [OTHER.run_id]
     assert str(found) == (

@@ -138,8 +138,9 @@ class Staging(
         return self._delete_below(run.dataset, run.run_id)
 
     def forget_figures(self, run: Run) -> None:
-        """Delete what the steps of a run counted, then its summary."""
-        self._delete_below(_FIGURES, str(run))
+        """Delete what the steps of a run counted and the gaps that people accepted, then its summary."""
+        for collection in (_FIGURES, ACCEPTED):
+            self._delete_below(collection, str(run))
         self._delete(status.RUNS, str(run))
 
     # --- the operations ------------------------------------------------------------------------
