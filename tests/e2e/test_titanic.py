@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from local_cloud import airflow_env
 from local_cloud.settings import PORT_DEFAULTS, Settings
 from tests.e2e.system import LIMIT_S, Dag, System, until
-from tests.local_cloud.conftest import pid_of
 
 DAG_ID = "titanic_passengers"
 NAMES = 891
@@ -83,12 +81,7 @@ def killed(system: System, titanic: Titanic) -> Killed:
         until(lambda: titanic.asked().get("ok", 0) > 200)
         (run,) = titanic.runs()
         run_id = run["dag_run_id"]
-        # not whoever is connected: the publisher of x is, and to kill it is another test
-        scheduler = psutil.Process(pid_of(system.settings.var, "airflow scheduler"))
-        victims = [task for task in scheduler.children(recursive=True) if calls(task, system.settings.api_port)]
-        assert victims, "nothing is connected to the API"
-        for process in victims:
-            process.send_signal(signal.SIGKILL)
+        os.kill(titanic.tasks(run_id)["harvest"]["pid"], signal.SIGKILL)
         until(lambda: titanic.tasks(run_id)["harvest"]["state"] == "up_for_retry")
         known = titanic.asked()["ok"]
         assert known < NAMES, "the harvest was over before it was killed"
@@ -97,14 +90,6 @@ def killed(system: System, titanic: Titanic) -> Killed:
         output, _ = shown.communicate(timeout=LIMIT_S)
     assert shown.returncode == 0, output
     return Killed(run_id, output, titanic.asked(), titanic.passengers())
-
-
-def calls(process: psutil.Process, port: int) -> bool:
-    """Say whether a process is connected to a port."""
-    try:
-        return any(link.raddr and link.raddr.port == port for link in process.net_connections("tcp"))
-    except psutil.Error:
-        return False
 
 
 def test_a_killed_harvest_goes_on_where_it_stopped_and_the_demo_shows_what_it_gave(system, titanic, killed):
