@@ -205,7 +205,7 @@ class MadeUp:
         """Return none."""
         return set()
 
-    def each_quarantined(self, run: Run) -> Iterator[Any]:
+    def each_quarantined(self, run: Run, keys: object = None) -> Iterator[Any]:
         """Yield none."""
         return iter(())
 
