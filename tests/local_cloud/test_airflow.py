@@ -226,3 +226,4 @@ def test_a_killed_supervisord_leaves_nothing_of_airflow(airflow: Airflow, tmp_pa
 
     eventually(lambda: not any(map(is_alive, pids)), "all processes are gone")
     assert not airflow.cloud.down()
+    airflow.cloud.up()  # for the tests after it, in whatever order
