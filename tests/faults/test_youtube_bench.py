@@ -42,7 +42,13 @@ def bench(youtube: FakeApi, store: Mongo) -> Bench:
 
 
 @pytest.fixture(scope="module")
-def killed(bench: Bench) -> Outcome:
+def looped(bench: Bench) -> Outcome:
+    """What the serial loop has done. It is before `killed`, which stores into the same collection."""
+    return bench.loop(60)
+
+
+@pytest.fixture(scope="module")
+def killed(bench: Bench, looped: Outcome) -> Outcome:
     """A harvest that was killed in the middle, and all that it left on both sides."""
     return bench.windrow()
 
@@ -116,8 +122,8 @@ def test_an_answer_that_is_missing_or_there_twice_or_in_quarantine_is_told(bench
     assert prove_content("Windrow", bench.mongo, bench.job, staged) == killed.content
 
 
-def test_the_serial_loop_outlives_its_tokens_and_the_faults(bench: Bench) -> None:
-    loop = bench.loop(60)
+def test_the_serial_loop_outlives_its_tokens_and_the_faults(looped: Outcome) -> None:
+    loop = looped
     assert (loop.content.documents, loop.calls.reports) == (60, 60)
     assert loop.calls.refused_401 > 0
     assert loop.calls.tokens == loop.calls.refused_401 + 1
