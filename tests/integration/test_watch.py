@@ -12,6 +12,7 @@ from pymongo import MongoClient
 
 from tests.unit.operators.test_alert import Webhook, webhook  # noqa: F401 - a fixture
 from windrow.airflow.operators.watch import WatchOperator
+from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
 from windrow.model.redact import know
 from windrow.store.staging import Staging
@@ -53,11 +54,27 @@ def test_a_failure_is_sent_once_and_its_end_too(webhook: Webhook, staging: Stagi
 
     assert len(first) == 1
     assert first[0].startswith("ERROR: Action required: shop_orders.")
-    assert first[0].endswith("| What to do: Renew the key. | Cause: attention|Action required|shop_orders")
+    assert first[0].endswith(
+        "| What to do: Renew the key. | Cause: attention|Action required|CredentialsRejected|shop_orders"
+    )
     assert "sesame" not in first[0]
     assert second == []
     assert [line[:10] for line in third] == ["OVER after"]
     assert [body["text"] for _, body in webhook.posted] == [first[0], third[0]]
+
+
+def test_what_nobody_took_is_sent_by_the_next_check(webhook: Webhook, staging: Staging) -> None:  # noqa: F811
+    fail(staging)
+    broken = HttpNotifier(http_conn_id="nowhere", json={})
+
+    webhook.status = 503
+    with pytest.raises(WindrowError, match="No channel took the alerts: 2 failed"):
+        check(notifiers=[broken])
+    webhook.status = 200
+    lines = check(notifiers=[broken])
+
+    assert [line[:5] for line in lines] == ["ERROR"]
+    assert check() == []
 
 
 def test_any_notifier_of_airflow_gets_the_message(webhook: Webhook, staging: Staging) -> None:  # noqa: F811
@@ -76,6 +93,7 @@ def test_an_airflow_that_refuses_is_a_problem_of_its_own(
 ) -> None:
     host = f"http://127.0.0.1:{webhook.server_port}"
     webhook.status = 401
+    monkeypatch.delenv("AIRFLOW_CONN_WINDROW_ALERTS")  # the same server
     airflow = {"conn_type": "http", "host": host, "login": "watch", "password": "sesame-sesame"}
     monkeypatch.setenv("AIRFLOW_CONN_WINDROW_AIRFLOW", json.dumps(airflow))
 
@@ -94,7 +112,7 @@ def test_a_check_is_noted(staging: Staging) -> None:
 
 
 def test_a_snoozed_cause_is_told_when_the_snooze_ends(webhook: Webhook, staging: Staging) -> None:  # noqa: F811
-    cause = "attention|Action required|shop_orders"
+    cause = "attention|Action required|CredentialsRejected|shop_orders"
     staging.snooze(cause, "2100-01-01T00:00:00+00:00", by="ada")
     fail(staging)
 

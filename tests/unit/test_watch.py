@@ -74,14 +74,14 @@ def test_a_credential_that_ends_is_named_with_its_connection() -> None:
 
 def test_attention_of_a_person_is_a_problem_and_a_wait_is_none() -> None:
     failed = replace(interval(1, State.INCOMPLETE), needs_person=True)
-    assert causes(stream(failed, health=Health.ACTION)) == ["attention|Action required|shop_orders"]
+    assert causes(stream(failed, health=Health.ACTION)) == ["attention|Action required|why"]
     assert causes(stream(interval(1, State.WAITING), health=Health.WAITING)) == []
 
 
 def test_a_store_that_is_away_is_the_only_problem() -> None:
     snapshot = Snapshot(iso(NOW), streams=(stream(interval(1)),), error="MongoDB did not answer.", advice="Start it.")
     assert [(one.cause, one.text) for one in problems(snapshot, {"old": 0}, NOW)] == [
-        ("store", "MongoDB did not answer.")
+        ("watch", "MongoDB did not answer.")
     ]
 
 
@@ -100,6 +100,52 @@ def test_a_problem_is_told_once_then_that_it_is_worse_then_that_it_is_over() -> 
     assert lines == []
     lines, told = changes([], told, NOW + timedelta(hours=1))
     assert (lines, told) == (["OVER after 1:00:00: text of a"], [])
+
+
+def broken(*names: str, stopped_by: str = "") -> Snapshot:
+    """Return a snapshot in which a person must act on these streams, all of one connection."""
+    failed = replace(interval(1, State.INCOMPLETE), why=f"{len(names):,} calls differ", needs_person=True)
+    if stopped_by:
+        steps = {"failure": {"stopped_by": stopped_by, "error": "HTTP 401", "task_id": "harvest"}}
+        failed = replace(failed, summary=Summary("any", "run", steps=steps, times={"failure": iso(NOW)}))
+    streams = [replace(stream(failed, health=Health.ACTION, name=name), connections=("shop",)) for name in names]
+    return Snapshot(iso(NOW), streams=tuple(streams))
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "expected"),
+    [
+        ("CredentialsRejected", ["ERROR", "", "", "", "OVER"]),
+        ("CountsDisagree", ["ERROR", "WORSE", "WORSE", "", "OVER"]),
+        ("", ["ERROR", "WORSE", "WORSE", "", "OVER"]),
+    ],
+)
+def test_a_cause_that_reaches_more_streams_is_not_over(stopped_by: str, expected: list[str]) -> None:
+    told: list[Told] = []
+    said = []
+    for names in ("a", "ab", "abc", "bc", ""):
+        found = problems(broken(*names, stopped_by=stopped_by), {}, NOW)
+        lines, told = changes(found, told, NOW)
+        said.append(" ".join(line.split()[0].strip(":") for line in lines))
+    assert said == expected
+
+
+def test_a_snooze_is_of_the_streams_that_its_user_knew() -> None:
+    _, (told,) = changes(problems(broken("a"), {}, NOW), [], NOW)
+    snoozed = [replace(told, snoozed_until=iso(NOW + timedelta(hours=2)), snoozed_by="sasha")]
+    assert changes(problems(broken("a"), {}, NOW), snoozed, NOW)[0] == []
+    lines, (after,) = changes(problems(broken("a", "b"), {}, NOW), snoozed, NOW)
+    assert [line.split(".")[0] for line in lines] == ["WORSE: Action required: a, b"]
+    assert after.snoozed_by == "sasha"
+
+
+def test_nothing_is_over_while_the_state_is_unknown() -> None:
+    _, told = changes([problem("a")], [], NOW)
+    unknown = problems(Snapshot(iso(NOW), error="MongoDB did not answer."), {}, NOW)
+    lines, told = changes(unknown, told, NOW)
+    assert [line.split(":")[0] for line in lines] == ["ERROR"]
+    lines, _ = changes([problem("a")], told, NOW + timedelta(hours=1))
+    assert lines == ["OVER after 1:00:00: MongoDB did not answer."]
 
 
 def test_a_growing_quarantine_is_told_when_it_has_doubled() -> None:

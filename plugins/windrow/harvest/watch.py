@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from statistics import median
 
+from windrow.harvest.status.attention import Attention
 from windrow.harvest.status.interval import Interval, State, instant, iso
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
@@ -20,6 +21,8 @@ _SOON, _AT_ONCE = 14, 3
 """Days before a credential ends."""
 _LINES = 20
 """Problems in one message."""
+BLIND = "watch"
+"""The cause of the problem that the state of harvests is unknown."""
 
 
 class Severity(IntEnum):
@@ -42,6 +45,8 @@ class Problem:
     text: str
     do: str
     level: int = 0
+    streams: tuple[str, ...] = ()
+    """People are told of each further stream; empty where one more stream is not one more problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Told:
     snoozed_by: str = ""
     silent: bool = False
     """Whether it began while it was snoozed, so that nobody was told."""
+    streams: Sequence[str] = ()
 
 
 def problems(snapshot: Snapshot, expiries: Mapping[str, int], now: datetime) -> list[Problem]:
@@ -65,7 +71,7 @@ def problems(snapshot: Snapshot, expiries: Mapping[str, int], now: datetime) -> 
     :param expiries: the days that are left of a credential, by the Airflow connection.
     """
     if snapshot.error:
-        return [Problem("store", Severity.ERROR, snapshot.error, snapshot.advice)]
+        return [Problem(BLIND, Severity.ERROR, snapshot.error, snapshot.advice)]
     found = [
         *_attention(snapshot),
         *(one for stream in snapshot.streams for one in (_late(stream, now), _empty(stream)) if one),
@@ -79,14 +85,22 @@ def problems(snapshot: Snapshot, expiries: Mapping[str, int], now: datetime) -> 
 
 
 def _attention(snapshot: Snapshot) -> Iterable[Problem]:
+    groups: dict[str, list[Attention]] = {}
     for one in snapshot.attention:
         is_open = one.person or one.health in {Health.INCOMPLETE, Health.UNKNOWN}
         if not is_open:  # it continues by itself; or it is a warning, which `prove` has sent
             continue
-        severity = Severity.ERROR if one.person else Severity.WARNING
-        names = ", ".join(one.streams)
-        kind = "|".join([one.health.value, *sorted(one.streams)])
-        yield Problem(f"attention|{kind}", severity, f"{one.health.value}: {names}. {one.cause}", one.do)
+        groups.setdefault(f"attention|{one.health.value}|{one.group}", []).append(one)
+    for cause, members in groups.items():
+        first = members[0]
+        streams = sorted({name for one in members for name in one.streams})
+        yield Problem(
+            cause,
+            Severity.ERROR if any(one.person for one in members) else Severity.WARNING,
+            f"{first.health.value}: {', '.join(streams)}. {first.cause}",
+            first.do,
+            streams=() if first.shared else tuple(streams),
+        )
 
 
 def _late(stream: Stream, now: datetime) -> Problem | None:
@@ -159,22 +173,21 @@ def _expiring(expiries: Mapping[str, int]) -> Iterable[Problem]:
 def changes(found: Sequence[Problem], told: Sequence[Told], now: datetime) -> tuple[list[str], list[Told]]:
     """Return what people must be told now, and what they will then have been told."""
     before = {one.cause: one for one in told}
+    is_blind = any(one.cause == BLIND for one in found)
     at = iso(now)
     lines, after = [], []
     for one in found:
         known = before.pop(one.cause, None)
-        record = Told(one.cause, one.text, known.since if known else at, int(one.severity), one.level)
+        record = Told(
+            one.cause, one.text, known.since if known else at, int(one.severity), one.level, streams=one.streams
+        )
+        joined = known is not None and bool(known.text) and bool({*one.streams} - {*known.streams})
         if known and known.snoozed_until > at:
-            after.append(
-                replace(
-                    record,
-                    snoozed_until=known.snoozed_until,
-                    snoozed_by=known.snoozed_by,
-                    silent=known.silent or not known.text,
-                )
-            )
-            continue
-        is_worse = known is not None and (one.severity > known.severity or one.level > known.level)
+            record = replace(record, snoozed_until=known.snoozed_until, snoozed_by=known.snoozed_by)
+            if not joined:  # a snooze is of the streams that its user knew
+                after.append(replace(record, silent=known.silent or not known.text))
+                continue
+        is_worse = joined or (known is not None and (one.severity > known.severity or one.level > known.level))
         if known is None or is_worse or known.silent or not known.text or known.snoozed_until:
             word = "WORSE" if is_worse else "STILL" if known and known.snoozed_until else one.severity.name
             lines.append(f"{word}: {one.text} | What to do: {one.do} | Cause: {one.cause}")
@@ -182,8 +195,8 @@ def changes(found: Sequence[Problem], told: Sequence[Told], now: datetime) -> tu
             record = replace(record, severity=max(record.severity, known.severity), level=max(one.level, known.level))
         after.append(record)
     for gone in before.values():
-        if gone.snoozed_until > at and not gone.text:
-            after.append(gone)  # snoozed before it began
+        if is_blind or (gone.snoozed_until > at and not gone.text):
+            after.append(gone)  # whether it is over is unknown; or it was snoozed before it began
         elif gone.text and not gone.silent:
             lasted = now - (instant(gone.since) or now)
             lines.append(f"OVER after {str(lasted).split('.')[0]}: {gone.text}")

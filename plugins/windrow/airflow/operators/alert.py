@@ -28,6 +28,9 @@ class WebhookAlert(HttpNotifier):
     :param text: what to say; empty for what failed.
     """
 
+    taken: bool | None = None
+    """Whether the webhook took it; None before, and without the connection."""
+
     def __init__(self, conn_id: str = WEBHOOK, text: str = "", **kwargs: Any) -> None:
         self.text = text
         super().__init__(http_conn_id=conn_id, method="POST", extra_options={"timeout": TIMEOUT_S}, **kwargs)
@@ -37,8 +40,10 @@ class WebhookAlert(HttpNotifier):
         if _connection(self.http_conn_id) is None:
             return
         self.json = {"text": self.text or story(context)}
+        self.taken = False
         try:
             super().notify(context)
+            self.taken = True
         except Exception as error:
             self.log.warning(_NOT_TAKEN, self.http_conn_id, type(error).__name__)
 
@@ -50,6 +55,9 @@ class EmailAlert(SmtpNotifier):
     :param text: what to say; empty for what failed.
     """
 
+    taken: bool | None = None
+    """Whether the server took it; None before, and without the connection."""
+
     def __init__(self, conn_id: str = EMAIL, text: str = "", **kwargs: Any) -> None:
         self.text = text
         super().__init__(to="", smtp_conn_id=conn_id, **kwargs)
@@ -59,6 +67,7 @@ class EmailAlert(SmtpNotifier):
         connection = _connection(self.smtp_conn_id)
         if connection is None:
             return
+        self.taken = False
         self.to = connection.extra_dejson.get("to") or ""
         if not self.to:
             self.log.warning(
@@ -70,14 +79,20 @@ class EmailAlert(SmtpNotifier):
         self.html_content = f"<p>{html.escape(self.text or story(context))}</p>"
         try:
             super().notify(context)
+            self.taken = True
         except Exception as error:
             self.log.warning(_NOT_TAKEN, self.smtp_conn_id, type(error).__name__)
 
 
-def send(context: Context, text: str) -> None:
-    """Send a text to people."""
-    for alert in (WebhookAlert(text=text), EmailAlert(text=text)):
+def send(context: Context, text: str) -> list[bool]:
+    """Send a text to people.
+
+    :returns: of the webhook and the e-mail server, as far as their connections exist, whether they took it.
+    """
+    alerts = (WebhookAlert(text=text), EmailAlert(text=text))
+    for alert in alerts:
         alert.notify(context)
+    return [alert.taken for alert in alerts if alert.taken is not None]
 
 
 _NOT_TAKEN = "Sending the alert with the Airflow connection '%s' failed: %s"

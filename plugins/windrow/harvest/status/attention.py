@@ -1,5 +1,6 @@
 """What is not as it should be, grouped by cause: who must act, what is safe, and what to do."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from windrow.harvest.runbook import OTHER, row
 from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.stream import Health, Stream
+from windrow.model.errors import ApiUnreachable, CallsStopped, ConnectionUnusable, CredentialsRejected, RateLimited
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,10 @@ class Attention:
     until: str = ""
     interval: Interval | None = None
     """An example."""
+    group: str = ""
+    """Identifies the cause from snapshot to snapshot, whatever streams it has."""
+    shared: bool = False
+    """Whether one credential or one API stopped all streams, so that one more stream is not one more problem."""
 
     @property
     def who(self) -> str:
@@ -37,6 +43,8 @@ class Attention:
         return "you, but not at once: look what became of it"
 
 
+_SHARED = {one.__name__ for one in (ApiUnreachable, CallsStopped, ConnectionUnusable, CredentialsRejected, RateLimited)}
+_NUMBER = re.compile(r"\d[\d,.]*")
 _ATTENTION = {Health.ACTION, Health.LATE, Health.INCOMPLETE, Health.UNKNOWN, Health.WAITING}
 
 
@@ -49,14 +57,22 @@ def grouped(streams: Sequence[Stream]) -> list[Attention]:
         one = _example(stream)
         if one is None:
             continue
-        trouble = one.summary.trouble if one.summary else {}
-        stopped = str(trouble.get("stopped_by", "")) if one.state in {State.WAITING, State.INCOMPLETE} else ""
-        same = stream.connections or (stream.dataset,)
-        key = (stream.health, stopped, same) if stopped else (stream.health, one.why, one.failed_tasks)
+        stopped = _stopped_by(one)
+        key = (stream.health, stopped, _where(stream)) if stopped else (stream.health, one.why, one.failed_tasks)
         groups.setdefault(key, []).append((stream, one))
     found = [_one_cause(members) for members in groups.values()]
     order = list(Health)
     return sorted(found, key=lambda one: (not one.person, order.index(one.health), one.since))
+
+
+def _stopped_by(one: Interval) -> str:
+    """Return the name of the error that stopped a run; empty if it is not known, or no longer true."""
+    trouble = one.summary.trouble if one.summary else {}
+    return str(trouble.get("stopped_by") or "") if one.state in {State.WAITING, State.INCOMPLETE} else ""
+
+
+def _where(stream: Stream) -> tuple[str, ...]:
+    return stream.connections or (stream.dataset,)
 
 
 _NAMED, _LONGEST = 3, 200
@@ -96,6 +112,7 @@ def _example(stream: Stream) -> Interval | None:
 
 def _one_cause(members: Sequence[tuple[Stream, Interval]]) -> Attention:
     stream, one = members[0]
+    stopped = _stopped_by(one)
     trouble: Mapping[str, Any] = one.summary.trouble if one.summary else {}
     tasks = one.failed_tasks
     of_task = str(trouble.get("task_id", "harvest")).rsplit(".", 1)[-1]
@@ -127,4 +144,7 @@ def _one_cause(members: Sequence[tuple[Stream, Interval]]) -> Attention:
         person=one.needs_person,
         until=max(each.waits_until for _, each in members),
         interval=one,
+        # numbers in `why` change from snapshot to snapshot
+        group="|".join([stopped, *_where(stream)]) if stopped else _NUMBER.sub("#", one.why)[:_LONGEST],
+        shared=stopped in _SHARED,
     )
