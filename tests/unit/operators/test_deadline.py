@@ -1,6 +1,7 @@
 """What is told of a run that is late, through Airflow's own trigger for such calls."""
 
 import asyncio
+import email
 import logging
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from airflow.triggers.callback import CallbackTrigger
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
+from tests.unit.operators.test_alert import Mailbox, Webhook, mailbox, webhook  # noqa: F401 - fixtures
 from windrow.airflow.operators.deadline import ends_within
 
 MOMENT = datetime(2026, 11, 20, 14, tzinfo=UTC)
@@ -45,7 +47,12 @@ def fire(alert: DeadlineAlert, state: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("state", ["running", "queued", "failed"])
-def test_a_late_run_is_told_as_an_error_with_its_state_and_what_to_do(state: str, caplog: pytest.LogCaptureFixture):
+def test_a_late_run_is_told_as_an_error_with_its_state_and_what_to_do(
+    state: str,
+    caplog: pytest.LogCaptureFixture,
+    webhook: Webhook,  # noqa: F811
+    mailbox: Mailbox,  # noqa: F811
+):
     events = fire(ALERT, state)
     (record,) = [record for record in caplog.records if record.name == "windrow.airflow.operators.deadline"]
     line = record.getMessage()
@@ -56,6 +63,9 @@ def test_a_late_run_is_told_as_an_error_with_its_state_and_what_to_do(state: str
     )
     assert [event["state"] for event in events] == ["running", "success"]
     assert events[-1]["body"] == line, "what Airflow keeps of it"
+    assert [body for _, body in webhook.posted] == [{"text": line}]
+    (envelope,) = mailbox.taken
+    assert email.message_from_bytes(envelope.content)["Subject"] == "Airflow: youtube_analytics needs attention"
 
 
 def test_the_time_runs_from_the_queueing_so_that_a_run_started_by_hand_has_one_too():

@@ -4,7 +4,8 @@ A problem with an alert is only logged, so that the error of the task stays the 
 """
 
 import html
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from airflow.providers.http.notifications.http import HttpNotifier
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
@@ -74,8 +75,10 @@ class EmailAlert(SmtpNotifier):
                 "No alert e-mail was sent: the Airflow connection '%s' has no 'to' in its extra", self.smtp_conn_id
             )
             return
-        task = context["task_instance"]
-        self.subject = f"Airflow: {task.dag_id}.{task.task_id} {'needs attention' if self.text else 'failed'}"
+        given: Any = context
+        task = given.get("task_instance")  # none in the callback of a deadline, where the run is as in the REST API
+        name = f"{task.dag_id}.{task.task_id}" if task else given["dag_run"]["dag_id"]
+        self.subject = f"Airflow: {name} {'needs attention' if self.text else 'failed'}"
         self.html_content = f"<p>{html.escape(self.text or story(context))}</p>"
         try:
             super().notify(context)
@@ -84,14 +87,15 @@ class EmailAlert(SmtpNotifier):
             self.log.warning(_NOT_TAKEN, self.smtp_conn_id, type(error).__name__)
 
 
-def send(context: Context, text: str) -> list[bool]:
+def send(context: Mapping[str, Any], text: str) -> list[bool]:
     """Send a text to people.
 
+    :param context: from Airflow, of a task, or of a deadline.
     :returns: of the webhook and the e-mail server, as far as their connections exist, whether they took it.
     """
     alerts = (WebhookAlert(text=text), EmailAlert(text=text))
     for alert in alerts:
-        alert.notify(context)
+        alert.notify(cast("Context", context))
     return [alert.taken for alert in alerts if alert.taken is not None]
 
 

@@ -1,5 +1,6 @@
 """A deadline for a run: an alert if data is late, for whatever reason."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -7,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
+
+from windrow.airflow.operators.alert import send
+from windrow.model.redact import blot
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -45,7 +49,7 @@ def ends_within(interval: timedelta, *, what: str) -> DeadlineAlert:
 
 
 async def tell(what: str, after: str, context: Mapping[str, Any]) -> str:
-    """Log that a run is late, and return the line; Airflow stores it with the deadline.
+    """Log that a run is late, alert people of it, and return the line; Airflow stores it with the deadline.
 
     It runs in the triggerer and logs there, so it does not wait for the late tasks.
 
@@ -54,4 +58,5 @@ async def tell(what: str, after: str, context: Mapping[str, Any]) -> str:
     run = context["dag_run"]
     line = f"LATE: run '{run['dag_run_id']}' of {run['dag_id']} is {run['state']}, {after} after it was queued. {what}"
     log.error("%s", line)
+    await asyncio.to_thread(send, context, blot(line))  # the triggerer has one loop for all triggers
     return line
