@@ -48,7 +48,7 @@ dag = harvest_dag(
     HarvestStatus,
     conn_id="windrow_airflow",
     into=Warehouse.BIGQUERY,
-    schedule="20 * * * *",
+    schedule="20 5,11,17,23 * * *",  # each run keeps all rows in MongoDB until housekeeping deletes them
     stage=lambda: StageStatusOperator(task_id="stage", dataset=HarvestStatus.dataset),
     tags=["operations"],
 )

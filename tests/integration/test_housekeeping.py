@@ -149,6 +149,21 @@ def test_what_is_still_needed_is_kept(staging: Staging, status: StatusStore, sto
     assert kept[Orders.dataset] == 20 + ("complete" in reason)
 
 
+def test_a_message_in_the_quarantine_is_kept_as_no_archive_has_it(
+    staging: Staging, status: StatusStore, store: GcsStore
+) -> None:
+    """A batch of messages has a receipt, and neither a plan nor an archive."""
+    staging.note(OLD, "receipt", {"agrees": True})
+    staging.note(OTHER, "receipt", {"agrees": True})
+    staging.reject(OLD, [(0, Rejected(query("A-1"), 200, "{", "invalid JSON", MOMENT))])
+
+    found = tidied(staging, status, store, receipts=FUTURE)
+
+    assert found.kept == {"with answers in the quarantine": 1}
+    assert staging.quarantined_keys(OLD) == {query("A-1").key}
+    assert [one.run_id for one in status.summaries()] == [OLD.run_id]
+
+
 def test_a_deletion_that_was_killed_is_repeated(staging: Staging, status: StatusStore, store: GcsStore) -> None:
     landing, plan = harvested(staging, store, OLD)
     staging._delete("windrow_plans", f"{OLD}|size")  # the kill came here

@@ -84,10 +84,10 @@ class Housekeeping:
     def _reason_to_keep(self, run: Run, summary: Summary) -> str:
         if summary.steps.get("receipt", {}).get("agrees") is not True or summary.trouble:
             return "without a receipt that agrees"
-        if not summary.planned:  # a stream: its messages are not in MongoDB
-            return ""
         if self._staging.quarantined_keys(run):
             return "with answers in the quarantine"
+        if not summary.planned:  # a batch of messages, which MongoDB does not have, or an empty plan
+            return ""
         place = summary.steps.get(LANDED)
         if not place:
             return "without a known archive"
