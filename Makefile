@@ -229,7 +229,6 @@ format: setup ## let ruff format and mend what it can
 
 INCIDENTS := 100
 RUNS := 20
-SEED :=
 
 .PHONY: chaos
 chaos: setup ## kill, freeze and restart everything while all DAGs run: make chaos INCIDENTS=10 RUNS=2 SEED=7

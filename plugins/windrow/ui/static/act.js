@@ -1,35 +1,17 @@
 /* Start an action: Airflow's own API makes a run of a DAG, with the session of the user, and so checks and records it. */
 
-import { opensOutside } from "./around.js";
+import { get, post } from "./airflow-api.js";
+import { airflow, opensOutside } from "./around.js";
 
 const LOOK_MS = 2_000;
 const LOOKS = 900;
-const LIMIT_MS = 30_000;
 const CLEARED = { replay: /^Land/, accept_gap: /^(Prove|Acknowledge)/, undo_gap: /^(Prove|Acknowledge)/ };
 const form = document.getElementById("act");
 const given = JSON.parse(form.dataset.given);
 const button = form.querySelector("button");
 
-/** Return the address of a page or route of the Airflow that serves this page, below whatever path. */
-function airflow(path) {
-  return new URL(`../../${path}`, location.href).href;
-}
-
 function say(text) {
   document.getElementById("outcome").textContent = text;
-}
-
-async function ask(path, body) {
-  const answer = await fetch(airflow(`api/v2/${path}`), {
-    method: body ? "POST" : "GET",
-    headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }) },
-    body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(LIMIT_MS),
-  });
-  if (answer.status === 401) throw new Error("Airflow does not know you any more. Log in again.");
-  if (answer.status === 403) throw new Error("Airflow refused it: you have no permission for this.");
-  if (!answer.ok) throw new Error(`Airflow answered HTTP ${answer.status}: ${(await answer.text()).slice(0, 300)}`);
-  return answer.json();
 }
 
 function link(dag, run) {
@@ -47,7 +29,7 @@ function runs(dag, run) {
 /** Wait until a run has ended, and return its state; empty if it goes on. */
 async function ended(dag, run) {
   for (let look = 0; look < LOOKS; look += 1) {
-    const { state } = await ask(runs(dag, run));
+    const { state } = await get(runs(dag, run));
     if (["success", "failed"].includes(state)) return state;
     say(`Started. Its state is ${state}. You may leave this page${given.action in CLEARED ? ", but then clear the tasks yourself" : ""}.`);
     await new Promise((done) => { setTimeout(done, LOOK_MS); });
@@ -57,12 +39,12 @@ async function ended(dag, run) {
 
 /** Clear the tasks of the harvest's run that carry the result into the tables and the receipt. */
 async function carry(dag) {
-  const { tasks } = await ask(`dags/${encodeURIComponent(dag)}/tasks`);
+  const { tasks } = await get(`dags/${encodeURIComponent(dag)}/tasks`);
   const of = tasks.filter((one) => CLEARED[given.action].test(one.class_ref?.class_name ?? "")).map((one) => one.task_id);
   const clear = { dry_run: false, dag_run_id: given.run, reset_dag_runs: true };
   const path = `dags/${encodeURIComponent(dag)}/clearTaskInstances`;
-  if (given.action !== "undo_gap") await ask(path, { ...clear, only_failed: true });
-  if (of.length) await ask(path, { ...clear, only_failed: false, include_downstream: true, task_ids: of });
+  if (given.action !== "undo_gap") await post(path, { ...clear, only_failed: true });
+  if (of.length) await post(path, { ...clear, only_failed: false, include_downstream: true, task_ids: of });
 }
 
 async function act() {
@@ -72,7 +54,7 @@ async function act() {
     else if (field.type === "number") conf[field.name] = Number(field.value);
     else if (field.name && field.value) conf[field.name] = field.value;
   }
-  const { dag_run_id: run } = await ask(runs(form.dataset.dag), { logical_date: null, conf });
+  const { dag_run_id: run } = await post(runs(form.dataset.dag), { logical_date: null, conf });
   link(form.dataset.dag, run);
   const state = await ended(form.dataset.dag, run);
   if (state === "failed") throw new Error("The action failed. Its log says why, and what to do.");
