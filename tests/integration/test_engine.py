@@ -1,6 +1,7 @@
 """The engine against the fake API, which is healthy here, and MongoDB. tests/faults has what goes wrong."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -73,10 +74,12 @@ def test_every_query_is_asked_once_and_staged_as_served(
     api: FakeApi, staging: Staging, everybody: Mapping[str, str]
 ) -> None:
     plan = staging.save_plan(RUN, asking([*everybody, *everybody]))  # the API's list holds each name twice
+    collected_after = gc.get_threshold()
 
     done = harvest(api.url, staging, plan)
 
     assert done.error is None
+    assert gc.get_threshold() == collected_after  # a harvest changes it for itself alone
     assert bodies(staging, plan) == everybody
     tally = done.tally
     assert (tally.answered, tally.settled, tally.planned) == (891, 891, 891)
