@@ -71,14 +71,14 @@ class ActionOperator(BaseOperator):
         else:
             place = self._needed(given, "stream")
         with staging(self.mongo_conn_id, str(given["stream"] or EVENTS)) as state:
-            what, told, figures = do[action](state, given, user, context["run_id"])
+            what, outcome, figures = do[action](state, given, user, context["run_id"])
             note = f"; {given['note']}" if given["note"] else ""
             if given["stream"] and given["run"]:
                 figures["dag_id"] = state.dag_of(Run(str(given["stream"]), str(given["run"])))
-            event = Event(place, datetime.now(UTC), user, action, f"{what}{note}", told)
+            event = Event(place, datetime.now(UTC), user, action, f"{what}{note}", outcome)
             state.add_event(event, id_=context["run_id"])
-        self.log.info("%s of %s by %s: %s", action, what, user or "an unknown user", told)
-        return figures | {"action": action, "what": what, "result": told}
+        self.log.info("%s of %s by %s: %s", action, what, user or "an unknown user", outcome)
+        return figures | {"action": action, "what": what, "result": outcome}
 
     def go_on(self, context: Context, event: object = None) -> dict[str, Any]:
         """Continue after a pause that the API asked for."""
@@ -155,8 +155,10 @@ class ActionOperator(BaseOperator):
         conn_id = str(given["connection"])
         was = state.stop(conn_id)
         state.keep_stop(conn_id, None)
-        told = f"stopped since {was.at:%Y-%m-%d %H:%M:%S} UTC by {was.by}; calls go on" if was else "it was not stopped"
-        return f"connection {conn_id}", told, {"connection": conn_id}
+        outcome = (
+            f"stopped since {was.at:%Y-%m-%d %H:%M:%S} UTC by {was.by}; calls go on" if was else "it was not stopped"
+        )
+        return f"connection {conn_id}", outcome, {"connection": conn_id}
 
     def _snooze(self, state: Staging, given: Any, user: str, action_id: str) -> tuple[str, str, dict[str, Any]]:
         cause = self._needed(given, "cause")
