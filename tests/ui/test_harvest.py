@@ -84,6 +84,11 @@ PAGES = {
 """Each page, with something that it says about the filled database."""
 
 
+def undated(path: str) -> str:
+    """Return the path as the id of a test: all workers of pytest have to find the same, also at midnight."""
+    return re.sub(r"\d{4}-\d\d-\d\d(T[\w%+:]*)?", "DAY", path)
+
+
 @pytest.fixture(scope="session")
 def cloud(shared: SharedCloud) -> Settings:
     return shared.need("mongo")
@@ -158,7 +163,7 @@ def test_a_task_gets_the_snapshot_of_the_pages(harvests: Harvests, monkeypatch: 
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", PAGES, ids=undated)
 def test_who_may_read_all_dags_sees_all_pages(harvests: Harvests, role: str, path: str) -> None:
     answer = get(harvests, path, role)
 
@@ -279,6 +284,7 @@ def test_the_terminal_asks_airflow_with_the_token_of_the_user(
 @pytest.mark.parametrize(
     "path",
     ["action?do=replay&stream=a&id=b", "action?do=stop&conn=unknown", f"action?do=delete&{OF_RUN}"],
+    ids=undated,
 )
 def test_there_is_no_form_for_what_is_not_there(harvests: Harvests, path: str) -> None:
     assert get(harvests, path, "admin").status_code in {404, 422}
@@ -334,7 +340,7 @@ def test_every_subtraction_of_a_receipt_is_a_link_and_it_adds_up(harvests: Harve
     assert all("<a " in name for kind, name, _ in rows if kind == "minus")
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", PAGES, ids=undated)
 def test_what_an_api_says_stays_text(harvests: Harvests, path: str) -> None:
     text = get(harvests, path).text
 
@@ -353,6 +359,7 @@ def test_what_an_api_says_stays_text(harvests: Harvests, path: str) -> None:
         f"keys?stream=x_posts&id={RUN}&of=all",
         f"run?stream=%00&id={RUN}",
     ],
+    ids=undated,
 )
 def test_what_is_not_there_is_said(harvests: Harvests, path: str) -> None:
     answer = get(harvests, path)
@@ -557,7 +564,7 @@ AXED = {SCREENS[0], SCREENS[-1]}
 """axe judges colours by the scheme and targets by the width: these two have all of both."""
 
 
-@pytest.mark.parametrize("path", [*PAGES, *FORMS])
+@pytest.mark.parametrize("path", [*PAGES, *FORMS], ids=undated)
 def test_a_page_fits_all_screens_and_is_for_everybody(harvests: Harvests, path: str) -> None:
     async def do(opened: Page) -> dict[tuple[int, str], dict[str, Any]]:
         await ready(opened)

@@ -77,7 +77,7 @@ def test_status_is_the_sentence_the_attention_and_all_streams(url: str) -> None:
         (["why", "orders"], 0, "orders: Complete: the receipt agrees"),
         (["why", "returns"], 1, "invalid JSON ?[2J"),
         (["why", "nope"], 2, "Known streams: "),
-        (["runs"], 0, RUN.run_id),
+        pytest.param(["runs"], 0, RUN.run_id, id="runs"),
         (["runs", "returns"], 0, "incomplete"),
         (["show", RUN.run_id], 0, "records merged"),
         (["show", SHORT.run_id], 1, "No receipt yet"),
