@@ -60,6 +60,12 @@ $(UV_READY): requirements/uv.txt
 	@$(INSTALL) --python .venv-bench/bin/python -r requirements/bench.txt
 	@touch $@
 
+.venv-deploy/.ready: $(UV_READY) requirements/deploy.txt
+	@echo "setting up the schemas of Terraform and Kubernetes (.venv-deploy)"
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-deploy
+	@$(INSTALL) --python .venv-deploy/bin/python --no-deps -r requirements/deploy.txt
+	@touch $@
+
 .venv-audit/.ready: $(UV_READY) requirements/audit.txt
 	@echo "setting up pip-audit (.venv-audit)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-audit
@@ -74,7 +80,8 @@ lock: $(UV_READY) ## resolve requirements/*.in into pinned files with hashes aga
 	@$(COMPILE) --python-version 3.11 requirements/airflow.in -o requirements.txt
 	@for name in dev cloud aws bench audit uv; do \
 		$(COMPILE) --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
-	@$(COMPILE) --python-version 3.11 --no-deps requirements/dev-nodeps.in -o requirements/dev-nodeps.txt
+	@for name in dev-nodeps deploy; do \
+		$(COMPILE) --python-version 3.11 --no-deps requirements/$$name.in -o requirements/$$name.txt; done
 	@$(COMPILE) --python-version 3.13 --no-deps requirements/cloud-nodeps.in -o requirements/cloud-nodeps.txt
 	@{ echo "# ../requirements.txt without its hashes, for services that do not accept them. \`make lock\` writes both."; \
 		sed -E '/^#|^ +--hash=/d; s/ \\$$//' requirements.txt; } > requirements/no-hashes.txt
@@ -234,7 +241,7 @@ RUNS := 20
 chaos: setup ## kill, freeze and restart everything while all DAGs run: make chaos INCIDENTS=10 RUNS=2 SEED=7
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos --incidents $(INCIDENTS) --runs $(RUNS) $(if $(SEED),--seed $(SEED))
 
-.PHONY: fresh deploy-test
+.PHONY: fresh deploy-check deploy-test
 fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; uncommitted changes are not in it
 	@folder=$$(mktemp -d); \
 	trap 'cd /; [ ! -d "$$folder/windrow" ] || make -C "$$folder/windrow" down >/dev/null || true; rm -rf "$$folder"' EXIT; \
@@ -246,6 +253,9 @@ fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; unco
 	make setup PYTHON="$(PYTHON)"; make quick; make integrity; make test T=tests/repo/test_tutorial.py; \
 	make package; $(UV) tool run --isolated --constraints requirements/no-hashes.txt --from build/dist/*.whl windrow --version; \
 	make demo; make down
+
+deploy-check: setup .venv-deploy/.ready ## compare deploy/ with the schemas of Terraform's providers and of Kubernetes
+	@PYTHONPATH="$$(echo .venv-deploy/lib/python*/site-packages)" $(AIRFLOW_PYTHON) deploy/terraform/check.py
 
 deploy-test: ## build the image, start docker compose with passwords of its own, look, and delete it all again
 	@deploy/test.sh
