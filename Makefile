@@ -255,7 +255,8 @@ fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; unco
 	make demo; make down
 
 deploy-check: setup .venv-deploy/.ready ## compare deploy/ with the schemas of Terraform's providers and of Kubernetes
-	@PYTHONPATH="$$(echo .venv-deploy/lib/python*/site-packages)" $(AIRFLOW_PYTHON) deploy/terraform/check.py
+	@for folder in terraform kubernetes; do \
+		PYTHONPATH="$$(echo .venv-deploy/lib/python*/site-packages)" $(AIRFLOW_PYTHON) deploy/$$folder/check.py || exit 1; done
 
 deploy-test: ## build the image, start docker compose with passwords of its own, look, and delete it all again
 	@deploy/test.sh
