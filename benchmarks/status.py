@@ -23,7 +23,8 @@ from windrow.model.answer import Answer, Outcome
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
 from windrow.store.staging import Staging
-from windrow.store.status import RUNS, StatusStore, stamp, summary_update
+from windrow.store.status import StatusStore
+from windrow.store.summary import RUNS, stamp, summary_update
 
 TIMES = 20
 DATABASE = "windrow_bench_status"

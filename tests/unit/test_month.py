@@ -7,7 +7,7 @@ import pytest
 
 from windrow.harvest.month import Month, sheet
 from windrow.harvest.status.interval import Interval, State
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 
 NOVEMBER = Month.of(2026, 11)
 

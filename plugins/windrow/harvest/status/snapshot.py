@@ -9,7 +9,8 @@ from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import State, completed_at, iso
 from windrow.harvest.status.stream import INTERVALS, Health, Stream, stream_of
 from windrow.model.plan import Run
-from windrow.store.status import Paused, QuotaUse, Reason, StatusStore, Stopped
+from windrow.store.reports import Paused, QuotaUse, Reason, Stopped
+from windrow.store.status import StatusStore
 from windrow.store.warnings import Warned
 
 

@@ -36,7 +36,9 @@ from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
 from windrow.store.events import Event as Act
 from windrow.store.events import of_connection
-from windrow.store.status import RUNS_AT_ONCE, AcceptedGap, Quarantined, Reason, StatusStore, Summary
+from windrow.store.reports import AcceptedGap, Quarantined, Reason
+from windrow.store.status import RUNS_AT_ONCE, StatusStore
+from windrow.store.summary import Summary
 from windrow.ui.harvest import snapshots
 from windrow.ui.harvest.airflow_facts import due_days, read_tasks
 from windrow.ui.harvest.plans import Planned, fields, read_plan
