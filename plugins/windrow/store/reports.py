@@ -61,6 +61,23 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How many documents there are, and their bytes before MongoDB compresses them."""
+
+    documents: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """An alert that nobody gets until a time."""
+
+    cause: str
+    by: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class AcceptedGap:
     """A query whose gap a person accepted."""
 

@@ -14,13 +14,14 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from windrow.model.body import ANSWER, EXCERPT, OVERLAP, Body, Place
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import CHUNK, Run
 from windrow.model.query import Query
 from windrow.store.events import EVENTS, Event
 from windrow.store.events import where as events_of
-from windrow.store.reports import AcceptedGap, Found, Paused, Quarantined, QuotaUse, Reason, Stopped
-from windrow.store.summary import RUNS, Document, Summary
+from windrow.store.reports import AcceptedGap, Found, Paused, Quarantined, QuotaUse, Reason, Size, Snoozed, Stopped
+from windrow.store.summary import RUNS, Document, Summary, stamp
 
 ALERTS = "windrow_alerts"
 WATCH = "watch"
@@ -257,14 +258,69 @@ class StatusStore:
         found = self._find("windrow_warnings", where, limit=_WARNINGS)
         return sorted(found, key=lambda one: (str(one["dataset"]), str(one["name"])))
 
-    def watched(self) -> str:
-        """Return when problems were last looked for; empty for never."""
-        return next((str(one.get("at", "")) for one in self._find(ALERTS, {"_id": WATCH}, limit=1)), "")
+    def alerts(self) -> tuple[str, list[Snoozed]]:
+        """Return when problems were last looked for, empty for never, and the alerts that are snoozed now."""
+        where = {"$or": [{"_id": WATCH}, {"snoozed_until": {"$gt": stamp()}}]}
+        found = self._find(ALERTS, where, limit=1_000)
+        snoozed = [one for one in found if one["_id"] != WATCH]
+        return next((str(one.get("at", "")) for one in found if one["_id"] == WATCH), ""), [
+            Snoozed(*(str(one[name]) for name in ("cause", "snoozed_by", "snoozed_until"))) for one in snoozed
+        ]
 
     def events(self, places: Sequence[str], *, limit: int = 100) -> list[Event]:
         """Return what people did to streams and connections, the newest first; see `windrow.store.events`."""
         found = self._find(EVENTS, events_of(places), sort=[("at", -1)], limit=limit)
         return list(map(Event.of, found))
+
+    def requested(self, place: Place, user: str, since: datetime) -> datetime | None:
+        """Return when this user last asked to see a body, if that was after a time; None if not."""
+        where = {"place": place.run.dataset, "at": {"$gt": since}, "user": user, "subject": place.subject}
+        found = self._find(EVENTS, where, {"at": 1}, sort=[("at", -1)], limit=1)
+        return next((one["at"].replace(tzinfo=UTC) for one in found), None)
+
+    def body(self, place: Place) -> Body | None:
+        """Return the body of an answer, its first 15 MB; None if it is not there."""
+        if place.of == ANSWER:
+            collection, ids = place.run.dataset, [f"{place.run.run_id}|{place.key}"]
+        else:
+            collection, ids = "windrow_quarantine", [f"{place.run}|{place.key}", f"{place.run}||{place.key}"]
+        names = ("body", "raw", "content_type", "status", "fetched_at", "body_pieces", "raw_pieces")
+        for id_ in ids:
+            for one in self._find(collection, {"_id": id_}, dict.fromkeys(names, 1), limit=1):
+                body, raw = one.get("body", ""), one.get("raw", b"")
+                text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+                return Body(
+                    text=text[: EXCERPT + OVERLAP],
+                    data=bytes(raw or (body.encode() if isinstance(body, str) else body)),
+                    content_type=str(one.get("content_type", "")),
+                    status=int(one["status"]),
+                    fetched_at=str(one["fetched_at"]),
+                    is_whole=not one.get("raw_pieces" if raw else "body_pieces"),
+                )
+        return None
+
+    def collections(self) -> set[str]:
+        """Return the names of the collections that there are."""
+        with reading():
+            return set(self._database.list_collection_names(maxTimeMS=_READ_MS))
+
+    def size(self, collection: str) -> Size:
+        """Return how large a collection is, as MongoDB keeps count of it. The collection must exist."""
+        with reading():
+            found = self._database.command("collStats", collection, maxTimeMS=_READ_MS)
+            return Size(int(found.get("count", 0)), int(found.get("size", 0)))
+
+    def counted(self, collection: str, dataset: str, whole: Size) -> Size:
+        """Return how many documents of a collection a dataset has, and about how large they are. It reads an index."""
+        with reading():
+            count = self._database[collection].count_documents(_all_of("_id", dataset), maxTimeMS=_READ_MS)
+        return Size(count, round(whole.octets * count / whole.documents) if whole.documents else 0)
+
+    def oldest(self, dataset: str) -> str:
+        """Return when the oldest run of a dataset began whose answers are still in MongoDB; empty if there is none."""
+        where = {"dataset": dataset, "purged": {"$exists": False}}
+        found = self._find(RUNS, where, {"first_at": 1}, sort=[("first_at", 1)], limit=1)
+        return next((str(one["first_at"]) for one in found), "")
 
     def pauses(self) -> list[Paused]:
         """Return the APIs that calls are paused for."""

@@ -8,31 +8,41 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from windrow.airflow.hooks.limits import read_limits
-from windrow.harvest.actions import MOST, cost
+from windrow.harvest.actions import BODIES, DAG, MOST, cost
 from windrow.harvest.dry_run import Left, verdicts
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
 from windrow.ui.harvest import snapshots
-from windrow.ui.harvest.lookup import runs_of
+from windrow.ui.harvest.lookup import older_run, runs_of
 from windrow.ui.harvest.plans import Planned, fields, read_plan
-from windrow.ui.harvest.rendering import AGAIN_IDLE_S, AGAIN_SOON_S, Text, User, nothing, page
+from windrow.ui.harvest.rendering import AGAIN_IDLE_S, AGAIN_SOON_S, Of, Text, User, nothing, page
 
 _PLANS = 20
 """Dry runs on the first page of plans."""
-Action = Literal["replay", "accept_gap", "undo_gap", "stop", "resume"]
+Action = Literal["replay", "accept_gap", "undo_gap", "stop", "resume", "snooze"]
 router = APIRouter()
 
 
 @router.get("/action")
 async def action(
-    user: User, do: Action, stream: Text = "", id: Text = "", reason: Text = "", key: Text = "", conn: Text = ""
+    user: User,
+    do: Action,
+    stream: Text = "",
+    id: Text = "",
+    reason: Text = "",
+    key: Text = "",
+    conn: Text = "",
+    cause: Text = "",
 ) -> HTMLResponse:
     """Return the form that starts an action, with what it costs. Only who may trigger the DAG gets it."""
     snapshot, viewer = await snapshots.look(user)
     if not await snapshots.run(viewer.may_act):
         return await nothing(snapshot, "This action", status_code=403)
     price, trouble, runs = None, "", runs_of(snapshot, id, stream, "")
-    if do in {"stop", "resume"}:
+    if do == "snooze":
+        if not any(cause and cause == one.alert for one in snapshot.attention):
+            return await nothing(snapshot, f"The alert {cause!r:.200}")
+    elif do in {"stop", "resume"}:
         if not any(conn in one.connections for one in snapshot.streams):
             return await nothing(snapshot, f"The connection {conn!r:.200} of a stream that you may see")
     elif not runs:
@@ -45,17 +55,31 @@ async def action(
         except WindrowError as error:
             trouble = error.what
     given = {"action": do, "stream": stream, "run": id, "reason": reason, "key": key, "connection": conn}
+    given["cause"] = cause
     return await page(
         "action",
         snapshot,
         again=0,
         do=do,
+        dag=DAG,
         given={name: value for name, value in given.items() if value},
         dag_id=runs[0][1].dag_id if runs else "",
         cost=price,
         most=MOST,
         trouble=trouble,
     )
+
+
+@router.get("/show")
+async def show(user: User, stream: Text, id: Text, key: Text, of: Of = "quarantine") -> HTMLResponse:
+    """Return the form that requests to see a body. Only who may trigger the DAG of these requests gets it."""
+    snapshot, viewer = await snapshots.look(user)
+    if not await snapshots.run(viewer.may_see_bodies):
+        return await nothing(snapshot, "This action", status_code=403)
+    if not (runs_of(snapshot, id, stream, "") or await older_run(snapshot, viewer, stream, id)):
+        return await nothing(snapshot, f"The run {id!r:.300}")
+    given = {"stream": stream, "run": id, "key": key, "of": of}
+    return await page("action", snapshot, again=0, do="show_body", dag=BODIES, given=given, dag_id="", trouble="")
 
 
 @router.get("/plan")

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, Response
 from windrow.airflow.hooks.limits import read_limits
 from windrow.airflow.hooks.snapshot import SNAPSHOT
 from windrow.harvest.month import Month, Sheet, sheet
+from windrow.harvest.sizes import KINDS, Sizes
 from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health
@@ -35,11 +36,13 @@ for _pages in (stream_pages, answer_pages, action_pages):
 @router.get("/")
 async def now(user: User) -> HTMLResponse:
     """Return the first page: everything in one sentence, what needs attention, all streams, what waits."""
-    snapshot, _ = await snapshots.look(user)
+    snapshot, viewer = await snapshots.look(user)
     attention = snapshot.attention
     warnings = [one for one in attention if one.health is Health.WARNING]
     shown = [*[one for one in attention if one not in warnings][:CAUSES], *warnings[:WARNINGS]]
-    return await page("now", snapshot, waiting=_waiting(snapshot), shown=shown, more=len(attention) - len(shown))
+    more = len(attention) - len(shown)
+    acts = await snapshots.run(viewer.may_act)
+    return await page("now", snapshot, waiting=_waiting(snapshot), shown=shown, more=more, acts=acts)
 
 
 @router.get("/snapshot")
@@ -62,6 +65,24 @@ async def limits(user: User) -> HTMLResponse:
     quotas, credentials = await snapshots.run(lambda: read_limits(snapshot, viewer.reads_connection))
     acts = await snapshots.run(viewer.may_act)
     return await page("limits", snapshot, quotas=quotas, credentials=credentials, acts=acts)
+
+
+@router.get("/sizes")
+async def sizes(user: User) -> HTMLResponse:
+    """Return how much of MongoDB each stream uses, as it was some minutes ago."""
+    snapshot, viewer = await snapshots.look(user)
+    known = await snapshots.sizes.answer("all") or {}
+    found: Sizes | None = known.get("sizes")
+    names = {one.dataset for one in snapshot.streams}
+    return await page(
+        "sizes",
+        snapshot,
+        sizes=found,
+        streams=[one for one in found.streams if one.dataset in names] if found else [],
+        shared=found.shared if found and viewer.everything else {},
+        kinds=["answers", *KINDS],
+        trouble=known.get("trouble", "") if known else "MongoDB is still counting. Reload the page.",
+    )
 
 
 @router.get("/month")

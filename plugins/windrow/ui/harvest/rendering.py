@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -12,7 +12,7 @@ from fastapi import Depends, Query
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from windrow.harvest.actions import DAG
+from windrow.harvest.actions import BODIES, DAG
 from windrow.harvest.status.interval import State
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health
@@ -52,6 +52,8 @@ SHAPES = {
 
 User = Annotated[BaseUser, Depends(get_user)]
 Text = Annotated[str, Query(max_length=LONGEST)]
+Of = Literal["quarantine", "answer"]
+"""Where a body is, see `windrow.model.body.Place`."""
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -100,6 +102,14 @@ def _number(value: int | float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
+def _size(octets: int) -> str:
+    """Write a number of bytes in the unit that suits it."""
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if octets >= length:
+            return f"{octets / length:,.1f} {unit}"
+    return f"{octets} B"
+
+
 def _time(text: str) -> Mapping[str, str]:
     """Return a time for `<time>`: the machine's form and, until a script writes the viewer's, UTC."""
     try:
@@ -112,5 +122,5 @@ def _time(text: str) -> Mapping[str, str]:
     return {"iso": at.astimezone(UTC).isoformat(timespec="seconds"), "utc": f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}
 
 
-_templates.globals.update(actions_dag=DAG, link=_link, out=_out, State=State, Health=Health)
-_templates.filters.update(number=_number, moment=_time, told=told, shape=SHAPES.__getitem__)
+_templates.globals.update(actions_dag=DAG, bodies_dag=BODIES, link=_link, out=_out, State=State, Health=Health)
+_templates.filters.update(number=_number, size=_size, moment=_time, told=told, shape=SHAPES.__getitem__)
