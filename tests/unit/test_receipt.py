@@ -190,6 +190,7 @@ def test_all_tries_of_the_harvest_are_added_up():
     added = {"sent": 15, "retried": 2, "throttled": 1, "unchanged": 8, "tokens": 2, "harvest_seconds": 1.75}
     assert figures | added == figures
     assert figures["units"] == [("day", 26), ("search", 1)]
+    assert "26 of day, 1 of search" in as_text(figures)
 
 
 def test_calls_of_flows_are_added_and_an_answer_left_out_of_the_plan_is_told():

@@ -222,5 +222,8 @@ def as_text(figures: Mapping[str, object]) -> str:
     lines = []
     for name, value in figures.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        lines.append(f"  {name.replace('_', ' '):<{width}}  {f'{value:,}' if is_number else value}")
+        text = f"{value:,}" if is_number else str(value)
+        if isinstance(value, list):  # units, with the names of their quotas
+            text = ", ".join(f"{count:,} of {quota}" for quota, count in value)
+        lines.append(f"  {name.replace('_', ' '):<{width}}  {text}")
     return "\n".join(lines)

@@ -73,17 +73,20 @@ class Body:
 def masked(text: str, *, step: int = _STEP) -> Iterator[str]:
     """Yield a text without the secrets that are known, piece by piece.
 
-    Other threads can work between the pieces: a text of 15 MB takes seconds. No piece ends within a secret.
+    Other threads can work between the pieces: a text of 15 MB takes seconds. No piece ends within a secret. A piece for
+    which no such end is found is masked as a whole, and so is the one after it, which begins within a secret.
     """
-    at = 0
+    at, is_within = 0, False
     while at < len(text):
         for end in range(at + step, at + step + _SHIFT * _TRIES, _SHIFT):
             piece, following = blot(text[at : end + OVERLAP]), blot(text[end : end + OVERLAP])
             if piece.endswith(following):
-                yield piece[: len(piece) - len(following)]
+                yield STARS if is_within else piece[: len(piece) - len(following)]
+                is_within = False
                 break
         else:
             yield STARS
+            is_within = True
         at = end
 
 

@@ -23,10 +23,14 @@ from windrow.store.status import RUNS_AT_ONCE
 from windrow.store.summary import Summary
 from windrow.ui.harvest import action_pages, answer_pages, snapshots, stream_pages
 from windrow.ui.harvest.lookup import all_of
-from windrow.ui.harvest.rendering import User, page
+from windrow.ui.harvest.rendering import User, page, render, respond
 
 CAUSES, WARNINGS = 5, 3
 """Causes, and streams with warnings, that the first page explains."""
+
+_TEXTS = 20
+_texts: dict[tuple[tuple[frozenset[str], bool], bool], tuple[Snapshot, str]] = {}
+"""The first page for users with the same rights, and the snapshot that it shows: open tabs look every few seconds."""
 
 router = APIRouter(prefix="/harvest")
 for _pages in (stream_pages, answer_pages, action_pages):
@@ -37,12 +41,19 @@ for _pages in (stream_pages, answer_pages, action_pages):
 async def now(user: User) -> HTMLResponse:
     """Return the first page: everything in one sentence, what needs attention, all streams, what waits."""
     snapshot, viewer = await snapshots.look(user)
+    acts = await snapshots.run(viewer.may_act)
+    known = _texts.get((viewer.rights, acts))
+    if known is not None and known[0] is snapshot:
+        return respond(known[1])
     attention = snapshot.attention
     warnings = [one for one in attention if one.health is Health.WARNING]
     shown = [*[one for one in attention if one not in warnings][:CAUSES], *warnings[:WARNINGS]]
     more = len(attention) - len(shown)
-    acts = await snapshots.run(viewer.may_act)
-    return await page("now", snapshot, waiting=_waiting(snapshot), shown=shown, more=more, acts=acts)
+    text = await render("now", snapshot, waiting=_waiting(snapshot), shown=shown, more=more, acts=acts)
+    if len(_texts) >= _TEXTS:
+        _texts.clear()
+    _texts[viewer.rights, acts] = snapshot, text
+    return respond(text)
 
 
 @router.get("/snapshot")

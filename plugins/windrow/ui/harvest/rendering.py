@@ -72,11 +72,21 @@ async def page(
     name: str, snapshot: Snapshot, *, status_code: int = 200, again: int | None = None, **context: Any
 ) -> HTMLResponse:
     """Make a page of the template with this name. After ``again`` seconds it is read again; never with 0."""
+    text = await render(name, snapshot, again=again, **context)
+    return respond(text, status_code=status_code)
+
+
+async def render(name: str, snapshot: Snapshot, *, again: int | None = None, **context: Any) -> str:
+    """Return the text of a page, see `page`."""
     if again is None:
         again = _AGAIN_S if snapshot.active or snapshot.error else AGAIN_IDLE_S
     template = _templates.get_template(f"{name}.html")
     # 50 streams take 50 ms: in a thread, so that Airflow's heartbeats do not wait for it
-    text = await snapshots.run(lambda: template.render(page=name, snapshot=snapshot, again=again, **context))
+    return await snapshots.run(lambda: template.render(page=name, snapshot=snapshot, again=again, **context))
+
+
+def respond(text: str, *, status_code: int = 200) -> HTMLResponse:
+    """Return the text of a page with the headers of all pages."""
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": SECURITY}
     return HTMLResponse(text, status_code=status_code, headers=headers)
 
