@@ -164,7 +164,7 @@ pin-images: ## pull the images of docker compose and write their digests into .e
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-stream bench-youtube
+.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-pages bench-stream bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
@@ -188,6 +188,9 @@ bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: a
 
 bench-status: setup ## how long a snapshot for the Harvest page takes: a minute
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.status
+
+bench-pages: setup ## how fast the Harvest pages are in Chromium, and what open tabs cost others: some minutes
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.pages
 
 bench-stream: setup ## x_posts at 250 matching posts a second for ten minutes: about a quarter of an hour
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.stream

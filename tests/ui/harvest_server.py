@@ -34,6 +34,7 @@ from airflow.utils.session import create_session
 from fastapi import Body, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from sqlalchemy import insert
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_cloud import ports
 from tests.local_cloud.conftest import eventually
@@ -103,11 +104,11 @@ def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *"
     write_dag(dag, schedule)
 
 
-def write_actions_dag() -> None:
-    """Write the DAG of actions into Airflow's database, from its own file."""
-    file = Path(__file__).parents[2] / "dags" / "harvest_actions.py"
-    (dag,) = DagBag(dag_folder=str(file)).dags.values()
-    write_dag(dag, None)
+def write_actions_dags() -> None:
+    """Write the DAGs of what people do into Airflow's database, from their own files."""
+    for name in ("harvest_actions", "harvest_bodies"):
+        (dag,) = DagBag(dag_folder=str(Path(__file__).parents[2] / "dags" / f"{name}.py")).dags.values()
+        write_dag(dag, None)
 
 
 def write_dag(dag: DAG, schedule: str | None) -> None:
@@ -164,10 +165,10 @@ def add_run(
             )  # fmt: skip
 
 
-def end_action(state: str) -> str:
-    """End the newest run of the DAG of actions, as a scheduler would, and return its conf as JSON."""
+def end_action(state: str, dag_id: str = "harvest_actions") -> str:
+    """End the newest run of a DAG of actions, as a scheduler would, and return its conf as JSON."""
     with create_session() as session:
-        runs = session.query(DagRun).filter(DagRun.dag_id == "harvest_actions").order_by(DagRun.id.desc())
+        runs = session.query(DagRun).filter(DagRun.dag_id == dag_id).order_by(DagRun.id.desc())
         run = runs.first()
         assert run is not None
         run.state = state
@@ -234,9 +235,10 @@ def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
         from windrow.ui.harvest import snapshots
 
         patch.setattr(snapshots, "cache", RefreshedCache(snapshots._refresh, seconds=600.0, patience_s=30.0))
+        patch.setattr(snapshots, "sizes", RefreshedCache(snapshots._measure, seconds=600.0, patience_s=30.0))
         patch.setattr(snapshots, "_last", {})
         (port,) = ports.find_free(1)
-        running = uvicorn.Server(uvicorn.Config(around(app, tokens), port=port, log_level="warning"))
+        running = uvicorn.Server(uvicorn.Config(at_two_addresses(around(app, tokens)), port=port, log_level="warning"))
         thread = threading.Thread(target=running.run, daemon=True)
         thread.start()
         eventually(lambda: running.started, "the server runs")
@@ -245,13 +247,29 @@ def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
         thread.join(10)
 
 
+BELOW = "/some/path"
+"""The path of Airflow's base_url below which everything is served a second time, as behind a proxy."""
+
+
+def at_two_addresses(app: FastAPI) -> ASGIApp:
+    """Return an app that serves another at its root, and below `BELOW` with the root path that Airflow sets."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        is_below = scope["type"] == "http" and scope["path"].startswith(f"{BELOW}/")
+        await app({**scope, "root_path": BELOW} if is_below else scope, receive, send)
+
+    return serve
+
+
 def around(app: Any, tokens: Mapping[str, str]) -> FastAPI:
     """Return Airflow's own API, and what stands in for its pages: a frame, and a page that links lead to."""
     outer = FastAPI()
 
     @outer.get("/plugin/{scheme}")
     def frame(scheme: str, page: str = "") -> HTMLResponse:
-        inner = f'<iframe sandbox="{SANDBOX}" src="/windrow/harvest/{escape(page)}" width="100%" height="800"></iframe>'
+        inner = (
+            f'<iframe sandbox="{SANDBOX}" src="../windrow/harvest/{escape(page)}" width="100%" height="800"></iframe>'
+        )
         return HTMLResponse(f'<!doctype html><html class="{scheme}"><body>{inner}</body></html>')
 
     outer.include_router(public_router)  # Airflow's own API, with its permissions
@@ -326,7 +344,7 @@ def fill(staging: Staging) -> None:
             for dataset in datasets:
                 gaps = 3 if dataset == "github_users" and back % 4 == 0 else 0
                 complete(staging, Run(dataset, run_id(back), dag_id), 1_204 + 7 * back, gaps=gaps)
-    write_actions_dag()
+    write_actions_dags()
     _today(staging)
 
 

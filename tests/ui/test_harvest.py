@@ -6,17 +6,20 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from html import unescape
 from importlib import resources
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 import requests
+from airflow.api_fastapi.app import get_auth_manager
 from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstancekey import TaskInstanceKey
@@ -31,6 +34,7 @@ from tests.shared_cloud import SharedCloud
 from tests.ui import browser
 from tests.ui.browser import Page, page
 from tests.ui.harvest_server import (
+    BELOW,
     DRY_RUN,
     NASTY,
     NOW,
@@ -47,10 +51,13 @@ from tests.ui.harvest_server import (
 )
 from tests.ui.test_board import _contrast
 from windrow.airflow.hooks.snapshot import snapshot
+from windrow.airflow.operators.body import ShowBodyOperator
 from windrow.cli.main import main
 from windrow.harvest.watch import problems
+from windrow.model.errors import BadParameter
 from windrow.store.staging import Staging
 from windrow.ui.cache import RefreshedCache
+from windrow.ui.harvest import answer_pages
 
 ROOT = "/windrow/harvest"
 STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"
@@ -75,8 +82,10 @@ PAGES = {
     f"plan?dag=shop&id={quote(DRY_RUN)}": "but 1,480 are left: 420 too few",
     f"plan?dag=shop&id={quote(DRY_RUN)}&from=200": "orders?day=249",
     "plan?dag=x_posts&id=plan__x": "The plan is not computed yet",
+    f"body?stream=spotify_artists&id={RUN}&key=artists%3Fid%3D3": "The body is masked.",
     "limits": "1,480",
     "find?key=artists%3Fid%3D3": "GET /artists?id=3",
+    "sizes": "What MongoDB holds",
     "month": "Hours until mended",
     "month?of=2026-02": "Harvests in February 2026",
     "find": "A key is the path of a call",
@@ -114,10 +123,12 @@ def harvests(cloud: Settings, mongo: MongoClient[dict[str, Any]]) -> Iterator[Ha
     browser.stop()
 
 
-def get(harvests: Harvests, path: str, role: str | None = "viewer", **kwargs: Any) -> requests.Response:
+def get(
+    harvests: Harvests, path: str, role: str | None = "viewer", *, below: str = "", method: str = "GET", **kwargs: Any
+) -> requests.Response:
     cookies = {"_token": harvests.tokens.get(role, "a.b.c")} if role else {}
     return requests.request(
-        kwargs.pop("method", "GET"), f"{harvests.url}{ROOT}/{path}", cookies=cookies, timeout=60, **kwargs
+        method, f"{harvests.url}{below}{ROOT}/{path}", cookies=cookies, timeout=60, allow_redirects=False, **kwargs
     )
 
 
@@ -136,17 +147,37 @@ def routes() -> list[APIRoute]:
     return [route for route in app.routes if isinstance(route, APIRoute)]
 
 
-def test_no_route_writes_and_none_is_open(harvests: Harvests) -> None:
+@pytest.mark.parametrize("below", ["", BELOW])
+def test_no_route_writes_and_none_is_open(harvests: Harvests, below: str) -> None:
     found = routes()
     assert len(found) >= 10
     params = {"stream": "shop_orders", "name": "shop_orders", "id": run_id(0), "of": "gap"}
     for route in found:
         assert route.methods == {"GET"}, route.path
         path = f"..{route.path.replace('{name}', 'x_posts')}"
-        assert get(harvests, path, None, params=params).status_code == 401, f"{path} is public"
-        assert get(harvests, path, "forged", params=params).status_code == 403, path
+        assert get(harvests, path, None, below=below, params=params).status_code == 401, f"{path} is public"
+        assert get(harvests, path, "forged", below=below, params=params).status_code == 403, path
         for method in ("POST", "PUT", "PATCH", "DELETE"):
-            assert get(harvests, path, "admin", params=params, method=method).status_code == 405, f"{method} {path}"
+            answer = get(harvests, path, "admin", below=below, params=params, method=method)
+            assert answer.status_code == 405, f"{method} {path}"
+
+
+@pytest.mark.parametrize("role", ["viewer", "admin"])
+def test_every_link_of_every_page_stays_below_the_path_of_airflow(harvests: Harvests, role: str) -> None:
+    seen = set()
+    for path in [*PAGES, *(FORMS if role != "viewer" else ())]:
+        answer = get(harvests, path, role, below=BELOW)
+        assert answer.status_code == 200, path
+        for address in re.findall(r'(?:href|src|action|data-then)="([^"#]+)', answer.text):
+            found = urlsplit(urljoin(answer.url, unescape(address)))
+            assert found.path.startswith((f"{BELOW}/windrow/", f"{BELOW}/dags", f"{BELOW}/connections")), address
+            seen.add(found.path.removeprefix(BELOW))
+    known = {route.path for route in routes()}
+    assert {path.removeprefix("/windrow") for path in seen if path.startswith(f"{ROOT}/")} <= known
+    for path in sorted(path for path in seen if path.startswith("/windrow/static/")):
+        assert requests.get(f"{harvests.url}{BELOW}{path}", timeout=60).status_code == 200, path
+    slash = get(harvests, "../harvest", role, below=BELOW)
+    assert urlsplit(slash.headers["Location"]).path == f"{BELOW}{ROOT}/"
 
 
 def test_a_task_gets_the_snapshot_of_the_pages(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +204,6 @@ def test_who_may_read_all_dags_sees_all_pages(harvests: Harvests, role: str, pat
 
 
 def test_who_may_read_some_dags_sees_nothing_of_the_others(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.api_fastapi.app import get_auth_manager
-
     manager = get_auth_manager()
     monkeypatch.setattr(manager, "get_authorized_dag_ids", lambda *, user, method="GET": {"shop"})
     for path in PAGES:
@@ -198,6 +227,7 @@ def test_only_who_may_read_connections_sees_accounts(harvests: Harvests) -> None
 
 # --- who may act -------------------------------------------------------------------------------
 
+ALERT = "attention|Action required|CredentialsRejected|youtube_analytics_api"
 OF_RUN = f"stream=spotify_artists&id={RUN}"
 FORMS = {
     f"action?do=replay&{OF_RUN}": "At most 12 calls and 12 units",
@@ -206,8 +236,17 @@ FORMS = {
     f"action?do=undo_gap&{OF_RUN}": "demands these answers again",
     "action?do=stop&conn=shop_api": "Nothing is lost",
     "action?do=resume&conn=shop_api": "Harvests that wait look every minute",
+    f"action?do=snooze&cause={quote(ALERT)}": "Nobody gets an alert of this cause",
+    f"show?{OF_RUN}&key=artists%3Fid%3D3": "Your name, the time and the key are recorded",
 }
-WITH_ACTIONS = (f"quarantine?{OF_RUN}", f"run?{OF_RUN}", "limits", f"keys?{OF_RUN}&of=open")
+WITH_ACTIONS = (
+    "",
+    "find?key=artists%3Fid%3D3",
+    f"quarantine?{OF_RUN}",
+    f"run?{OF_RUN}",
+    "limits",
+    f"keys?{OF_RUN}&of=open",
+)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -243,7 +282,7 @@ def test_an_action_is_a_run_of_airflow_and_then_clears_what_it_is_for(harvests: 
         return started
 
     path = quote(f"action?do=accept_gap&{OF_RUN}&key=artists%3Fid%3D3", safe="")
-    started = visit(harvests, f"/plugin/light?page={path}", 1280, "light", do)
+    started = visit(harvests, f"{BELOW}/plugin/light?page={path}", 1280, "light", do)
 
     assert json.loads(started) == {
         "action": "accept_gap",
@@ -283,11 +322,97 @@ def test_the_terminal_asks_airflow_with_the_token_of_the_user(
 
 @pytest.mark.parametrize(
     "path",
-    ["action?do=replay&stream=a&id=b", "action?do=stop&conn=unknown", f"action?do=delete&{OF_RUN}"],
+    [
+        "action?do=replay&stream=a&id=b",
+        "action?do=snooze&cause=late%7Cx",
+        "show?stream=a&id=b&key=c",
+        "action?do=stop&conn=unknown",
+        f"action?do=delete&{OF_RUN}",
+    ],
     ids=undated,
 )
 def test_there_is_no_form_for_what_is_not_there(harvests: Harvests, path: str) -> None:
     assert get(harvests, path, "admin").status_code in {404, 422}
+
+
+# --- bodies ------------------------------------------------------------------------------------
+
+BODY = f"{OF_RUN}&key=artists%3Fid%3D3"
+
+
+def record(run_id: str, conf: Mapping[str, str], user: str) -> None:
+    """Do what the task of a request to see a body does."""
+    dag_run = SimpleNamespace(triggering_user_name=user)
+    context: Any = {"params": conf, "dag_run": dag_run, "run_id": run_id}
+    ShowBodyOperator(task_id="record").execute(context)
+
+
+def test_a_body_is_shown_to_whom_a_recorded_request_names_and_only_for_minutes(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def do(opened: Page) -> list[Any]:
+        await opened.until("!!document.querySelector('#act button:enabled')")
+        await opened.value("document.querySelector('#act button').click()")
+        await opened.until("!!document.querySelector('#links a')")
+        conf = json.loads(await asyncio.to_thread(end_action, "running", "harvest_bodies"))
+        await asyncio.to_thread(record, "manual__1", conf, "op")
+        await asyncio.to_thread(end_action, "success", "harvest_bodies")
+        await opened.until("location.pathname.endsWith('/body') && document.documentElement.dataset.ready")
+        return [conf, await opened.value("document.querySelector('pre').textContent"), opened.errors]
+
+    for role in ROLES:
+        assert "The body is masked" in get(harvests, f"body?{BODY}", role).text
+        assert get(harvests, f"body.txt?{BODY}", role).status_code == 403
+    found = visit(harvests, f"{ROOT}/show?{BODY}", 1280, "light", do)
+
+    conf = {"stream": "spotify_artists", "run": run_id(0), "key": "artists?id=3", "of": "quarantine"}
+    assert found == [conf, "<script>alert(1)</script>", []]
+    shown = get(harvests, f"body.txt?{BODY}", "op")
+    assert (shown.status_code, shown.text) == (200, "<script>alert(1)</script>")
+    assert shown.headers["Content-Type"].startswith("text/plain")
+    assert shown.headers["Content-Disposition"] == 'attachment; filename="body.txt"'
+    assert shown.headers["X-Content-Type-Options"] == "nosniff"
+    events = get(harvests, "stream?name=spotify_artists").text.replace("&#39;", "'")
+    assert f"<b>op</b> show_body key 'artists?id=3' of run '{run_id(0)}' (quarantine): until " in events
+    for path in ("body", "body.txt"):
+        assert "alert(1)" not in get(harvests, f"{path}?{BODY}", "admin").text, "another user"
+        other = BODY.replace("id%3D3", "id%3D4")
+        assert "alert(1)" not in get(harvests, f"{path}?{other}", "op").text, "another body"
+    monkeypatch.setattr(answer_pages, "SHOWN_FOR", timedelta(0))
+    assert "The body is masked" in get(harvests, f"body?{BODY}", "op").text
+    assert get(harvests, f"body.txt?{BODY}", "op").status_code == 403
+
+
+def test_who_asked_and_may_not_see_bodies_any_more_sees_none(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = {"stream": "spotify_artists", "run": run_id(0), "key": "artists?id=4", "of": "quarantine"}
+    path = f"body?{OF_RUN}&key=artists%3Fid%3D4"
+    record("manual__2", conf, "user")
+    record("manual__3", conf, "viewer")
+    assert "alert(1)" in get(harvests, path, "user").text
+    assert "To see it needs the permission" in get(harvests, path, "viewer").text
+
+    manager = get_auth_manager()
+    monkeypatch.setattr(manager, "get_authorized_dag_ids", lambda *, user, method="GET": {"shop", "harvest_bodies"})
+
+    assert get(harvests, path, "user").status_code == 404, "of a DAG that they may not read"
+
+
+@pytest.mark.parametrize(
+    ("change", "user", "says"),
+    [
+        ({"key": "nope"}, "op", "MongoDB has no body"),
+        ({"of": "answer"}, "op", "no body"),
+        ({}, "", "no user may see it"),
+    ],
+)
+def test_a_request_for_nothing_or_by_nobody_is_refused(
+    harvests: Harvests, change: dict[str, str], user: str, says: str
+) -> None:
+    conf = {"stream": "spotify_artists", "run": run_id(0), "key": "artists?id=5", "of": "quarantine", **change}
+    with pytest.raises(BadParameter, match=says):
+        record("manual__4", conf, user)
 
 
 # --- what is there to read ---------------------------------------------------------------------

@@ -15,16 +15,21 @@ from pymongo import MongoClient, monitoring
 from local_cloud.settings import LOOPBACK, Settings
 from tests.shared_cloud import SharedCloud
 from windrow.harvest.runbook import ROWS, row
+from windrow.harvest.sizes import read_sizes
 from windrow.harvest.status.facts import DagFact, Facts, RunFact
-from windrow.harvest.status.interval import State
+from windrow.harvest.status.interval import State, iso
 from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.harvest.status.stream import Health, Stream
+from windrow.harvest.watch import problems
 from windrow.harvest.waterfall import waterfall
 from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.body import Place
 from windrow.model.errors import ConnectionUnusable, CredentialsRejected, StagingUnavailable
 from windrow.model.plan import Run
 from windrow.model.query import Query
 from windrow.model.redact import know
+from windrow.store import documents
+from windrow.store.quarantine import LIST
 from windrow.store.staging import Staging
 from windrow.store.status import StatusStore, open_status
 
@@ -421,6 +426,56 @@ def test_a_key_is_found_whatever_its_characters(staging: Staging, store: StatusS
     ]
 
 
+def test_sizes_are_by_stream_and_kind(staging: Staging, store: StatusStore) -> None:
+    other = replace(RUN, dataset="others", run_id="old")
+    for run in (other, RUN):
+        staging.prepare(run.dataset)
+        staging.save_plan(run, queries(3))
+    purged = replace(other, run_id="purged")
+    staging.note(purged, "purged", {})
+    answers = [(0, Answer(query, Outcome.ANSWERED, 200, "x" * 1_000, NOW)) for query in queries(3)]
+    staging.stage(RUN, answers)
+    staging.reject(RUN, [(0, Rejected(queries(1)[0], 200, "y" * 5_000, "invalid JSON", NOW))])
+
+    found = read_sizes(store, ["orders", "others", "new"], "now")
+
+    orders, *rest = found.streams
+    assert orders.dataset == "orders"
+    assert {kind: one.documents for kind, one in orders.kinds.items()} == {
+        "answers": 3, "plans": 2, "quarantine": 1, "pages": 0, "receipts": 1,
+    }  # fmt: skip
+    assert 3_000 < orders.kinds["answers"].octets < 5_000 < orders.kinds["quarantine"].octets < 6_000
+    assert orders.octets == sum(one.octets for one in orders.kinds.values())
+    assert [(one.dataset, one.kinds["receipts"].documents) for one in rest] == [("others", 3), ("new", 0)]
+    summary = store.summary(other)
+    assert summary is not None
+    assert rest[0].oldest == summary.first_at
+
+
+def test_a_body_is_read_from_where_it_is_as_far_as_one_document_holds_it(
+    staging: Staging, store: StatusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "LARGEST", 1_000)
+    small, large = queries(2)
+    staging.stage(RUN, [(0, Answer(small, Outcome.ANSWERED, 200, '{"a": "é"}', NOW))])
+    raw = b"\xff" + b"z" * 2_499
+    staging.reject(RUN, [(0, Rejected(large, 200, "\ufffd", "no UTF-8", NOW, raw=raw, content_type="text/html"))])
+    staging.reject(RUN, [(LIST, Rejected(small, 500, "<p>", "HTTP 500", NOW))])
+
+    answer, binary, listed = (
+        store.body(Place(RUN, query.key, of))
+        for query, of in ((small, "answer"), (large, "quarantine"), (small, "quarantine"))
+    )
+
+    assert answer is not None
+    assert (answer.text, answer.data, answer.is_whole) == ('{"a": "é"}', '{"a": "é"}'.encode(), True)
+    assert binary is not None
+    assert (binary.data, binary.content_type, binary.is_whole) == (raw[:1_000], "text/html", False)
+    assert listed is not None
+    assert (listed.text, listed.status) == ("<p>", 500)
+    assert store.body(Place(RUN, large.key, "answer")) is None
+
+
 def test_missing_keys_and_gaps_are_listed(staging: Staging, store: StatusStore) -> None:
     staging.save_plan(RUN, queries(4))
     first, second, *rest = queries(4)
@@ -471,6 +526,22 @@ def test_a_warning_needs_attention_until_it_is_accepted_and_changes_no_state(
     assert "windrow accept orders" in one.do
     assert [each.name for each in seen.warnings] == ["tax"], "of a run that one may not read there is nothing"
     assert take(store, Facts()).attention == []
+
+
+def test_a_snoozed_alert_is_known_to_whom_sees_its_stream(staging: Staging, store: StatusStore) -> None:
+    staging.save_plan(RUN, queries(2))
+    stopped = figures(stopped_by="CredentialsRejected", error="The credentials were rejected.", advice="Get new ones.")
+    staging.note(RUN, "harvest 1", stopped)
+    (one,) = take(store, Facts()).attention
+    for cause, hours in ((one.alert, 1), ("attention|of|others", 1), ("ended", -1)):
+        staging.snooze(cause, iso(datetime.now(UTC) + timedelta(hours=hours)), by="ada")
+
+    found = take(store, Facts())
+
+    assert one.alert in {problem.cause for problem in problems(found, {}, NOW)}, "a snooze takes what the alert says"
+    assert {each.cause for each in found.snoozes} == {one.alert, "attention|of|others"}
+    assert [(each.cause, each.by) for each in found.only(lambda dags: True).snoozes] == [(one.alert, "ada")]
+    assert found.only(lambda dags: False).snoozes == ()
 
 
 # --- who sees what -----------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from windrow.harvest.status.interval import Counts, Interval, State, iso
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.watch import Problem, Severity, Told, changes, message, problems
-from windrow.store.status import Reason, Summary
+from windrow.store.reports import Reason
+from windrow.store.summary import Summary
 
 pytestmark = pytest.mark.quick
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)

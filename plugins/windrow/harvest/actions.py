@@ -5,6 +5,7 @@ Nothing here needs Airflow; `windrow.airflow.operators.action` runs it in a task
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import orjson
@@ -22,6 +23,10 @@ from windrow.store.status import CAUSE
 T = TypeVar("T")
 DAG = "harvest_actions"
 """The DAG whose runs are the actions of people."""
+BODIES, SHOW_BODY = "harvest_bodies", "show_body"
+"""The DAG whose runs are requests to see a body, so that its permission is a separate one, and their action."""
+SHOWN_FOR = timedelta(minutes=10)
+"""How long after a request the pages show a body."""
 CONNECTION = "connection"
 """Name of the note of a run that has the Airflow connection of its API."""
 MOST = 20_000

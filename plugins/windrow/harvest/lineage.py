@@ -8,7 +8,9 @@ import orjson
 
 from windrow.model.plan import Run
 from windrow.model.query import Query
-from windrow.store.status import Found, StatusStore, Summary
+from windrow.store.reports import Found
+from windrow.store.status import StatusStore
+from windrow.store.summary import Summary
 
 _DETAILED = 20
 """Results whose queries are read."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from windrow.harvest.flow import STEP
 from windrow.harvest.status.interval import Interval, State, completed_at, instant
-from windrow.store.status import Reason
+from windrow.store.reports import Reason
 
 COMPARED = 7
 """Earlier runs that a run is compared with."""

@@ -177,6 +177,11 @@ class Client:
             self._gate.stop(stop)
 
     @property
+    def units(self) -> list[tuple[str, int]]:
+        """The units that calls took, with the name of the quota; empty without quotas."""
+        return sorted(self._ledger.taken.items()) if self._ledger else []
+
+    @property
     def refreshes(self) -> int:
         """How many access tokens were fetched."""
         return self._auth.refreshes

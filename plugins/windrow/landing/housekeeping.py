@@ -10,7 +10,8 @@ from windrow.landing.files import ObjectStore
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
 from windrow.store.staging import Staging
-from windrow.store.status import StatusStore, Summary
+from windrow.store.status import StatusStore
+from windrow.store.summary import Summary
 
 log = logging.getLogger(__name__)
 

@@ -158,12 +158,14 @@ class Receipt:
         """
         notes = notes or {}
         total = {"sent": 0, "retried": 0, "throttled": 0, "unchanged": 0, "tokens": 0}
+        units: Counter[str] = Counter()
         seconds = 0.0
         for step, note in notes.items():
             if step.startswith(("harvest ", STEP)):
                 seconds += note.get("seconds", 0.0)
                 for name in total:
                     total[name] += note[name]
+                units.update(dict(note.get("units", ())))
         if "drain" in notes:  # the calls were made by a queue, which counts neither attempts nor tokens
             total = {"enqueued": notes["enqueue"]["enqueued"], "given_up": notes["drain"]["given_up"]}
             seconds = notes["enqueue"]["seconds"] + notes["drain"]["seconds"]
@@ -180,6 +182,7 @@ class Receipt:
             "merged": self.merged,
             "table": self.total,
             **total,
+            **({"units": sorted(units.items())} if units else {}),
             "harvest_seconds": round(seconds, 3),
         }
 
@@ -219,5 +222,8 @@ def as_text(figures: Mapping[str, object]) -> str:
     lines = []
     for name, value in figures.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        lines.append(f"  {name.replace('_', ' '):<{width}}  {f'{value:,}' if is_number else value}")
+        text = f"{value:,}" if is_number else str(value)
+        if isinstance(value, list):  # units, with the names of their quotas
+            text = ", ".join(f"{count:,} of {quota}" for quota, count in value)
+        lines.append(f"  {name.replace('_', ' '):<{width}}  {text}")
     return "\n".join(lines)

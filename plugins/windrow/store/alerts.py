@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from windrow.store.documents import Document, Documents
-from windrow.store.status import ALERTS, WATCH, stamp
+from windrow.store.status import ALERTS, WATCH
+from windrow.store.summary import stamp
 
 
 class AlertDocuments(Documents):

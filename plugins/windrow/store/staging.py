@@ -14,7 +14,7 @@ collection             one document is                                ``_id``; i
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
 ``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
 ``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
-``windrow_runs``       a summary of a run, see `windrow.store.status`  dataset|run_id; ``dataset, first_at``
+``windrow_runs``       a summary of a run, see `windrow.store.summary` dataset|run_id; ``dataset, first_at``
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
@@ -43,7 +43,7 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, Serve
 
 from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import Run
-from windrow.store import status
+from windrow.store import status, summary
 from windrow.store.accepted import ACCEPTED, AcceptedDocuments
 from windrow.store.alerts import AlertDocuments
 from windrow.store.answers import KEPT, PAGES, AnswerDocuments
@@ -100,8 +100,8 @@ class Staging(
             self._do(partial(self._database[name].create_index, "run"))
         by_cause = [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)]
         self._do(lambda: self._database[QUARANTINE].create_index(by_cause))
-        self._do(lambda: self._database[status.RUNS].create_index([("dataset", 1), ("first_at", -1)]))
-        self._do(lambda: self._database[status.RUNS].create_index("first_at"))
+        self._do(lambda: self._database[summary.RUNS].create_index([("dataset", 1), ("first_at", -1)]))
+        self._do(lambda: self._database[summary.RUNS].create_index("first_at"))
         self._do(lambda: self._database[QUOTAS].create_index("window"))
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[WARNINGS].create_index("dataset"))
@@ -116,7 +116,7 @@ class Staging(
         """Keep what a step of a run counted; the last word of a step stays."""
         document = {"_id": f"{run}|{step}", "run": str(run), "step": step, "figures": figures}
         self._replace(_FIGURES, [document])
-        if change := status.summary_update(run, step, figures):
+        if change := summary.summary_update(run, step, figures):
             self._summarize(run, change)
 
     def notes(self, run: Run) -> dict[str, Figures]:
@@ -141,7 +141,7 @@ class Staging(
         """Delete what the steps of a run counted and the gaps that people accepted, then its summary."""
         for collection in (_FIGURES, ACCEPTED):
             self._delete_below(collection, str(run))
-        self._delete(status.RUNS, str(run))
+        self._delete(summary.RUNS, str(run))
 
     # --- the operations ------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Staging(
             self._do(lambda: self._database[collection].bulk_write(writes, ordered=False))
 
     def _summarize(self, run: Run, change: Document) -> None:
-        self._do(lambda: self._database[status.RUNS].update_one({"_id": str(run)}, change, upsert=True))
+        self._do(lambda: self._database[summary.RUNS].update_one({"_id": str(run)}, change, upsert=True))
 
     def _insert(self, collection: str, document: Document) -> bool:
         """Insert a document, unless its ``_id`` exists; return whether the document with this ``_id`` is ours.

@@ -1,20 +1,11 @@
 """What MongoDB says about all runs, for people who watch: one summary per run, quarantine by reason, quotas, pauses.
 
-Staging writes the summaries while a run goes on, at most one per second and run, so that a reader never counts answers:
-
-================  ==================================================  =====================================
-collection        one document is                                     ``_id``; indexed fields
-================  ==================================================  =====================================
-``windrow_runs``  the last figures of each kind of step of a run      dataset|run_id; ``dataset, first_at``
-================  ==================================================  =====================================
-
 Nothing here writes. Every read has a limit in number and time.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,22 +14,18 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from windrow.model.body import ANSWER, EXCERPT, OVERLAP, Body, Place
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import CHUNK, Run
 from windrow.model.query import Query
 from windrow.store.events import EVENTS, Event
 from windrow.store.events import where as events_of
+from windrow.store.reports import AcceptedGap, Found, Paused, Quarantined, QuotaUse, Reason, Size, Snoozed, Stopped
+from windrow.store.summary import RUNS, Document, Summary, stamp
 
-Document = dict[str, Any]
-
-RUNS, ALERTS = "windrow_runs", "windrow_alerts"
+ALERTS = "windrow_alerts"
 WATCH = "watch"
 """``_id`` of the document of `ALERTS` that says when problems were last looked for."""
-KINDS = (
-    *("scope", "watermark", "code", "cost", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict"),
-    *("failure", "landed", "purged"),
-)
-"""Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
 CAUSE = 160
 """Characters of a reason that quarantined answers are grouped by."""
 DATABASE = "windrow"
@@ -50,174 +37,6 @@ _OLD = 100_000
 """Runs that are looked at in one housekeeping."""
 AFTER = "}"
 """The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
-
-
-def stamp() -> str:
-    """Return the time as summaries have it: ISO 8601 in UTC with milliseconds, which sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def summary_update(run: Run, step: str, figures: Mapping[str, Any]) -> Document | None:
-    """Return the change of a run's summary when a step notes its figures; None for a step that it does not have.
-
-    Doing it twice changes nothing, so it may be tried again.
-    """
-    kind = step.split(" ", 1)[0]
-    if kind not in KINDS:
-        return None
-    now = stamp()
-    change: Document = {kind: dict(figures), f"{kind}_at": now, "updated_at": now}
-    first: Document = {"dataset": run.dataset, "run_id": run.run_id, "first_at": now}
-    if run.dag_id:
-        change["dag_id"] = run.dag_id
-    update: Document = {"$set": change, "$setOnInsert": first}
-    if kind == "harvest":  # of several workers each knows only its own part: the largest is a lower bound for all
-        update["$max"] = {"done": sum(int(figures.get(name, 0)) for name in ("settled_before", "answered", "gaps"))}
-    return update
-
-
-def plan_update(run: Run, listed: int, planned: int) -> Document:
-    """Return the change of a run's summary when its plan is complete."""
-    now = stamp()
-    change = {"listed": listed, "planned": planned, "plan_at": now, "updated_at": now}
-    if run.dag_id:
-        change["dag_id"] = run.dag_id
-    first = {"dataset": run.dataset, "run_id": run.run_id, "first_at": now}
-    return {"$set": change, "$setOnInsert": first}
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What MongoDB knows about one run. Times are ISO texts in UTC; empty for never. None is unknown."""
-
-    dataset: str
-    run_id: str
-    dag_id: str = ""
-    first_at: str = ""
-    updated_at: str = ""
-    listed: int | None = None
-    planned: int | None = None
-    done: int | None = None
-    """Queries that are settled, at least."""
-    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The last figures of each of `KINDS`."""
-    times: Mapping[str, str] = field(default_factory=dict)
-    """When each of them was written."""
-
-    @classmethod
-    def of(cls, document: Document) -> "Summary":
-        """Read a document of ``windrow_runs``."""
-        steps = {kind: document[kind] for kind in KINDS if isinstance(document.get(kind), dict)}
-        times = {kind: str(document.get(f"{kind}_at", "")) for kind in (*KINDS, "plan") if f"{kind}_at" in document}
-        harvested = steps.get("harvest", {}).get("planned")
-        return cls(
-            dataset=str(document["dataset"]),
-            run_id=str(document["run_id"]),
-            dag_id=str(document.get("dag_id", "")),
-            first_at=str(document.get("first_at", "")),
-            updated_at=str(document.get("updated_at", "")),
-            listed=document.get("listed"),
-            planned=document.get("planned", harvested),
-            done=document.get("done"),
-            steps=steps,
-            times=times,
-        )
-
-    @property
-    def trouble(self) -> Mapping[str, Any]:
-        """What went wrong last: ``error``, ``advice``, ``stopped_by``, ``task_id``, ``waits_until``, as far as known.
-
-        Empty if nothing did, or if a receipt that agrees was written after it.
-        """
-        harvest, failure, receipt = (self.steps.get(kind, {}) for kind in ("harvest", "failure", "receipt"))
-        at = {kind: self.times.get(kind, "") for kind in ("harvest", "failure", "receipt")}
-        found = failure if failure and at["failure"] >= at["harvest"] else harvest
-        if receipt.get("agrees") is True and at["receipt"] >= max(at["harvest"], at["failure"]):
-            return {}
-        names = ("error", "advice", "stopped_by", "task_id", "waits_until")
-        return {name: found[name] for name in names if found.get(name)}
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Quarantined answers of one run with one reason."""
-
-    dataset: str
-    run_id: str
-    reason: str
-    status: int
-    count: int
-    oldest: str
-    newest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """One answer in the quarantine. Its body is not read: it can be large, and hold personal data."""
-
-    dataset: str
-    run_id: str
-    key: str
-    reason: str
-    status: int
-    fetched_at: str
-    in_plan: bool
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaUse:
-    """The present window of a quota. ``taken`` units are used or reserved by a running task."""
-
-    account: str
-    name: str
-    taken: int
-    ends_at: str
-    closed: bool
-    """Whether the API has said that the window is used up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """An API that asked to wait, and has not answered a call since."""
-
-    conn_id: str
-    times: int
-    since: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """An API to which a person stopped all calls."""
-
-    conn_id: str
-    by: str
-    at: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedGap:
-    """A query whose gap a person accepted."""
-
-    key: str
-    by: str
-    at: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A query with this key in one run. ``state`` is answered, gap, quarantined or open (planned, no answer yet)."""
-
-    dataset: str
-    run_id: str
-    key: str
-    state: str
-    status: int | None
-    fetched_at: str
-    reason: str = ""
-    chunk: int = -1
-    """The number of the chunk of the plan that has the query; -1 if none has."""
 
 
 class StatusStore:
@@ -439,14 +258,69 @@ class StatusStore:
         found = self._find("windrow_warnings", where, limit=_WARNINGS)
         return sorted(found, key=lambda one: (str(one["dataset"]), str(one["name"])))
 
-    def watched(self) -> str:
-        """Return when problems were last looked for; empty for never."""
-        return next((str(one.get("at", "")) for one in self._find(ALERTS, {"_id": WATCH}, limit=1)), "")
+    def alerts(self) -> tuple[str, list[Snoozed]]:
+        """Return when problems were last looked for, empty for never, and the alerts that are snoozed now."""
+        where = {"$or": [{"_id": WATCH}, {"snoozed_until": {"$gt": stamp()}}]}
+        found = self._find(ALERTS, where, limit=1_000)
+        snoozed = [one for one in found if one["_id"] != WATCH]
+        return next((str(one.get("at", "")) for one in found if one["_id"] == WATCH), ""), [
+            Snoozed(*(str(one[name]) for name in ("cause", "snoozed_by", "snoozed_until"))) for one in snoozed
+        ]
 
     def events(self, places: Sequence[str], *, limit: int = 100) -> list[Event]:
         """Return what people did to streams and connections, the newest first; see `windrow.store.events`."""
         found = self._find(EVENTS, events_of(places), sort=[("at", -1)], limit=limit)
         return list(map(Event.of, found))
+
+    def requested(self, place: Place, user: str, since: datetime) -> datetime | None:
+        """Return when this user last asked to see a body, if that was after a time; None if not."""
+        where = {"place": place.run.dataset, "at": {"$gt": since}, "user": user, "subject": place.subject}
+        found = self._find(EVENTS, where, {"at": 1}, sort=[("at", -1)], limit=1)
+        return next((one["at"].replace(tzinfo=UTC) for one in found), None)
+
+    def body(self, place: Place) -> Body | None:
+        """Return the body of an answer, its first 15 MB; None if it is not there."""
+        if place.of == ANSWER:
+            collection, ids = place.run.dataset, [f"{place.run.run_id}|{place.key}"]
+        else:
+            collection, ids = "windrow_quarantine", [f"{place.run}|{place.key}", f"{place.run}||{place.key}"]
+        names = ("body", "raw", "content_type", "status", "fetched_at", "body_pieces", "raw_pieces")
+        for id_ in ids:
+            for one in self._find(collection, {"_id": id_}, dict.fromkeys(names, 1), limit=1):
+                body, raw = one.get("body", ""), one.get("raw", b"")
+                text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+                return Body(
+                    text=text[: EXCERPT + OVERLAP],
+                    data=bytes(raw or (body.encode() if isinstance(body, str) else body)),
+                    content_type=str(one.get("content_type", "")),
+                    status=int(one["status"]),
+                    fetched_at=str(one["fetched_at"]),
+                    is_whole=not one.get("raw_pieces" if raw else "body_pieces"),
+                )
+        return None
+
+    def collections(self) -> set[str]:
+        """Return the names of the collections that there are."""
+        with reading():
+            return set(self._database.list_collection_names(maxTimeMS=_READ_MS))
+
+    def size(self, collection: str) -> Size:
+        """Return how large a collection is, as MongoDB keeps count of it. The collection must exist."""
+        with reading():
+            found = self._database.command("collStats", collection, maxTimeMS=_READ_MS)
+            return Size(int(found.get("count", 0)), int(found.get("size", 0)))
+
+    def counted(self, collection: str, dataset: str, whole: Size) -> Size:
+        """Return how many documents of a collection a dataset has, and about how large they are. It reads an index."""
+        with reading():
+            count = self._database[collection].count_documents(_all_of("_id", dataset), maxTimeMS=_READ_MS)
+        return Size(count, round(whole.octets * count / whole.documents) if whole.documents else 0)
+
+    def oldest(self, dataset: str) -> str:
+        """Return when the oldest run of a dataset began whose answers are still in MongoDB; empty if there is none."""
+        where = {"dataset": dataset, "purged": {"$exists": False}}
+        found = self._find(RUNS, where, {"first_at": 1}, sort=[("first_at", 1)], limit=1)
+        return next((str(one["first_at"]) for one in found), "")
 
     def pauses(self) -> list[Paused]:
         """Return the APIs that calls are paused for."""

@@ -32,6 +32,12 @@ class Attention:
     """Whether one credential or one API stopped all streams, so that one more stream is not one more problem."""
 
     @property
+    def alert(self) -> str:
+        """The cause of its alert, as a snooze takes it; empty if nobody is alerted of it."""
+        is_open = self.person or self.health in {Health.INCOMPLETE, Health.UNKNOWN}
+        return f"attention|{self.health.value}|{self.group}" if is_open else ""
+
+    @property
     def who(self) -> str:
         """Who must act."""
         if self.person:

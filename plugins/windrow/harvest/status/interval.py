@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from windrow.harvest.status.facts import Facts, RunFact
 from windrow.model.errors import CallsStopped
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 
 _ALIVE = timedelta(seconds=90)
 """A harvest that wrote nothing for so long is not running, as far as MongoDB knows: it writes every second."""

@@ -9,7 +9,8 @@ from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import State, completed_at, iso
 from windrow.harvest.status.stream import INTERVALS, Health, Stream, stream_of
 from windrow.model.plan import Run
-from windrow.store.status import Paused, QuotaUse, Reason, StatusStore, Stopped
+from windrow.store.reports import Paused, QuotaUse, Reason, Snoozed, Stopped
+from windrow.store.status import StatusStore
 from windrow.store.warnings import Warned
 
 
@@ -26,6 +27,8 @@ class Snapshot:
     watched: str = ""
     """When the DAG `harvest_watch` last looked for problems; empty for never."""
     stops: tuple[Stopped, ...] = ()
+    snoozes: tuple[Snoozed, ...] = ()
+    """Alerts of what needs attention that nobody gets for a time."""
     facts: Facts = field(default_factory=Facts)
     error: str = ""
     advice: str = ""
@@ -90,6 +93,7 @@ class Snapshot:
             if sees(one.dag_ids)
         )
         names = {one.dataset for one in streams}
+        alerts = {one.alert for one in grouped(streams)}
         accounts = {conn_id for one in streams for conn_id in one.connections}
         return replace(
             self,
@@ -99,6 +103,7 @@ class Snapshot:
             ),
             pauses=tuple(one for one in self.pauses if one.conn_id in accounts or sees(())),
             stops=tuple(one for one in self.stops if one.conn_id in accounts or sees(())),
+            snoozes=tuple(one for one in self.snoozes if one.cause in alerts),
             facts=replace(self.facts, dags={name: one for name, one in self.facts.dags.items() if sees([name])}),
         )
 
@@ -137,6 +142,7 @@ def take(store: StatusStore, facts: Facts, *, now: datetime | None = None) -> Sn
         for dataset in datasets
     ]
     order = list(Health)
+    watched, snoozes = store.alerts()
     return Snapshot(
         at=iso(now),
         streams=tuple(sorted(streams, key=lambda one: (order.index(one.health), one.dataset))),
@@ -144,7 +150,8 @@ def take(store: StatusStore, facts: Facts, *, now: datetime | None = None) -> Sn
         reasons_complete=complete,
         quotas=tuple(store.quotas(now)),
         pauses=tuple(store.pauses()),
-        watched=store.watched(),
+        watched=watched,
         stops=tuple(store.stops()),
+        snoozes=tuple(snoozes),
         facts=facts,
     )

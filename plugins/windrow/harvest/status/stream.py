@@ -8,7 +8,7 @@ from typing import Any
 
 from windrow.harvest.status.facts import DagFact, Facts
 from windrow.harvest.status.interval import DRY_RUN, Interval, State, completed_at, instant, interval_of
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 from windrow.store.warnings import Warned
 
 INTERVALS = 30
