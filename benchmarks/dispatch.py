@@ -40,7 +40,7 @@ def main() -> None:
             environment = airflow_env.airflow_environment(settings, os.environ)
             path = [str(ROOT), str(ROOT / "plugins"), environment["PYTHONPATH"]]
             environment |= {"PYTHONPATH": os.pathsep.join(path), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
-            told = {"api": settings.api_url, "mongo": settings.mongo_url, "names": options.names}
+            told = {"api": settings.api_url, "mongo": airflow_env.mongo_url(settings), "names": options.names}
             command = [sys.executable, "-c", "from benchmarks import dispatch; dispatch.measure()"]
             subprocess.run([*command, json.dumps(told)], env=environment, check=True)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.testing import running
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.snapshot import take
@@ -40,7 +41,7 @@ def main() -> None:
         url = os.environ.get("MONGO_URL")
         if url is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            url = stack.enter_context(running({"mongo"}, Path(folder) / "var")).mongo_url
+            url = airflow_env.mongo_url(stack.enter_context(running({"mongo"}, Path(folder) / "var")))
         client: MongoClient[dict[str, object]] = stack.enter_context(MongoClient(url))
         client.drop_database(DATABASE)
         stack.callback(client.drop_database, DATABASE)

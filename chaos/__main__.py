@@ -294,7 +294,7 @@ class Campaign:
         return all(outcomes.get(name.casefold(), ("taken",)) != ("taken",) for name in self.asked)
 
     def _is_reading(self) -> bool:
-        with opened(self.cloud.settings.mongo_url, "windrow") as staging:
+        with opened(airflow_env.mongo_url(self.cloud.settings), "windrow") as staging:
             now = staging.notes(RUN).get(STEP, {})
             return bool(now.get("reading")) and now.get("gaps") == 0
 

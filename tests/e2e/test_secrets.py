@@ -160,7 +160,7 @@ def publish(system: System, api: Hostile, evidence: Evidence) -> None:
         **os.environ,
         "PYTHONPATH": str(system.settings.root / "plugins"),
         "PUBSUB_EMULATOR_HOST": system.settings.pubsub_address,
-        "MONGO_URL": system.settings.mongo_url,
+        "MONGO_URL": airflow_env.mongo_url(system.settings),
         "MONGO_DATABASE": "marked",
         **{"X_PROJECT": PROJECT_ID, "X_TOPIC": "marked", "X_SUBSCRIPTION": "marked", "X_RULES": "tesla"},
         "X_BEARER_TOKEN": marked.TOKENS["x"],
@@ -204,7 +204,7 @@ def evidence(
             ]:
                 job.result()
         evidence.calls = {(name, way): api.calls[way] for name, api in apis.items() for way in WAYS}
-    with MongoClient(system.settings.mongo_url) as mongo:
+    with MongoClient(airflow_env.mongo_url(system.settings)) as mongo:
         for name in ("windrow", "marked"):
             for collection in mongo[name].list_collection_names():
                 mine = [one for one in mongo[name][collection].find() if name == "marked" or RUN in str(one)]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
+from local_cloud import airflow_env
 from local_cloud.settings import Settings
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.airflow.operators.action import ActionOperator, action_params
@@ -152,7 +153,7 @@ def act(
     cloud: Settings, scripted: ScriptedApi, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
     """Run an action as its task does, as the user ada."""
-    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": staging._database.name}
+    mongo = airflow_env.mongo_connection(cloud, staging._database.name)
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "http", "host": scripted.url}))
     monkeypatch.setitem(registry._declared, "shop_orders", Orders)

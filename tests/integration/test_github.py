@@ -62,7 +62,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, redis_url: str, ap
         tokens = [{"token": token, "owner": DEMO_TOKENS[token]} for token in POOL]
         github = {"conn_type": "http", "host": f"{api.url}/github", "extra": {"tokens": tokens} | QUICK | changes}
         monkeypatch.setenv("AIRFLOW_CONN_GITHUB", json.dumps(github))
-        mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": database}
+        mongo = airflow_env.mongo_connection(cloud, database)
         monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
-from local_cloud.settings import BUCKET
+from local_cloud import airflow_env
+from local_cloud.settings import BUCKET, Settings
 from tests.dag_run import DagRun, load
 from tests.integration.conftest import CONNECTION
 from tests.shop import Orders
@@ -205,10 +206,9 @@ def test_receipts_are_deleted_after_the_answers(staging: Staging, status: Status
 
 
 def test_the_dag_deletes_by_its_params(
-    mongo: MongoClient, staging: Staging, store: GcsStore, monkeypatch: pytest.MonkeyPatch
+    cloud: Settings, staging: Staging, store: GcsStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host, port = mongo.address or ("", 0)
-    connection = {"conn_type": "mongo", "host": host, "port": port, "schema": staging._database.name}
+    connection = airflow_env.mongo_connection(cloud, staging._database.name)
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(connection))
     landing, _ = harvested(staging, store, OLD)
     staging.note(OLD, LANDED, {"to": f"gs://{BUCKET}", "prefix": landing._prefix, "gcp": CONNECTION, "aws": ""})

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
+from local_cloud import airflow_env
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from tests.local_cloud.pubsub.bench import Bench, texts
 from tests.shared_cloud import SharedCloud
@@ -47,7 +48,7 @@ def bench(pubsub: Settings, cloud: Settings, monkeypatch: pytest.MonkeyPatch) ->
     extra = {"is_anonymous": True, "project": PROJECT_ID, "use_legacy_sql": False}
     google = {"conn_type": "google_cloud_platform", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
-    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": "pull"}
+    mongo = airflow_env.mongo_connection(cloud, "pull")
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
     made = Bench(pubsub.pubsub_port, pubsub.pubsub_http_port)
     made.make(ack_deadline_seconds=600)

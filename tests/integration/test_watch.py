@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from airflow.providers.http.notifications.http import HttpNotifier
-from pymongo import MongoClient
 
+from local_cloud import airflow_env
+from local_cloud.settings import Settings
 from tests.unit.operators.test_alert import Webhook, webhook  # noqa: F401 - a fixture
 from windrow.airflow.operators.watch import WatchOperator
 from windrow.model.errors import WindrowError
@@ -27,9 +28,8 @@ CONTEXT: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def connection(mongo: MongoClient, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
-    host, port = mongo.address or ("", 0)
-    given = {"conn_type": "mongo", "host": host, "port": port, "schema": staging._database.name}
+def connection(cloud: Settings, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = airflow_env.mongo_connection(cloud, staging._database.name)
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(given))
     staging.prepare(RUN.dataset)
 

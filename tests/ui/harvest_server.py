@@ -36,7 +36,8 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import insert
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from local_cloud import ports
+from local_cloud import airflow_env, ports
+from local_cloud.settings import Settings
 from tests.local_cloud.conftest import eventually
 from windrow.airflow.operators import params
 from windrow.airflow.operators.harvest import HarvestOperator
@@ -214,13 +215,13 @@ def airflow_database() -> Iterator[None]:
 
 
 @contextmanager
-def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
+def serving(cloud: Settings, database: str) -> Iterator[Harvests]:
     """Serve the pages, mounted as Airflow mounts them, also in a frame like Airflow's, until the block ends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(
             "AIRFLOW__API_AUTH__JWT_SECRET", "a secret of these tests, which is long enough for the algorithm " * 2
         )
-        patch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", f"mongo://127.0.0.1:{mongo_port}/{database}")
+        patch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(airflow_env.mongo_connection(cloud, database)))
         for conn_id, extra in CONNECTIONS.items():
             saved = {**dict.fromkeys(FIELDS), **extra}  # Airflow's form saves the empty fields as null
             connection = {"conn_type": "http", "host": "api.example", "login": "client-7", "extra": saved}

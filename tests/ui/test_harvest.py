@@ -117,7 +117,7 @@ def harvests(cloud: Settings, mongo: MongoClient[dict[str, Any]]) -> Iterator[Ha
     database = f"test_{uuid.uuid4().hex}"
     with airflow_database():
         fill(Staging(mongo, database))
-        with serving(cloud.mongo_port, database) as served:
+        with serving(cloud, database) as served:
             yield served
     mongo.drop_database(database)
     browser.stop()

@@ -1,5 +1,6 @@
 """The state of all harvests as pages and terminals show it: what is known, and what is not."""
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient, monitoring
 
-from local_cloud.settings import LOOPBACK, Settings
+from local_cloud import airflow_env
+from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from windrow.harvest.runbook import ROWS, row
 from windrow.harvest.sizes import read_sizes
@@ -307,7 +309,7 @@ def fail(cloud: Settings, database: str, monkeypatch: pytest.MonkeyPatch) -> Cal
     """Let a task fail, as Airflow tells its callbacks."""
     from windrow.airflow.operators.failure import note_failure
 
-    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", f"mongo://127.0.0.1:{cloud.mongo_port}/{database}")
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(airflow_env.mongo_connection(cloud, database)))
 
     def failed(task_id: str, error: Exception, **task: Any) -> None:
         known = SimpleNamespace(dag_id="shop", **{"dataset": "orders", "mongo_conn_id": "mongo_default"} | task)
@@ -350,9 +352,7 @@ def test_a_failure_that_cannot_be_stored_changes_nothing(
 # --- everything at once ------------------------------------------------------------------------
 
 
-def test_a_snapshot_takes_a_handful_of_reads_and_no_answer(
-    mongo: MongoClient[dict[str, Any]], staging: Staging, database: str
-) -> None:
+def test_a_snapshot_takes_a_handful_of_reads_and_no_answer(cloud: Settings, staging: Staging, database: str) -> None:
     """However many answers are staged: benchmarks/status.py measures how long it takes."""
     for number in range(20):
         run = Run(f"stream_{number:02d}", RUN.run_id, "shop")
@@ -360,7 +360,7 @@ def test_a_snapshot_takes_a_handful_of_reads_and_no_answer(
         staging.stage(run, [(0, Answer(query, Outcome.ANSWERED, 200, "{}", NOW)) for query in queries(10)])
         staging.note(run, "receipt", RECEIPT)
     commands = Commands()
-    with MongoClient[dict[str, Any]](*mongo.address, event_listeners=[commands]) as client:
+    with MongoClient[dict[str, Any]](airflow_env.mongo_url(cloud), event_listeners=[commands]) as client:
         commands.names.clear()
         snapshot = take(StatusStore(client, database), Facts())
 
@@ -572,7 +572,10 @@ def test_a_server_that_is_away_and_a_bad_url_are_clear_errors() -> None:
         with pytest.raises(StagingUnavailable, match="MongoDB did not answer") as caught:
             store.datasets()
         assert "hushhush" not in str(caught.value)
-    with pytest.raises(ConnectionUnusable, match="URL is invalid") as invalid, open_status("mongodb://u:p@ss@:x/"):
+    with (
+        pytest.raises(ConnectionUnusable, match="URL of this program is invalid") as invalid,
+        open_status("mongodb://u:p@ss@:x/"),
+    ):
         pass
     assert "p@ss" not in str(invalid.value)
 
@@ -593,5 +596,5 @@ def test_the_runbook_is_the_table_of_the_docs() -> None:
 
 def test_the_store_is_reached_by_url(cloud: Settings, staging: Staging, database: str) -> None:
     staging.save_plan(RUN, [])
-    with open_status(f"mongodb://{LOOPBACK}:{cloud.mongo_port}/{database}") as store:
+    with open_status(airflow_env.mongo_url(cloud, database)) as store:
         assert store.datasets() == ["orders"]

@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from windrow.cli.address import mongo_url
+from windrow.cli.address import mongo_url, place_of
 from windrow.cli.command import DONE, FAILED, Result, add
 from windrow.harvest.actions import DAG, cost
 from windrow.model.errors import ApiUnreachable, BadParameter, CredentialsRejected
@@ -135,7 +135,8 @@ def _of_run(options: argparse.Namespace, environment: Mapping[str, str]) -> Resu
     if options.action == "replay" and options.speed <= 0:
         raise BadParameter(f"--speed is {options.speed}.", advice="It must be above 0.")
     if options.action == "replay" and (options.dry_run or not options.run):
-        with open_status(mongo_url(options.mongo, environment)) as store:
+        url = mongo_url(options.mongo, environment)
+        with open_status(url, place=place_of(options.mongo, environment)) as store:
             if not options.run:
                 reasons, _ = store.reasons(options.stream)
                 runs = [one.run_id for one in store.summaries(options.stream, limit=200)]

@@ -17,6 +17,11 @@ _NOT_OPTIONS = {"srv", "allow_insecure"}
 """Fields of Airflow's extra that are no options of a MongoDB URL."""
 
 
+def place_of(given: str, environment: Mapping[str, str]) -> str:
+    """Return where the URL of MongoDB is set."""
+    return "--mongo" if given else URL_VARIABLE if environment.get(URL_VARIABLE) else CONNECTION_VARIABLE
+
+
 def mongo_url(given: str, environment: Mapping[str, str]) -> str:
     """Return the URL of MongoDB: the given one, or that of the environment.
 

@@ -13,7 +13,7 @@ import orjson
 
 from windrow import __version__
 from windrow.cli import act, auth, command, harvest, new, plan, record, text, try_
-from windrow.cli.address import mongo_url
+from windrow.cli.address import mongo_url, place_of
 from windrow.cli.target import meant
 from windrow.harvest.lineage import origins
 from windrow.harvest.status.facts import Facts
@@ -105,8 +105,8 @@ def main(
 
 def _once(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO) -> int:
     try:
-        options.url = mongo_url(options.mongo, environment)
-        with open_status(options.url, options.database) as store:
+        options.url, options.place = mongo_url(options.mongo, environment), place_of(options.mongo, environment)
+        with open_status(options.url, options.database, options.place) as store:
             answer: Answer = options.command(store, options)
     except WindrowError as error:
         answer = Answer([f"Unknown: {error.what}", f"What to do: {error.advice}"], _failure(error), UNKNOWN)
@@ -256,7 +256,7 @@ def _accept(store: StatusStore, options: argparse.Namespace) -> Answer:
         line = f"{options.stream} has no warning {unknown[0]!r}. `windrow warnings {options.stream}` lists them."
         return Answer([line], {"error": line}, INCOMPLETE)
     accepted = [one for name, one in found.items() if not one.accepted_at and name in (options.name or found)]
-    with opened(options.url, store.database) as state:
+    with opened(options.url, store.database, options.place) as state:
         state.mark(accepted, "accepted_at")
     lines = [f"accepted: {one.name}: {one.text}" for one in accepted] or [f"{options.stream} has no open warning."]
     return Answer(lines, as_data(accepted))

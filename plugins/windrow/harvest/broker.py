@@ -39,10 +39,12 @@ class Broker:
     """The stream of one run. All methods raise `BrokerUnavailable`.
 
     :param client: speaks RESP 2, whose answers are read here.
+    :param place: where the address and the login are set, such as ``the Airflow connection 'redis_default'``.
     """
 
-    def __init__(self, client: "redis.Redis", run: Run) -> None:
+    def __init__(self, client: "redis.Redis", run: Run, place: str) -> None:
         self._redis = client
+        self._place = place
         self._stream = f"windrow:{run}"
 
     def open(self) -> None:
@@ -101,10 +103,15 @@ class Broker:
             pipeline.xdel(self._stream, *tickets)
             pipeline.execute()
 
-    @staticmethod
-    def _do(operation: Callable[[], T]) -> T:
+    def _do(self, operation: Callable[[], T]) -> T:
         try:
             return operation()
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise BrokerUnavailable(
+                f"Redis rejects the login of {self._place}: {error}",
+                advice="Set the user and the password there before the next run. This run needs no action: the plan "
+                "and all answers are in MongoDB, and one task continues from there.",
+            ) from error
         except redis.RedisError as error:
             raise BrokerUnavailable(
                 f"Redis operation failed: {type(error).__name__}: {error}",

@@ -51,6 +51,7 @@ from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
 from windrow.store.events import EVENTS, KEEP_DAYS, EventDocuments
 from windrow.store.limits import QUOTAS, LimitDocuments
+from windrow.store.login import login_error
 from windrow.store.plans import PLANS, PlanDocuments
 from windrow.store.quarantine import QUARANTINE, QuarantineDocuments
 from windrow.store.warnings import WARNINGS, WarningDocuments
@@ -86,11 +87,13 @@ class Staging(
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
-    one. All methods raise `StagingUnavailable` when the server cannot be reached or refuses.
+    one. All methods raise `StagingUnavailable` when the server cannot be reached or refuses, and `LoginRejected` when
+    it rejects the login that is set in ``place``.
     """
 
-    def __init__(self, client: MongoClient[Document], database: str) -> None:
+    def __init__(self, client: MongoClient[Document], database: str, place: str = "this program") -> None:
         self._client = client
+        self._place = place
         self._database = client[database]
 
     def prepare(self, dataset: str) -> None:
@@ -203,7 +206,7 @@ class Staging(
                     or not isinstance(error, AutoReconnect)
                     or isinstance(error, ServerSelectionTimeoutError)
                 ):
-                    raise _unavailable(error) from error
+                    raise self._unavailable(error) from error
                 time.sleep(pause_s)
 
     def _collection(self, name: str) -> Collection[Document]:
@@ -218,31 +221,35 @@ class Staging(
             try:
                 return operation()
             except ServerSelectionTimeoutError as error:  # the driver has waited long enough already
-                raise _unavailable(error) from error
+                raise self._unavailable(error) from error
             except AutoReconnect:
                 time.sleep(pause_s)
             except PyMongoError as error:
-                raise _unavailable(error) from error
+                raise self._unavailable(error) from error
         try:
             return operation()
         except PyMongoError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: PyMongoError) -> StagingUnavailable:
+        return login_error(error, self._place) or StagingUnavailable(
+            f"MongoDB operation failed: {type(error).__name__}: {error}",
+            advice=f"Check that MongoDB is running, and that host, port and database of {self._place} are correct. "
+            "Data staged earlier is safe; the next try continues from there.",
+        )
 
 
 @contextmanager
-def opened(url: str, database: str) -> Iterator[Staging]:
+def opened(url: str, database: str, place: str = "this program") -> Iterator[Staging]:
     """Open the staging at a MongoDB address, for programs that run outside of Airflow, and close it at the end.
 
     Its methods raise `StagingUnavailable` when there is no such server, or it refuses.
+
+    :param place: where the address is set.
+    :raises ConnectionUnusable: the address is invalid.
     """
     client: MongoClient[Document]
-    with MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=SOCKET_MS) as client:
-        yield Staging(client, database)
-
-
-def _unavailable(error: PyMongoError) -> StagingUnavailable:
-    return StagingUnavailable(
-        f"MongoDB operation failed: {type(error).__name__}: {error}",
-        advice="Check that MongoDB is running, and that host, port, login and database of the Airflow connection are "
-        "correct. Data staged earlier is safe; the next try continues from there.",
-    )
+    with status.connecting(place):
+        client = MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=SOCKET_MS)
+    with client:
+        yield Staging(client, database, place)

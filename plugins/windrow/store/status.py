@@ -20,6 +20,7 @@ from windrow.model.plan import CHUNK, Run
 from windrow.model.query import Query
 from windrow.store.events import EVENTS, Event
 from windrow.store.events import where as events_of
+from windrow.store.login import login_error
 from windrow.store.reports import AcceptedGap, Found, Paused, Quarantined, QuotaUse, Reason, Size, Snoozed, Stopped
 from windrow.store.summary import RUNS, Document, Summary, stamp
 
@@ -42,16 +43,18 @@ AFTER = "}"
 class StatusStore:
     """Reads the state of all harvests from one MongoDB database, and writes nothing.
 
-    All methods raise `StagingUnavailable` when the server cannot be reached, refuses, or takes too long.
+    All methods raise `StagingUnavailable` when the server cannot be reached, refuses, or takes too long, and
+    `LoginRejected` when it rejects the login that is set in ``place``.
     """
 
-    def __init__(self, client: "MongoClient[Document]", database: str) -> None:
+    def __init__(self, client: "MongoClient[Document]", database: str, place: str = "this program") -> None:
         self.database = database
+        self._place = place
         self._database = client[database]
 
     def datasets(self) -> list[str]:
         """Return the datasets that have summaries."""
-        with reading():
+        with _reading(self._place):
             return sorted(map(str, self._database[RUNS].distinct("dataset", maxTimeMS=_READ_MS)))
 
     def summaries(self, dataset: str = "", *, limit: int = RUNS_AT_ONCE) -> list[Summary]:
@@ -341,7 +344,7 @@ class StatusStore:
         sort: list[tuple[str, int]] | None = None,
         limit: int,
     ) -> list[Document]:
-        with reading():
+        with _reading(self._place):
             cursor = self._database[collection].find(where, fields).limit(limit).max_time_ms(_READ_MS)
             return list(cursor.sort(sort) if sort else cursor)
 
@@ -353,35 +356,46 @@ def _all_of(field_name: str, dataset: str) -> Document:
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def _reading(place: str) -> Iterator[None]:
     """Turn errors of the driver into `StagingUnavailable`."""
     try:
         yield
     except PyMongoError as error:
         what = re.split(r" \(configured|, Timeout:", str(error))[0][:300]  # without the settings of the driver
-        raise StagingUnavailable(
+        raise login_error(error, place) or StagingUnavailable(
             f"MongoDB did not answer: {type(error).__name__}: {what}",
-            advice="Check that MongoDB is running, and that host, port, login and database are correct. Harvests "
+            advice=f"Check that MongoDB is running, and that host, port and database of {place} are correct. Harvests "
             "continue by themselves when it is back; answers that were staged are safe.",
         ) from error
 
 
 @contextmanager
-def open_status(url: str, database: str = "") -> Iterator[StatusStore]:
+def connecting(place: str) -> Iterator[None]:
+    """Make a client of MongoDB from the address that is set in ``place``.
+
+    :raises ConnectionUnusable: the address is invalid.
+    """
+    try:
+        yield
+    except (PyMongoError, ValueError) as error:  # its message may have the password: show the kind alone
+        raise ConnectionUnusable(
+            f"The MongoDB URL of {place} is invalid ({type(error).__name__}).",
+            advice="Write it like mongodb://user:password@host:27017/windrow; escape special characters, %40 is @.",
+        ) from None
+
+
+@contextmanager
+def open_status(url: str, database: str = "", place: str = "this program") -> Iterator[StatusStore]:
     """Open the database at a MongoDB URL for reading, and close it at the end.
 
     :param database: overrides the one in the URL; the default is `DATABASE`.
+    :param place: where the URL is set.
     :raises ConnectionUnusable: the URL is invalid.
     """
-    try:
+    with connecting(place):
         named = database or parse_uri(url, warn=True).get("database") or DATABASE
         client: MongoClient[Document] = MongoClient(
             url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=2 * _READ_MS, connectTimeoutMS=_SELECTION_MS
         )
-    except (PyMongoError, ValueError) as error:  # its message may have the password: show the kind alone
-        raise ConnectionUnusable(
-            f"The MongoDB URL is invalid ({type(error).__name__}).",
-            advice="Write it like mongodb://user:password@host:27017/windrow; escape special characters, %40 is @.",
-        ) from None
     with client:
-        yield StatusStore(client, named)
+        yield StatusStore(client, named, place)

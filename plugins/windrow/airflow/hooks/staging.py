@@ -12,7 +12,7 @@ from windrow.airflow.hooks import no_connection
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.redact import know
 from windrow.store.staging import SOCKET_MS, Staging
-from windrow.store.status import StatusStore
+from windrow.store.status import StatusStore, connecting
 
 DATABASE = "windrow"
 """Default database, if the connection has none."""
@@ -25,10 +25,10 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
     """Open the staging, check that the server answers, and close it at the end.
 
     :raises ConnectionUnusable: the connection does not exist, or is invalid.
-    :raises StagingUnavailable: the server cannot be reached, or refuses an operation.
+    :raises StagingUnavailable: the server cannot be reached, or refuses an operation or the login.
     """
     with _database(conn_id) as (client, database):
-        opened = Staging(client, database)
+        opened = Staging(client, database, _place(conn_id))
         opened.prepare(dataset)
         yield opened
 
@@ -37,7 +37,7 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
 def staging_and_status(conn_id: str) -> Iterator[tuple[Staging, StatusStore]]:
     """Open the staging of all datasets, and what is known about their runs; the errors are those of `staging`."""
     with _database(conn_id) as (client, database):
-        yield Staging(client, database), StatusStore(client, database)
+        yield Staging(client, database, _place(conn_id)), StatusStore(client, database, _place(conn_id))
 
 
 @contextmanager
@@ -55,4 +55,10 @@ def _database(conn_id: str) -> Iterator[tuple[Any, str]]:
     hook.extras.setdefault("socketTimeoutMS", SOCKET_MS)
     know(hook.connection.password)
     with hook:
-        yield hook.get_conn(), hook.connection.schema or DATABASE
+        with connecting(_place(conn_id)):
+            client = hook.get_conn()
+        yield client, hook.connection.schema or DATABASE
+
+
+def _place(conn_id: str) -> str:
+    return f"the Airflow connection '{conn_id}'"

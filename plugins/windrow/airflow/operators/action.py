@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from airflow.configuration import conf
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context, Param
 from airflow.sdk.exceptions import TaskDeferred
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
+from windrow.airflow.triggers.pause import PauseTrigger
 from windrow.declare.files import load
 from windrow.harvest import actions
 from windrow.harvest.actions import CONNECTION, Choice
@@ -109,9 +109,7 @@ class ActionOperator(BaseOperator):
             found = actions.result(state, run, keys, read=read, stopped=stopped)
         except RateLimited as limit:  # the claim stays: this run continues
             self.log.warning("%s", limit)
-            raise TaskDeferred(
-                trigger=DateTimeTrigger(moment=limit.retry_at), method_name=self.go_on.__name__
-            ) from None
+            raise TaskDeferred(trigger=PauseTrigger.until(limit.retry_at), method_name=self.go_on.__name__) from None
         except BaseException:
             state.end_replay(run)
             raise

@@ -254,7 +254,7 @@ class PublishNewOperator(HarvestStep):
                 "requests_open": sum(
                     len(keys) for artist_id, keys in self.found["requests"].items() if artist_id not in answers
                 ),
-                "seconds_to_dynamodb": round(waited.total_seconds(), 1),
+                "seconds_to_dynamodb": round(max(0.0, waited.total_seconds()), 1),
             }
             state.note(run, PUBLISH, figures)
         return figures

@@ -28,7 +28,7 @@ from windrow.harvest.status.interval import iso
 from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.model.errors import ConnectionUnusable, WindrowError
 from windrow.model.redact import know
-from windrow.store.status import DATABASE, StatusStore, reading
+from windrow.store.status import DATABASE, StatusStore, connecting
 from windrow.ui.cache import Answer, RefreshedCache
 from windrow.ui.harvest import airflow_facts
 
@@ -106,10 +106,11 @@ def open_store() -> Iterator[StatusStore]:
         ) from error
     hook.extras |= {"serverSelectionTimeoutMS": _SELECTION_MS, "socketTimeoutMS": _SOCKET_MS}
     know(hook.connection.password)
-    with reading():
+    place = f"the Airflow connection '{CONN_ID}'"
+    with connecting(place):
         client = hook.get_conn()
     with client:
-        yield StatusStore(client, hook.connection.schema or DATABASE)
+        yield StatusStore(client, hook.connection.schema or DATABASE, place)
 
 
 def _refresh(name: str) -> Answer:
