@@ -11,13 +11,11 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from windrow.airflow.hooks import no_connection
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.redact import know
-from windrow.store.staging import SOCKET_MS, Staging
+from windrow.store.staging import SELECTION_MS, SOCKET_MS, Staging, checked
 from windrow.store.status import StatusStore
 
 DATABASE = "windrow"
 """Default database, if the connection has none."""
-_SELECTION_MS = 10_000
-"""How long the driver looks for a server, unless the extra of the connection sets it."""
 
 
 @contextmanager
@@ -51,8 +49,14 @@ def _database(conn_id: str) -> Iterator[tuple[Any, str]]:
         raise ConnectionUnusable(
             f"The Airflow connection '{conn_id}' is invalid: {error}.", advice="Fix it under Admin > Connections."
         ) from error
-    hook.extras.setdefault("serverSelectionTimeoutMS", _SELECTION_MS)
-    hook.extras.setdefault("socketTimeoutMS", SOCKET_MS)
     know(hook.connection.password)
+    hook.extras = {"serverSelectionTimeoutMS": SELECTION_MS, "socketTimeoutMS": SOCKET_MS} | hook.extras
+    keep_tls(hook)
     with hook:
-        yield hook.get_conn(), hook.connection.schema or DATABASE
+        yield checked(hook.get_conn), hook.connection.schema or DATABASE
+
+
+def keep_tls(hook: MongoHook) -> None:
+    """Keep TLS where certificates are not checked: Airflow's hook removes `ssl` then, which the driver refuses."""
+    if hook.allow_insecure:
+        hook.extras["tls"] = True

@@ -21,6 +21,7 @@ from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy.exc import SQLAlchemyError
 
+from windrow.airflow.hooks.staging import keep_tls
 from windrow.harvest.actions import DAG
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.snapshot import Snapshot, take
@@ -90,6 +91,7 @@ def open_store() -> Iterator[StatusStore]:
             f"The Airflow connection '{CONN_ID}' is invalid: {error}.", advice="Fix it under Admin > Connections."
         ) from error
     hook.extras |= {"serverSelectionTimeoutMS": _SELECTION_MS, "socketTimeoutMS": _SOCKET_MS}
+    keep_tls(hook)
     know(hook.connection.password)
     with reading():
         client = hook.get_conn()
