@@ -573,7 +573,7 @@ def test_a_server_that_is_away_and_a_bad_url_are_clear_errors() -> None:
             store.datasets()
         assert "hushhush" not in str(caught.value)
     with (
-        pytest.raises(ConnectionUnusable, match="URL of this program is invalid") as invalid,
+        pytest.raises(ConnectionUnusable, match="in this program, or one of its options, is invalid") as invalid,
         open_status("mongodb://u:p@ss@:x/"),
     ):
         pass

@@ -12,7 +12,7 @@ import argcomplete
 import orjson
 
 from windrow import __version__
-from windrow.cli import act, auth, command, harvest, new, plan, record, text, try_
+from windrow.cli import act, auth, command, erase, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url, place_of
 from windrow.cli.target import meant
 from windrow.harvest.lineage import origins
@@ -45,6 +45,9 @@ For the harvests of Airflow, read from MongoDB, also while Airflow is down:
 
 To act on the harvests of Airflow, over its API, with your token:
   replay, accept-gap, undo-gap, stop, resume, snooze
+
+To erase a person from all stores, where Airflow runs, with its connections:
+  erase
 
 `windrow COMMAND --help` explains a command, with examples. docs/your-own-api.md is a tutorial."""
 _EPILOG = f"""\
@@ -176,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     add("find", _find, "where the answer to a call is").add_argument(
         "key", help="the column _key of a row, like orders/7"
     )
-    for module in (new, try_, plan, harvest, record, auth, act):
+    for module in (new, try_, plan, harvest, record, auth, act, erase):
         module.register(commands)
     return parser
 

@@ -350,6 +350,9 @@ def _check(cls: type[Declared]) -> None:
 
 def _check_columns(cls: type[Declared]) -> None:
     names = [column.name for column in (*cls.columns, *LINEAGE)]
+    attributes = {name for names in cls.person_items.values() for name in names}
+    if unknown := sorted({*cls.person} - {*names, *attributes}):
+        raise ValueError(f"{cls.dataset}: person names {unknown[0]!r:.60}, which is no column")
     if not cls.columns or len(names) > _MOST_COLUMNS:
         raise ValueError(f"{cls.dataset}: there must be 1 to {_MOST_COLUMNS:,} columns, not {len(cls.columns):,}")
     for name in (*names, *_nested(cls.columns)):

@@ -8,7 +8,7 @@ had never been away.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from itertools import repeat
 from operator import attrgetter
@@ -29,7 +29,7 @@ _NAME = "_answers-{:05d}.parquet"
 SCHEMA = pa.schema([
     pa.field("chunk", pa.int32(), nullable=False),
     pa.field("query", pa.string(), nullable=False),
-    ("outcome", pa.string()),  # that of a staged answer, `_QUARANTINED`, or null if there is no answer
+    ("outcome", pa.string()),  # that of a staged answer, `QUARANTINED`, or null if there is no answer
     ("status", pa.int32()),
     ("fetched_at", pa.timestamp("us", tz="UTC")),
     ("body", pa.string()),
@@ -40,7 +40,10 @@ SCHEMA = pa.schema([
     ("raw", pa.binary()),
     ("content_type", pa.string()),
 ])
-_QUARANTINED = "quarantined"
+PLAIN = ("query", "body")
+"""Columns whose values are hardly ever repeated."""
+QUARANTINED = "quarantined"
+"""In place of an outcome: this answer is only in the quarantine."""
 _FIELDS = {name: attrgetter(name) for name in ("outcome", "status", "fetched_at", "body", "next_link", "is_paged")}
 """What the archive holds of a staged answer, besides its query."""
 _AT_ONCE = 4_000_000
@@ -50,7 +53,7 @@ _AT_ONCE = 4_000_000
 def archive_files(store: ObjectStore, prefix: str, sizes: Sizes) -> ParquetFiles:
     """Return the writer of an archive's files. Its row groups are small, as text is compressed well in any size."""
     small = Sizes(sizes.answers, sizes.group // 4, sizes.file)
-    return ParquetFiles(store, prefix, _NAME, SCHEMA, small, plain=("query", "body"))
+    return ParquetFiles(store, prefix, _NAME, SCHEMA, small, plain=PLAIN)
 
 
 class ArchiveWriter:
@@ -78,7 +81,7 @@ class ArchiveWriter:
         """Add answers that are only in the quarantine."""
         for chunk, one in rejected:
             row = {name: getattr(one, name, None) for name in SCHEMA.names}
-            row |= {"chunk": chunk, "query": next(_as_json([one.query])), "outcome": _QUARANTINED}
+            row |= {"chunk": chunk, "query": next(_as_json([one.query])), "outcome": QUARANTINED}
             self._files.write(pa.RecordBatch.from_pylist([row], SCHEMA))
 
     def close(self) -> tuple[Part, ...]:
@@ -156,8 +159,8 @@ class Archive:
         :raises ManifestMissing: as `manifest`, or a file is missing.
         """
         for row in self._rows(self.manifest()):
-            if row["outcome"] not in {None, _QUARANTINED, Outcome.MISSING}:
-                yield _answer(row)
+            if row["outcome"] not in {None, QUARANTINED, Outcome.MISSING, Outcome.ERASED}:
+                yield answer_of(row)
 
     def _rows(self, manifest: Manifest) -> Iterator[dict[str, Any]]:
         for part in manifest.archive:
@@ -178,13 +181,15 @@ def _read(file: IO[bytes]) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def _answer(row: dict[str, Any]) -> Answer:
+def answer_of(row: Mapping[str, Any]) -> Answer:
+    """Make the staged answer of a row."""
     query, outcome = Query.from_row(orjson.loads(row["query"])), Outcome(row["outcome"])
     moment = row["fetched_at"].astimezone(UTC)
     return Answer(query, outcome, row["status"], row["body"], moment, row["next_link"], row["is_paged"])
 
 
-def _rejected(row: dict[str, Any]) -> Rejected:
+def rejected_of(row: Mapping[str, Any]) -> Rejected:
+    """Make the quarantined answer of a row."""
     query, moment = Query.from_row(orjson.loads(row["query"])), row["fetched_at"].astimezone(UTC)
     rest = (row["incomplete"], row["raw"], row["content_type"])
     return Rejected(query, row["status"], row["body"], row["reason"], moment, *rest)
@@ -215,9 +220,9 @@ class _Restoration:
     def restore(self, rows: Iterable[dict[str, Any]], listed: int) -> int:
         """Copy rows in their order, and return how many answers are copied."""
         for row in rows:
-            if row["outcome"] == _QUARANTINED:
+            if row["outcome"] == QUARANTINED:
                 if self._plan is None:
-                    self._staging.reject(self._run, [(row["chunk"], _rejected(row))])
+                    self._staging.reject(self._run, [(row["chunk"], rejected_of(row))])
                     self._restored += 1
                 continue
             if row["chunk"] != self._number:
@@ -226,7 +231,7 @@ class _Restoration:
             query = Query.from_row(orjson.loads(row["query"]))
             self._queries.append(query)
             if row["outcome"] and self._absent(query.key):
-                self._stage(_answer(row))
+                self._stage(answer_of(row))
         self._end_chunk()
         if self._plan is None:
             self._staging.save_size(Plan(self._run, listed, self._planned, self._number + 1))

@@ -100,7 +100,7 @@ class Landing:
             queries = iter(chunk.queries)
             for answers in together(self._staging.each_answer(chunk), self._sizes):
                 archive.add(number, *_with_gaps(queries, answers))
-                present = [answer for answer in answers if answer.outcome is not Outcome.MISSING]
+                present = [answer for answer in answers if answer.outcome not in {Outcome.MISSING, Outcome.ERASED}]
                 count.gaps += len(answers) - len(present)
                 if present:
                     yield number, present

@@ -32,6 +32,8 @@ class Staged:
     """Of ``quarantined`` those of look-ups."""
     partial: int = 0
     """Of ``answered`` those without their last pages."""
+    erased: int = 0
+    """Queries that were about a person, whom `windrow erase` took out. Nothing follows from them any more."""
     accepted: int = 0
     """Planned queries that are not settled, and whose gap a person accepted. They may be in the quarantine, too."""
 
@@ -49,7 +51,7 @@ class Staged:
                 if key not in planned:
                     continue
                 counted[outcome] += 1
-                if outcome is not Outcome.ANSWERED and len(examples) < _EXAMPLES:
+                if outcome not in {Outcome.ANSWERED, Outcome.ERASED} and len(examples) < _EXAMPLES:
                     examples += [_why(answer) for answer in [staging.answer(plan.run, planned[key])] if answer]
         quarantined = staging.quarantined(plan.run, with_bodies=False)
         examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined[:_EXAMPLES]]
@@ -62,6 +64,7 @@ class Staged:
             left_out=beside[LIST],
             looked_up=beside[LOOK_UP],
             partial=counted[Outcome.PARTIAL],
+            erased=counted[Outcome.ERASED],
             accepted=accepted,
         )
 
@@ -99,7 +102,7 @@ class Receipt:
         """Return which counts do not agree, each with what to do; empty if all agree."""
         plan, staged, manifest = self.plan, self.staged, self.manifest
         found = []
-        missing = plan.planned - staged.answered - staged.gaps - staged.accepted
+        missing = plan.planned - staged.answered - staged.gaps - staged.erased - staged.accepted
         if missing:
             found.append(
                 f"{missing:,} of {plan.planned:,} planned queries are not staged, "
@@ -176,6 +179,7 @@ class Receipt:
             "staged": self.staged.answered,
             "gaps": self.gaps,
             "quarantined": self.staged.quarantined,
+            **({"erased": self.staged.erased} if self.staged.erased else {}),
             **({"accepted_gaps": self.staged.accepted} if self.staged.accepted else {}),
             "exported": self.manifest.records,
             "loaded": self.loaded,

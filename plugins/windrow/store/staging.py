@@ -23,6 +23,7 @@ collection             one document is                                ``_id``; i
 ``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
 ``windrow_alerts``     a problem that people were told of             its cause; none
 ``windrow_accepted``   a query whose gap a person accepted            dataset|run_id|key; ``run``
+``windrow_erasures``   what an erasure of a person found              a salted digest; none
 ``windrow_claims``     a replay that goes on, and its queries         dataset|run_id; none
 ``windrow_events``     what a person did, see `windrow.store.events`  place|id; ``place, at``
 =====================  =============================================  ==============================
@@ -37,23 +38,24 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from pymongo import DeleteOne, MongoClient, ReplaceOne
+from pymongo import DeleteOne, MongoClient, ReadPreference, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
-from windrow.model.errors import StagingUnavailable
+from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import Run
 from windrow.store import status, summary
 from windrow.store.accepted import ACCEPTED, AcceptedDocuments
 from windrow.store.alerts import AlertDocuments
-from windrow.store.answers import KEPT, PAGES, AnswerDocuments
+from windrow.store.answers import KEPT, PAGES
 from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
+from windrow.store.erasure import ErasureDocuments
 from windrow.store.events import EVENTS, KEEP_DAYS, EventDocuments
 from windrow.store.limits import QUOTAS, LimitDocuments
-from windrow.store.login import login_error
-from windrow.store.plans import PLANS, PlanDocuments
-from windrow.store.quarantine import QUARANTINE, QuarantineDocuments
+from windrow.store.login import connect, know_password, login_error
+from windrow.store.plans import PLANS
+from windrow.store.quarantine import QUARANTINE
 from windrow.store.warnings import WARNINGS, WarningDocuments
 
 T = TypeVar("T")
@@ -65,7 +67,7 @@ _KEEP_QUOTAS_S = 7 * 24 * 3600
 """For how long after its end a window can be looked at. Then MongoDB deletes it."""
 _KEEP_CACHE_S = 90 * 24 * 3600
 """For how long an answer may be asked whether it still holds. Then MongoDB deletes it."""
-_SELECTION_MS = 10_000
+SELECTION_MS = 10_000
 """How long the driver looks for a server."""
 SOCKET_MS = 60_000
 """The longest silence of MongoDB within one call: a server that hangs is not waited for for ever."""
@@ -74,9 +76,7 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class Staging(
-    PlanDocuments,
-    AnswerDocuments,
-    QuarantineDocuments,
+    ErasureDocuments,
     LimitDocuments,
     ConsentDocuments,
     WarningDocuments,
@@ -248,8 +248,34 @@ def opened(url: str, database: str, place: str = "this program") -> Iterator[Sta
     :param place: where the address is set.
     :raises ConnectionUnusable: the address is invalid.
     """
-    client: MongoClient[Document]
-    with status.connecting(place):
-        client = MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=SOCKET_MS)
-    with client:
+
+    def make() -> MongoClient[Document]:
+        know_password(url)
+        return MongoClient(url, serverSelectionTimeoutMS=SELECTION_MS, socketTimeoutMS=SOCKET_MS)
+
+    with checked(make, place) as client:
         yield Staging(client, database, place)
+
+
+def checked(make: Callable[[], MongoClient[Document]], place: str) -> MongoClient[Document]:
+    """Make a client, if its options keep what harvests rely on.
+
+    :param place: where the address is set.
+    :raises ConnectionUnusable: the address or an option is invalid; or writes would not be acknowledged, or old data
+        read.
+    :raises StagingUnavailable: the names of the servers (SRV) cannot be looked up.
+    """
+    client = connect(make, place)
+    if not client.write_concern.acknowledged:
+        client.close()
+        raise ConnectionUnusable(
+            f"The address of MongoDB in {place} has w=0: a write would count before it is stored.",
+            advice="Remove 'w' from its options. MongoDB's default, majority, is the right one.",
+        )
+    if client.read_preference.mode != ReadPreference.PRIMARY.mode:
+        client.close()
+        raise ConnectionUnusable(
+            f"The address of MongoDB in {place} has a readPreference: a secondary may not have yet what was written.",
+            advice="Remove 'readPreference' from its options.",
+        )
+    return client

@@ -12,15 +12,14 @@ from typing import Any
 import orjson
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
 
 from windrow.model.body import ANSWER, EXCERPT, OVERLAP, Body, Place
-from windrow.model.errors import ConnectionUnusable, StagingUnavailable
+from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import CHUNK, Run
 from windrow.model.query import Query
 from windrow.store.events import EVENTS, Event
 from windrow.store.events import where as events_of
-from windrow.store.login import login_error
+from windrow.store.login import connect, know_password, login_error
 from windrow.store.reports import AcceptedGap, Found, Paused, Quarantined, QuotaUse, Reason, Size, Snoozed, Stopped
 from windrow.store.summary import RUNS, Document, Summary, stamp
 
@@ -304,18 +303,18 @@ class StatusStore:
 
     def collections(self) -> set[str]:
         """Return the names of the collections that there are."""
-        with reading():
+        with _reading(self._place):
             return set(self._database.list_collection_names(maxTimeMS=_READ_MS))
 
     def size(self, collection: str) -> Size:
         """Return how large a collection is, as MongoDB keeps count of it. The collection must exist."""
-        with reading():
+        with _reading(self._place):
             found = self._database.command("collStats", collection, maxTimeMS=_READ_MS)
             return Size(int(found.get("count", 0)), int(found.get("size", 0)))
 
     def counted(self, collection: str, dataset: str, whole: Size) -> Size:
         """Return how many documents of a collection a dataset has, and about how large they are. It reads an index."""
-        with reading():
+        with _reading(self._place):
             count = self._database[collection].count_documents(_all_of("_id", dataset), maxTimeMS=_READ_MS)
         return Size(count, round(whole.octets * count / whole.documents) if whole.documents else 0)
 
@@ -370,32 +369,21 @@ def _reading(place: str) -> Iterator[None]:
 
 
 @contextmanager
-def connecting(place: str) -> Iterator[None]:
-    """Make a client of MongoDB from the address that is set in ``place``.
-
-    :raises ConnectionUnusable: the address is invalid.
-    """
-    try:
-        yield
-    except (PyMongoError, ValueError) as error:  # its message may have the password: show the kind alone
-        raise ConnectionUnusable(
-            f"The MongoDB URL of {place} is invalid ({type(error).__name__}).",
-            advice="Write it like mongodb://user:password@host:27017/windrow; escape special characters, %40 is @.",
-        ) from None
-
-
-@contextmanager
 def open_status(url: str, database: str = "", place: str = "this program") -> Iterator[StatusStore]:
     """Open the database at a MongoDB URL for reading, and close it at the end.
 
     :param database: overrides the one in the URL; the default is `DATABASE`.
     :param place: where the URL is set.
     :raises ConnectionUnusable: the URL is invalid.
+    :raises StagingUnavailable: the names of the servers (SRV) cannot be looked up.
     """
-    with connecting(place):
-        named = database or parse_uri(url, warn=True).get("database") or DATABASE
-        client: MongoClient[Document] = MongoClient(
+
+    def make() -> MongoClient[Document]:
+        know_password(url)
+        return MongoClient(
             url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=2 * _READ_MS, connectTimeoutMS=_SELECTION_MS
         )
-    with client:
+
+    with connect(make, place) as client:
+        named = database or client.get_default_database(DATABASE).name
         yield StatusStore(client, named, place)

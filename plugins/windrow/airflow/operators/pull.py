@@ -11,6 +11,7 @@ from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
 from windrow.landing.batch import Batch, Bounds, gather
 from windrow.landing.files import MANIFEST
+from windrow.landing.housekeeping import LANDED
 
 
 class PullOperator(HarvestStep):
@@ -62,6 +63,8 @@ class PullOperator(HarvestStep):
             manifest = batch.land(messages, state)
             figures = {"pulled": len(messages), "records": manifest.records, "unreadable": manifest.unreadable}
             state.note(run, "pull", figures)
+            place = {"to": self.to, "prefix": self.prefix, "gcp": self.gcp_conn_id, "aws": "aws_default"}
+            state.note(run, LANDED, place)
         self.log.info("%s", figures)
         if not manifest.records:
             batch.acknowledge(queue)  # they are in the quarantine, all of them

@@ -36,6 +36,7 @@ class Passengers(Declared):
         Column("cabin", "Cabin", Kind.STRING, "Cabin or cabins; null if unknown."),
         Column("embarked", "Embarked", Kind.STRING, "Port: C Cherbourg, Q Queenstown, S Southampton."),
     )
+    person: ClassVar = {"passenger_id": ("PassengerId",), "name": ("Name", "users")}
     table = Table(
         key=("passenger_id",),
         cluster=("class", "sex"),

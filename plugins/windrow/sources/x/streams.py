@@ -122,6 +122,7 @@ class Posts(Stream):
 
     dataset = "x_posts"
     policy = POLICY
+    person = {"author_id": ("author_id", "id"), "username": ("username",)}  # noqa: RUF012 - as declared
     plausible = Plausible(rows=0, nulls=0.5)  # a batch is of any size, and deletions have hardly any values
     contract = Contract((
         Column("post_id", "id", Kind.STRING, "Id of the post; each edit is a new post.", required=True),

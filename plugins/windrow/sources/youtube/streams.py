@@ -54,6 +54,7 @@ class Videos(Stream):
     plausible = Plausible()
     policy = GOOGLE_POLICY
     quotas = QUOTAS
+    person = {"channel_id": ("channelId", "id")}  # noqa: RUF012 - as declared
     contract = Contract((
         Column("video_id", "id", Kind.STRING, "Id of the video.", required=True),
         Column(

@@ -21,6 +21,7 @@ from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy.exc import SQLAlchemyError
 
+from windrow.airflow.hooks.staging import keep_tls
 from windrow.harvest.actions import BODIES, DAG
 from windrow.harvest.sizes import read_sizes
 from windrow.harvest.status.facts import Facts
@@ -28,7 +29,8 @@ from windrow.harvest.status.interval import iso
 from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.model.errors import ConnectionUnusable, WindrowError
 from windrow.model.redact import know
-from windrow.store.status import DATABASE, StatusStore, connecting
+from windrow.store.login import connect
+from windrow.store.status import DATABASE, StatusStore
 from windrow.ui.cache import Answer, RefreshedCache
 from windrow.ui.harvest import airflow_facts
 
@@ -105,11 +107,10 @@ def open_store() -> Iterator[StatusStore]:
             f"The Airflow connection '{CONN_ID}' is invalid: {error}.", advice="Fix it under Admin > Connections."
         ) from error
     hook.extras |= {"serverSelectionTimeoutMS": _SELECTION_MS, "socketTimeoutMS": _SOCKET_MS}
+    keep_tls(hook)
     know(hook.connection.password)
     place = f"the Airflow connection '{CONN_ID}'"
-    with connecting(place):
-        client = hook.get_conn()
-    with client:
+    with connect(hook.get_conn, place) as client:
         yield StatusStore(client, hook.connection.schema or DATABASE, place)
 
 
