@@ -167,7 +167,7 @@ def test_with_only_the_plan_the_rest_is_skipped_and_the_next_run_begins_before_t
     assert state == "success"
     assert {name for name, task in states.items() if task == "success"} == {"plan_videos", "plan_days", "cost"}
     assert set(states.values()) == {"success", "skipped"}
-    _, days = youtube.returned(run_id, "cost")
+    _, days = youtube.returned(run_id, "cost", "costs")
     assert (days["calls"], days["units"]) == (COUNT, {"youtube.analytics": COUNT})
     assert youtube.span(run_id) == (mark - 6 * DAY, youtube.yesterday(run_id))
 
