@@ -114,6 +114,11 @@ def test_a_worker_that_runs_again_makes_the_calls_that_failed_and_counts_what_it
     assert (summary := status.summary(RUN))
     assert summary.done == PLANNED - len(lost)
     assert "did not answer" in summary.trouble["error"]
+    api.reset()
+    together(api.url, staging, plan, 2, 1)
+    assert totals(api)["unique"] == len(lost), "a new round: only the calls that failed"
+    assert (summary := status.summary(RUN))
+    assert summary.done == PLANNED - len(lost), "what the other worker had counted is not counted twice"
     api.faults(sticky={})
     api.reset()
 

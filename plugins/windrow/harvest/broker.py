@@ -146,6 +146,7 @@ class BrokerFeed:
         """Why Redis is no use any more; None while it is."""
         self._broker = broker
         self._staging = staging
+        self.round = 0
         self.worker: int | None = None  # its count begins anew with each try, so it is no part of a sum
         self._worker = worker
         self._idle_s = idle_s

@@ -283,7 +283,7 @@ class Harvester:
         tally, seconds = self.tally, time.monotonic() - self._began
         return {
             "state": state,
-            **({} if self._feed.worker is None else {"worker": self._feed.worker}),
+            **({} if self._feed.worker is None else {"worker": self._feed.worker, "round": self._feed.round}),
             "started_at": tally.started_at.isoformat(),
             "planned": tally.planned,
             "settled_before": tally.done_before,

@@ -27,6 +27,8 @@ class Feed(Protocol):
     run: Run
     worker: int | None
     """Number of this worker, from 0, whose counts are a part of the run's; None if they are no part of a sum."""
+    round: int
+    """With a number of a worker: the counts of the highest round are those of the run."""
     is_shared: bool
     """Whether other workers take queries of the same run, and a query may come back from one that has died."""
     planned: int
@@ -58,6 +60,7 @@ class ListFeed:
 
     def __init__(self, plan: Plan, items: Sequence[Item], *, done_before: int) -> None:
         self.run = plan.run
+        self.round = 0
         self.worker: int | None = None
         self.is_shared = False
         self.planned = plan.planned
@@ -86,6 +89,7 @@ class PlanFeed:
 
     def __init__(self, staging: Staging, plan: Plan) -> None:
         self.run = plan.run
+        self.round = 0
         self.worker: int | None = None
         self.is_shared = False
         self.planned = plan.planned

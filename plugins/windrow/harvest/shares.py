@@ -58,8 +58,9 @@ class Leases:
         self._order = [*range(first, self.parts), *range(first)]
         """Each worker begins elsewhere, so that they rarely want the same part."""
         self._known: dict[int, Lease] = {}
+        self.round = 0
         self._again: dict[int, int] = {}
-        """Turns that ended before this worker began, and are tried again, by part."""
+        """Turns of this round in which calls failed before this worker began, by part: they are tried again."""
         self._beats: dict[int, tuple[tuple[int, int], float]] = {}
         """The last turn and beat of each part that others hold, and since when it is the last (monotonic)."""
         self._mine: dict[int, Lease] = {}
@@ -75,9 +76,10 @@ class Leases:
         with self._lock:
             self._look()
             ended = {part: one for part, one in self._known.items() if one.state in {Held.DONE, Held.TRIED}}
-            is_new_round = len(ended) == self.parts
-            self._again = {part: one.turn for part, one in ended.items() if is_new_round or one.state is Held.TRIED}
-            return [part for part, one in ended.items() if one.worker == self._worker and part not in self._again]
+            self.round = max((one.round for one in self._known.values()), default=0) + (len(ended) == self.parts > 0)
+            self._again = {part: one.turn for part, one in ended.items() if one.state is Held.TRIED}
+            mine = [part for part, one in ended.items() if (one.worker, one.round) == (self._worker, self.round)]
+            return [part for part in mine if part not in self._again]
 
     def take(self) -> int | None:
         """Lease a free part, and return it; None if there is none now, or after `end`."""
@@ -87,7 +89,7 @@ class Leases:
                 if (part := self._free()) is not None:
                     known = self._known.get(part)
                     turn = known.turn + 1 if known else 0
-                    lease = Lease(self.parts, part, turn, self._worker, self._holder)
+                    lease = Lease(self.parts, part, turn, self._worker, self._holder, self.round)
                     if self._staging.claim_part(self._run, lease):
                         self._known[part] = self._mine[part] = lease
                         return part
@@ -145,7 +147,7 @@ class Leases:
         if one is None or one.state is Held.LEFT:
             return True
         if one.state is not Held.HELD:
-            return self._again.get(part) == one.turn
+            return one.round < self.round or self._again.get(part) == one.turn
         if one.worker == self._worker:  # an earlier try of this worker, which has ended
             return one.holder != self._holder
         return self._looked_at - self._beats[part][1] >= self._lease_s
@@ -226,7 +228,9 @@ class SharedFeed(PlanFeed):
 
     def _begin(self) -> None:
         super()._begin()
-        for part in self._leases.begin():
+        finished = self._leases.begin()
+        self.round = self._leases.round
+        for part in finished:
             number, piece = divmod(part, self._leases.pieces)
             self._load(number, piece, self._leases.pieces)  # counts what is settled
 

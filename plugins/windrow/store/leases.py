@@ -37,6 +37,8 @@ class Lease:
     worker: int
     holder: str
     """Identifies the try of a worker."""
+    round: int = 0
+    """How often every part had been finished before."""
     beat: int = 0
     state: Held = Held.HELD
 
@@ -45,7 +47,7 @@ class Lease:
         return f"{run}|{self.parts}|{self.part}|{self.turn}"
 
 
-_FIELDS = ("parts", "part", "turn", "worker", "holder", "beat", "state")
+_FIELDS = ("parts", "part", "turn", "worker", "holder", "round", "beat", "state")
 
 
 class LeaseDocuments(Documents):

@@ -87,11 +87,13 @@ def _done(figures: Mapping[str, Any]) -> int:
 
 
 def _of_workers(workers: Mapping[str, Mapping[str, Any]]) -> Document:
-    """Return the figures of the workers of a run as those of one harvest: counts are sums.
+    """Return the figures of the workers of a run as those of one harvest: counts are sums of the newest round.
 
     It runs while a worker does that has written lately. Then an error of another one is no trouble, nor if all is done.
     """
-    each = sorted(workers.values(), key=lambda one: str(one.get("at", "")))
+    newest = max(int(one.get("round", 0)) for one in workers.values())
+    each = [one for one in workers.values() if one.get("round", 0) == newest]
+    each.sort(key=lambda one: str(one["at"]))
     last = datetime.fromisoformat(each[-1]["at"])
     is_running = any(
         one.get("state") == "running" and last - datetime.fromisoformat(one["at"]) < _SILENT for one in each

@@ -22,7 +22,7 @@ from windrow.model.errors import BadParameter, RateLimited
 from windrow.model.plan import Run
 from windrow.store.staging import Figures, Staging
 
-_LOOK_S, _WAIT_S, _DEFER_S = 0.5, 5.0, 10.0
+_LOOK_S, _WAIT_S, _DEFER_S = 0.5, 5.0, 30.0
 """How often, and how long, a worker looks whether the first one has begun; how long it then defers."""
 
 
