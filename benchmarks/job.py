@@ -21,6 +21,9 @@ class Job:
     collection: str
     calls: int
     connections: int
+    """Of all workers together."""
+    worker: int = 0
+    workers: int = 1
 
     def names(self) -> Iterator[str]:
         """Make the names to ask for, all different, each with the characters that real names have."""

@@ -9,6 +9,7 @@ top tracks and audio features. Updates the database `spotify` in Athena and the 
 | `require_all_names` | fails if a name is unknown or ambiguous; the others continue | yes, with `resolve_artists` |
 | `<stream>.plan`, `.cost` | write the plan; estimate its cost; the stream ends here with `plan_only` | yes |
 | `<stream>.harvest`, `.land` | one harvest per stream, in parallel; waits (deferred) for a quota | yes |
+| `<stream>.more_workers` | with `workers` above 1: mapped tasks that make a part of the calls; else skipped | yes |
 | `prepare.*`, `<stream>.register` | create tables; add the landed files of this run as a partition | yes |
 | `crawl` | only with the param `crawl`: runs a Glue crawler on the same files | yes |
 | `features_or_not`, `top_tracks_table.*` | build, check and publish the table, with or without features | yes |
@@ -54,10 +55,8 @@ def landing(name: str) -> dict[str, str]:
     params={
         "artists": spotify_params.artists(),
         "client": spotify_params.spotify_client(),
-        "plan_only": params.plan_only(),
         "crawl": params.crawl(),
-        "connections": params.connections(),
-        "max_gaps": params.max_gaps(),
+        **params.harvest(),
     },
     **TEMPLATES,
 )
@@ -79,7 +78,7 @@ def spotify_artists() -> None:  # noqa: D103 - the module's text is the DAG's
     harvests, registered = {}, {}
     for name in STREAMS:
         with TaskGroup(name):
-            harvests[name] = harvest("spotify", landing(name), given=given, connections="{{ params.connections }}")
+            harvests[name] = harvest("spotify", landing(name), given=given)
             registered[name] = athena.register(f"spotify_{name}", BUCKET)
             [harvests[name].land, prepare] >> registered[name]
     [harvests["top_tracks"].harvest, choose_streams(capabilities.output["datasets"])] >> harvests["audio_features"].plan

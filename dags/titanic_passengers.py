@@ -7,6 +7,7 @@ Lists the passengers of an API, makes one call per name, and updates the dataset
 | `plan` | gets the list, writes the plan to MongoDB, each name once | yes; an existing plan is kept |
 | `cost` | estimates calls and hours; the run ends here with `plan_only` | yes |
 | `harvest` | makes one call per name; stores each answer in MongoDB | yes; makes only missing calls |
+| `more_workers` | with `workers` above 1: mapped tasks that make a part of the calls; else skipped | yes; the same |
 | `enqueue`, `drain` | instead of `harvest`, with `dispatch` = `cloud_tasks`: a queue makes the calls | yes; the same |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes |
 | `prepare_*`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
@@ -19,7 +20,7 @@ Clear a task *with all tasks downstream*. If a task failed, the last line of its
 from datetime import timedelta
 
 from airflow.providers.google.cloud.operators.bigquery import BigQueryColumnCheckOperator
-from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, chain, dag
+from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag
 
 from windrow.airflow.operators import params
 from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
@@ -27,7 +28,7 @@ from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.dispatch import DispatchOperator
 from windrow.airflow.operators.enqueue import EnqueueOperator
-from windrow.airflow.operators.harvest import HarvestOperator
+from windrow.airflow.operators.groups import AFTER_WORKERS, workers
 from windrow.airflow.operators.land import LandOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
@@ -59,23 +60,21 @@ QUEUE = {"queue_id": "titanic-passengers", "location": "{{ var.value.get('windro
             title="Names",
             description="Names of passengers, one per line. Empty: all passengers in the list of the API.",
         ),
-        "plan_only": params.plan_only(),
         "dispatch": params.dispatch(),
-        "connections": params.connections(),
-        "max_gaps": params.max_gaps(),
+        **params.harvest(),
     },
     **TEMPLATES,
 )
 def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
     plan = PlanOperator(task_id="plan", dataset=DATASET, conn_id="titanic")
     cost = CostOperator(task_id="cost", plans={DATASET: "titanic"})
-    dispatch = DispatchOperator(task_id="dispatch", branches={"airflow": "harvest", "cloud_tasks": "enqueue"})
-    harvest = HarvestOperator(
-        task_id="harvest", dataset=DATASET, conn_id="titanic", connections="{{ params.connections }}"
+    dispatch = DispatchOperator(
+        task_id="dispatch", branches={"airflow": ["harvest", "more_workers"], "cloud_tasks": "enqueue"}
     )
+    harvest = workers(DATASET, "titanic", cost)
     enqueue = EnqueueOperator(task_id="enqueue", dataset=DATASET, target_conn_id="fetch_passenger", **QUEUE)
     drain = DrainSensor(task_id="drain", dataset=DATASET, deferrable=True, timeout=timedelta(hours=12), **QUEUE)
-    land = LandOperator(task_id="land", dataset=DATASET, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **LANDED)
+    land = LandOperator(task_id="land", dataset=DATASET, trigger_rule=AFTER_WORKERS, **LANDED)
 
     to_table = load_and_merge(Passengers, land, bucket=BUCKET)
     check = BigQueryColumnCheckOperator(
@@ -93,8 +92,8 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
         max_gaps="{{ params.max_gaps }}",
         outlets=[Asset(DATASET)],
     )
-    chain(plan, cost, dispatch, [harvest, enqueue])
-    chain([harvest, enqueue >> drain], land)
+    chain(plan, cost, dispatch, [*harvest, enqueue])
+    chain([*harvest, enqueue >> drain], land)
     chain(land, prepare_datasets("titanic"), *to_table, check, marts, prove)
 
 

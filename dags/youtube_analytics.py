@@ -9,6 +9,7 @@ before them again, because YouTube still updates their figures.
 | `cost` | estimates calls, quota units and hours; the run ends here with `plan_only` | yes |
 | `videos.*` | titles and counts of the videos, 50 per call | yes |
 | `days.harvest` | one report per video; with granularity `day`, one per video and day | yes; makes only missing calls |
+| `days.more_workers` | with `workers` above 1: mapped tasks that make a part; else skipped | yes; the same |
 | `days.land` | writes Parquet to the bucket, one folder per day, then the manifest | yes |
 | `days.load` to `days.merge` | load a landing table of this run, check it, merge it by video and day | yes |
 | `check`, `coverage`, marts | no duplicate or late days; expected and returned days of each video; the marts | yes |
@@ -28,6 +29,7 @@ from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
 from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.deadline import ends_within
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
+from windrow.airflow.operators.groups import AFTER_WORKERS, workers
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.land import LandOperator
 from windrow.airflow.operators.plan import PlanOperator
@@ -58,9 +60,7 @@ DAYS = Asset(VideoDays.dataset)
                          description="Channel id. Empty: the channel of the account that gave consent."),
         "granularity": Param("range", enum=["range", "day"], type="string", title="Granularity",
                              description="range: one report per video; day: one per video and day. Same rows."),
-        "plan_only": params.plan_only(),
-        "connections": params.connections(),
-        "max_gaps": params.max_gaps(),
+        **params.harvest(),
     },
     **TEMPLATES,
 )  # fmt: skip
@@ -68,10 +68,10 @@ def youtube_analytics() -> None:  # noqa: D103 - the module's text is the DAG's
     plan_videos = PlanOperator(task_id="plan_videos", dataset=Videos.dataset, conn_id="youtube")
     plan_days = PlanOperator(task_id="plan_days", dataset=VideoDays.dataset, conn_id="youtube", watermark=DAYS)
     cost = CostOperator(task_id="cost", plans={Videos.dataset: "youtube", VideoDays.dataset: "youtube_analytics"})
-    connections = "{{ params.connections }}"
-
     with TaskGroup("videos") as videos:
-        harvest = HarvestOperator(task_id="harvest", dataset=Videos.dataset, conn_id="youtube", connections=connections)
+        harvest = HarvestOperator(
+            task_id="harvest", dataset=Videos.dataset, conn_id="youtube", connections="{{ params.connections }}"
+        )
         land = LandOperator(task_id="land", dataset=Videos.dataset, **LANDED_VIDEOS)
         prove = ProveOperator(
             task_id="prove", dataset=Videos.dataset, **LANDED_VIDEOS, sql=f"{SQL}/videos/prove.sql",
@@ -80,10 +80,8 @@ def youtube_analytics() -> None:  # noqa: D103 - the module's text is the DAG's
         chain(harvest, land, *load_and_merge(Videos, land, bucket=BUCKET, sql=f"{SQL}/videos"), prove)
 
     with TaskGroup("days") as days:
-        harvest = HarvestOperator(
-            task_id="harvest", dataset=VideoDays.dataset, conn_id="youtube_analytics", connections=connections
-        )
-        land = LandOperator(task_id="land", dataset=VideoDays.dataset, **LANDED_DAYS)
+        harvest = workers(VideoDays.dataset, "youtube_analytics", cost)
+        land = LandOperator(task_id="land", trigger_rule=AFTER_WORKERS, dataset=VideoDays.dataset, **LANDED_DAYS)
         chain(harvest, land, *load_and_merge(VideoDays, land, bucket=BUCKET, sql=f"{SQL}/video_days"))
 
     check = BigQueryCheckOperator(task_id="check", sql=f"{SQL}/video_days/check.sql", use_legacy_sql=False)

@@ -54,6 +54,8 @@ class DagRun:
     ) -> None:
         self.dag = dag
         self.results: dict[str, Any] = {}
+        self.pushed: dict[tuple[str, str], Any] = {}
+        """XComs by task and key, but for results."""
         self.skipped: set[str] = set()
         self.states = states or AssetStates()
         at = at.astimezone(UTC)
@@ -114,12 +116,17 @@ class DagRun:
         return self.context["task"].execute(self.context)
 
     def _pull(self, task_ids: Any = None, key: str = "return_value", **_: Any) -> Any:
-        result = self.results[task_ids if isinstance(task_ids, str) else task_ids[0]]
+        task_id = task_ids if isinstance(task_ids, str) else task_ids[0]
+        if (task_id, key) in self.pushed:
+            return self.pushed[task_id, key]
+        result = self.results[task_id]
         return result if key == "return_value" else result[key]
 
     def _push(self, key: str, value: Any) -> None:
         if key == "return_value":
             self.results[self.context["ti"].task_id] = value
+        else:
+            self.pushed[self.context["ti"].task_id, key] = value
 
 
 class _Events(dict[Any, Any]):

@@ -10,6 +10,7 @@ from windrow.declare.stream import Declared
 from windrow.harvest.discovery import Discovery
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
+from windrow.harvest.shares import SharedFeed
 from windrow.http.client import Client, Limits
 from windrow.http.oauth import ClientCredentials
 from windrow.model import registry
@@ -72,14 +73,15 @@ def harvest(job: Job) -> None:
 
 async def _harvest(job: Job) -> None:
     staging = _staging(job)
+    plan = staging.plan(_run(job))
+    feed = SharedFeed(staging, plan, job.worker, job.workers) if job.workers > 1 else PlanFeed(staging, plan)
     async with _client(job) as client:
-        read = registry.stream("titanic_passengers").records
-        await Harvester(client, staging, PlanFeed(staging, staging.plan(_run(job))), read).run()
+        await Harvester(client, staging, feed, registry.stream("titanic_passengers").records).run()
 
 
 def _client(job: Job) -> Client:
     auth = ClientCredentials(TOKEN_PATH, CREDENTIALS["client_id"], CREDENTIALS["client_secret"])
-    return Client(job.api_url, auth, limits=Limits(connections=job.connections))
+    return Client(job.api_url, auth, limits=Limits(connections=job.connections // job.workers))
 
 
 def _run(job: Job) -> Run:

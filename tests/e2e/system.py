@@ -163,9 +163,9 @@ class Dag:
     def receipt(self, run_id: str, task_id: str = "prove") -> dict[str, Any]:
         return dict(self.returned(run_id, task_id))
 
-    def returned(self, run_id: str, task_id: str) -> Any:
-        """What a task returned."""
-        path = f"/dags/{self.dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value?deserialize=true"
+    def returned(self, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """What a task returned, or an XCom of another name."""
+        path = f"/dags/{self.dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
         return self.system.airflow.call("GET", path)["value"]
 
     def lines(self, run_id: str, task_id: str) -> list[str]:

@@ -26,6 +26,8 @@ NOW = datetime.now(UTC)
 COUNT = 25
 """Videos that the playlist lists."""
 DAY = timedelta(days=1)
+WORKERS = ("days.harvest", "days.more_workers")
+"""The tasks that make the calls of the reports: the second one is mapped."""
 
 
 class Youtube(Dag):
@@ -80,9 +82,9 @@ class Waiting:
 
 @pytest.fixture(scope="module")
 def refused(youtube: Youtube) -> Refused:
-    """The first run, without consent; the consent is given again when the run has failed."""
+    """The first run, with two workers and without consent; it is given again when the run has failed."""
     youtube.simulate(consent=False)
-    run_id, state = youtube.run()
+    run_id, state = youtube.run(workers=2)
     youtube.simulate(consent=True)
     said, tasks = youtube.said(run_id, "plan_videos"), youtube.tasks(run_id)
     return Refused(run_id, state, youtube.failed(run_id), said, tasks["plan_videos"]["try_number"])
@@ -114,7 +116,7 @@ def waiting(youtube: Youtube, refused: Refused, late: str) -> Waiting:
     used = youtube.system.admin("GET", "youtube")["units"]["analytics"]["used"]
     youtube.simulate(analytics_units=used + 10)
     youtube.system.airflow.clear(youtube.dag_id, refused.run_id, "plan_videos")
-    until(lambda: youtube.states(refused.run_id)["days.harvest"] == "deferred")
+    until(lambda: {youtube.states(refused.run_id)[name] for name in WORKERS} == {"deferred"})
     tries = youtube.tasks(refused.run_id)["days.harvest"]["try_number"]
     return Waiting(youtube.system.asked("GET /v2/reports")["ok"], tries)
 
@@ -128,7 +130,7 @@ def whole(youtube: Youtube, refused: Refused, waiting: Waiting) -> str:
         for document in list(quotas.find({"kind": "spent"})):
             if "|youtube." in document["window"]:  # other systems have quotas of their own beside
                 quotas.delete_one({"_id": document["_id"]})
-    assert youtube.clear(refused.run_id, "days.harvest") == "success"
+    assert youtube.clear(refused.run_id, *WORKERS) == "success"
     return refused.run_id
 
 
@@ -152,6 +154,7 @@ def test_a_late_run_that_is_cleared_defers_while_a_quota_is_used_up(waiting):
 
 
 def test_a_late_run_is_whole_when_it_is_cleared_again(youtube, whole):
+    assert {youtube.states(whole)[name] for name in WORKERS} == {"success"}
     receipt = youtube.receipt(whole)
     assert (receipt["agrees"], receipt["planned"], receipt["merged"]) == (True, COUNT, receipt["returned_days"])
     first, last = youtube.span(whole)
@@ -167,7 +170,7 @@ def test_with_only_the_plan_the_rest_is_skipped_and_the_next_run_begins_before_t
     assert state == "success"
     assert {name for name, task in states.items() if task == "success"} == {"plan_videos", "plan_days", "cost"}
     assert set(states.values()) == {"success", "skipped"}
-    _, days = youtube.returned(run_id, "cost")
+    _, days = youtube.returned(run_id, "cost", "costs")
     assert (days["calls"], days["units"]) == (COUNT, {"youtube.analytics": COUNT})
     assert youtube.span(run_id) == (mark - 6 * DAY, youtube.yesterday(run_id))
 

@@ -29,7 +29,9 @@ from local_cloud.apis.testing import FakeApi
 from local_cloud.run_service import die_with_parent
 from windrow.harvest.engine import Harvester, Tally
 from windrow.harvest.feeds import PlanFeed
+from windrow.harvest.shares import SharedFeed
 from windrow.http.client import Client, Limits
+from windrow.http.ledger import Ledger
 from windrow.http.oauth import ClientCredentials
 from windrow.http.results import Reader
 from windrow.model import registry
@@ -70,6 +72,9 @@ class Job:
     api_url: str
     connections: int = CONNECTIONS
     in_flight: int = WINDOW
+    worker: int = 0
+    workers: int = 1
+    lease_s: float = 60.0
 
     def start(self) -> subprocess.Popen[str]:
         """Start the process. It ends with ours."""
@@ -118,10 +123,19 @@ def served(api: FakeApi) -> Mapping[str, str]:
 # --- harvests ----------------------------------------------------------------------------------
 
 
-def connect(url: str, *, backoff: Backoff = QUICK, connections: int = CONNECTIONS, **limits: Any) -> Client:
+def connect(
+    url: str,
+    *,
+    backoff: Backoff = QUICK,
+    connections: int = CONNECTIONS,
+    ledger: Ledger | None = None,
+    **limits: Any,
+) -> Client:
     """Make a client of the fake API; it is quick to try again."""
     auth = ClientCredentials("/oauth/token", "windrow-demo", "windrow-demo-secret", name="titanic", backoff=backoff)
-    return Client(url, auth, name="titanic", limits=Limits(connections=connections, backoff=backoff, **limits))
+    return Client(
+        url, auth, name="titanic", limits=Limits(connections=connections, backoff=backoff, **limits), ledger=ledger
+    )
 
 
 async def harvesting(
@@ -131,12 +145,13 @@ async def harvesting(
     *,
     read: Reader = STREAM.records,
     in_flight: int | None = None,
+    feed: PlanFeed | None = None,
     **limits: Any,
 ) -> Harvested:
     """Harvest to the end, or until something stops it."""
     error = None
     async with connect(url, **limits) as client:
-        harvester = Harvester(client, staging, PlanFeed(staging, plan), read, in_flight=in_flight)
+        harvester = Harvester(client, staging, feed or PlanFeed(staging, plan), read, in_flight=in_flight)
         try:
             await harvester.run()
         except WindrowError as raised:
@@ -202,7 +217,10 @@ async def _main(job: Job) -> None:
         staging = Staging(mongo, job.database)
         plan = staging.plan(Run(DATASET, job.run_id))
         async with connect(job.api_url, connections=job.connections) as client:
-            harvester = Harvester(client, staging, PlanFeed(staging, plan), STREAM.records, in_flight=job.in_flight)
+            feed = PlanFeed(staging, plan)
+            if job.workers > 1:
+                feed = SharedFeed(staging, plan, job.worker, job.workers, lease_s=job.lease_s)
+            harvester = Harvester(client, staging, feed, STREAM.records, in_flight=job.in_flight)
             signal.signal(signal.SIGTERM, lambda *_: harvester.stop())
             try:
                 await harvester.run()

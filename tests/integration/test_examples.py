@@ -89,9 +89,10 @@ def test_weather(warehouse: bigquery.Client, scripted: ScriptedApi):
     scripted.script = weather
     dag, states = load(EXAMPLES / "weather_days.py").dag, AssetStates()
     places = [{"name": "Berlin", "lat": 52.5, "lon": 13.4}, {"name": "São Paulo & more", "lat": -23.5, "lon": -46.6}]
-    first = DagRun(dag, "one", at=NOON, states=states, places=places, start_date="2026-11-01").run()
+    run = DagRun(dag, "one", at=NOON, states=states, places=places, start_date="2026-11-01")
+    first = run.run()
     assert first["prove"] | {"agrees": True, "planned": 2, "sent": 2, "exported": 38, "merged": 38} == first["prove"]
-    assert [(one["dataset"], one["calls"]) for one in first["cost"]] == [("weather_days", 2)]
+    assert [(one["dataset"], one["calls"]) for one in run.pushed["cost", "costs"]] == [("weather_days", 2)]
     assert states.values == {}, "a run with a day of its own does not move the watermark"
     second = DagRun(dag, "two", at=NOON + timedelta(days=1), states=states, places=places).run()
     assert (second["prove"]["exported"], second["prove"]["table"]) == (6, 40)

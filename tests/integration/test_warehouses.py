@@ -50,7 +50,7 @@ def test_a_stream_into_both_is_harvested_once_and_each_warehouse_has_its_own_tas
     scripted.answers(Reply([*good, {"id": "x", "at": good[0]["at"]}, {"id": None, "at": good[0]["at"]}]))
     dag, states = harvest_dag(Orders, conn_id="orders", schedule=None, into=BOTH), AssetStates()
     run = DagRun(dag, "both one", at=NOON, states=states, max_gaps=2)
-    assert {task.split(".")[0] for task in dag.task_ids} == {"plan", "cost", "harvest", *BOTH, "prove"}
+    assert {task.split(".")[0] for task in dag.task_ids} == {"plan", "cost", "harvest", "more_workers", *BOTH, "prove"}
     first = {task for task in dag.task_ids if not task.startswith(Warehouse.ATHENA) and task != "prove"}
     run.run(*first)
     assert states.values == {"both_orders": {}}, "a warehouse has not counted yet"

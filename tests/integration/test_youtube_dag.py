@@ -90,7 +90,7 @@ def test_only_the_plan_makes_no_report(dag, warehouse, api):
     planned = results["plan_days"]
     assert (planned["first"], planned["last"]) == ("2024-11-20", YESTERDAY.isoformat())
     calls = COUNT * ((YESTERDAY - date(2024, 11, 20)).days + 1)
-    cost = results["cost"][1]
+    cost = run.pushed["cost", "costs"][1]
     assert (cost["calls"], cost["units"]) == (calls, {"youtube.analytics": calls})
     assert cost["hours_one_at_a_time"] > 1
     routes = api.counters()["routes"]

@@ -1,5 +1,6 @@
 """State that the clients of all runs share, in memory, for tests that need no MongoDB."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ class MemoryBook(ConsentDocuments):
         """The units of the blocks, by number."""
         self.closed: dict[str, datetime] = {}
         self.pauses: dict[str, Pause] = {}
+        self.turns: dict[str, float] = {}
 
     def _replace(self, collection: str, documents: Sequence[Document]) -> None:
         self.documents |= {one["_id"]: one for one in documents}
@@ -51,6 +53,14 @@ class MemoryBook(ConsentDocuments):
             self.windows[window].append(units)
             return True
         return False
+
+    def turns_clock(self) -> float:
+        return time.time()
+
+    def claim_turns(self, api: str, span_s: float, now: float) -> float:
+        start = max(now, self.turns.get(api, 0.0))
+        self.turns[api] = start + span_s
+        return start
 
     def close_window(self, window: str, until: datetime) -> None:
         self.closed[window] = until

@@ -6,17 +6,16 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param, TaskGroup, chain
+from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param, TaskGroup, XComArg, chain
 from croniter import croniter
 
 from windrow.airflow.operators import athena as athena_steps
-from windrow.airflow.operators import params, warehouse
+from windrow.airflow.operators import groups, params, warehouse
 from windrow.airflow.operators.approve import ApproveOperator
 from windrow.airflow.operators.athena import ProveInAthenaOperator
 from windrow.airflow.operators.bigquery import prepare_datasets
-from windrow.airflow.operators.cost import CostOperator
+from windrow.airflow.operators.cost import COSTS, CostOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
-from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.land import LandOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveAllOperator, ProveOperator
@@ -76,16 +75,14 @@ def harvest_dag(
         **{"default_args": TASK_DEFAULTS, **TEMPLATES, **options},
     ) as made:
         if stage:
-            harvest = stage()
+            harvest = [stage()]
         else:
             plan = PlanOperator(
                 task_id="plan", dataset=dataset, conn_id=conn_id, defaults=defaults, watermark=watermark
             )
             cost = CostOperator(task_id="cost", plans={dataset: conn_id})
-            harvest = HarvestOperator(
-                task_id="harvest", dataset=dataset, conn_id=conn_id, connections="{{ params.connections }}"
-            )
-            approve = [ApproveOperator(task_id="approve", budget=budget, costs=cost.output)] if budget else []
+            harvest = groups.workers(dataset, conn_id, cost)
+            approve = [ApproveOperator(task_id="approve", budget=budget, costs=XComArg(cost, COSTS))] if budget else []
             chain(plan, cost, *approve, harvest)
         asset = {"watermark": watermark, "outlets": [] if watermark else [Asset(dataset)]}
         if len(into) == 1:
@@ -134,7 +131,7 @@ def _into_bigquery(stream: type[Declared], **proof: Any) -> list[Any]:
         "to": f"gs://{_BUCKET}",
         "prefix": f"{source}/{noun}/run={{{{ run_id | slug }}}}",
     }
-    land = LandOperator(task_id="land", **landing)
+    land = LandOperator(task_id="land", trigger_rule=groups.AFTER_WORKERS, **landing)
     counts = ProveOperator(
         task_id="prove", sql=bigquery.prove(stream), max_gaps="{{ params.max_gaps }}", **landing, **proof
     )
@@ -151,7 +148,8 @@ def _into_athena(stream: type[Declared], **proof: Any) -> list[Any]:
     }
     counts = ProveInAthenaOperator(task_id="prove", max_gaps="{{ params.max_gaps }}", **landing, **proof)
     merged = athena_steps.load_and_merge(stream, bucket=_S3_BUCKET)
-    return [LandOperator(task_id="land", **landing), *merged, counts]
+    land = LandOperator(task_id="land", trigger_rule=groups.AFTER_WORKERS, **landing)
+    return [land, *merged, counts]
 
 
 _SINKS: Mapping[Warehouse, Callable[..., list[Any]]] = {
@@ -181,11 +179,7 @@ def _params(stream: type[Declared]) -> dict[str, Param]:
             title=stream.each.param.replace("_", " ").capitalize(),
             description=f"One call is made for each element ({{{stream.each.name}}} in the declaration).",
         )
-    return found | {
-        "plan_only": params.plan_only(),
-        "connections": params.connections(),
-        "max_gaps": params.max_gaps(),
-    }
+    return found | params.harvest()
 
 
 def _time_param(name: str, description: str) -> Param:
@@ -201,6 +195,7 @@ _TASKS = """| task | does | safe to clear |
 | `cost` | estimates calls, quota units and hours; the run ends here with `plan_only` | yes |
 | `approve` | only with a budget: if it is exceeded, waits for a person under Required Actions | yes; asks again |
 | `harvest` | makes the calls; stores each answer in MongoDB | yes; makes only missing calls |
+| `more_workers` | with `workers` above 1: mapped tasks that make a part of the calls; else skipped | yes; the same |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes; reads the stored answers again |
 | `prepare_*`, `load`, `audit` | load the landed records of this run, and check them before the merge | yes |
 | `merge` | updates the final table | yes |

@@ -22,7 +22,7 @@ from windrow.http.consent import ConsentStore
 from windrow.http.export import STORAGE_POLICY
 from windrow.http.ledger import Ledger, QuotaStore
 from windrow.http.network import Network
-from windrow.http.pacing import PauseStore
+from windrow.http.pacing import PauseStore, TurnStore
 from windrow.http.pool import by_owner
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.policy import Backoff
@@ -37,7 +37,7 @@ _OF_HTTP = "srv_lookup"
 """Field that Airflow's form adds to connections of type HTTP. Windrow does not look up DNS SRV records."""
 
 
-class State(QuotaStore, HttpCache, ConsentStore, PauseStore, Protocol):
+class State(QuotaStore, HttpCache, ConsentStore, PauseStore, TurnStore, Protocol):
     """State that the clients of all runs share."""
 
 
@@ -71,7 +71,8 @@ class Api(ABC):
         :param state: stores the quotas and the earlier answers that all runs share.
         :param connections: overrides the value of the connection.
         :param rate_per_s: maximum calls per second, if the connection does not set a lower one.
-        :param share: number of this worker, from 0, and number of workers. Each worker gets its own owners of the pool.
+        :param share: number of this worker, from 0, and number of workers. Each worker gets a part of the connections
+            and its own owners of the pool; see `room`.
         :param reserved: share of every limit that is left to other runs, from 0 to 1.
         :param backoff: overrides the pauses and the number of attempts of a call.
         :param on_response: called with each response.
@@ -79,9 +80,9 @@ class Api(ABC):
         """
         connection = self.connection()
         extra = self._extra(connection, stream)
-        if connections is not None:
-            extra["connections"] = connections
-        limits = self._limits(extra)
+        limits = self._limits(extra, connections)
+        worker, workers = share
+        limits = replace(limits, connections=len(range(worker, limits.connections, workers)))
         if backoff:
             limits = replace(limits, backoff=backoff)
         if rate_per_s is not None:
@@ -117,6 +118,7 @@ class Api(ABC):
             conditional_requests=ConditionalRequests(state, base_url) if stream.conditional_requests else None,
             network=self._network(extra, certificate),
             pauses=state,
+            turns=state,
             storage=self._storage(extra, limits),
             on_response=on_response,
         )
@@ -129,6 +131,15 @@ class Api(ABC):
         connection = self.connection()
         given = read(self.conn_id, connection, self._extra(connection, stream), stream, Limits())
         return len(by_owner(pool.credentials(given)))
+
+    def room(self, stream: Stream, connections: int | None = None) -> int:
+        """Return for how many workers there is a share: each has at least a connection, and an owner of the pool.
+
+        :param connections: overrides the value of the connection.
+        :raises ConnectionUnusable: as `client`.
+        """
+        most = self._limits(self._extra(self.connection(), stream), connections).connections
+        return min(most, self.pool_size(stream) or most)
 
     def cost(self, stream: Stream) -> tuple[Limits, list[Quota]]:
         """Return the limits and quotas that apply to this stream, without making a client.
@@ -226,7 +237,9 @@ class Api(ABC):
         except ValueError as error:
             raise self._unusable(f"has an invalid 'quota': {error}", "Fix 'quota' in the extra.") from None
 
-    def _limits(self, extra: dict[str, Any]) -> Limits:
+    def _limits(self, extra: dict[str, Any], connections: int | None = None) -> Limits:
+        if connections is not None:
+            extra = {**extra, "connections": connections}
         given: dict[str, Any] = {}
         for name in extra.keys() & LIMITS.keys():
             number = _positive(extra[name])

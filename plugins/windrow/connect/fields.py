@@ -185,7 +185,9 @@ AUTH_FIELDS = {"auth", *FIELDS} - set(STANDARD)
 """Fields of the extra that are about auth."""
 LIMITS: Mapping[str, Field] = {
     "connections": Field("Connections", "maximum concurrent calls (16)", _as_it_is, type="integer"),
-    "rate_per_s": Field("Rate", "maximum calls per second, evenly spaced (no limit)", _as_it_is, type="number"),
+    "rate_per_s": Field(
+        "Rate", "maximum calls per second of all tasks together, evenly spaced (no limit)", _as_it_is, type="number"
+    ),
     "timeout_s": Field("Timeout", "timeout of one attempt, in seconds (30)", _as_it_is, type="number"),
     "patience_s": Field(
         "Patience",

@@ -153,6 +153,8 @@ class BrokerFeed:
         """Why Redis is no use any more; None while it is."""
         self._broker = broker
         self._staging = staging
+        self.round = 0
+        self.worker: int | None = None  # its count begins anew with each try, so it is no part of a sum
         self._worker = worker
         self._idle_s = idle_s
         self._claim_after_s = claim_after_s
@@ -187,6 +189,10 @@ class BrokerFeed:
         except BrokerUnavailable as error:
             self._lose(error)
         self._open.difference_update(item.ticket for item in items)
+
+    def halt(self) -> None:
+        """Look for no more messages."""
+        self._over = True
 
     def stop(self) -> None:
         """Take no more. What was taken and not asked is taken again, by this worker or another."""

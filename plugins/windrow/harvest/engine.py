@@ -163,11 +163,17 @@ class Harvester:
 
     def stop(self) -> None:
         """Take no further queries. Running calls end and are staged. A signal handler may call this."""
-        self._stopped_by = self._stopped_by or Interrupted(
-            f"The harvest of {self._run.dataset} was asked to stop, after {self.tally.settled:,} of "
-            f"{self.tally.planned:,} queries.",
-            advice="All answers are staged. Clear this task, or let it retry, to continue from there.",
+        self._stop_by(
+            Interrupted(
+                f"The harvest of {self._run.dataset} was asked to stop, after {self.tally.settled:,} of "
+                f"{self.tally.planned:,} queries.",
+                advice="All answers are staged. Clear this task, or let it retry, to continue from there.",
+            )
         )
+
+    def _stop_by(self, error: WindrowError) -> None:
+        self._stopped_by = self._stopped_by or error
+        self._feed.halt()
 
     # --- workers -------------------------------------------------------------------------------
 
@@ -183,7 +189,7 @@ class Harvester:
                 self._failed(error)
             except WindrowError as error:
                 self._window.release()
-                self._stopped_by = self._stopped_by or error
+                self._stop_by(error)
             else:
                 self._outbox.append((item, settled))
                 self._news.set()
@@ -199,11 +205,13 @@ class Harvester:
         self._last_failure = error
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= _HOPELESS and self._stopped_by is None:
-            self._stopped_by = type(error)(
-                f"{_HOPELESS} queries in a row failed, so the harvest stops. The last: {error.what}",
-                advice=error.advice,
-                key=error.key,
-                status=error.status,
+            self._stop_by(
+                type(error)(
+                    f"{_HOPELESS} queries in a row failed, so the harvest stops. The last: {error.what}",
+                    advice=error.advice,
+                    key=error.key,
+                    status=error.status,
+                )
             )
 
     # --- writer --------------------------------------------------------------------------------
@@ -267,13 +275,15 @@ class Harvester:
     @property
     def _step(self) -> str:
         """Name of this harvest among the figures of its run. Each try of the task has its own."""
-        return f"harvest {self.tally.started_at.isoformat()}"
+        worker = "" if self._feed.worker is None else f" {self._feed.worker}"
+        return f"harvest {self.tally.started_at.isoformat()}{worker}"
 
     def figures(self, state: str) -> Figures:
         """Return the counts of this harvest so far."""
         tally, seconds = self.tally, time.monotonic() - self._began
         return {
             "state": state,
+            **({} if self._feed.worker is None else {"worker": self._feed.worker, "round": self._feed.round}),
             "started_at": tally.started_at.isoformat(),
             "planned": tally.planned,
             "settled_before": tally.done_before,
@@ -303,9 +313,10 @@ class Harvester:
         fresh = tally.answered + tally.gaps
         rate = fresh / max(time.monotonic() - self._began, 1e-9)
         left = tally.planned - tally.settled
-        eta = f", {left / rate:.0f} s left" if rate and left > 0 else ""
+        eta = f", {left / rate:.0f} s left" if rate and left > 0 and self._feed.worker is None else ""
+        worker = "" if self._feed.worker is None else f", worker {self._feed.worker}"
         return (
-            f"harvest {self._run.dataset}: {tally.settled:,} of {tally.planned:,} settled, {rate:,.0f}/s{eta}; "
+            f"harvest {self._run.dataset}{worker}: {tally.settled:,} of {tally.planned:,} settled, {rate:,.0f}/s{eta}; "
             f"{events['sent']:,} calls sent, {events['retried']:,} of them repeated, {tally.gaps:,} gaps, "
             f"{tally.rejected:,} in quarantine, {tally.unanswered:,} unanswered, {self._client.refreshes} tokens"
         )

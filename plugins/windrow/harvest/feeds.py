@@ -25,6 +25,10 @@ class Feed(Protocol):
     """What a harvester takes queries from."""
 
     run: Run
+    worker: int | None
+    """Number of this worker, from 0, whose counts are a part of the run's; None if they are no part of a sum."""
+    round: int
+    """With a number of a worker: the counts of the highest round are those of the run."""
     is_shared: bool
     """Whether other workers take queries of the same run, and a query may come back from one that has died."""
     planned: int
@@ -41,6 +45,9 @@ class Feed(Protocol):
     def durable(self, items: Sequence[Item]) -> None:
         """Called when the answers to these queries, or their rejections, are durable. Runs in a thread."""
 
+    def halt(self) -> None:
+        """Return None soon, because the harvest takes no more. A signal handler may call this."""
+
     def stop(self) -> None:
         """Stop loading."""
 
@@ -53,6 +60,8 @@ class ListFeed:
 
     def __init__(self, plan: Plan, items: Sequence[Item], *, done_before: int) -> None:
         self.run = plan.run
+        self.round = 0
+        self.worker: int | None = None
         self.is_shared = False
         self.planned = plan.planned
         self.done_before = done_before
@@ -68,6 +77,9 @@ class ListFeed:
     def durable(self, items: Sequence[Item]) -> None:
         """Do nothing: a staged query is settled."""
 
+    def halt(self) -> None:
+        """Do nothing: nothing waits."""
+
     def stop(self) -> None:
         """Do nothing: nothing is loaded."""
 
@@ -77,6 +89,8 @@ class PlanFeed:
 
     def __init__(self, staging: Staging, plan: Plan) -> None:
         self.run = plan.run
+        self.round = 0
+        self.worker: int | None = None
         self.is_shared = False
         self.planned = plan.planned
         self.done_before = 0
@@ -88,6 +102,7 @@ class PlanFeed:
         self._quarantined: set[str] = set()
         self._accepted: Collection[str] = ()
         self._paged: dict[str, int] = {}
+        self._begun = False
 
     def start(self) -> None:
         """Begin to load the first chunk."""
@@ -108,6 +123,9 @@ class PlanFeed:
     def durable(self, items: Sequence[Item]) -> None:
         """Do nothing: a staged query is settled."""
 
+    def halt(self) -> None:
+        """Do nothing: the next chunk is loaded soon."""
+
     def stop(self) -> None:
         """Stop loading the next chunk."""
         if self._ahead is not None:
@@ -121,13 +139,18 @@ class PlanFeed:
         else:
             self._ahead = None
 
-    def _load(self, number: int) -> list[Item]:
-        """Return the queries of a chunk that are not settled. Runs in a thread."""
-        if number == 0:
-            self._quarantined = self._staging.quarantined_keys(self.run)
-            self._accepted = self._staging.accepted_gaps(self.run).keys()
-            self._paged = self._staging.paged(self.run)
-        chunk = self._staging.chunk(self.run, number)
+    def _begin(self) -> None:
+        """Read what concerns the whole plan. Runs in a thread."""
+        self._quarantined = self._staging.quarantined_keys(self.run)
+        self._accepted = self._staging.accepted_gaps(self.run).keys()
+        self._paged = self._staging.paged(self.run)
+        self._begun = True
+
+    def _load(self, number: int, piece: int = 0, pieces: int = 1) -> list[Item]:
+        """Return the queries of a chunk, or of a piece of it, that are not settled. Runs in a thread."""
+        if not self._begun:
+            self._begin()
+        queries = self._staging.chunk(self.run, number).queries[piece::pieces]
         outcomes = self._staging.settled(self.run, number)
         settled = {key: outcome for key, outcome in outcomes.items() if outcome is not Outcome.PARTIAL}
         for key in self._quarantined & settled.keys():  # killed between staging and release
@@ -135,9 +158,7 @@ class PlanFeed:
         for key in self._paged.keys() & settled.keys():  # killed before its pages were deleted
             self._staging.drop_pages(self.run, key, self._paged[key])
         pending = [
-            Item(query, number)
-            for query in chunk.queries
-            if query.key not in settled and query.key not in self._accepted
+            Item(query, number) for query in queries if query.key not in settled and query.key not in self._accepted
         ]
-        self.done_before += len(chunk.queries) - len(pending)
+        self.done_before += len(queries) - len(pending)
         return pending

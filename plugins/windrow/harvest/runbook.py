@@ -19,7 +19,11 @@ ROWS = (
         "nothing was fetched",
         "fix the cause, then clear `plan`. A wrong param cannot be changed in a run: trigger a new one",
     ),
-    Row("harvest", "every answer so far", "wait for the retry, or clear `harvest`: it makes only the missing calls"),
+    Row(
+        "harvest more_workers",
+        "every answer so far",
+        "wait for the retry, or clear `harvest`: it makes only the missing calls",
+    ),
     Row("estimate discover list_members", "pages that were listed", "as for `plan`"),
     Row("fetch sweep", "every answer so far", "as for `harvest`: clear `sweep`, which makes all missing calls"),
     Row("land", "all answers", "fix the cause, then clear `land`: it makes no call"),

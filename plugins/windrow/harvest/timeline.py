@@ -17,7 +17,7 @@ _BREAK = 5.0
 _MOST_BREAKS = 10
 """Only the longest are cut: more would leave no room for work."""
 
-_CALLING = {"harvest", "sweep", "fetch"}
+_CALLING = {"harvest", "more_workers", "sweep", "fetch"}
 """Names of tasks whose attempts are noted."""
 _WORKING = {"running", "deferred", "restarting"}
 _LONGEST_S = 30 * 86_400

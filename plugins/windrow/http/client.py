@@ -23,7 +23,7 @@ from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
 from windrow.http.conditional import CachedAnswer, ConditionalRequests
 from windrow.http.ledger import Ledger
 from windrow.http.network import Network, advice, describe
-from windrow.http.pacing import Gate, Pace, Pause, PauseStore, Throttles
+from windrow.http.pacing import Gate, Pace, Pause, PauseStore, Throttles, TurnStore
 from windrow.http.results import Garbled, Reader, Results, decoded
 from windrow.http.transport import BROKEN, Transport
 from windrow.http.urls import Urls
@@ -84,6 +84,7 @@ class Client:
     :param conditional_requests: the cache of earlier answers, for conditional requests.
     :param network: proxy and certificates; by default those of the environment.
     :param pauses: stores pauses for a rate limit over tries and deferrals, and says whether a person stopped all calls.
+    :param turns: spaces the calls of all tasks to this API; None if only this client calls it.
     :param storage: downloads the files of export jobs, without the credential of this API.
     :param on_response: called with each response, before it is judged.
     """
@@ -103,6 +104,7 @@ class Client:
         conditional_requests: ConditionalRequests | None = None,
         network: Network | None = None,
         pauses: PauseStore | None = None,
+        turns: TurnStore | None = None,
         storage: "Client | None" = None,
         on_response: OnResponse | None = None,
     ) -> None:
@@ -119,7 +121,7 @@ class Client:
         self._ledger = ledger
         self._conditional_requests = conditional_requests
         self._results = Results(self.urls, owner_only=owner_only)
-        self._pace = Pace(self.limits.rate_per_s)
+        self._pace = Pace(self.limits.rate_per_s, name=name, turns=turns)
         self._gate = Gate(name, base_s=self.limits.backoff.base_s, patience_s=self.limits.patience_s)
         self._pauses = pauses
         self._on_response = on_response

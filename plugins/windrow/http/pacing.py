@@ -17,6 +17,12 @@ LOOK_AGAIN_S = 60.0
 """How long a task waits before it looks whether a stop was lifted."""
 LONGEST_PAUSE_S = 3600.0
 """A pause that the API does not name grows up to this."""
+_SPARE = 0.03
+"""Turns that tasks share are spaced by so much more than the rate demands."""
+_LATE_S = 0.02
+"""How late such a turn may be used. The rest of `_SPARE` is for clocks that are compared."""
+_SPAN_S = 0.25
+"""The longest time that is claimed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +63,103 @@ class Throttles:
     since: float = 0.0
 
 
+class TurnStore(Protocol):
+    """Spaces the calls of all tasks to an API."""
+
+    def turns_clock(self) -> float:
+        """Return the time of the store, in seconds of the epoch."""
+
+    def claim_turns(self, api: str, span_s: float, now: float) -> float:
+        """Claim a span of time for calls to an API, from ``now`` on, and return its start. No two spans overlap."""
+
+
 class Pace:
     """Spaces calls evenly at ``rate_per_s``, in the order they come.
 
+    With a store, all tasks that call the API share the rate. A client claims the turns of the calls that wait, a
+    quarter of a second's worth at most. It does not use a turn that is `_LATE_S` past, and turns are spaced by more
+    than that, so that no second has more calls than ``rate_per_s``.
+
     :param rate_per_s: calls per second; None for no limit.
+    :param name: the API, for the store.
+    :param turns: the store; None if nothing else calls the API.
     """
 
-    def __init__(self, rate_per_s: float | None = None) -> None:
-        self._interval_s = 1.0 / rate_per_s if rate_per_s else 0.0
+    def __init__(self, rate_per_s: float | None = None, *, name: str = "api", turns: TurnStore | None = None) -> None:
+        self._interval_s = (1.0 + _SPARE if turns else 1.0) / rate_per_s if rate_per_s else 0.0
+        self._most = max(1, int(_SPAN_S / self._interval_s)) if self._interval_s else 1
+        self._name = name
+        self._turns = turns
         self._next_at = 0.0
         self._queue = asyncio.Lock()  # wakes its waiters in the order they came
+        self._waiting = 0
+        # turns of the last claim, and how many of them are left, and were used
+        self._number = self._left = self._used = 0
+        self._ahead_s = 0.0
+        """How long a claim takes."""
+        self._store_ahead_s: float | None = None
+        """By how much the clock of the store is ahead of the monotonic clock; None before the first claim."""
 
     @property
     def is_limited(self) -> bool:
         """Whether there is a rate."""
         return self._interval_s > 0
 
-    async def turn(self) -> None:
-        """Return when the caller may send one call."""
+    async def turn(self) -> float:
+        """Return when the caller may send one call, and the time of that turn (monotonic).
+
+        :raises StagingUnavailable: the store cannot be reached.
+        """
         if not self._interval_s:
-            return
+            return time.monotonic()
         arrived = time.monotonic()
-        async with self._queue:
-            at = max(arrived, self._next_at)
-            await asyncio.sleep(max(0.0, at - time.monotonic()))
-            # From when it should have been sent, not from when it was: sleeps end late, which must not add up.
-            self._next_at = at + self._interval_s
+        self._waiting += 1
+        try:
+            async with self._queue:
+                at = max(arrived, self._next_at) if self._turns is None else await self._claimed(self._turns)
+                await asyncio.sleep(max(0.0, at - time.monotonic()))
+                while self._turns is not None and time.monotonic() - at > _LATE_S:
+                    at = await self._claimed(self._turns)
+                    await asyncio.sleep(max(0.0, at - time.monotonic()))
+                # From when it should have been sent, not from when it was: sleeps end late, which must not add up.
+                self._next_at = at + self._interval_s
+                return at
+        finally:
+            self._waiting -= 1
+
+    async def _claimed(self, store: TurnStore) -> float:
+        """Return the time of the next turn that is not past."""
+        while True:
+            while self._left:
+                at, self._next_at = self._next_at, self._next_at + self._interval_s
+                self._left -= 1
+                if time.monotonic() - at <= _LATE_S:
+                    self._used += 1
+                    return at
+            # As many as wait, and more where the last ones were all used: what is not used is kept from other tasks.
+            likely = 2 * self._used if self._used == self._number else self._used
+            number = self._number = min(self._most, max(self._waiting, likely))
+            if self._store_ahead_s is None:
+                self._store_ahead_s = await asyncio.to_thread(self._compare, store)
+            began = time.monotonic()
+            start = await asyncio.to_thread(
+                store.claim_turns, self._name, number * self._interval_s, began + self._ahead_s + self._store_ahead_s
+            )
+            self._ahead_s = min(2 * (time.monotonic() - began), 1.0)
+            # never before the turns that this client has used: a store of one client alone does not know them
+            self._next_at = max(self._next_at, start - self._store_ahead_s)
+            self._left, self._used = number, 0
+
+    def _compare(self, store: TurnStore) -> float:
+        """Return by how much the clock of the store is ahead: of five answers, the quickest one tells. In a thread."""
+        found = []
+        for _ in range(5):
+            began = time.monotonic()
+            told = store.turns_clock()
+            took = time.monotonic() - began
+            found.append((took, told - began - took / 2))
+        self._ahead_s, ahead_s = min(found)
+        return ahead_s
 
 
 class Gate:

@@ -9,7 +9,7 @@ from windrow.model.redact import blot
 from windrow.store.documents import Documents
 from windrow.store.events import LONGEST
 
-QUOTAS, PAUSES, STOPS = "windrow_quotas", "windrow_pauses", "windrow_stops"
+QUOTAS, PAUSES, STOPS, TURNS = "windrow_quotas", "windrow_pauses", "windrow_stops", "windrow_turns"
 
 
 class LimitDocuments(Documents):

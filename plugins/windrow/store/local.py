@@ -4,6 +4,7 @@ A document is BSON, as on the wire to MongoDB, so that values come back with the
 """
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -50,6 +51,14 @@ class LocalStaging(Staging):
 
     def _summarize(self, run: Run, change: Document) -> None:
         """Do nothing: only the Harvest page and `windrow status` read summaries, and they read MongoDB."""
+
+    def turns_clock(self) -> float:
+        """Return the time of this machine."""
+        return time.time()
+
+    def claim_turns(self, api: str, span_s: float, now: float) -> float:
+        """Return ``now``: no other process uses the file, and a client spaces its own calls."""
+        return now
 
     def _insert(self, collection: str, document: Document) -> bool:
         row = _row(collection, document)

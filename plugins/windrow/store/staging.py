@@ -24,6 +24,8 @@ collection             one document is                                ``_id``; i
 ``windrow_alerts``     a problem that people were told of             its cause; none
 ``windrow_accepted``   a query whose gap a person accepted            dataset|run_id|key; ``run``
 ``windrow_erasures``   what an erasure of a person found              a salted digest; none
+``windrow_leases``     who calls a part of a plan, at which turn      dataset|run_id|parts|part|turn; ``run``
+``windrow_turns``      until when the calls of an API are spaced      connection id; none
 ``windrow_claims``     a replay that goes on, and its queries         dataset|run_id; none
 ``windrow_events``     what a person did, see `windrow.store.events`  place|id; ``place, at``
 =====================  =============================================  ==============================
@@ -32,13 +34,15 @@ An answer, or the bytes of a quarantined one, that is larger than one document i
 the others have no indexed field.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC
 from functools import partial
 from typing import Any, TypeVar
 
-from pymongo import DeleteOne, MongoClient, ReadPreference, ReplaceOne
+from pymongo import DeleteOne, MongoClient, ReadPreference, ReplaceOne, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
@@ -52,7 +56,8 @@ from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
 from windrow.store.erasure import ErasureDocuments
 from windrow.store.events import EVENTS, KEEP_DAYS, EventDocuments
-from windrow.store.limits import QUOTAS, LimitDocuments
+from windrow.store.leases import LEASES, LeaseDocuments
+from windrow.store.limits import QUOTAS, TURNS, LimitDocuments
 from windrow.store.login import connect, know_password, login_error
 from windrow.store.plans import PLANS
 from windrow.store.quarantine import QUARANTINE
@@ -71,6 +76,8 @@ SELECTION_MS = 10_000
 """How long the driver looks for a server."""
 SOCKET_MS = 60_000
 """The longest silence of MongoDB within one call: a server that hangs is not waited for for ever."""
+_LONGEST_LINE, _LONGEST_LINE_US = 1_000, 3_600_000_000
+"""Spans, and microseconds, that workers can wait for their turns. What is later is wrong."""
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before an operation is tried again while the server cannot be reached: a restart takes seconds."""
 
@@ -83,6 +90,7 @@ class Staging(
     AlertDocuments,
     EventDocuments,
     AcceptedDocuments,
+    LeaseDocuments,
 ):
     """The state of harvests in one MongoDB database.
 
@@ -99,7 +107,7 @@ class Staging(
     def prepare(self, dataset: str) -> None:
         """Make sure the server is there and the indexes exist."""
         self._do(lambda: self._database[dataset].create_index("chunk"))
-        for name in (QUARANTINE, _FIGURES, PAGES, ACCEPTED):
+        for name in (QUARANTINE, _FIGURES, PAGES, ACCEPTED, LEASES):
             self._do(partial(self._database[name].create_index, "run"))
         by_cause = [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)]
         self._do(lambda: self._database[QUARANTINE].create_index(by_cause))
@@ -127,6 +135,35 @@ class Staging(
         found = self._find(_FIGURES, {"run": str(run)})
         return {document["step"]: document["figures"] for document in found}
 
+    # --- turns ---------------------------------------------------------------------------------
+
+    def turns_clock(self) -> float:
+        """Return the time of the server, in seconds of the epoch: the clocks of workers may differ."""
+        told = self._do(lambda: self._database.command("hello"))["localTime"]
+        return float(told.replace(tzinfo=UTC).timestamp())
+
+    def claim_turns(self, api: str, span_s: float, now: float) -> float:
+        """Claim a span of time for calls to an API, from ``now`` on, and return its start. No two spans overlap.
+
+        One operation adds the span to the end of the last one. Where that end has passed, the span starts ``now``,
+        unless another worker was faster. A claim that is tried again after a broken connection leaves a span unused.
+        """
+        span, at = math.ceil(span_s * 1e6), int(now * 1e6)
+        turns = self._collection(TURNS)
+        while True:
+            last = self._do(
+                lambda: turns.find_one_and_update(
+                    {"_id": api}, {"$inc": {"ends_us": span}}, upsert=True, return_document=ReturnDocument.BEFORE
+                )
+            )
+            start = int(last["ends_us"]) if last else 0
+            if at <= start <= at + _LONGEST_LINE_US + _LONGEST_LINE * span:
+                return start / 1e6
+            # the end has passed, or is what a wrong clock has written
+            ours, own = {"_id": api, "ends_us": start + span}, {"$set": {"ends_us": at + span}}
+            if self._do(partial(turns.update_one, ours, own)).matched_count:
+                return at / 1e6
+
     # --- the end of a run ----------------------------------------------------------------------
 
     def forget(self, run: Run) -> int:
@@ -136,7 +173,7 @@ class Staging(
         is no plan: so the size of the plan is deleted first, and a deletion that was killed is repeated.
         """
         self._delete(PLANS, f"{run}|size")
-        for collection in (PLANS, QUARANTINE, PAGES):
+        for collection in (PLANS, QUARANTINE, PAGES, LEASES):
             self._delete_below(collection, str(run))
         return self._delete_below(run.dataset, run.run_id)
 

@@ -11,7 +11,7 @@ collection        one document is                                     ``_id``; i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from windrow.model.plan import Run
@@ -24,6 +24,10 @@ KINDS = (
     *("failure", "landed", "purged"),
 )
 """Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
+_COUNTS = ("settled_before", "answered", "gaps", "rejected", "unanswered", "sent", "retried", "throttled", "tokens")
+_TROUBLE = ("error", "advice", "stopped_by", "waits_until")
+_SILENT = timedelta(seconds=90)
+"""A worker that has written nothing for so long, while others have, is dead: each writes every second."""
 
 
 def stamp() -> str:
@@ -40,14 +44,39 @@ def summary_update(run: Run, step: str, figures: Mapping[str, Any]) -> Document 
     if kind not in KINDS:
         return None
     now = stamp()
-    change: Document = {kind: dict(figures), f"{kind}_at": now, "updated_at": now}
+    worker = figures.get("worker") if kind == "harvest" else None
+    change: Document = {f"{kind}_at": now, "updated_at": now}
+    change |= {kind: dict(figures)} if worker is None else {f"workers.{worker}": {**figures, "at": now}}
     first: Document = {"dataset": run.dataset, "run_id": run.run_id, "first_at": now}
     if run.dag_id:
         change["dag_id"] = run.dag_id
     update: Document = {"$set": change, "$setOnInsert": first}
-    if kind == "harvest":  # of several workers each knows only its own part: the largest is a lower bound for all
-        update["$max"] = {"done": sum(int(figures.get(name, 0)) for name in ("settled_before", "answered", "gaps"))}
+    if kind == "harvest" and worker is None:  # what reads Redis knows only its own part: the largest is a lower bound
+        update["$max"] = {"done": _done(figures)}
     return update
+
+
+def _done(figures: Mapping[str, Any]) -> int:
+    return sum(int(figures.get(name, 0)) for name in ("settled_before", "answered", "gaps"))
+
+
+def _of_workers(workers: Mapping[str, Mapping[str, Any]]) -> Document:
+    """Return the figures of the workers of a run as those of one harvest: counts are sums of the newest round.
+
+    It runs while a worker does that has written lately. Then an error of another one is no trouble, nor if all is done.
+    """
+    newest = max(int(one.get("round", 0)) for one in workers.values())
+    each = [one for one in workers.values() if one.get("round", 0) == newest]
+    each.sort(key=lambda one: str(one["at"]))
+    last = datetime.fromisoformat(each[-1]["at"])
+    is_running = any(
+        one.get("state") == "running" and last - datetime.fromisoformat(one["at"]) < _SILENT for one in each
+    )
+    found: Document = {name: sum(int(one.get(name, 0)) for one in each) for name in _COUNTS}
+    planned = max(int(one.get("planned", 0)) for one in each)
+    found |= {"workers": len(each), "planned": planned, "state": "running" if is_running else "ended"}
+    troubled = [] if is_running or _done(found) >= planned else [one for one in each if one.get("error")]
+    return {**found, **{name: troubled[-1][name] for name in _TROUBLE if troubled and name in troubled[-1]}}
 
 
 def plan_update(run: Run, listed: int, planned: int) -> Document:
@@ -83,6 +112,10 @@ class Summary:
         """Read a document of ``windrow_runs``."""
         steps = {kind: document[kind] for kind in KINDS if isinstance(document.get(kind), dict)}
         times = {kind: str(document.get(f"{kind}_at", "")) for kind in (*KINDS, "plan") if f"{kind}_at" in document}
+        done, workers = document.get("done"), document.get("workers")
+        if workers:
+            steps["harvest"] = steps.get("harvest", {}) | _of_workers(workers)
+            done = max(done or 0, min(_done(steps["harvest"]), steps["harvest"]["planned"]))
         harvested = steps.get("harvest", {}).get("planned")
         return cls(
             dataset=str(document["dataset"]),
@@ -92,7 +125,7 @@ class Summary:
             updated_at=str(document.get("updated_at", "")),
             listed=document.get("listed"),
             planned=document.get("planned", harvested),
-            done=document.get("done"),
+            done=done,
             steps=steps,
             times=times,
         )

@@ -160,7 +160,7 @@ def test_a_declared_dag_has_the_step_before_its_calls_and_does_not_stop_the_next
     with_budget = harvest_dag(Items, conn_id="shop", schedule="0 6 * * *", budget=Budget(calls=10))
     approve = with_budget.get_task("approve")
     assert isinstance(approve, ApproveOperator)
-    assert (approve.upstream_task_ids, approve.downstream_task_ids) == ({"cost"}, {"harvest"})
+    assert (approve.upstream_task_ids, approve.downstream_task_ids) == ({"cost"}, {"harvest", "more_workers"})
     assert with_budget.max_active_runs == 2
     assert "approve" not in harvest_dag(Items, conn_id="shop").task_dict
     assert PlanOperator in map(type, with_budget.tasks)

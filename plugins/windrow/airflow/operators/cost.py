@@ -8,10 +8,14 @@ from airflow.sdk import BaseOperator, Context
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.harvest import number_of_workers
 from windrow.airflow.operators.plan_only import PlanOnlyMixin
 from windrow.model import registry
 from windrow.model.cost import cost
 from windrow.model.plan import Run
+
+COSTS = "costs"
+"""The XCom with the cost of each plan."""
 
 
 class CostOperator(BaseOperator, PlanOnlyMixin):
@@ -20,11 +24,13 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
     :param plans: by dataset, the Airflow connection of the API that its plan asks.
     :param plan_only: a template of the param of that name.
     :param connections: concurrent calls; None for the value of the connection.
-    :returns: the cost of each plan, as plain values.
+    :param workers: a template of the param of that name.
+    :returns: the numbers of the workers that are mapped tasks: 1, 2 and so on; none with one worker. The cost of each
+        plan, as plain values, is the XCom `COSTS`.
     """
 
     advice = "No call was made. Fix the cause, then clear this task with all tasks downstream."
-    template_fields: Sequence[str] = ("plan_only", "connections", "mongo_conn_id")
+    template_fields: Sequence[str] = ("plan_only", "connections", "workers", "mongo_conn_id")
     inherits_from_skipmixin = True
 
     def __init__(
@@ -33,6 +39,7 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
         plans: Mapping[str, str],
         plan_only: str = "{{ params.plan_only }}",
         connections: str = "{{ params.connections }}",
+        workers: str = "{{ params.get('workers', 1) }}",
         mongo_conn_id: str = "mongo_default",
         **kwargs: Any,
     ) -> None:
@@ -40,13 +47,16 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
         self.plans = plans
         self.plan_only = plan_only
         self.connections = connections
+        self.workers = workers
         self.mongo_conn_id = mongo_conn_id
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def execute(self, context: Context) -> list[int]:
         """Log the cost, and skip the tasks downstream if only the plan is wanted.
 
         :raises DownstreamTasksSkipped: only the plan is wanted.
+        :raises BadParameter: the number of workers is invalid.
         """
+        others = list(range(1, number_of_workers(self.workers)))
         found = []
         for dataset, conn_id in self.plans.items():
             stream = registry.stream(dataset)
@@ -60,4 +70,5 @@ class CostOperator(BaseOperator, PlanOnlyMixin):
             more = ". An answer may have several pages: each further page is one more call" if stream.is_paged else ""
             self.log.info("%s%s", costs, more)
             found.append(asdict(costs))
-        return self.finish(context, found)
+        context["ti"].xcom_push(COSTS, found)
+        return self.finish(context, others)

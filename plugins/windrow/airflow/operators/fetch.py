@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.broker import broker
 from windrow.airflow.hooks.staging import staging
-from windrow.airflow.operators.harvest import HarvestOperator, harvest
+from windrow.airflow.operators.harvest import HarvestOperator, harvest, number_of_workers
 from windrow.airflow.triggers.pause import PauseTrigger
 from windrow.harvest.broker import BrokerFeed
 from windrow.harvest.engine import Harvester
@@ -34,10 +34,10 @@ class FetchOperator(HarvestOperator):
     :param discover: id of the task that fills the stream.
     :param idle_s: how long to look for messages before the task defers for ``pause_s``.
     :param claim_after_s: after this time it takes over a message that another worker has not finished.
-    :returns: the figures of this harvest; None if there is no owner of tokens for this worker.
+    :returns: the figures of this harvest; None if there is no share for this worker.
     """
 
-    template_fields = (*HarvestOperator.template_fields, "worker", "workers", "redis_conn_id")
+    template_fields = (*HarvestOperator.template_fields, "worker", "redis_conn_id")
 
     def __init__(
         self,
@@ -51,9 +51,7 @@ class FetchOperator(HarvestOperator):
         claim_after_s: float = 120.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.worker = worker
-        self.workers = workers
+        super().__init__(worker=worker, workers=workers, **kwargs)
         self.discover = discover
         self.redis_conn_id = redis_conn_id
         self.idle_s = idle_s
@@ -65,11 +63,10 @@ class FetchOperator(HarvestOperator):
 
         :raises WindrowError: see `Harvester.run`.
         """
-        worker, workers, run, stream = int(self.worker), int(self.workers), self.run_of(context), self.stream
-        hook = ApiHook(self.conn_id)
-        owners = hook.pool_size(stream)
-        if 0 < owners <= worker:
-            self.log.info("Worker %s ends: the pool has %s owners of tokens for %s workers.", worker, owners, workers)
+        worker, run, stream, hook = int(self.worker), self.run_of(context), self.stream, ApiHook(self.conn_id)
+        workers = min(number_of_workers(self.workers), hook.room(stream, self.connections_or_none))
+        if worker >= workers:
+            self.log.info("Worker %s ends: there are connections and owners of tokens for %s.", worker, workers)
             return None
         with staging(self.mongo_conn_id, self.dataset) as state, broker(self.redis_conn_id, run) as queue:
             client = hook.client(
@@ -97,7 +94,7 @@ class FetchOperator(HarvestOperator):
             except RateLimited as limit:
                 raise self.deferral(limit) from None
             except CredentialsRejected as rejected:
-                if min(owners, workers) < 2:
+                if workers < 2:
                     raise
                 self.log.warning("This worker ends, the other workers continue: %s", rejected.what)
                 return harvester.figures("ended")

@@ -2,6 +2,27 @@
 
 from airflow.sdk import Param
 
+MOST_WORKERS = 64
+"""Each of them is a task."""
+
+
+def harvest(*, workers: int = 1, gaps: int = 0) -> dict[str, Param]:
+    """Make the params of every DAG that harvests a plan, with these defaults."""
+    return {
+        "plan_only": plan_only(),
+        "workers": Param(
+            workers,
+            type="integer",
+            minimum=1,
+            maximum=MOST_WORKERS,
+            title="Workers",
+            description="Parallel tasks that make the calls and share the limits of the API. With a pool of tokens, at "
+            "most one per owner.",
+        ),
+        "connections": connections(),
+        "max_gaps": max_gaps(gaps),
+    }
+
 
 def connections() -> Param:
     """Maximum concurrent calls, for `HarvestOperator`."""

@@ -1,7 +1,7 @@
 """plan_only: a run that only wants to know what it would take, and is skipped from there on."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import Context
@@ -10,6 +10,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from windrow.model.plan import Run
 from windrow.store.staging import Staging
 
+T = TypeVar("T")
 COST = "cost"
 """The note of a run with what its plan costs, for the Harvest pages and the terminal."""
 
@@ -38,8 +39,8 @@ class PlanOnlyMixin(SkipMixin):
         """Whether the run ends here, after rendering."""
         return self.plan_only == "True"
 
-    def finish(self, context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the costs. With ``plan_only``, skip all tasks downstream."""
+    def finish(self, context: Context, found: list[T]) -> list[T]:
+        """Return what the task returns. With ``plan_only``, skip all tasks downstream."""
         if self.is_plan_only:
             self.log.info("plan_only is set: none of these calls is made.")
             # `skip` raises, so the return value would be lost

@@ -123,7 +123,9 @@ def _one_cause(members: Sequence[tuple[Stream, Interval]]) -> Attention:
     tasks = one.failed_tasks
     of_task = str(trouble.get("task_id", "harvest")).rsplit(".", 1)[-1]
     names = {task.rsplit(".", 1)[-1] for task in tasks}
-    told = bool(trouble.get("error")) and (not tasks or bool(names & {of_task, "harvest", "sweep", "fetch"}))
+    told = bool(trouble.get("error")) and (
+        not tasks or bool(names & {of_task, "harvest", "more_workers", "sweep", "fetch"})
+    )
     counted = bool(one.summary and one.summary.steps.get("verdict", {}).get("points")) and one.counts.exact
     known = row(tasks or ([of_task] if told else ["prove"] if counted else []))
     cause = f"{one.why}: {trouble['error']}" if told and not counted and one.state is not State.WAITING else one.why

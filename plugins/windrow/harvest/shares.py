@@ -1,0 +1,257 @@
+"""Several workers harvest one plan: each part of the plan is leased to one worker at a time.
+
+* A part is a chunk of the plan, or a piece of one where there are few chunks.
+* A lease is won once (`windrow.store.leases`). A worker that finds no free part waits while others hold some: if a
+  worker dies, its parts are free again when no beat came for ``lease_s``. Staged answers are not called again.
+* A worker that was frozen for longer than its lease finds a newer turn at its next beat, and drops the queries of that
+  part. Whatever it writes in between is idempotent: an answer has the key of its query.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import Lock
+
+from windrow.harvest.feeds import Item, PlanFeed
+from windrow.model.errors import StagingUnavailable
+from windrow.model.plan import Plan
+from windrow.store.leases import Held, Lease
+from windrow.store.staging import Staging
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 60.0
+"""A worker without a beat for so long is dead."""
+_BEATS = 6
+"""Beats of a live worker in this time."""
+_PARTS_A_WORKER = 4
+"""With fewer parts for each worker, the last ones leave workers without one."""
+_MOST_PIECES = 10
+"""Pieces of a chunk. Each piece reads the keys of the whole chunk."""
+_AHEAD = 100
+"""The next part is claimed when the queries left are so few, so that no worker holds parts that others could do."""
+_LOOK_EVERY_S = 1.0
+
+
+class Leases:
+    """The parts of a plan, as one worker sees them. All methods run in threads.
+
+    :param worker: number of this worker, from 0; a later try of the same worker has the same one.
+    :param workers: number of workers; all of them give the same.
+    """
+
+    def __init__(self, staging: Staging, plan: Plan, worker: int, workers: int, lease_s: float = LEASE_S) -> None:
+        self.pieces = min(_MOST_PIECES, -(-_PARTS_A_WORKER * workers // max(plan.chunks, 1))) or 1
+        self.parts = plan.chunks * self.pieces
+        self.others_work = False
+        """Whether other workers held parts when the last call of `take` found no free one."""
+        self._staging = staging
+        self._run = plan.run
+        self._worker = worker
+        self._lease_s = lease_s
+        self._holder = uuid.uuid4().hex
+        first = worker * self.parts // workers
+        self._order = [*range(first, self.parts), *range(first)]
+        """Each worker begins elsewhere, so that they rarely want the same part."""
+        self._known: dict[int, Lease] = {}
+        self.round = 0
+        self._again: dict[int, int] = {}
+        """Turns of this round in which calls failed before this worker began, by part: they are tried again."""
+        self._beats: dict[int, tuple[tuple[int, int], float]] = {}
+        """The last turn and beat of each part that others hold, and since when it is the last (monotonic)."""
+        self._mine: dict[int, Lease] = {}
+        self._looked_at = 0.0
+        self._ended = False
+        self._lock = Lock()
+
+    def begin(self) -> list[int]:
+        """Read the leases, and return the parts that earlier tries of this worker have finished.
+
+        If every part was finished, this is a new round: each part is looked at once more, by whichever worker.
+        """
+        with self._lock:
+            self._look()
+            ended = {part: one for part, one in self._known.items() if one.state in {Held.DONE, Held.TRIED}}
+            self.round = max((one.round for one in self._known.values()), default=0) + (len(ended) == self.parts > 0)
+            self._again = {part: one.turn for part, one in ended.items() if one.state is Held.TRIED}
+            mine = [part for part, one in ended.items() if (one.worker, one.round) == (self._worker, self.round)]
+            return [part for part in mine if part not in self._again]
+
+    def take(self) -> int | None:
+        """Lease a free part, and return it; None if there is none now, or after `end`."""
+        with self._lock:
+            looked = False
+            while not self._ended:
+                if (part := self._free()) is not None:
+                    known = self._known.get(part)
+                    turn = known.turn + 1 if known else 0
+                    lease = Lease(self.parts, part, turn, self._worker, self._holder, self.round)
+                    if self._staging.claim_part(self._run, lease):
+                        self._known[part] = self._mine[part] = lease
+                        return part
+                elif looked:
+                    break
+                self._look()
+                looked = True
+            self.others_work = any(
+                one.state is Held.HELD and part not in self._mine for part, one in self._known.items()
+            )
+            return None
+
+    def close(self, part: int, state: Held) -> None:
+        """Store what became of a part."""
+        with self._lock:
+            if lease := self._mine.pop(part, None):
+                self._known[part] = replace(lease, state=state)
+                self._staging.keep_lease(self._run, self._known[part])
+
+    def beat(self) -> set[int]:
+        """Show the others that this worker lives; return the parts that they have taken over meanwhile."""
+        lost = set()
+        with self._lock:
+            for part, lease in list(self._mine.items()):
+                if self._staging.has_lease(self._run, replace(lease, turn=lease.turn + 1)):
+                    lost.add(part)
+                    del self._mine[part]
+                else:
+                    self._mine[part] = replace(lease, beat=lease.beat + 1)
+                    self._staging.keep_lease(self._run, self._mine[part])
+        return lost
+
+    def end(self, state: Held) -> None:
+        """Take no more, and give up the parts that are left."""
+        with self._lock:  # a call of `take` that runs has its part by now
+            self._ended = True
+            left = list(self._mine)
+        for part in left:
+            self.close(part, state)
+
+    def _look(self) -> None:
+        now = time.monotonic()  # before the read: after it, a worker that was frozen meanwhile would see an old beat
+        self._known = self._staging.leases(self._run, self.parts)
+        for part, one in self._known.items():
+            if self._beats.get(part, (None,))[0] != (one.turn, one.beat):
+                self._beats[part] = (one.turn, one.beat), now
+        self._looked_at = now
+
+    def _free(self) -> int | None:
+        """Return a part that nobody works on and that needs work; None if there is none."""
+        return next((part for part in self._order if self._is_free(part)), None)
+
+    def _is_free(self, part: int) -> bool:
+        one = self._known.get(part)
+        if one is None or one.state is Held.LEFT:
+            return True
+        if one.state is not Held.HELD:
+            return one.round < self.round or self._again.get(part) == one.turn
+        if one.worker == self._worker:  # an earlier try of this worker, which has ended
+            return one.holder != self._holder
+        return self._looked_at - self._beats[part][1] >= self._lease_s
+
+
+class SharedFeed(PlanFeed):
+    """The parts of a plan that this worker leases. A `Feed`.
+
+    ``done_before`` counts the queries of its own parts, so the sum over all workers counts each query once.
+
+    :param lease_s: how long a worker may be silent before others take over its parts.
+    """
+
+    def __init__(self, staging: Staging, plan: Plan, worker: int, workers: int, *, lease_s: float = LEASE_S) -> None:
+        super().__init__(staging, plan)
+        self.is_shared = True
+        self.worker = worker
+        self._leases = Leases(staging, plan, worker, workers, lease_s)
+        self._beat_s = lease_s / _BEATS
+        self._beating: asyncio.Task[None] | None = None
+        self._open: dict[int, int] = {}
+        """Queries that are not durable, by part."""
+        self._over = False
+        self._halted = False
+
+    def start(self) -> None:
+        """Begin to claim and to load the first part."""
+        super().start()
+        self._beating = asyncio.create_task(self._beat())
+
+    async def next(self) -> Item | None:
+        """Return the next query. At the end of its own parts, wait while others hold some."""
+        item = await super().next()
+        if self._ahead is None:
+            self._look_ahead()
+        return item
+
+    def durable(self, items: Sequence[Item]) -> None:
+        """Finish the parts whose last queries these are."""
+        for item in items:
+            part = int(item.ticket)
+            self._open[part] -= 1
+            if self._open[part] == 0:
+                self._leases.close(part, Held.DONE)
+
+    def halt(self) -> None:
+        """Claim no more."""
+        self._halted = True
+
+    def stop(self) -> None:
+        """Claim no more, and leave to others what was not called."""
+        tried = self._over and not self._halted and not self._pending
+        super().stop()
+        self._over = True
+        if self._beating is not None:
+            self._beating.cancel()
+        with contextlib.suppress(StagingUnavailable):  # others wait until the lease expires
+            self._leases.end(Held.TRIED if tried else Held.LEFT)
+
+    def _look_ahead(self) -> None:
+        self._ahead = None
+        if not self._over and len(self._pending) <= _AHEAD:
+            self._ahead = asyncio.create_task(self._load_part())
+
+    async def _load_part(self) -> list[Item]:
+        """Return the queries of a part; none at the end, or after `halt`."""
+        if not self._begun:
+            await asyncio.to_thread(self._begin)
+        while not self._halted:
+            part = await asyncio.to_thread(self._leases.take)
+            if part is not None:
+                return await asyncio.to_thread(self._load_leased, part)
+            if not self._leases.others_work:
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+        self._over = True
+        return []
+
+    def _begin(self) -> None:
+        super()._begin()
+        finished = self._leases.begin()
+        self.round = self._leases.round
+        for part in finished:
+            number, piece = divmod(part, self._leases.pieces)
+            self._load(number, piece, self._leases.pieces)  # counts what is settled
+
+    def _load_leased(self, part: int) -> list[Item]:
+        number, piece = divmod(part, self._leases.pieces)
+        items = [replace(item, ticket=str(part)) for item in self._load(number, piece, self._leases.pieces)]
+        self._open[part] = len(items)
+        if not items:
+            self._leases.close(part, Held.DONE)
+        return items
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat_s)
+            with contextlib.suppress(StagingUnavailable):  # the next write of answers says so
+                if lost := await asyncio.to_thread(self._leases.beat):
+                    log.warning(
+                        "Other workers have taken over %s parts of the plan of %s, because this worker gave no sign "
+                        "for too long. It leaves their queries to them.",
+                        *(len(lost), self.run),
+                    )
+                    kept = [item for item in self._pending if int(item.ticket) not in lost]
+                    self._pending.clear()
+                    self._pending.extend(kept)
