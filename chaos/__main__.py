@@ -41,8 +41,8 @@ TOOK_S = 20.0
 """How long a task is thought to take before it was seen once."""
 LATEST_S = 300.0
 """An incident whose task has not begun by then happens all the same."""
-LEASE_S = 15 * 60
-"""Pub/Sub delivers what a killed task had pulled again after ten minutes; then a run has to take it."""
+LEASE_S = 5 * 60
+"""Pub/Sub delivers what a killed task had pulled again after two minutes; then a run has to take it."""
 REQUESTS = 2
 """Artists that the chatbot asks for in each run."""
 UNREACHABLE = (requests.RequestException, psycopg2.Error, OSError, xmlrpc.client.Fault, TimeoutError)
@@ -190,7 +190,7 @@ class Campaign:
                 is_late = now - began > LATEST_S
                 if chosen is None and is_late:
                     chosen = f"{incident.dag} (which did not come so far)"
-                if incident.calls and not is_late and self.cloud.in_flight() == 0:
+                if incident.calls and not is_late and not self.cloud.in_flight():
                     continue
                 if chosen is not None:
                     incidents.remove(incident)
