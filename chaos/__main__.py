@@ -24,9 +24,9 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from chaos import truth
+from chaos import once, truth
 from chaos.cloud import Cloud, Task, insisting
-from chaos.incidents import FREEZE_S, Incident, deal
+from chaos.incidents import KINDS, Incident, deal
 from local_cloud import airflow_env, aws_resources, signals
 from local_cloud.settings import ARTIST_QUEUE, PORT_DEFAULTS, PROJECT_ID
 from local_cloud.supervisor import LocalCloud
@@ -195,7 +195,7 @@ class Campaign:
                 if chosen is not None:
                     incidents.remove(incident)
                     self._strike(number, incident, chosen, tasks, now - began)
-                    last_thaw = time.monotonic() + (FREEZE_S if incident.kind == "freeze" else 0)
+                    last_thaw = max(last_thaw, time.monotonic() + incident.lasts_s)
                     break  # look again: it may have changed everything
             if incidents or time.monotonic() < last_thaw + 5:
                 continue
@@ -306,11 +306,12 @@ class Campaign:
 
     def report(self) -> None:
         """Print a table of the incidents, by target."""
-        say("\n| target | kill | freeze | restart | with calls in flight |\n|---|---|---|---|---|")
+        kinds = [kind for kind in (*KINDS, *once.TARGETS) if any(one.incident.kind == kind for one in self.done)]
+        say(f"\n| target | {' | '.join(kinds)} | with calls in flight |\n|{'---|' * (len(kinds) + 2)}")
         for target in sorted({one.incident.target for one in self.done}):
             own = [one for one in self.done if one.incident.target == target]
-            counts = [str(sum(one.incident.kind == kind for one in own)) for kind in ("kill", "freeze", "restart")]
-            say(f"| {target} | {' | '.join(counts)} | {sum(bool(one.in_flight) for one in own)} |")
+            counts = [str(sum(one.incident.kind == kind for one in own) or "") for kind in kinds]
+            say(f"| `{target}` | {' | '.join(counts)} | {sum(bool(one.in_flight) for one in own)} |")
         in_flight = sum(bool(one.in_flight) for one in self.done)
         bad = [str(result.run) for result in self.results if not result.is_good]
         cleared = sum(bool(result.cleared) for result in self.results)
@@ -352,29 +353,37 @@ def main() -> int:
     parser.add_argument(
         "--var", type=Path, default=ROOT / "build" / "chaos", help="a new or empty folder (%(default)s)"
     )
+    parser.add_argument("--once", nargs="*", choices=once.TARGETS, default=[*once.TARGETS], help="once each (all)")
     options = parser.parse_args()
     signals.end_in_order()
     environ = dict(os.environ)
     ports = {name.removeprefix("WINDROW_").lower(): int(environ[name]) for name in PORT_DEFAULTS if name in environ}
     settings = free_settings(options.var, **ports)
     local = LocalCloud(settings, environ, owner=os.getpid())
-    say(f"Seed {options.seed}: {options.incidents} incidents in {options.runs} runs. Starting the local cloud.")
-    local.up()
-    os.environ.update(airflow_env.airflow_environment(settings, environ))
-    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"  # only the output of the campaign
-    try:
-        cloud = Cloud(settings, {service.name: service for service in local.services})
-        incidents = deal(sorted(cloud.services), options.incidents, options.seed)
-        dice = random.Random(options.seed)
-        names = dice.sample([one.name for one in truth.ASKABLE], len(truth.ASKABLE))
+    services = {service.name: service for service in local.services}
+    incidents = deal(sorted(services), options.incidents, options.seed, options.once)
+    say(f"Seed {options.seed}: {len(incidents)} incidents in {options.runs} runs. Starting the local cloud.")
+    for kind in options.once:
+        if reason := once.impossible(kind):
+            say(f"Left out: {kind}; {reason}.")
+    left_out = [kind for kind in options.once if once.impossible(kind)]
+    with contextlib.ExitStack() as stack:
+        for incident in incidents:
+            if incident.kind == once.DISK and incident.kind not in left_out:
+                stack.enter_context(once.small_disk(settings.var / incident.target))
+        stack.callback(local.down)
+        local.up()
+        os.environ.update(airflow_env.airflow_environment(settings, environ))
+        os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"  # only the output of the campaign
+        cloud = Cloud(settings, services)
+        stack.callback(cloud.end_incidents)
+        names = random.Random(options.seed).sample([one.name for one in truth.ASKABLE], len(truth.ASKABLE))
         campaign = Campaign(cloud, options.seed, names)
         campaign.prepare()
         for number in range(1, options.runs + 1):
-            campaign.run(number, incidents[number - 1 :: options.runs])
+            campaign.run(number, [one for one in incidents[number - 1 :: options.runs] if one.kind not in left_out])
         campaign.report()
-        return 0 if all(result.is_good for result in campaign.results) else 1
-    finally:
-        local.down()
+    return 0 if all(result.is_good for result in campaign.results) else 1
 
 
 if __name__ == "__main__":
