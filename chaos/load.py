@@ -85,7 +85,9 @@ def post(cloud: Cloud, rate: float, seconds: float, kills: int, seed: int) -> di
     result = load.run(rate, seconds, meanwhile=kill)
     must, may = truth.posts(cloud.settings.var / "apis" / "posts", since)
     difference = truth.compare("x.posts", truth.posts_found(load.warehouse), must, may)
-    kept = ("rate_per_s", "seconds", "in_bigquery", "runs", "delay_s", "most_waiting", "drained_s")
+    by_run = "SELECT COUNT(*) AS posts FROM x.posts GROUP BY _run_id ORDER BY MIN(_fetched_at)"
+    result["posts_of_runs"] = [row["posts"] for row in load.warehouse.query_and_wait(by_run)]
+    kept = ("rate_per_s", "seconds", "in_bigquery", "runs", "posts_of_runs", "delay_s", "most_waiting", "drained_s")
     return {name: result[name] for name in kept} | {"posts": str(difference), "good": difference.is_none}
 
 
