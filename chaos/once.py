@@ -22,6 +22,7 @@ TARGETS = {
 """Which services each may happen to; ``airflow``: all components of Airflow, as they share a machine."""
 LASTS_S = {DISK: 60.0, CLOCK: 120.0, NETWORK: 300.0}
 _AHEAD = {"FAKETIME": "+2d", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+_FIRST = Path(__file__).with_name("ahead")
 _ROOM = "4g"
 _SPARE_KB = 64
 """What a full disk still has."""
@@ -80,15 +81,17 @@ def set_ahead(settings: Settings, services: Collection[Service], restart: Callab
     spec = settings.run / "services"
     before = {service.name: (spec / f"{service.name}.json").read_text() for service in services}
 
-    def write(more: dict[str, str]) -> None:
+    def write(*, ahead: bool) -> None:
         for name, text in before.items():
             service = json.loads(text)
-            service["environment"] |= more
+            if ahead:
+                path = [str(_FIRST), service["environment"].get("PYTHONPATH", "")]
+                service["environment"] |= {"PYTHONPATH": os.pathsep.join(path), "LD_PRELOAD": str(_library()), **_AHEAD}
             folder.write_private(spec / f"{name}.json", json.dumps(service))
             restart(name)
 
-    write({"LD_PRELOAD": str(_library()), **_AHEAD})
-    return lambda: write({})
+    write(ahead=True)
+    return lambda: write(ahead=False)
 
 
 def _command(*words: str) -> None:
