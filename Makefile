@@ -244,6 +244,14 @@ RUNS := 20
 chaos: setup ## kill, freeze and restart everything while all DAGs run: make chaos INCIDENTS=10 RUNS=2 SEED=7
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos --incidents $(INCIDENTS) --runs $(RUNS) $(if $(SEED),--seed $(SEED))
 
+MINUTES := 10
+NAMES := 100000
+
+.PHONY: chaos-load
+chaos-load: setup ## 250 posts a second with kills, 200 requests in a minute, 100,000 names in Cloud Tasks: make chaos-load MINUTES=60
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos.load --minutes $(MINUTES)
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch --names $(NAMES) --only "Cloud Tasks"
+
 .PHONY: fresh deploy-check deploy-test
 fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; uncommitted changes are not in it
 	@folder=$$(mktemp -d); \

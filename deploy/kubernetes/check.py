@@ -1,4 +1,4 @@
-"""Check each object of deploy/ with the schemas of the Kubernetes versions that GKE offers. `make deploy-check` runs this."""
+"""Check each Kubernetes object of deploy/ with the schemas of versions that GKE offers, for `make deploy-check`."""
 
 import sys
 from pathlib import Path
