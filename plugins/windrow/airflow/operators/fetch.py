@@ -90,7 +90,7 @@ class FetchOperator(HarvestOperator):
                 export=stream.export,
             )
             try:
-                figures = asyncio.run(harvest(client, harvester))
+                figures = asyncio.run(harvest(self.dataset, client, harvester))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
             except CredentialsRejected as rejected:

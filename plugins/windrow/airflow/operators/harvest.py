@@ -9,6 +9,7 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
+from windrow.airflow import metrics
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
@@ -95,7 +96,7 @@ class HarvestOperator(HarvestStep):
                 export=stream.export,
             )
             try:
-                return asyncio.run(harvest(client, self._harvester))
+                return asyncio.run(harvest(self.dataset, client, self._harvester))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
 
@@ -150,8 +151,11 @@ def number_of_workers(given: object) -> int:
     )
 
 
-async def harvest(client: Client, harvester: Harvester) -> Figures:
-    """Run a harvester to its end, inside the context of its client."""
-    async with client:
-        await harvester.run()
+async def harvest(dataset: str, client: Client, harvester: Harvester) -> Figures:
+    """Run a harvester to its end, inside the context of its client, and count what it did."""
+    try:
+        async with client:
+            await harvester.run()
+    finally:
+        metrics.count(dataset, harvester.figures("ended"))
     return harvester.figures("ended")

@@ -10,6 +10,7 @@ from airflow.sdk import BaseNotifier, BaseOperator, Context
 from windrow.airflow.hooks.limits import read_limits
 from windrow.airflow.hooks.snapshot import snapshot
 from windrow.airflow.hooks.staging import staging_and_status
+from windrow.airflow.metrics import set_gauges
 from windrow.airflow.operators.alert import send
 from windrow.harvest.watch import BLIND, Problem, Severity, Told, changes, message, problems
 from windrow.model.errors import WindrowError
@@ -64,7 +65,8 @@ class WatchOperator(BaseOperator):
         except WindrowError as error:
             self.log.warning("%s", error)
             return [Problem(BLIND, Severity.ERROR, error.what, error.advice)]
-        _, credentials = read_limits(seen, lambda _: False)
+        quotas, credentials = read_limits(seen, lambda _: False)
+        set_gauges(seen, quotas, credentials, now)
         return problems(seen, {one.conn_id: one.days for one in credentials if one.days is not None}, now)
 
     def _send(self, context: Context, text: str) -> None:
