@@ -123,7 +123,7 @@ class Archive:
         """Count the answers of the quarantine in MongoDB that are not in the archive."""
         found = {(one.query.key, one.fetched_at) for _, one in staging.quarantined(run, with_bodies=False)}
         if found:
-            rows = (_rejected(row) for row in self._rows(manifest) if row["outcome"] == _QUARANTINED)
+            rows = (rejected_of(row) for row in self._rows(manifest) if row["outcome"] == QUARANTINED)
             found -= {(one.query.key, one.fetched_at) for one in rows}
         return len(found)
 
