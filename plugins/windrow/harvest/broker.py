@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -163,6 +163,8 @@ class BrokerFeed:
         """Tickets of what was taken and is not finished. A claim gives a worker its own slow messages too."""
         self._turn = asyncio.Lock()
         self._opened = False
+        self._accepted: Collection[str] = ()
+        """Keys of queries whose gaps a person accepted: they are not called."""
         self._resume_after: str | None = "0"
         """The last of the messages taken before this start that were read again; None when all were."""
         self._over = False
@@ -210,10 +212,10 @@ class BrokerFeed:
             return True
 
     def _load(self) -> bool:
-        """Take messages, and finish those that are settled already; say whether there were any. Runs in a thread."""
+        """Take messages, and finish those that need no call; say whether there were any. Runs in a thread."""
         try:
             items = [item for item in self._take() if item.ticket not in self._open]
-            settled = [item for item in items if self._staging.is_settled(self.run, item.query.key)]
+            settled = [item for item in items if self._is_done(item.query.key)]
             self._broker.done(settled)
             if not items and self.finished():
                 self._over = True
@@ -226,8 +228,12 @@ class BrokerFeed:
         self._pending.extend(asked)
         return bool(items)
 
+    def _is_done(self, key: str) -> bool:
+        return key in self._accepted or self._staging.is_settled(self.run, key)
+
     def _take(self) -> list[Item]:
         if not self._opened:
+            self._accepted = self._staging.accepted_gaps(self.run).keys()
             self._broker.open()
             self._opened = True
         if self._resume_after is not None:

@@ -116,7 +116,16 @@ class Archive:
         except PlanMissing:  # an earlier deletion was killed
             return ""
         archived = manifest.answers + manifest.gaps + manifest.unreadable
-        return f"{staged - archived:,} answers came after it" if staged > archived else ""
+        later = max(0, staged - archived) or self._not_archived(staging, run, manifest)
+        return f"{later:,} answers came after it" if later else ""
+
+    def _not_archived(self, staging: Staging, run: Run, manifest: Manifest) -> int:
+        """Count the answers of the quarantine in MongoDB that are not in the archive."""
+        found = {(one.query.key, one.fetched_at) for _, one in staging.quarantined(run, with_bodies=False)}
+        if found:
+            rows = (rejected_of(row) for row in self._rows(manifest) if row["outcome"] == QUARANTINED)
+            found -= {(one.query.key, one.fetched_at) for one in rows}
+        return len(found)
 
     def restore(self, staging: Staging, run: Run) -> int:
         """Copy to MongoDB what it no longer has of a run, and return how many answers that are.
@@ -136,6 +145,9 @@ class Archive:
         except PlanMissing:
             plan = None
         staged = manifest.answers + manifest.gaps + manifest.unreadable
+        is_empty = manifest.run_id == run.run_id and not manifest.archive and not staged
+        if plan is None and is_empty:  # a plan without queries has no archived rows
+            staging.save_size(Plan(run, manifest.listed, 0, 0))
         if not manifest.archive or (plan and _count(staging, plan) >= staged):
             return 0
         return _Restoration(staging, run, plan).restore(self._rows(manifest), manifest.listed)
