@@ -52,6 +52,5 @@ def test_an_artist_is_erased_from_items_and_files(monkeypatch: pytest.MonkeyPatc
             {"artist_id": OTHER, "at": "1970-01-01 00:00:00.001"}
         ]
         assert ONE.encode() not in (store.get(f"{place}/run=1/part") or b"")
-        assert not any(erase("spotify", given, connections=Connections()).found.values())
     finally:
         list(athena.ask(f"DROP TABLE {table}"))
