@@ -122,13 +122,14 @@ clean: down ## stop, and delete the data and logs of the local cloud (environmen
 
 # setuptools writes beside what it builds, and packs what an earlier build left there: so it gets a copy.
 .PHONY: package
-package: setup ## build the wheel of the command windrow into build/dist, without a download
+package: setup ## build into build/dist the wheel of the command, and what Composer, MWAA, Astronomer and others take
 	@rm -rf build/package build/dist; mkdir -p build/package/requirements
 	@cp -R pyproject.toml README.md LICENSE NOTICE plugins build/package/
 	@cp requirements/airflow.in build/package/requirements/
 	@rm -rf build/package/plugins/windrow.dist-info
 	@$(UV) build --quiet --wheel --offline --no-build-isolation --python $(AIRFLOW_PYTHON) --out-dir build/dist build/package
-	@rm -rf build/package; echo "wrote $$(ls build/dist/*.whl)"
+	@$(AIRFLOW_PYTHON) deploy/package.py build/dist
+	@rm -rf build/package; echo "wrote $$(ls -d build/dist/* | tr '\n' ' ')"
 
 .PHONY: function
 function: setup ## package the Cloud Functions into build/, each as a folder and a zip
@@ -252,6 +253,27 @@ chaos-load: setup ## 250 posts a second with kills, 200 requests in a minute, 10
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos.load --minutes $(MINUTES)
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch --names $(NAMES) --only "Cloud Tasks"
 
+RANGES_TESTS = $(shell grep -hoE '^(aiosmtpd|check-jsonschema|hypothesis|pytest[a-z-]*|proxy\.py|ruff|trustme)==[^ ]+' requirements/dev.in)
+define IMPORT_ALL
+import importlib, pkgutil, windrow
+for one in pkgutil.walk_packages(windrow.__path__, "windrow."):
+    if not one.name.endswith("__main__"):
+        importlib.import_module(one.name)
+endef
+export IMPORT_ALL
+
+.PHONY: ranges
+ranges: setup ## the lowest and the newest Airflow and providers of requirements/ranges.in: install, import, unit tests
+	@trap 'rm -rf .venv-ranges' EXIT; \
+	for versions in lowest-direct highest; do \
+		$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-ranges; \
+		$(UV) pip install --quiet --python .venv-ranges/bin/python --resolution $$versions \
+			-r requirements/ranges.in $(RANGES_TESTS); \
+		echo "$$versions: Airflow $$(.venv-ranges/bin/python -c 'from importlib.metadata import version; print(version("apache-airflow"))')"; \
+		PYTHONPATH=plugins .venv-ranges/bin/python -c "$$IMPORT_ALL"; \
+		.venv-ranges/bin/python -m pytest -q -p no:cacheprovider tests/unit tests/dags; \
+	done
+
 .PHONY: fresh deploy-check deploy-test
 fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; uncommitted changes are not in it
 	@folder=$$(mktemp -d); \
@@ -262,7 +284,7 @@ fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; unco
 	echo "checking a clone of $$(git log -1 --format='%h %s') in $$PWD, without uncommitted changes"; \
 	unset MAKEFLAGS MAKELEVEL MFLAGS; \
 	make setup PYTHON="$(PYTHON)"; make quick; make integrity; make test T=tests/repo/test_tutorial.py; \
-	make package; $(UV) tool run --isolated --constraints requirements/no-hashes.txt --from build/dist/*.whl windrow --version; \
+	make ranges; make package; $(UV) tool run --isolated --constraints requirements/no-hashes.txt --from build/dist/*.whl windrow --version; \
 	make demo; make down
 
 deploy-check: setup .venv-deploy/.ready ## compare deploy/ with the schemas of Terraform's providers and of Kubernetes

@@ -292,14 +292,16 @@ def test_one_dead_credential_of_several_streams_is_one_line(staging: Staging, st
 def test_gaps_of_records_are_no_queries(staging: Staging, store: StatusStore) -> None:
     """A receipt counts queries without an answer, lost pages and records that are left out together."""
     staging.save_plan(RUN, queries(10))
-    staging.note(RUN, "receipt", RECEIPT | {"staged": 9, "gaps": 6, "exported": 40, "loaded": 40, "merged": 40})
+    records = {"exported": 40, "loaded": 40, "merged": 40}
+    staging.note(RUN, "receipt", RECEIPT | {"staged": 8, "gaps": 6, "erased": 1, **records})
     staging.note(RUN, "verdict", {"points": [], "query_gaps": 1, "partial": 2, "records_left_out": 3})
 
     (interval,) = only(take(store, Facts())).intervals
 
     assert (interval.state, interval.counts.done, interval.counts.missing) == (State.GAPS, 10, 0)
     steps = {step.name: (step.value, step.kind) for step in waterfall(interval)}
-    assert steps["answers staged (2 lack their last pages)"] == (9, "total")
+    assert steps["answers staged (2 lack their last pages)"] == (8, "total")
+    assert steps["gaps: the API has no such thing"] == steps["erased: they were about a person"] == (1, "minus")
     assert steps["records that cannot be read and are left out"] == (3, "minus")
     assert steps["records merged"] == (40, "records")
 

@@ -110,7 +110,8 @@ def streams_of(source: str) -> list[Stream]:
     known = {name for name in registry.streams() if name.startswith(f"{source}_")}
     found = [registry.stream(name) for name in sorted(known)]
     for path in sorted(Path(conf.get("core", "dags_folder")).rglob("*.py")):
-        if f"{source}_" in path.read_text(errors="replace"):
+        text = path.read_text(errors="replace")
+        if f"{source}_" in text and ("harvest_dag" in text or "Declared" in text):
             for one in load(path):
                 if one.stream.dataset.startswith(f"{source}_") and one.stream.dataset not in known:
                     known.add(one.stream.dataset)

@@ -207,7 +207,7 @@ def counts(summary: Summary | None, quarantined: int) -> Counts:
     gaps = int(receipt.get("gaps", 0)) if exact else int(summary.steps.get("harvest", {}).get("gaps", 0))
     if exact and "staged" in receipt:
         gaps = int(summary.steps.get("verdict", {}).get("query_gaps", gaps))  # the receipt's are of records, too
-        gaps += int(receipt.get("accepted_gaps", 0))
+        gaps += int(receipt.get("accepted_gaps", 0)) + int(receipt.get("erased", 0))
         planned, settled = int(receipt["planned"]), int(receipt["staged"]) + gaps
     if planned is None:
         return Counts(None, settled, quarantined, None, gaps)

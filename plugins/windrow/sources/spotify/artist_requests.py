@@ -277,9 +277,9 @@ class PublishNewOperator(HarvestStep):
 
 
 def _answers(state: Staging, run: Run) -> Iterator[Answer]:
-    """Return the staged answers of the run."""
+    """Return the staged answers of the run, without those of erased queries."""
     for number in range(state.plan(run).chunks):
-        yield from state.answers(state.chunk(run, number))
+        yield from (one for one in state.answers(state.chunk(run, number)) if one.outcome is not Answered.ERASED)
 
 
 def _no_stand_in_for_better(made: Sequence[dict[str, Any]], top_tracks: DynamoTable) -> list[dict[str, Any]]:
