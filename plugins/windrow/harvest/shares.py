@@ -60,7 +60,7 @@ class Leases:
         self._known: dict[int, Lease] = {}
         self.round = 0
         self._again: dict[int, int] = {}
-        """Turns of this round in which calls failed before this worker began, by part: they are tried again."""
+        """Turns that this worker follows up, by part: calls failed before it began, or an earlier try of it had it."""
         self._beats: dict[int, tuple[tuple[int, int], float]] = {}
         """The last turn and beat of each part that others hold, and since when it is the last (monotonic)."""
         self._mine: dict[int, Lease] = {}
@@ -77,12 +77,16 @@ class Leases:
             self._look()
             ended = {part: one for part, one in self._known.items() if one.state in {Held.DONE, Held.TRIED}}
             self.round = max((one.round for one in self._known.values()), default=0) + (len(ended) == self.parts > 0)
-            self._again = {part: one.turn for part, one in ended.items() if one.state is Held.TRIED}
+            self._again = {
+                part: one.turn
+                for part, one in self._known.items()
+                if one.state is Held.TRIED or (one.state is Held.HELD and one.worker == self._worker)
+            }
             mine = [part for part, one in ended.items() if (one.worker, one.round) == (self._worker, self.round)]
             return [part for part in mine if part not in self._again]
 
-    def take(self) -> int | None:
-        """Lease a free part, and return it; None if there is none now, or after `end`."""
+    def take(self) -> Lease | None:
+        """Lease a free part; None if there is none now, or after `end`."""
         with self._lock:
             looked = False
             while not self._ended:
@@ -92,7 +96,7 @@ class Leases:
                     lease = Lease(self.parts, part, turn, self._worker, self._holder, self.round)
                     if self._staging.claim_part(self._run, lease):
                         self._known[part] = self._mine[part] = lease
-                        return part
+                        return lease
                 elif looked:
                     break
                 self._look()
@@ -102,33 +106,37 @@ class Leases:
             )
             return None
 
-    def close(self, part: int, state: Held) -> None:
-        """Store what became of a part."""
+    def close(self, lease: Lease, state: Held) -> None:
+        """Store what became of a part, unless another worker has taken it over."""
         with self._lock:
-            if lease := self._mine.pop(part, None):
-                self._known[part] = replace(lease, state=state)
+            part, mine = lease.part, self._mine.get(lease.part)
+            if mine and mine.turn == lease.turn:
+                self._known[part] = replace(mine, state=state)
                 self._staging.keep_lease(self._run, self._known[part])
+                del self._mine[part]
 
-    def beat(self) -> set[int]:
-        """Show the others that this worker lives; return the parts that they have taken over meanwhile."""
-        lost = set()
+    def beat(self) -> list[Lease]:
+        """Show the others that this worker lives; return the leases of parts that they have taken over meanwhile."""
+        lost = []
         with self._lock:
             for part, lease in list(self._mine.items()):
                 if self._staging.has_lease(self._run, replace(lease, turn=lease.turn + 1)):
-                    lost.add(part)
+                    lost.append(lease)
                     del self._mine[part]
                 else:
                     self._mine[part] = replace(lease, beat=lease.beat + 1)
                     self._staging.keep_lease(self._run, self._mine[part])
+            if lost:
+                self._look()
         return lost
 
     def end(self, state: Held) -> None:
         """Take no more, and give up the parts that are left."""
         with self._lock:  # a call of `take` that runs has its part by now
             self._ended = True
-            left = list(self._mine)
-        for part in left:
-            self.close(part, state)
+            left = list(self._mine.values())
+        for lease in left:
+            self.close(lease, state)
 
     def _look(self) -> None:
         now = time.monotonic()  # before the read: after it, a worker that was frozen meanwhile would see an old beat
@@ -144,13 +152,11 @@ class Leases:
 
     def _is_free(self, part: int) -> bool:
         one = self._known.get(part)
-        if one is None or one.state is Held.LEFT:
+        if one is None or one.state is Held.LEFT or self._again.get(part) == one.turn:
             return True
         if one.state is not Held.HELD:
-            return one.round < self.round or self._again.get(part) == one.turn
-        if one.worker == self._worker:  # an earlier try of this worker, which has ended
-            return one.holder != self._holder
-        return self._looked_at - self._beats[part][1] >= self._lease_s
+            return one.round < self.round
+        return part not in self._mine and self._looked_at - self._beats[part][1] >= self._lease_s
 
 
 class SharedFeed(PlanFeed):
@@ -168,8 +174,9 @@ class SharedFeed(PlanFeed):
         self._leases = Leases(staging, plan, worker, workers, lease_s)
         self._beat_s = lease_s / _BEATS
         self._beating: asyncio.Task[None] | None = None
-        self._open: dict[int, int] = {}
-        """Queries that are not durable, by part."""
+        self._open: dict[str, tuple[Lease, int]] = {}
+        """Queries that are not durable, by the ticket of their lease."""
+        self._lost: set[str] = set()
         self._over = False
         self._halted = False
 
@@ -180,18 +187,20 @@ class SharedFeed(PlanFeed):
 
     async def next(self) -> Item | None:
         """Return the next query. At the end of its own parts, wait while others hold some."""
-        item = await super().next()
-        if self._ahead is None:
-            self._look_ahead()
-        return item
+        while True:
+            item = await super().next()
+            if self._ahead is None:
+                self._look_ahead()
+            if item is None or item.ticket not in self._lost:
+                return item
 
     def durable(self, items: Sequence[Item]) -> None:
         """Finish the parts whose last queries these are."""
         for item in items:
-            part = int(item.ticket)
-            self._open[part] -= 1
-            if self._open[part] == 0:
-                self._leases.close(part, Held.DONE)
+            lease, left = self._open[item.ticket]
+            self._open[item.ticket] = lease, left - 1
+            if left == 1:
+                self._leases.close(lease, Held.DONE)
 
     def halt(self) -> None:
         """Claim no more."""
@@ -217,9 +226,9 @@ class SharedFeed(PlanFeed):
         if not self._begun:
             await asyncio.to_thread(self._begin)
         while not self._halted:
-            part = await asyncio.to_thread(self._leases.take)
-            if part is not None:
-                return await asyncio.to_thread(self._load_leased, part)
+            lease = await asyncio.to_thread(self._leases.take)
+            if lease is not None:
+                return await asyncio.to_thread(self._load_leased, lease)
             if not self._leases.others_work:
                 break
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -234,12 +243,12 @@ class SharedFeed(PlanFeed):
             number, piece = divmod(part, self._leases.pieces)
             self._load(number, piece, self._leases.pieces)  # counts what is settled
 
-    def _load_leased(self, part: int) -> list[Item]:
-        number, piece = divmod(part, self._leases.pieces)
-        items = [replace(item, ticket=str(part)) for item in self._load(number, piece, self._leases.pieces)]
-        self._open[part] = len(items)
+    def _load_leased(self, lease: Lease) -> list[Item]:
+        number, piece = divmod(lease.part, self._leases.pieces)
+        items = [replace(item, ticket=lease.ticket) for item in self._load(number, piece, self._leases.pieces)]
+        self._open[lease.ticket] = lease, len(items)
         if not items:
-            self._leases.close(part, Held.DONE)
+            self._leases.close(lease, Held.DONE)
         return items
 
     async def _beat(self) -> None:
@@ -252,6 +261,4 @@ class SharedFeed(PlanFeed):
                         "for too long. It leaves their queries to them.",
                         *(len(lost), self.run),
                     )
-                    kept = [item for item in self._pending if int(item.ticket) not in lost]
-                    self._pending.clear()
-                    self._pending.extend(kept)
+                    self._lost.update(lease.ticket for lease in lost)

@@ -42,9 +42,14 @@ class Lease:
     beat: int = 0
     state: Held = Held.HELD
 
+    @property
+    def ticket(self) -> str:
+        """Identify this turn in its run."""
+        return f"{self.part}|{self.turn}"
+
     def place(self, run: Run) -> str:
         """Return the ``_id`` of this turn."""
-        return f"{run}|{self.parts}|{self.part}|{self.turn}"
+        return f"{run}|{self.parts}|{self.ticket}"
 
 
 _FIELDS = ("parts", "part", "turn", "worker", "holder", "round", "beat", "state")
