@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stream import Load
+from benchmarks.stream import SERVICES, Load
 from chaos import truth
 from chaos.cloud import Cloud, insisting
 from chaos.incidents import Incident
@@ -101,7 +101,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7, help="repeats the kills (%(default)s)")
     options = parser.parse_args()
     signals.end_in_order()
-    with tempfile.TemporaryDirectory() as folder, running(None, Path(folder) / "var") as settings:
+    services = None if options.requests else SERVICES
+    with tempfile.TemporaryDirectory() as folder, running(services, Path(folder) / "var") as settings:
         os.environ.update(airflow_env.airflow_environment(settings, os.environ))
         cloud = Cloud(settings, {service.name: service for service in table(settings, os.environ)})
         print(f"{datetime.now(UTC):%Y-%m-%d %H:%M}, seed {options.seed}", flush=True)
