@@ -160,12 +160,13 @@ def test_no_route_writes_and_none_is_open(harvests: Harvests, below: str) -> Non
 @pytest.mark.parametrize("role", ["viewer", "admin"])
 def test_every_link_of_every_page_stays_below_the_path_of_airflow(harvests: Harvests, role: str) -> None:
     seen = set()
+    places = (f"{ROOT}/", "/windrow/static/", "/dags", "/connections")
     for path in [*PAGES, *(FORMS if role != "viewer" else ())]:
         answer = get(harvests, path, role, below=BELOW)
         assert answer.status_code == 200, path
         for address in re.findall(r'(?:href|src|action|data-then)="([^"#]+)', answer.text):
             found = urlsplit(urljoin(answer.url, unescape(address)))
-            assert found.path.startswith((f"{BELOW}/windrow/", f"{BELOW}/dags", f"{BELOW}/connections")), address
+            assert found.path.startswith(tuple(f"{BELOW}{place}" for place in places)), address
             seen.add(found.path.removeprefix(BELOW))
     known = {route.path for route in routes()}
     assert {path.removeprefix("/windrow") for path in seen if path.startswith(f"{ROOT}/")} <= known
