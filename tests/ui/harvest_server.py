@@ -253,11 +253,17 @@ BELOW = "/some/path"
 
 
 def at_two_addresses(app: FastAPI) -> ASGIApp:
-    """Return an app that serves another at its root, and below `BELOW` with the root path that Airflow sets."""
+    """Return an app that serves another at its root, and below `BELOW` with the root path that Airflow sets.
+
+    A page below `BELOW` that asks for something at the root does not get it: behind a proxy, another app is there.
+    """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        is_below = scope["type"] == "http" and scope["path"].startswith(f"{BELOW}/")
-        await app({**scope, "root_path": BELOW} if is_below else scope, receive, send)
+        if scope["type"] == "http" and scope["path"].startswith(f"{BELOW}/"):
+            scope = {**scope, "root_path": BELOW}
+        elif f"{BELOW}/".encode() in dict(scope.get("headers", ())).get(b"referer", b""):
+            scope = {**scope, "path": "/of/another/app"}
+        await app(scope, receive, send)
 
     return serve
 
