@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from windrow.declare.rows import Rows
+from windrow.declare.rows import OneRow, Rows
 from windrow.declare.stream import Declared, Each
 from windrow.landing.columns import Converter
 from windrow.model.answer import Answer, Outcome
@@ -95,6 +95,23 @@ class Lines(Declaration):
     format = Csv()
     rows = Rows()
     columns = tuple(column for column in COLUMNS if column.kind is not Kind.RECORD and not column.repeated)
+
+
+class Nested(Declaration):
+    """One row an answer, of the same columns as far as they are of the row."""
+
+    dataset = "odd_nested"
+    rows = OneRow("data.row")
+    paging = None
+    columns = tuple(column for column in Declaration.columns if column.field[:1] not in "^{")
+
+
+class Flat(Nested):
+    """The same at the names of their fields, and the answer is the row."""
+
+    dataset = "odd_flat"
+    rows = OneRow()
+    columns = tuple(column for column in COLUMNS if column.field not in {"About", "DATE"})
 
 
 def row_by_row(stream: type[Declared]) -> Declared:
@@ -243,6 +260,26 @@ def pages() -> st.SearchStrategy[list[bytes]]:
 @example([b'{"data":[{"Id":1,"p":{"q":{"C":"Kiel","D":1}},"New":2,"a":{"c":1}}],"day":"2026-01-02"}', b'{"data":1}'])
 def test_a_declared_stream_has_the_same_rows_and_reasons_column_by_column(found: list[bytes]):
     assert converted(Declaration(), found) == converted(row_by_row(Declaration), found)
+
+
+@pytest.mark.parametrize("stream", [Nested, Flat])
+def test_answers_of_one_row_are_converted_together_with_the_same_rows_and_reasons(stream: type[Declared]):
+    def body(field: str, value: str) -> bytes:
+        row: dict[str, Any] = {"Id": 1}
+        *path, last = field.split(".")
+        inner = row
+        for name in path:
+            inner = inner.setdefault(name, {})
+        inner[last] = orjson.Fragment(value)
+        return orjson.dumps(row if stream is Flat else {"data": {"row": row}})
+
+    slow, good = row_by_row(stream), body("New", "1")
+    for odd in ODD[::5]:
+        found = [good, *(body(column.field, odd) for column in stream.columns), good, odd.encode(), b"{", good]
+        assert converted(stream(), found) == converted(slow, found)
+    fast = stream()
+    fast.read = fast.raw_rows = lambda *_: pytest.fail("an answer is read by itself")  # type: ignore[method-assign]
+    assert converted(fast, [good, good]) == converted(slow, [good, good])
 
 
 @pytest.mark.parametrize("column", Lines.columns, ids=lambda column: column.name)

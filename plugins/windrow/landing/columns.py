@@ -23,7 +23,9 @@ from windrow.model.rows import RawRows, Read
 from windrow.model.stream import Stream
 
 _NULL = type(None)
-_COUNT, _CONSTANTS, _OBJECTS = map(attrgetter, ("count", "constants", "objects"))
+_COUNT, _CONSTANTS, _OBJECTS, _QUERY, _KEY = map(attrgetter, ("count", "constants", "objects", "query", "query.key"))
+_Rows = RawRows | Sequence[RawRows | None]
+"""The rows of answers: of all, which have one each, or of each; None if `Stream.read` has to decide about one."""
 _NUMBERS = {
     Kind.NUMERIC: r"\A-?\d{1,20}(\.\d{1,9})?\z",
     Kind.BIGNUMERIC: r"\A-?\d{1,20}(\.\d{1,18})?\z",
@@ -78,16 +80,23 @@ class Converter:
         else:
             yield from self._one_by_one(answers)
 
-    def _rows(self, answers: Sequence[Answer]) -> Sequence[RawRows | None]:
-        """Return the rows of each answer, or None if `Stream.read` has to decide about it."""
-        raw_rows = self._stream.raw_rows
+    def _rows(self, answers: Sequence[Answer]) -> _Rows:
         try:
             parsed = parse_all(answers, self._stream.format)
-            return [raw_rows(answer.query, value) for answer, value in zip(answers, parsed, strict=True)]
+            queries = list(map(_QUERY, answers))
+            if (rows := self._stream.one_row_each(queries, parsed)) is not None:
+                return rows
+            return list(map(self._stream.raw_rows, queries, parsed))
         except _UNCLEAR:
-            return [None] if len(answers) == 1 else [rows for answer in answers for rows in self._rows([answer])]
+            return [self._rows_of(answer) for answer in answers]
 
-    def _convert(self, answers: Sequence[Answer], rows: Sequence[RawRows | None]) -> Iterator[Converted]:
+    def _rows_of(self, answer: Answer) -> RawRows | None:
+        try:
+            return self._stream.raw_rows(answer.query, answer.parsed_as(self._stream.format))
+        except _UNCLEAR:
+            return None
+
+    def _convert(self, answers: Sequence[Answer], rows: _Rows) -> Iterator[Converted]:
         try:
             yield Converted(answers, self._batch(answers, rows))
         except _UNCLEAR:
@@ -120,13 +129,14 @@ class Converter:
         if some:
             yield Converted(some, pa.RecordBatch.from_pylist(records, self._schema), left_out)
 
-    def _batch(self, answers: Sequence[Answer], rows: Sequence[RawRows | None]) -> pa.RecordBatch:
+    def _batch(self, answers: Sequence[Answer], rows: _Rows) -> pa.RecordBatch:
         """Convert answers column by column.
 
         :raises NotClear: or another exception of `_UNCLEAR`; some value has to be read by the contract.
         """
-        every: Sequence[RawRows] = rows  # type: ignore[assignment]
-        counts = list(map(_COUNT, every))  # None has no count, and is not clear
+        every: Sequence[RawRows] = [rows] if isinstance(rows, RawRows) else rows  # type: ignore[assignment]
+        # None has no count, and is not clear
+        counts = [1] * len(answers) if isinstance(rows, RawRows) else list(map(_COUNT, every))
         if 0 in counts:
             every, answers = list(compress(every, counts)), list(compress(answers, counts))
             counts = list(filter(None, counts))
@@ -134,7 +144,7 @@ class Converter:
             return pa.RecordBatch.from_pylist([], self._schema)
         total = sum(counts)
         owners = None
-        if total > len(every):
+        if total > len(answers):
             owners = pa.array(chain.from_iterable(map(repeat, range(len(every)), counts)), pa.int32(), size=total)
 
         def spread(values: pa.Array) -> pa.Array:
@@ -162,7 +172,7 @@ class Converter:
                 arrays.append(array([None] * total, column))
         arrays += [
             pa.nulls(total, pa.string()) if extra is None else pa.array(map(_extra, extra), pa.string(), size=total),
-            spread(pa.array([answer.query.key for answer in answers], pa.string())),
+            spread(pa.array(list(map(_KEY, answers)), pa.string())),
             spread(moments(answer.fetched_at for answer in answers)),
             pa.repeat(self._run_id, total),
         ]
