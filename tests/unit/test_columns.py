@@ -167,6 +167,10 @@ ODD = [
 """Values as an API may write them, most of them of the wrong type for most columns."""
 
 
+MIXED = [(b"FLOAT", b"true"), (b"INTEGER", b"true"), (b"INTEGER", b"1.0"), (b"BOOLEAN", b"1"), (b"BOOLEAN", b"0.0")]
+"""Values that Arrow could take for one of the type of the value before."""
+
+
 def value(field: str) -> st.SearchStrategy[str]:
     """Values for a field; usually good ones, as otherwise no answer is ever converted at once."""
     good = {
@@ -210,6 +214,7 @@ def bodies() -> st.SearchStrategy[list[bytes]]:
 
 @given(bodies())
 @settings(max_examples=150)
+@example([b'[{"Id":1,"FLOAT":1.5,"INTEGER":1,"BOOLEAN":true},{"Id":2,"%s":%s}]' % odd for odd in MIXED])
 @example([b"[1]", b'["ab"]', b"[[0,1]]", b"[null]", b"{}", b'{"names":["Id"],"rows":[[1,2]]}'])
 @example([b'{"columns":{"Id":[1],"New":[1,2]}}', b'{"columns":{"Id":1}}', b'{"names":["Id","Id"],"rows":[[1,2]]}'])
 @example([b'[{"Id":1},{"Id":2,"About":null}]', b'[{"Id":1,"About":"x"},{"Id":1}]', b"[]", b'{"columns":{}}'])

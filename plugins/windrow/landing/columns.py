@@ -250,12 +250,13 @@ def array(values: Sequence[Any], column: Column) -> pa.Array:
 
     :raises Unreadable: a value does not match the contract. Arrow raises others, see `_UNCLEAR`.
     """
-    if column.kind is Kind.STRING and not column.repeated:
+    if column.kind in _INFERRED and not column.repeated:
         try:
-            found = pa.array(values, pa.string())  # Arrow itself refuses what is no text
-        except (ValueError, TypeError, pa.ArrowException):
+            # Arrow itself refuses what is no text; of numbers and booleans it finds the type that all of them have
+            found = pa.array(values, _INFERRED[column.kind])
+        except (ValueError, TypeError, ArithmeticError, pa.ArrowException):
             found = None
-        if found is not None:
+        if found is not None and found.type == column.arrow:
             if column.required and found.null_count:
                 raise NotClear
             return found
@@ -274,13 +275,6 @@ def array(values: Sequence[Any], column: Column) -> pa.Array:
             return found
     empty: object = [] if column.repeated else None
     return pa.array([empty if value is None else convert(value, column) for value in values], column.arrow)
-
-
-def _of_one_type(of: type) -> Callable[[Sequence[Any], set[type], Column], pa.Array | None]:
-    def convert_all(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
-        return pa.array(values, column.kind.arrow) if kinds == {of} else None
-
-    return convert_all
 
 
 def _floats(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
@@ -326,9 +320,13 @@ def _cast(values: Sequence[Any], kinds: set[type], column: Column, pattern: str)
     return None if texts is None else texts.cast(column.kind.arrow)
 
 
+_INFERRED: dict[Kind, pa.DataType | None] = {
+    Kind.STRING: pa.string(),
+    Kind.INTEGER: None,
+    Kind.BOOLEAN: None,
+}
+"""The type to ask Arrow for, or None if it infers it. It would take a boolean behind a float for a float."""
 _AT_ONCE: dict[Kind, Callable[[Sequence[Any], set[type], Column], pa.Array | None]] = {
-    Kind.INTEGER: _of_one_type(int),
-    Kind.BOOLEAN: _of_one_type(bool),
     Kind.FLOAT: _floats,
     Kind.NUMERIC: _decimals,
     Kind.BIGNUMERIC: _decimals,
