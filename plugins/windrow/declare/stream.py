@@ -199,6 +199,15 @@ class Declared(Stream):
             constants[column.field] = first if self.format.is_typed else typed([first], column.kind)[0]
         return RawRows(rows, constants, _reader(cls))
 
+    def one_row_each(self, queries: Sequence[Query], answers: Sequence[object]) -> RawRows | None:
+        """Return the rows of answers that are one row each, if columns read nothing but the rows."""
+        cls = type(self)
+        if not isinstance(self.rows, OneRow) or self.paging or _outside(cls):
+            return None
+        if not _reads_as_declared(cls) or cls.raw_rows is not Declared.raw_rows:
+            return None
+        return RawRows(_each_at(answers, self.rows.path), read=_reader(cls))
+
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the rows of an answer, or of a list of pages."""
         return self.read(query, answer)[0]
@@ -451,8 +460,13 @@ def _outside(cls: type[Declared]) -> tuple[Column, ...]:
 
 
 @lru_cache
-def _reader(cls: type[Declared]) -> Callable[[Sequence[Any]], Read]:
-    """Return the function that reads the columns of rows at once, as `Declared.record` reads those of one row."""
+def _reader(cls: type[Declared]) -> Callable[[Sequence[Any]], Read] | None:
+    """Return the function that reads the columns of rows at once, as `Declared.record` reads those of one row.
+
+    :returns: None if the names of a row are the fields of the columns.
+    """
+    if _is_flat(cls) and cls.format.is_typed:
+        return None
     used, inside = _used(cls), [column for column in cls.columns if column not in _outside(cls)]
     nested = [column for column in inside if column.columns]
 

@@ -312,6 +312,13 @@ class Stream(ABC):
         """
         return None
 
+    def one_row_each(self, queries: Sequence[Query], answers: Sequence[object]) -> RawRows | None:
+        """Return the rows of several parsed answers that have one row each, for landing. It is faster than `raw_rows`.
+
+        :returns: objects without constants, in the order of the answers; None if `raw_rows` has to read each answer.
+        """
+        return None
+
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Return the records in the parsed answer to a query, checked by the contract.
 
