@@ -18,11 +18,16 @@ HEADERS = {"User-Agent": "windrow", "Accept": "application/json", "Accept-Encodi
 
 @asynccontextmanager
 async def server(
-    answer: Callable[[bytes], bytes] = lambda _: OK, *, together: int = 1
+    answer: Callable[[bytes], bytes] = lambda _: OK,
+    *,
+    together: int = 1,
+    late: bytes = b"",
+    idle: asyncio.Event | None = None,
 ) -> AsyncIterator[tuple[URL, list[bytes]]]:
     """Serve, and keep the heads and bodies that came; each connection stays open until the client closes it.
 
     :param together: so many calls are answered at once, and no fewer.
+    :param late: is sent after the first answer of a connection, when ``idle`` is set.
     """
     all_here = asyncio.Barrier(together)
     came: list[bytes] = []
@@ -33,6 +38,9 @@ async def server(
             came.append(head + await reader.readexactly(int(size[0]) if size else 0))
             await all_here.wait()
             writer.write(answer(came[-1]))
+            if idle and len(came) == 1:
+                await idle.wait()
+                writer.write(late)
 
     def quiet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asyncio.ensure_future(one(reader, writer)).add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -151,6 +159,24 @@ def test_a_connection_is_used_again_unless_the_server_closed_it(is_closed):
             return transport._wire._idle_count
 
     assert asyncio.run(send()) == (0 if is_closed else 1)
+
+
+def test_what_comes_on_an_idle_connection_is_no_answer():
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+
+    async def send() -> int | None:
+        idle = asyncio.Event()
+        async with server(late=late, idle=idle) as (url, _), opened(url) as transport:
+            await transport.send("GET", url, most=100)
+            idle.set()
+            assert transport._wire
+            ((connection, _),) = next(iter(transport._wire._idle.values()))
+            async with asyncio.timeout(5):
+                while not (connection.protocol and connection.protocol.should_close):  # noqa: ASYNC110 - of aiohttp
+                    await asyncio.sleep(0.001)
+            return (await transport.send("GET", url, most=100)).status
+
+    assert asyncio.run(send()) == 200
 
 
 @pytest.mark.parametrize("beginning", [b"", OK[:-1]])

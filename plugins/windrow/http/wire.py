@@ -97,6 +97,8 @@ class Wire:
             while answer.code < 200 and answer.code != _SWITCHING:  # the answer follows
                 answer, content = await protocol.read()
             if not content.is_eof():
+                if connection not in self._deadlines:  # its time ended when the headers came
+                    raise TimeoutError
                 self._bodies[connection] = content
             body = await read(answer.headers, content)
         except BaseException:  # also when cancelled: a connection in the middle of an answer is of no more use
@@ -119,13 +121,14 @@ class Wire:
             return await self._connector.connect(target, [], _NO_TIMEOUT)
 
     def _kept(self, target: aiohttp.ClientRequest, since: float) -> Connection | None:
-        """Return an idle connection that was used since then, and is open."""
+        """Return an idle connection that was used since then and is open, and on which nothing came meanwhile."""
         kept = self._idle[target]
         while kept:
             connection, used_at = kept.popleft()
             self._idle_count -= 1
             protocol = connection.protocol
-            if protocol is not None and used_at >= since and protocol.is_connected():
+            # Some servers send a 408 before they close: it is no answer to the next call.
+            if protocol is not None and used_at >= since and protocol.is_connected() and not protocol.should_close:
                 return connection
             connection.close()
         return None
