@@ -214,7 +214,10 @@ class Declared(Stream):
 
     def read(self, query: Query, answer: object) -> tuple[Sequence[dict[str, object]], Sequence[Unreadable]]:
         """Return the records of an answer, and an error for each row that does not match the columns."""
-        rows = ((page, row) for page in self._pages(answer) for row in self.rows.of(page))
+        pages = self._pages(answer)
+        if len(pages) == 1 and len(only := self.rows.of(pages[0])) == 1:
+            return [self.record(query, pages[0], only[0])], ()
+        rows = ((page, row) for page in pages for row in self.rows.of(page))
         return read_some(rows, lambda placed: self.record(query, *placed))
 
     def rows_of(self, answer: object) -> list[object]:
@@ -229,7 +232,7 @@ class Declared(Stream):
 
         :raises Unreadable: it does not match the columns.
         """
-        if not isinstance(row, Mapping):
+        if not isinstance(row, (dict, Mapping)):
             raise Unreadable(f"a row must be an object, not {row!r:.60}")
         check = self.contract.record if self.format.is_typed else self.contract.text_record
         if _is_flat(type(self)):  # the same result as below in a fifth of the time

@@ -47,8 +47,12 @@ class ErrorDetail:
     wait_s: float | None = None
 
 
+_NO_DETAIL = ErrorDetail()
+
+
 def _by_retry_after(response: Response) -> ErrorDetail:
-    return ErrorDetail(wait_s=response.retry_after_s)
+    wait_s = response.retry_after_s
+    return _NO_DETAIL if wait_s is None else ErrorDetail(wait_s=wait_s)
 
 
 @dataclass(frozen=True, slots=True)
