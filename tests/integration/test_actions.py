@@ -13,7 +13,6 @@ from airflow.sdk.exceptions import TaskDeferred
 from local_cloud.settings import Settings
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.airflow.operators.action import ActionOperator, action_params
-from windrow.harvest.actions import CONNECTION
 from windrow.harvest.engine import Harvester, Tally
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.auth import NoAuth
@@ -32,7 +31,7 @@ from windrow.model.redact import know
 from windrow.model.stream import PlanFlow, Request, Stream
 from windrow.store.events import LONGEST, Event, of_connection
 from windrow.store.staging import Staging
-from windrow.store.status import StatusStore
+from windrow.store.status import CONNECTION, StatusStore
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 

@@ -370,6 +370,10 @@ def _today(staging: Staging) -> None:
     live = Run("github_memberships", run_id(0), "github_users")
     staging.save_size(Plan(live, 400, 400, 1))
     staging.note(live, f"harvest {NOW.isoformat()}", harvested(400, 120, state="running"))
+    way = {"name": "", "calls": 400, "units": [["github.lists", 400]], "hours": 0.1, "remark": ""}
+    staging.note(live, "cost", {"plan_only": False, "ways": [way]})
+    quotas = [["github.lists", 100, "day", "UTC"]]
+    staging.note(live, "connection", {"conn_id": "github_users_api", "account": "client-7", "quotas": quotas})
     add_run("titanic_passengers", 0, "success")
     complete(staging, Run("titanic_passengers", run_id(0), "titanic_passengers"), 891)
     add_run("spotify_artists", 0, "failed", {"prove": "failed"})

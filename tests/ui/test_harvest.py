@@ -56,7 +56,7 @@ ROOT = "/windrow/harvest"
 STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"
 RUN = quote(run_id(0), safe="")
 PAGES = {
-    "": "1 of 7 streams complete, 2 need you, 1 incomplete, 1 unknown, 1 waiting, 1 running, 1 with warnings.",
+    "": "1 incomplete, 1 unknown, 1 waiting, 1 running, 1 quota is not enough, 1 with warnings.",
     "stream?name=spotify_artists": "Intervals and runs",
     f"stream?name=shop_orders&day={day(12).date()}": "Airflow started no run for it",
     f"stream?name=spotify_artists&day={day(5).date()}": run_id(5),
@@ -294,7 +294,10 @@ def test_attention_says_who_must_act_what_is_safe_and_what_to_do(harvests: Harve
     assert "Get a new consent (docs/clouds.md)" in text
     assert text.index("Action required") < text.index("it continues by itself")
     assert f'href="../../dags/youtube_analytics/runs/{RUN}/tasks/harvest"' in text
-    assert text.count('<li class="card') == 6
+    assert text.count('<li class="card') == 7
+    midnight = f"{day(-1):%Y-%m-%d} 00:00 UTC"
+    assert "the quota &#39;github.lists&#39; of &#39;github_users_api&#39; is not enough" in text
+    assert f"need at least 280 units by {midnight}; 100 are left until {midnight}" in text
     assert text.index("it continues by itself") < text.index("4,900 rows, usually 9,900"), "warnings come last"
     assert "windrow accept shop_orders" in text
 

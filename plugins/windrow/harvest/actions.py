@@ -22,8 +22,6 @@ from windrow.store.status import CAUSE
 T = TypeVar("T")
 DAG = "harvest_actions"
 """The DAG whose runs are the actions of people."""
-CONNECTION = "connection"
-"""Name of the note of a run that has the Airflow connection of its API."""
 MOST = 20_000
 """Queries of one action."""
 LISTED = 100

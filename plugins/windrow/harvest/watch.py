@@ -2,19 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 from statistics import median
 
 from windrow.harvest.status.attention import Attention
 from windrow.harvest.status.interval import Interval, State, instant, iso
+from windrow.harvest.status.quotas import scheduled
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
 
 _LATE_BY = 0.5
 """Data is late when its run has not begun after so many further periods of its schedule."""
-_PERIODS = 3
-"""Scheduled runs that a period needs at least."""
+_COMPARED = 3
+"""Earlier runs that the rows of a run are compared with, at least."""
 _MANY = 1_000
 """Rows of earlier runs at least, for a run without a row to be a problem."""
 _SOON, _AT_ONCE = 14, 3
@@ -87,7 +88,7 @@ def problems(snapshot: Snapshot, expiries: Mapping[str, int], now: datetime) -> 
 def _attention(snapshot: Snapshot) -> Iterable[Problem]:
     groups: dict[str, list[Attention]] = {}
     for one in snapshot.attention:
-        is_open = one.person or one.health in {Health.INCOMPLETE, Health.UNKNOWN}
+        is_open = one.person or one.health in {Health.INCOMPLETE, Health.UNKNOWN, Health.QUOTA}
         if not is_open:  # it continues by itself; or it is a warning, which `prove` has sent
             continue
         groups.setdefault(f"attention|{one.health.value}|{one.group}", []).append(one)
@@ -105,18 +106,17 @@ def _attention(snapshot: Snapshot) -> Iterable[Problem]:
 
 def _late(stream: Stream, now: datetime) -> Problem | None:
     """Compare the newest scheduled run with the period of those before: whoever should have started it."""
-    runs = [one for one in stream.intervals if one.run_id.startswith("scheduled__") and one.state is not State.MISSING]
-    times = [at for one in runs if (at := instant(one.due_at))]
-    if len(times) < _PERIODS or stream.health in {Health.PAUSED, Health.LATE} or not stream.declared:
+    known = scheduled(stream.intervals)
+    if known is None or stream.health in {Health.PAUSED, Health.LATE} or not stream.declared:
         return None
-    period = timedelta(seconds=median((later - before).total_seconds() for before, later in zip(times[1:], times)))  # noqa: B905
-    due = times[0] + period
+    newest, period = known
+    due = newest + period
     if now < due + period * _LATE_BY:
         return None
     return Problem(
         f"late|{stream.dataset}",
         Severity.ERROR,
-        f"Late: {stream.dataset}. Its newest run is of {iso(times[0])[:16]}Z, and one begins every {period}",
+        f"Late: {stream.dataset}. Its newest run is of {iso(newest)[:16]}Z, and one begins every {period}",
         "check that Airflow's scheduler runs and that the DAG is not paused",
     )
 
@@ -125,7 +125,7 @@ def _empty(stream: Stream) -> Problem | None:
     """Compare the rows of the newest complete run with those before."""
     complete = [one for one in stream.intervals if one.state in {State.COMPLETE, State.GAPS}]
     rows = [_rows(one) for one in complete]
-    if len(rows) < 1 + _PERIODS or rows[0] != 0:
+    if len(rows) < 1 + _COMPARED or rows[0] != 0:
         return None
     usual = median(one for one in rows[1:] if one is not None) if any(rows[1:]) else 0
     if usual < _MANY:

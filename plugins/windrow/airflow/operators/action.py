@@ -15,7 +15,7 @@ from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.declare.files import load
 from windrow.harvest import actions
-from windrow.harvest.actions import CONNECTION, Choice
+from windrow.harvest.actions import Choice
 from windrow.harvest.feeds import Item
 from windrow.harvest.replay import replay
 from windrow.http.pacing import Stop
@@ -26,6 +26,7 @@ from windrow.model.stream import Stream
 from windrow.store.events import EVENTS, LONGEST, Event, of_connection
 from windrow.store.quarantine import Claim
 from windrow.store.staging import Staging
+from windrow.store.status import CONNECTION
 
 
 class ActionOperator(BaseOperator):

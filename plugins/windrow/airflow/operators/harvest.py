@@ -8,12 +8,12 @@ from airflow.sdk import Context
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
-from windrow.harvest.actions import CONNECTION
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.client import Client
 from windrow.model.errors import RateLimited
 from windrow.store.staging import Figures
+from windrow.store.status import CONNECTION
 
 
 class HarvestOperator(HarvestStep):
@@ -46,11 +46,10 @@ class HarvestOperator(HarvestStep):
         """
         stream = self.stream
         with staging(self.mongo_conn_id, self.dataset) as state:
-            client = ApiHook(self.conn_id).client(
-                stream, state, connections=self.connections_or_none, reserved=self.reserved(context)
-            )
+            hook = ApiHook(self.conn_id)
+            client = hook.client(stream, state, connections=self.connections_or_none, reserved=self.reserved(context))
             run = self.run_of(context)
-            state.note(run, CONNECTION, {"conn_id": self.conn_id})
+            state.note(run, CONNECTION, {"conn_id": self.conn_id, **hook.shared_quotas(stream)})
             feed = PlanFeed(state, state.plan(run))
             self._harvester = Harvester(
                 client,

@@ -48,7 +48,7 @@ SECURITY = (
 """The Content-Security-Policy of these pages: nothing from elsewhere, no inline scripts or styles, no eval."""
 LONGEST = 2_000
 """Characters of a parameter."""
-CAUSES, WARNINGS = 5, 3
+CAUSES, WARNINGS = 6, 3
 """Causes, and streams with warnings, that the first page explains."""
 SHOWN = 100
 """Reasons on one page."""
@@ -75,6 +75,7 @@ SHAPES = {
     Health.PAUSED: "paused",
     Health.NEW: "notdue",
     Health.COMPLETE: "complete",
+    Health.QUOTA: "waiting",
     Health.WARNING: "gaps",
 }
 """The shape of each state: colour alone says nothing to some, and nothing on paper."""
