@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -18,13 +19,14 @@ from urllib.parse import quote
 import pytest
 import requests
 from airflow.models.dagrun import DagRun
+from airflow.models.deadline import Deadline
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstancekey import TaskInstanceKey
-from airflow.sdk import BaseOperator
+from airflow.sdk import AsyncCallback, BaseOperator
 from airflow.utils.session import create_session
 from fastapi.routing import APIRoute
 from pymongo import MongoClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
@@ -47,10 +49,13 @@ from tests.ui.harvest_server import (
 )
 from tests.ui.test_board import _contrast
 from windrow.airflow.hooks.snapshot import snapshot
+from windrow.airflow.operators.deadline import tell
 from windrow.cli.main import main
+from windrow.harvest.status.interval import iso
 from windrow.harvest.watch import problems
 from windrow.store.staging import Staging
 from windrow.ui.cache import RefreshedCache
+from windrow.ui.harvest import airflow_facts
 
 ROOT = "/windrow/harvest"
 STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"
@@ -82,6 +87,9 @@ PAGES = {
     "find": "A key is the path of a call",
 }
 """Each page, with something that it says about the filled database."""
+
+
+DEADLINES = ("github_users", "titanic_passengers")
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +163,22 @@ def test_a_task_gets_the_snapshot_of_the_pages(harvests: Harvests, monkeypatch: 
     assert found == _last["snapshot"]
     assert found.facts.asked
     assert len(problems(found, {}, NOW)) >= 4
+
+
+def test_the_deadline_of_a_run_that_goes_on_is_known(harvests: Harvests) -> None:
+    with create_session() as session:
+        runs = {dag: session.scalars(select(DagRun).filter_by(dag_id=dag, run_id=run_id(0))).one() for dag in DEADLINES}
+        for dag_id, run in runs.items():
+            for hours in (5, 3):
+                ends = NOW + timedelta(hours=hours)
+                session.add(Deadline(ends, AsyncCallback(tell, kwargs={}), run.id, None, dag_id=dag_id))
+
+    facts, _ = airflow_facts.read()
+    with create_session() as session:
+        session.execute(delete(Deadline))
+
+    found = {dag_id: facts.runs[dag_id][0].deadline_at for dag_id in DEADLINES}
+    assert found == {"github_users": iso(NOW + timedelta(hours=3)), "titanic_passengers": ""}, "one is over"
 
 
 @pytest.mark.parametrize("role", ROLES)
