@@ -81,6 +81,8 @@ class Harvests:
 
     url: str
     tokens: Mapping[str, str]
+    mongo: str
+    """The URL of their MongoDB."""
 
 
 def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *") -> None:
@@ -240,7 +242,7 @@ def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
         thread = threading.Thread(target=running.run, daemon=True)
         thread.start()
         eventually(lambda: running.started, "the server runs")
-        yield Harvests(f"http://127.0.0.1:{port}", tokens)
+        yield Harvests(f"http://127.0.0.1:{port}", tokens, f"mongodb://127.0.0.1:{mongo_port}/{database}")
         running.should_exit = True
         thread.join(10)
 

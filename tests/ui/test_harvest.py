@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from importlib import resources
 from itertools import product
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
+from airflow.api_fastapi.app import get_auth_manager
 from airflow.models.dagrun import DagRun
 from airflow.models.deadline import Deadline
 from airflow.models.serialized_dag import SerializedDagModel
@@ -160,7 +162,9 @@ def test_a_task_gets_the_snapshot_of_the_pages(harvests: Harvests, monkeypatch: 
 
     found = snapshot("mongo_default")
 
-    assert found == _last["snapshot"]
+    (quota,) = found.quotas
+    assert (quota.account, quota.taken) == ("github_users_api", 8_520), "a viewer may not read connections"
+    assert replace(found, quotas=_last["snapshot"].quotas) == _last["snapshot"]
     assert found.facts.asked
     assert len(problems(found, {}, NOW)) >= 4
 
@@ -192,8 +196,6 @@ def test_who_may_read_all_dags_sees_all_pages(harvests: Harvests, role: str, pat
 
 
 def test_who_may_read_some_dags_sees_nothing_of_the_others(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.api_fastapi.app import get_auth_manager
-
     manager = get_auth_manager()
     monkeypatch.setattr(manager, "get_authorized_dag_ids", lambda *, user, method="GET": {"shop"})
     for path in PAGES:
@@ -298,6 +300,98 @@ def test_the_terminal_asks_airflow_with_the_token_of_the_user(
     assert harvests.tokens[role] not in out.getvalue()
     if not code:
         assert task_states("spotify_artists", 0)["prove"] is None
+
+
+READING = {
+    "status": (1, "1 of 7 streams complete, 2 need you"),
+    "status --json": (1, '"1 of 7 streams complete'),
+    "why spotify_artists": (1, "spotify_artists: Action required: 17 of 640 planned queries"),
+    "why titanic_passengers": (0, "titanic_passengers: Complete: the receipt agrees"),
+    "why nope": (2, "Known streams: "),
+    "runs shop_orders": (0, "missing"),
+    f"show {run_id(0)} --stream spotify_artists": (1, "17"),
+    f"show {run_id(0)} --stream github_memberships --json": (1, '"attempts": [\n      {\n        "name": "harvest"'),
+    "show nope": (2, "not among the last 30"),
+    "quarantine": (0, "HTTP 422: the API refused the query"),
+    "quarantine shop_orders": (0, "The quarantine is empty"),
+    "limits": (0, "shop.data"),
+    "find artists?id=3": (0, "SELECT * FROM spotify.artists WHERE _key = 'artists?id=3'"),
+    "find nope": (1, "No query with exactly the key 'nope'"),
+}
+"""Commands that only read, with their exit code and what they print of the filled database."""
+
+
+def terminal(harvests: Harvests, arguments: str, role: str, **changes: str) -> tuple[int, str]:
+    environment = {"WINDROW_AIRFLOW_URL": harvests.url, "WINDROW_AIRFLOW_TOKEN": harvests.tokens[role], **changes}
+    out = io.StringIO()
+    return main([*arguments.split(), "--via", "airflow"], environment, out), out.getvalue()
+
+
+@pytest.mark.parametrize("arguments", READING)
+def test_the_terminal_reads_what_the_user_sees_in_airflow(harvests: Harvests, arguments: str) -> None:
+    code, told = READING[arguments]
+
+    found, text = terminal(harvests, arguments, "viewer")
+
+    assert (told in text, found) == (True, code), text
+    assert "client-7" not in text
+    assert "hushhush" not in text
+
+
+def test_the_terminal_prints_the_same_of_both_ways(harvests: Harvests) -> None:
+    for arguments in ("quarantine", "find artists?id=3", f"show {run_id(5)} --stream shop_orders", "limits --json"):
+        out = io.StringIO()
+        code = main(arguments.split(), {"WINDROW_MONGO_URL": harvests.mongo}, out)
+        assert terminal(harvests, arguments, "op") == (code, out.getvalue()), arguments
+
+
+def test_the_terminal_of_who_may_read_one_dag_knows_no_other(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_auth_manager(), "get_authorized_dag_ids", lambda *, user, method="GET": {"shop"})
+    for arguments in READING:
+        code, text = terminal(harvests, arguments, "viewer")
+        for name in ("spotify", "github", "youtube", "titanic", "x_posts"):
+            assert name not in text.replace(arguments.partition(" ")[2].partition(" ")[0], ""), arguments
+        of_another = "spotify" in arguments or "titanic" in arguments or "github" in arguments
+        assert code == (2 if of_another else 1 if "find" in arguments else READING[arguments][0]), arguments
+    assert "0 of 1 streams complete" in terminal(harvests, "status", "viewer")[1]
+    for path in ("snapshot", "attempts?stream=spotify_artists&id=" + RUN, "origins?key=artists%3Fid%3D3"):
+        assert not re.search("spotify|github|youtube|titanic|x_posts|client-7", get(harvests, path).text), path
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"WINDROW_AIRFLOW_TOKEN": ""}, "WINDROW_AIRFLOW_URL or WINDROW_AIRFLOW_TOKEN is missing or invalid."),
+        ({"WINDROW_AIRFLOW_TOKEN": "sesame-sesame"}, "Airflow answered HTTP 40"),
+        ({"WINDROW_AIRFLOW_URL": "http://127.0.0.1:9"}, "Airflow did not answer at http://127.0.0.1:9: URLError."),
+        ({"WINDROW_AIRFLOW_URL": "{url}/dags/x?to="}, "Airflow at {url}/dags/x?to= answered something else"),
+        ({"WINDROW_AIRFLOW_URL": "{url}/below"}, "Airflow answered HTTP 404"),
+    ],
+)
+def test_an_airflow_that_does_not_answer_is_unknown_and_the_other_way_is_named(
+    harvests: Harvests, changes: dict[str, str], told: str
+) -> None:
+    changes = {name: value.format(url=harvests.url) for name, value in changes.items()}
+
+    code, text = terminal(harvests, "status", "viewer", **changes)
+
+    assert code == 2
+    assert text.startswith(f"Unknown: {told.format(url=harvests.url)}")
+    assert text.endswith("Or leave out --via airflow: the command then reads MongoDB.\n")
+    assert text.count("\n") == 1
+    assert "sesame" not in text
+
+
+@pytest.mark.usefixtures("anew")
+def test_the_terminal_does_not_know_what_airflow_cannot_read(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", "mongo://reader:hushhushhush@127.0.0.1:9/windrow")
+    for arguments in ("status", "find artists?id=3"):
+        code, text = terminal(harvests, arguments, "viewer")
+        assert (code, "MongoDB did not answer" in text, "hushhush" in text) == (2, True, False), text
 
 
 @pytest.mark.parametrize(

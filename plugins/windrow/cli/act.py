@@ -7,86 +7,24 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.parse import quote
 
 from windrow.cli.address import mongo_url
+from windrow.cli.airflow import TOKEN, URL, Airflow
 from windrow.cli.command import DONE, FAILED, Result, add
 from windrow.harvest.actions import DAG, cost
-from windrow.model.errors import ApiUnreachable, BadParameter, CredentialsRejected
+from windrow.model.errors import BadParameter
 from windrow.model.plan import Run
-from windrow.model.redact import blot, know
 from windrow.store.status import open_status
 
-URL, TOKEN = "WINDROW_AIRFLOW_URL", "WINDROW_AIRFLOW_TOKEN"
-_TIMEOUT_S, _LOOK_S, _LARGEST = 30.0, 2.0, 5_000_000
+_LOOK_S = 2.0
 _CLEARED = {"replay": ("Land",), "accept_gap": ("Prove", "Acknowledge"), "undo_gap": ("Prove", "Acknowledge")}
 _DESCRIPTION = f"""\
 It asks Airflow's API for a run of the DAG {DAG}, waits for its end, and prints the result. Airflow checks whether you
 may, and records it. {URL} is the address of Airflow, like https://airflow.example.com; {TOKEN} is your token for its
 API, as POST /auth/token returns it."""
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect is an error: the token must not follow it."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Airflow:
-    """The API of an Airflow, as a user."""
-
-    url: str
-    token: str
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> "Airflow":
-        """Read the address and the token.
-
-        :raises BadParameter: one of them is missing or invalid.
-        """
-        url, token = environment.get(URL, "").rstrip("/"), environment.get(TOKEN, "")
-        if urlsplit(url).scheme not in {"http", "https"} or not token:
-            raise BadParameter(
-                f"{URL} or {TOKEN} is missing or invalid.",
-                advice=f"Set {URL} like https://airflow.example.com, and {TOKEN} to your token for Airflow's API.",
-            )
-        know(token)
-        return cls(url, token)
-
-    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return what the API answers, as values. With a body it is a POST.
-
-        :raises CredentialsRejected: Airflow does not accept the token, or the user has no permission.
-        :raises BadParameter: Airflow does not know what is asked for, or refuses it.
-        :raises ApiUnreachable: Airflow does not answer.
-        """
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
-        request = Request(f"{self.url}/api/v2/{path}", data, headers | {"Content-Type": "application/json"})  # noqa: S310
-        try:
-            with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_S) as answer:
-                return json.loads(answer.read(_LARGEST))
-        except HTTPError as error:
-            said = blot(error.read(2_000).decode(errors="replace"))[:300]
-            if error.code in {401, 403}:
-                raise CredentialsRejected(
-                    f"Airflow answered HTTP {error.code}: {said}",
-                    advice=f"Set {TOKEN} to a new token, or ask for the permission to trigger {DAG} and clear tasks.",
-                ) from None
-            raise BadParameter(
-                f"Airflow answered HTTP {error.code} to {path}: {said}",
-                advice=f"Check {URL}, the names, and that the DAG {DAG} is there and not paused.",
-            ) from None
-        except (URLError, OSError, ValueError) as error:
-            raise ApiUnreachable(
-                f"Airflow did not answer at {self.url}: {type(error).__name__}.", advice=f"Check {URL} and the network."
-            ) from None
 
 
 def register(commands: Any) -> None:

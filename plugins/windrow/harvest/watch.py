@@ -22,6 +22,10 @@ _SOON, _AT_ONCE = 14, 3
 """Days before a credential ends."""
 _LINES = 20
 """Problems in one message."""
+_TRIES, _REPORTED = 18, 3
+"""Checks in a row after which what a channel did not take is given up, and is a problem of its own."""
+_KEPT = 100
+"""Lines that are kept for a channel."""
 BLIND = "watch"
 """The cause of the problem that the state of harvests is unknown."""
 
@@ -64,6 +68,45 @@ class Told:
     silent: bool = False
     """Whether it began while it was snoozed, so that nobody was told."""
     streams: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """The lines that one channel did not take, while another did."""
+
+    channel: str
+    since: str
+    tries: int = 0
+    """Checks in a row that have tried it since."""
+    lines: Sequence[str] = ()
+    given_up: int = 0
+    """Lines that are not tried any longer."""
+
+
+def not_taken(before: Undelivered | None, channel: str, lines: Sequence[str], now: datetime) -> Undelivered:
+    """Return what a channel has not taken after a further try: earlier lines, and those of this check.
+
+    After `_TRIES` in a row, and beyond `_KEPT` lines, the oldest are given up. From then on, new lines are tried once.
+    """
+    known = before or Undelivered(channel, iso(now))
+    tries, waiting = known.tries + 1, [*known.lines, *lines]
+    kept = waiting[-_KEPT:] if tries < _TRIES else []
+    return Undelivered(channel, known.since, tries, kept, known.given_up + len(waiting) - len(kept))
+
+
+def failing(channels: Iterable[Undelivered]) -> list[Problem]:
+    """Return a problem for each channel that has failed several times in a row: the others take its message."""
+    return [
+        Problem(
+            f"channel|{one.channel}",
+            Severity.ERROR if one.given_up else Severity.WARNING,
+            f"Alerts: '{one.channel}' has taken no message since {one.since[:16]}Z. {len(one.lines):,} lines wait for "
+            f"it, and {one.given_up:,} were given up",
+            "correct the connection or the notifier. Lines that were given up are in the logs of 'harvest_watch' alone",
+        )
+        for one in channels
+        if one.tries >= _REPORTED
+    ]
 
 
 def problems(snapshot: Snapshot, expiries: Mapping[str, int], now: datetime) -> list[Problem]:

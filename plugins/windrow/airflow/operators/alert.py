@@ -4,7 +4,7 @@ A problem with an alert is only logged, so that the error of the task stays the 
 """
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from airflow.providers.http.notifications.http import HttpNotifier
@@ -87,16 +87,24 @@ class EmailAlert(SmtpNotifier):
             self.log.warning(_NOT_TAKEN, self.smtp_conn_id, type(error).__name__)
 
 
-def send(context: Mapping[str, Any], text: str) -> list[bool]:
-    """Send a text to people.
+CHANNELS: Mapping[str, Callable[..., "WebhookAlert | EmailAlert"]] = {WEBHOOK: WebhookAlert, EMAIL: EmailAlert}
+"""By the Airflow connection of the channel."""
+
+
+def send(context: Mapping[str, Any], text: str) -> None:
+    """Send a text to people, on every channel whose connection exists.
 
     :param context: from Airflow, of a task, or of a deadline.
-    :returns: of the webhook and the e-mail server, as far as their connections exist, whether they took it.
     """
-    alerts = (WebhookAlert(text=text), EmailAlert(text=text))
-    for alert in alerts:
-        alert.notify(cast("Context", context))
-    return [alert.taken for alert in alerts if alert.taken is not None]
+    for channel in CHANNELS:
+        send_on(channel, context, text)
+
+
+def send_on(channel: str, context: Mapping[str, Any], text: str) -> bool | None:
+    """Send a text on one of `CHANNELS`, and return whether it was taken; None if the connection does not exist."""
+    alert = CHANNELS[channel](text=text)
+    alert.notify(cast("Context", context))
+    return alert.taken
 
 
 _NOT_TAKEN = "Sending the alert with the Airflow connection '%s' failed: %s"

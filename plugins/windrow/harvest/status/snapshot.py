@@ -114,7 +114,11 @@ class Snapshot:
             needs=tuple(one for one in self.needs if one.dataset in names and (one.dataset, one.run_id) not in hidden),
             pauses=tuple(one for one in self.pauses if one.conn_id in accounts or sees(())),
             stops=tuple(one for one in self.stops if one.conn_id in accounts or sees(())),
-            facts=replace(self.facts, dags={name: one for name, one in self.facts.dags.items() if sees([name])}),
+            facts=replace(
+                self.facts,
+                dags={name: one for name, one in self.facts.dags.items() if sees([name])},
+                runs={name: runs for name, runs in self.facts.runs.items() if sees([name])},
+            ),
         )
 
 

@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote, urlencode
 
-from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.core_api.security import get_user
-from fastapi import APIRouter, Depends, Query
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.exc import SQLAlchemyError
 
 from windrow.airflow.hooks.limits import read_limits
-from windrow.airflow.hooks.snapshot import SNAPSHOT
 from windrow.harvest.actions import DAG, MOST, cost
 from windrow.harvest.dry_run import Left, verdicts
 from windrow.harvest.history import YEAR, Day, Event, events, weeks
-from windrow.harvest.lineage import Origin, origins
+from windrow.harvest.lineage import Origin
 from windrow.harvest.month import Month, Sheet, sheet
 from windrow.harvest.status.interval import Interval, State, interval_of
 from windrow.harvest.status.snapshot import Snapshot
@@ -39,6 +36,8 @@ from windrow.store.events import of_connection
 from windrow.store.status import RUNS_AT_ONCE, AcceptedGap, Quarantined, Reason, StatusStore, Summary
 from windrow.ui.harvest import snapshots
 from windrow.ui.harvest.airflow_facts import due_days, read_tasks
+from windrow.ui.harvest.asked import LONGEST, Text, User
+from windrow.ui.harvest.data import SEARCHED, search
 from windrow.ui.harvest.plans import Planned, fields, read_plan
 
 SECURITY = (
@@ -46,14 +45,10 @@ SECURITY = (
     "base-uri 'none'; frame-ancestors 'self'"
 )
 """The Content-Security-Policy of these pages: nothing from elsewhere, no inline scripts or styles, no eval."""
-LONGEST = 2_000
-"""Characters of a parameter."""
 CAUSES, WARNINGS = 6, 3
 """Causes, and streams with warnings, that the first page explains."""
 SHOWN = 100
 """Reasons on one page."""
-SEARCHED = 200
-"""Runs of each stream in which a key is looked for."""
 _AGAIN_SOON_S, _AGAIN_S, _AGAIN_IDLE_S = 3, 10, 60
 _PLANS = 20
 """Dry runs on the first page of plans."""
@@ -81,8 +76,6 @@ SHAPES = {
 """The shape of each state: colour alone says nothing to some, and nothing on paper."""
 
 router = APIRouter(prefix="/harvest")
-User = Annotated[BaseUser, Depends(get_user)]
-Text = Annotated[str, Query(max_length=LONGEST)]
 Action = Literal["replay", "accept_gap", "undo_gap", "stop", "resume"]
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -101,14 +94,6 @@ async def now(user: User) -> HTMLResponse:
     warnings = [one for one in attention if one.health is Health.WARNING]
     shown = [*[one for one in attention if one not in warnings][:CAUSES], *warnings[:WARNINGS]]
     return await _page("now", snapshot, waiting=_waiting(snapshot), shown=shown, more=len(attention) - len(shown))
-
-
-@router.get("/snapshot")
-async def data(user: User) -> Response:
-    """Return the snapshot of all pages as JSON, for `windrow.airflow.hooks.snapshot`."""
-    snapshot, _ = await snapshots.look(user)
-    body = await snapshots.run(lambda: SNAPSHOT.dump_json(snapshot))
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 @router.get("/stream")
@@ -398,18 +383,9 @@ async def find(user: User, key: Text = "") -> HTMLResponse:
     found: list[Origin] = []
     trouble = ""
 
-    def search(store: StatusStore) -> list[Origin]:
-        runs = [
-            summary
-            for one in snapshot.streams
-            for summary in store.summaries(one.dataset, limit=SEARCHED)
-            if not summary.dag_id or summary.dag_id in one.dag_ids
-        ]
-        return origins(store, key, runs)
-
     if key:
         try:
-            found = await snapshots.read(search)
+            found = await snapshots.read(lambda store: search(snapshot, key, store))
         except WindrowError as error:
             trouble = error.what
     return await _page("find", snapshot, key=key, found=found, trouble=trouble, searched=SEARCHED)
