@@ -48,6 +48,7 @@ from tests.ui.harvest_server import (
     run_id,
     serving,
     task_states,
+    write_actions_dag,
 )
 from tests.ui.test_board import _contrast
 from windrow.airflow.hooks.snapshot import snapshot
@@ -300,6 +301,45 @@ def test_the_terminal_asks_airflow_with_the_token_of_the_user(
     assert harvests.tokens[role] not in out.getvalue()
     if not code:
         assert task_states("spotify_artists", 0)["prove"] is None
+
+
+@pytest.fixture
+def own_actions(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actions on the runs of spotify_artists alone, for who may not trigger the DAG of all actions."""
+    manager = get_auth_manager()
+    may = manager.is_authorized_dag
+
+    def is_authorized_dag(**asked: Any) -> bool:
+        details = asked.get("details")
+        return may(**asked) and not (asked["method"] == "POST" and details and details.id == "harvest_actions")
+
+    write_actions_dag("spotify_artists")
+    monkeypatch.setattr(manager, "is_authorized_dag", is_authorized_dag)
+
+
+OWN = "harvest_actions__spotify_artists"
+
+
+@pytest.mark.usefixtures("own_actions")
+def test_who_may_act_on_one_dag_sees_and_gets_its_actions_alone(harvests: Harvests) -> None:
+    for path in FORMS:
+        answer = get(harvests, path, "user")
+        of_run = "stream=spotify" in path
+        assert answer.status_code == (200 if of_run else 403), path
+        assert (f'data-dag="{OWN}"' in answer.text) == of_run
+    for path in WITH_ACTIONS:
+        assert ('class="act"' in get(harvests, path, "user").text) == (path != "limits"), path
+    other = f"run?stream=shop_orders&id={RUN}"
+    assert 'class="act"' not in get(harvests, other, "user").text
+    environment = {"WINDROW_AIRFLOW_URL": harvests.url, "WINDROW_AIRFLOW_TOKEN": harvests.tokens["user"]}
+    out = io.StringIO()
+    arguments = ["accept-gap", "spotify_artists", "--run", run_id(0), "--note", "a test"]
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(end_queued, "success", {"result": "12 gaps accepted"}, OWN)
+        assert main(arguments, environment, out) == 0
+        ending.result()
+    assert "12 gaps accepted" in out.getvalue()
+    assert main(["stop", "shop_api"], environment, out) == 2
 
 
 READING = {

@@ -7,6 +7,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +15,8 @@ from urllib.parse import quote
 from windrow.cli.address import mongo_url
 from windrow.cli.airflow import TOKEN, URL, Airflow
 from windrow.cli.command import DONE, FAILED, Result, add
-from windrow.harvest.actions import DAG, cost
-from windrow.model.errors import BadParameter
+from windrow.harvest.actions import DAG, cost, dag_for
+from windrow.model.errors import BadParameter, CredentialsRejected, WindrowError
 from windrow.model.plan import Run
 from windrow.store.status import open_status
 
@@ -117,13 +118,13 @@ def _priced(options: argparse.Namespace, found: list[tuple[str, int, bool]]) -> 
 
 
 def _act(airflow: Airflow, action: str, given: Mapping[str, Any]) -> Result:
-    """Start a run of the DAG of actions, and wait for its end."""
+    """Start a run of a DAG of actions, and wait for its end."""
     conf = {"action": action} | {name: value for name, value in given.items() if value not in {"", None}}
-    run_id = airflow.ask(f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
-    place = f"dags/{DAG}/dagRuns/{quote(run_id, safe='')}"
+    dag, run_id = _start(airflow, conf)
+    place = f"dags/{dag}/dagRuns/{quote(run_id, safe='')}"
     while (state := airflow.ask(place)["state"]) not in {"success", "failed"}:
         time.sleep(_LOOK_S)
-    where = f"{airflow.url}/dags/{DAG}/runs/{quote(run_id, safe='')}"
+    where = f"{airflow.url}/dags/{dag}/runs/{quote(run_id, safe='')}"
     if state == "failed":
         text = f"The action failed. Its log says why, and what to do: {where}"
         return Result(text, {"run": run_id, "state": state, "url": where, "result": text}, FAILED)
@@ -132,6 +133,29 @@ def _act(airflow: Airflow, action: str, given: Mapping[str, Any]) -> Result:
     lines = [str(told.get("result", "done")), *(f"  failed again: {key}: {why}" for key, why in told.get("failed", ()))]
     data = {"run": run_id, "state": state, "url": where, **told}
     return Result("\n".join([*lines, where]), data, FAILED if told.get("failed_again") else DONE)
+
+
+def _start(airflow: Airflow, conf: Mapping[str, Any]) -> tuple[str, str]:
+    """Start the action, and return its DAG and its run: the DAG of all actions, or that of the runs of one DAG.
+
+    :raises CredentialsRejected: the user may trigger neither.
+    """
+
+    def start(dag: str) -> tuple[str, str]:
+        return dag, airflow.ask(f"dags/{quote(dag, safe='')}/dagRuns", {"logical_date": None, "conf": conf})[
+            "dag_run_id"
+        ]
+
+    try:
+        return start(DAG)
+    except CredentialsRejected as refused:
+        from windrow.cli.via import ViaAirflow  # noqa: PLC0415 - takes as long as all else
+
+        with suppress(WindrowError):
+            of = ViaAirflow(airflow).snapshot().stream(str(conf.get("stream")))
+            runs = [one.dag_id for one in (of.intervals if of else ()) if one.run_id == conf.get("run")]
+            return start(dag_for(runs[0] if runs else ""))
+        raise refused from None
 
 
 def _carry(airflow: Airflow, action: str, dag_id: str, run_id: str) -> None:

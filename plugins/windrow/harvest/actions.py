@@ -21,11 +21,16 @@ from windrow.store.status import CAUSE
 
 T = TypeVar("T")
 DAG = "harvest_actions"
-"""The DAG whose runs are the actions of people."""
+"""The DAG whose runs are the actions of people on the streams of all DAGs."""
 MOST = 20_000
 """Queries of one action."""
 LISTED = 100
 """Queries that failed again, of which the reasons are stored."""
+
+
+def dag_for(dag_id: str) -> str:
+    """Return the DAG whose runs act on the streams of one DAG alone; of all, if none is named."""
+    return f"{DAG}__{dag_id}" if dag_id else DAG
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLRe
         short=[each for each in short if each.units is not None],
         accepted=accepted,
         replays=[figures for step, figures in notes if step.startswith("replay ")],
-        acts=await snapshots.run(viewer.may_act),
+        acts=await snapshots.run(lambda: viewer.acts_on(one.dag_id)),
         trouble=trouble,
         changes=compared,
         of_runs=of_runs,
@@ -238,7 +238,7 @@ async def keys(user: User, stream: Text, id: Text, of: Text) -> HTMLResponse:
     except WindrowError as error:
         trouble = error.what
     of_keys, one = runs[0]
-    acts = await snapshots.run(viewer.may_act)
+    acts = await snapshots.run(lambda: viewer.acts_on(one.dag_id))
     return await _page("keys", snapshot, stream=of_keys, interval=one, of=of, keys=found, acts=acts, trouble=trouble)
 
 
@@ -253,6 +253,7 @@ async def quarantine(
     snapshot, viewer = await snapshots.look(user)
     if stream and snapshot.stream(stream) is None:
         return await _nothing(snapshot, f"The stream {stream!r:.200}")
+    of_dags = [dag_id for one in snapshot.streams if one.dataset == stream for dag_id in one.dag_ids]
     reasons = [
         one
         for one in snapshot.reasons
@@ -278,7 +279,7 @@ async def quarantine(
         more=max(0, len(groups) - SHOWN),
         samples=samples,
         trouble=trouble,
-        acts=await snapshots.run(viewer.may_act),
+        acts=await snapshots.run(lambda: viewer.acts_on(of_dags[0] if len(of_dags) == 1 else "")),
     )
 
 
@@ -287,7 +288,7 @@ async def limits(user: User) -> HTMLResponse:
     """Return quotas, pauses, pools, and credentials by days left."""
     snapshot, viewer = await snapshots.look(user)
     quotas, credentials = await snapshots.run(lambda: read_limits(snapshot, viewer.reads_connection))
-    acts = await snapshots.run(viewer.may_act)
+    acts = await snapshots.run(viewer.acts_on)
     return await _page("limits", snapshot, quotas=quotas, credentials=credentials, acts=acts)
 
 
@@ -297,9 +298,12 @@ async def action(
 ) -> HTMLResponse:
     """Return the form that starts an action, with what it costs. Only who may trigger the DAG gets it."""
     snapshot, viewer = await snapshots.look(user)
-    if not await snapshots.run(viewer.may_act):
+    runs = [] if do in {"stop", "resume"} else _runs(snapshot, id, stream, "")
+    of_dag = runs[0][1].dag_id if runs else ""
+    acts = await snapshots.run(lambda: viewer.acts_on(of_dag))
+    if not acts:
         return await _nothing(snapshot, "This action", status_code=403)
-    price, trouble, runs = None, "", _runs(snapshot, id, stream, "")
+    price, trouble = None, ""
     if do in {"stop", "resume"}:
         if not any(conn in one.connections for one in snapshot.streams):
             return await _nothing(snapshot, f"The connection {conn!r:.200} of a stream that you may see")
@@ -319,7 +323,8 @@ async def action(
         again=0,
         do=do,
         given={name: value for name, value in given.items() if value},
-        dag_id=runs[0][1].dag_id if runs else "",
+        dag_id=of_dag,
+        actions_dag=acts,
         cost=price,
         most=MOST,
         trouble=trouble,

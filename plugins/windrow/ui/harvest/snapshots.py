@@ -21,7 +21,7 @@ from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy.exc import SQLAlchemyError
 
-from windrow.harvest.actions import DAG
+from windrow.harvest.actions import DAG, dag_for
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.model.errors import ConnectionUnusable, WindrowError
@@ -55,9 +55,9 @@ class Viewer:
         """Return whether they may see what belongs to these DAGs, all of them. Without a DAG only who sees all does."""
         return set(dag_ids) <= self.dag_ids if dag_ids else self.everything
 
-    def may_act(self) -> bool:
-        """Return whether they may start `windrow.harvest.actions.DAG`, and it is there."""
-        return DAG in self.dag_ids and self.triggers(DAG)
+    def acts_on(self, dag_id: str = "") -> str:
+        """Return the DAG of actions, for all DAGs or for one, that they may trigger; empty if there is none."""
+        return next((one for one in (DAG, dag_for(dag_id)) if one in self.dag_ids and self.triggers(one)), "")
 
     def triggers(self, dag_id: str) -> bool:
         """Return whether they may start runs of this DAG. It decides what a page offers; Airflow checks it again."""
