@@ -56,7 +56,11 @@ from windrow.airflow.operators.deadline import tell
 from windrow.cli.main import main
 from windrow.harvest.status.interval import iso
 from windrow.harvest.watch import problems
+from windrow.model.answer import Rejected
+from windrow.model.plan import Run
+from windrow.model.query import Query
 from windrow.store.staging import Staging
+from windrow.store.status import Reason
 from windrow.ui.cache import RefreshedCache
 from windrow.ui.harvest import airflow_facts
 
@@ -527,6 +531,67 @@ def test_a_key_may_have_any_characters(harvests: Harvests, key: str) -> None:
     assert answer.status_code == 200
     assert "MongoDB has no query with exactly this key" in answer.text
     assert get(harvests, "find?key=" + "a" * 2001).status_code == 422
+
+
+@pytest.mark.usefixtures("anew")
+def test_a_stream_without_a_dag_and_bodies_of_15_mb_leave_the_pages_usable(
+    harvests: Harvests, mongo: MongoClient[dict[str, Any]]
+) -> None:
+    """Who may read all DAGs sees the stream; nobody sees a body."""
+    run, database = Run("gone_orders", "manual__gone"), harvests.mongo.rpartition("/")[2]
+    queries = [Query.of("/orders", {"n": str(number)}) for number in range(3)]
+    bodies = [{"body": "<html>" + "leaked" * 2_500_000}, {"body": "", "raw": b"\x00\xffleaked"}, {"body": "{leaked"}]
+    staging = Staging(mongo, database)
+    staging.prepare(run.dataset)
+    staging.save_plan(run, queries)
+    staging.reject(run, [
+        (0, Rejected(query=query, status=200, reason=f"reason {number}", fetched_at=NOW, **bodies[number]))
+        for number, query in enumerate(queries)
+    ])  # fmt: skip
+    try:
+        text = get(harvests, "").text
+        of_run = f"stream=gone_orders&id={run.run_id}"
+        pages = (
+            "stream?name=gone_orders",
+            f"quarantine?{of_run}",
+            f"run?{of_run}",
+            "quarantine",
+            "find?key=orders%3Fn%3D0",
+        )
+        found = [get(harvests, path) for path in pages]
+        code, why = terminal(harvests, "why gone_orders", "viewer")
+    finally:
+        staging.forget(run)
+        staging.forget_figures(run)
+
+    assert re.search(r"gone_orders</a>.*?no DAG has it any more", text, re.DOTALL)
+    assert [(answer.status_code, len(answer.text) < 100_000, "leaked" in answer.text)
+            for answer in found] == [(200, True, False)] * 5  # fmt: skip
+    assert all(f"reason {number}" in found[1].text for number in range(3))
+    assert (code, "calls are missing, and it is not in Airflow any more" in why) == (1, True)
+
+
+def test_ten_thousand_reasons_are_one_page(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
+    from windrow.ui.harvest import snapshots
+
+    get(harvests, "")
+    many = tuple(Reason("shop_orders", run_id(0), f"reason {n}", 422, 10_000 - n, "", "") for n in range(10_000))
+    known = dict(snapshots._last) | {"snapshot": replace(snapshots._last["snapshot"], reasons=many)}
+    monkeypatch.setattr(snapshots, "cache", RefreshedCache(lambda _: known, seconds=60.0, patience_s=60.0))
+    for path in (
+        "",
+        "quarantine",
+        "quarantine?stream=shop_orders",
+        "stream?name=shop_orders",
+        f"run?stream=shop_orders&id={RUN}",
+    ):
+        answer = get(harvests, path)
+        assert answer.status_code == 200, path
+        assert len(answer.text) < 500_000, path
+        if "quarantine" in path:
+            assert "9,900 more" in answer.text
+    text = terminal(harvests, "quarantine", "viewer")[1]
+    assert "and 9,900 more reasons" in text
 
 
 def test_pages_may_run_no_scripts_but_ours(harvests: Harvests) -> None:
