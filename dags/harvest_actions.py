@@ -43,5 +43,5 @@ for of_dag in ("", *OF_DAGS):
         doc_md=__doc__,
         default_args=TASK_DEFAULTS,
         params=action_params(of_dag),
-    ):
+    ) as dag:
         ActionOperator(task_id="act", of_dag=of_dag)

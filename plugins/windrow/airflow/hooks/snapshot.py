@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
+from windrow.airflow.hooks.quiet import QuietHook
 from windrow.airflow.hooks.staging import staging_and_status
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.snapshot import Snapshot, take
@@ -70,5 +70,5 @@ def _from_airflow(connection: Connection) -> Snapshot:
 
 
 def _ask(method: str, path: str, auth: type[_Bearer], **body: Any) -> Any:
-    hook = HttpHook(method=method, http_conn_id=AIRFLOW, auth_type=auth)
+    hook = QuietHook(method=method, http_conn_id=AIRFLOW, auth_type=auth)
     return hook.run(path, extra_options={"timeout": _TIMEOUT_S}, **body)

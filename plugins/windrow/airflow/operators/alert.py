@@ -5,13 +5,16 @@ A problem with an alert is only logged, so that the error of the task stays the 
 
 import html
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, cast
 
+from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.http.notifications.http import HttpNotifier
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import BaseHook, Connection, Context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from windrow.airflow.hooks.quiet import QuietHook
 from windrow.airflow.operators.failure import story
 
 WEBHOOK = "windrow_alerts"
@@ -35,6 +38,11 @@ class WebhookAlert(HttpNotifier):
     def __init__(self, conn_id: str = WEBHOOK, text: str = "", **kwargs: Any) -> None:
         self.text = text
         super().__init__(http_conn_id=conn_id, method="POST", extra_options={"timeout": TIMEOUT_S}, **kwargs)
+
+    @cached_property
+    def hook(self) -> HttpHook:
+        """The hook, which logs neither the address nor what the server answers."""
+        return QuietHook(method=self.method, http_conn_id=self.http_conn_id)
 
     def notify(self, context: Context) -> None:
         """Post it."""

@@ -1,7 +1,7 @@
 """watch: tell people of problems once, that they have become worse, and that they are over."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -65,8 +65,7 @@ class WatchOperator(BaseOperator):
             told = [Told(**{name: one[name] for name in Told.__slots__ if name in one}) for one in state.alerts()]
             waiting = {one["channel"]: _undelivered(one) for one in state.undelivered()}
             found += failing(waiting.values())
-            lines, after = changes(found, told, now)
-            lines = list(map(blot, lines))
+            lines, after = changes(list(map(_blotted, found)), told, now)
             left = self._send(context, lines, waiting, now)
             state.keep_undelivered(list(map(asdict, left)))
             state.keep_alerts(list(map(asdict, after)))
@@ -133,6 +132,12 @@ class WatchOperator(BaseOperator):
             self.log.warning("The notifier %s failed: %s", type(notifier).__name__, type(error).__name__)
             return False
         return True
+
+
+def _blotted(one: Problem) -> Problem:
+    """Return a problem without secrets: it is stored, too."""
+    streams = tuple(map(blot, one.streams))
+    return replace(one, cause=blot(one.cause), text=blot(one.text), do=blot(one.do), streams=streams)
 
 
 def _undelivered(document: Mapping[str, Any]) -> Undelivered:
