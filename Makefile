@@ -66,6 +66,13 @@ $(UV_READY): requirements/uv.txt
 	@$(INSTALL) --python .venv-deploy/bin/python --no-deps -r requirements/deploy.txt
 	@touch $@
 
+.venv-fab/.ready: $(UV_READY) requirements.txt requirements/dev.txt requirements/dev-nodeps.txt requirements/fab-nodeps.txt
+	@echo "setting up Airflow with the FAB auth manager (.venv-fab)"
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-fab
+	@$(INSTALL) --python .venv-fab/bin/python -r requirements.txt -r requirements/dev.txt
+	@$(INSTALL) --python .venv-fab/bin/python --no-deps -r requirements/dev-nodeps.txt -r requirements/fab-nodeps.txt
+	@touch $@
+
 .venv-audit/.ready: $(UV_READY) requirements/audit.txt
 	@echo "setting up pip-audit (.venv-audit)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-audit
@@ -80,7 +87,7 @@ lock: $(UV_READY) ## resolve requirements/*.in into pinned files with hashes aga
 	@$(COMPILE) --python-version 3.11 requirements/airflow.in -o requirements.txt
 	@for name in dev cloud aws bench audit uv; do \
 		$(COMPILE) --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
-	@for name in dev-nodeps deploy; do \
+	@for name in dev-nodeps fab-nodeps deploy; do \
 		$(COMPILE) --python-version 3.11 --no-deps requirements/$$name.in -o requirements/$$name.txt; done
 	@$(COMPILE) --python-version 3.13 --no-deps requirements/cloud-nodeps.in -o requirements/cloud-nodeps.txt
 	@{ echo "# ../requirements.txt without its hashes, for services that do not accept them. \`make lock\` writes both."; \
@@ -222,6 +229,10 @@ test: setup $(if $(T)$(K),,.venv-audit/.ready lint) ## every check and test; som
 		|| { echo "make test: there is no $${path%%::*}. T names files or folders, like T=tests/unit/test_client.py"; exit 2; }; done
 	@$(PYTEST) --maxfail=10 $(RANDOMLY) $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
 		|| { code=$$?; [ $$code != 5 ] || echo "make test: no test$(if $(T), of $(T)) matches K=$(K)"; exit $$code; }
+
+.PHONY: test-fab
+test-fab: setup .venv-fab/.ready ## who sees what and may act with the FAB auth manager, in an environment of its own
+	@.venv-fab/bin/python -m pytest -q tests/fab
 
 lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import rules
 	@.venv/bin/ruff check .

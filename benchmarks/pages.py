@@ -15,13 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from local_cloud import ports
+from local_cloud import airflow_env, ports
+from local_cloud.settings import Settings
 from local_cloud.testing import running
 
 DATABASE = "windrow_bench_pages"
@@ -44,10 +46,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running({"mongo"}, Path(folder) / "var") as cloud:
-        proxy = Proxy(int(cloud.mongo_url.rpartition(":")[2]))
+        proxy = Proxy(cloud.mongo_port)
         spawn = multiprocessing.get_context("spawn")
         here, there = spawn.Pipe()
-        arguments = (folder, cloud.mongo_url, proxy.port, vars(options), there)
+        proxied = replace(cloud, mongo_port=proxy.port)
+        arguments = (folder, airflow_env.mongo_url(cloud), proxied, vars(options), there)
         server = spawn.Process(target=_serve, args=arguments, daemon=True)
         server.start()
         url, token = here.recv()
@@ -88,7 +91,7 @@ class Proxy:
         writer.close()
 
 
-def _serve(folder: str, mongo_url: str, port: int, options: Mapping[str, int], done: Connection) -> None:
+def _serve(folder: str, mongo_url: str, proxied: Settings, options: Mapping[str, int], done: Connection) -> None:
     """Fill both databases, and serve the pages until the other process ends it."""
     home = Path(folder) / "airflow"
     os.environ |= {
@@ -115,7 +118,7 @@ def _serve(folder: str, mongo_url: str, port: int, options: Mapping[str, int], d
             make_dag(f"dag_{number:02d}", (f"stream_{number:02d}",))
             for back in range(1, 1 + runs // streams):
                 add_run(f"dag_{number:02d}", back, "success")
-        with serving(port, DATABASE) as served:
+        with serving(proxied, DATABASE) as served:
             snapshots.cache = RefreshedCache(snapshots._refresh, seconds=snapshots.FRESH_S, patience_s=snapshots.LOOK_S)
             done.send((served.url, served.tokens["op"]))
             done.recv()

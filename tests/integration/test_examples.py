@@ -21,11 +21,13 @@ from tests.integration.conftest import KEY, rows
 from tests.integration.tables import AthenaTables, Tables
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.airflow.dags import harvest_dag, harvest_dags
+from windrow.airflow.hooks.staging import staging
 from windrow.cli.main import main
 from windrow.declare.stream import Declared
 from windrow.declare.times import Days
 from windrow.model.contract import Column, Kind
 from windrow.model.errors import CheckFailed, WindrowError
+from windrow.model.plan import Run
 from windrow.model.plausible import Plausible
 from windrow.model.table import Table, Warehouse, Write
 
@@ -153,6 +155,9 @@ def test_stock(tables: Tables, athena_tables: AthenaTables, scripted: ScriptedAp
     run = DagRun(dag, "one", at=NOON)
     with pytest.raises(TaskDeferred):
         run.run("plan", "harvest")
+    with staging("mongo_default", "stock_levels") as state:
+        noted = state.notes(Run("stock_levels", "one"))["connection"]
+    assert noted == {"conn_id": "stock", "account": "export", "quotas": [["stock.exports", 1, "month", "UTC"]]}
     connect(units=10)
     receipt = run.run(*(task.task_id for task in dag.topological_sort() if task.task_id != "plan"))["prove"]
     assert receipt | {"agrees": True, "planned": 2, "exported": 4, "merged": 4, "table": 4} == receipt

@@ -77,6 +77,60 @@ def test_what_nobody_took_is_sent_by_the_next_check(webhook: Webhook, staging: S
     assert check() == []
 
 
+def test_only_the_channel_that_failed_is_tried_again(
+    webhook: Webhook,  # noqa: F811
+    staging: Staging,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look() -> list[str]:
+        return check(notifiers=[HttpNotifier(http_conn_id="chat", json={"chat": "{{ windrow_alert }}"})])
+
+    fail(staging)
+    assert [line[:5] for line in look()] == ["ERROR"], "the connection of the chat does not exist"
+    assert look() == []
+    assert look() == []
+    (told,) = look()
+    assert told.startswith("WARNING: Alerts: 'HttpNotifier' has taken no message since ")
+    for _ in range(14):
+        assert look() == []
+    (record,) = staging.undelivered()
+    assert (record["tries"], record["lines"], record["given_up"]) == (18, [], 2)
+    (worse,) = look()
+    assert worse.startswith("WORSE: Alerts: 'HttpNotifier'")
+    assert look() == [], "it is not tried any longer"
+    assert staging.undelivered()[0]["tries"] == 19, "but for what is new"
+    assert len(webhook.posted) == 3, "the other channel gets each message once"
+
+    host = f"http://127.0.0.1:{webhook.server_port}/chat"
+    monkeypatch.setenv("AIRFLOW_CONN_CHAT", json.dumps({"conn_type": "http", "host": host}))
+    staging.note(RUN, "receipt", {"agrees": True, "planned": 0, "staged": 0})
+    (over,) = look()
+    assert ("/chat", {"chat": over}) in webhook.posted
+    assert staging.undelivered() == []
+    (works,) = look()
+    assert works.startswith("OVER after")
+    assert "'HttpNotifier'" in works
+
+
+def test_what_a_channel_did_not_take_is_in_its_next_message(
+    webhook: Webhook,  # noqa: F811
+    staging: Staging,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail(staging)
+    broken = HttpNotifier(http_conn_id="chat", json={"chat": "{{ windrow_alert }}"})
+    (first,) = check(notifiers=[broken])
+    host = f"http://127.0.0.1:{webhook.server_port}/chat"
+    monkeypatch.setenv("AIRFLOW_CONN_CHAT", json.dumps({"conn_type": "http", "host": host}))
+    fail(staging, Run("shop_items", RUN.run_id), stopped_by="CountsDisagree")
+
+    (second,) = check(notifiers=[HttpNotifier(http_conn_id="chat", json={"chat": "{{ windrow_alert }}"})])
+
+    assert [body for _, body in webhook.posted] == [
+        {"text": first}, {"text": second}, {"chat": f"{first}\n{second}"}
+    ]  # fmt: skip
+
+
 def test_any_notifier_of_airflow_gets_the_message(webhook: Webhook, staging: Staging) -> None:  # noqa: F811
     fail(staging)
     chat = HttpNotifier(http_conn_id="windrow_alerts", json={"chat": "{{ windrow_alert }}"})

@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from importlib import resources
@@ -21,13 +22,14 @@ import pytest
 import requests
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.models.dagrun import DagRun
+from airflow.models.deadline import Deadline
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstancekey import TaskInstanceKey
-from airflow.sdk import BaseOperator
+from airflow.sdk import AsyncCallback, BaseOperator
 from airflow.utils.session import create_session
 from fastapi.routing import APIRoute
 from pymongo import MongoClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
@@ -48,22 +50,29 @@ from tests.ui.harvest_server import (
     run_id,
     serving,
     task_states,
+    write_actions_dag,
 )
 from tests.ui.test_board import _contrast
 from windrow.airflow.hooks.snapshot import snapshot
 from windrow.airflow.operators.body import ShowBodyOperator
+from windrow.airflow.operators.deadline import tell
 from windrow.cli.main import main
+from windrow.harvest.status.interval import iso
 from windrow.harvest.watch import problems
+from windrow.model.answer import Rejected
 from windrow.model.errors import BadParameter
+from windrow.model.plan import Run
+from windrow.model.query import Query
+from windrow.store.reports import Reason
 from windrow.store.staging import Staging
 from windrow.ui.cache import RefreshedCache
-from windrow.ui.harvest import answer_pages
+from windrow.ui.harvest import airflow_facts, answer_pages
 
 ROOT = "/windrow/harvest"
 STATIC = Path(__file__).parents[2] / "plugins/windrow/ui/static"
 RUN = quote(run_id(0), safe="")
 PAGES = {
-    "": "1 of 7 streams complete, 2 need you, 1 incomplete, 1 unknown, 1 waiting, 1 running, 1 with warnings.",
+    "": "1 incomplete, 1 unknown, 1 waiting, 1 running, 1 quota is not enough, 1 with warnings.",
     "stream?name=spotify_artists": "Intervals and runs",
     f"stream?name=shop_orders&day={day(12).date()}": "Airflow started no run for it",
     f"stream?name=spotify_artists&day={day(5).date()}": run_id(5),
@@ -96,6 +105,9 @@ PAGES = {
 def undated(path: str) -> str:
     """Return the path as the id of a test: all workers of pytest have to find the same, also at midnight."""
     return re.sub(r"\d{4}-\d\d-\d\d(T[\w%+:]*)?", "DAY", path)
+
+
+DEADLINES = ("github_users", "titanic_passengers")
 
 
 @pytest.fixture(scope="session")
@@ -189,9 +201,27 @@ def test_a_task_gets_the_snapshot_of_the_pages(harvests: Harvests, monkeypatch: 
 
     found = snapshot("mongo_default")
 
-    assert found == _last["snapshot"]
+    (quota,) = found.quotas
+    assert (quota.account, quota.taken) == ("github_users_api", 8_520), "a viewer may not read connections"
+    assert replace(found, quotas=_last["snapshot"].quotas) == _last["snapshot"]
     assert found.facts.asked
     assert len(problems(found, {}, NOW)) >= 4
+
+
+def test_the_deadline_of_a_run_that_goes_on_is_known(harvests: Harvests) -> None:
+    with create_session() as session:
+        runs = {dag: session.scalars(select(DagRun).filter_by(dag_id=dag, run_id=run_id(0))).one() for dag in DEADLINES}
+        for dag_id, run in runs.items():
+            for hours in (5, 3):
+                ends = NOW + timedelta(hours=hours)
+                session.add(Deadline(ends, AsyncCallback(tell, kwargs={}), run.id, None, dag_id=dag_id))
+
+    facts, _ = airflow_facts.read()
+    with create_session() as session:
+        session.execute(delete(Deadline))
+
+    found = {dag_id: facts.runs[dag_id][0].deadline_at for dag_id in DEADLINES}
+    assert found == {"github_users": iso(NOW + timedelta(hours=3)), "titanic_passengers": ""}, "one is over"
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -325,6 +355,137 @@ def test_the_terminal_asks_airflow_with_the_token_of_the_user(
         assert task_states("spotify_artists", 0)["prove"] is None
 
 
+@pytest.fixture
+def own_actions(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actions on the runs of spotify_artists alone, for who may not trigger the DAG of all actions."""
+    manager = get_auth_manager()
+    may = manager.is_authorized_dag
+
+    def is_authorized_dag(**asked: Any) -> bool:
+        details = asked.get("details")
+        return may(**asked) and not (asked["method"] == "POST" and details and details.id == "harvest_actions")
+
+    write_actions_dag("spotify_artists")
+    monkeypatch.setattr(manager, "is_authorized_dag", is_authorized_dag)
+
+
+OWN = "harvest_actions__spotify_artists"
+
+
+@pytest.mark.usefixtures("own_actions")
+def test_who_may_act_on_one_dag_sees_and_gets_its_actions_alone(harvests: Harvests) -> None:
+    for path in FORMS:
+        answer = get(harvests, path, "user")
+        of_run = "stream=spotify" in path
+        assert answer.status_code == (200 if of_run else 403), path
+        assert (f'data-dag="{OWN}"' in answer.text) == of_run
+    for path in WITH_ACTIONS:
+        assert ('class="act"' in get(harvests, path, "user").text) == (path != "limits"), path
+    other = f"run?stream=shop_orders&id={RUN}"
+    assert 'class="act"' not in get(harvests, other, "user").text
+    environment = {"WINDROW_AIRFLOW_URL": harvests.url, "WINDROW_AIRFLOW_TOKEN": harvests.tokens["user"]}
+    out = io.StringIO()
+    arguments = ["accept-gap", "spotify_artists", "--run", run_id(0), "--note", "a test"]
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(end_queued, "success", {"result": "12 gaps accepted"}, OWN)
+        assert main(arguments, environment, out) == 0
+        ending.result()
+    assert "12 gaps accepted" in out.getvalue()
+    assert main(["stop", "shop_api"], environment, out) == 2
+
+
+READING = {
+    "status": (1, "1 of 7 streams complete, 2 need you"),
+    "status --json": (1, '"1 of 7 streams complete'),
+    "why spotify_artists": (1, "spotify_artists: Action required: 17 of 640 planned queries"),
+    "why titanic_passengers": (0, "titanic_passengers: Complete: the receipt agrees"),
+    "why nope": (2, "Known streams: "),
+    "runs shop_orders": (0, "missing"),
+    f"show {run_id(0)} --stream spotify_artists": (1, "17"),
+    f"show {run_id(0)} --stream github_memberships --json": (1, '"attempts": [\n      {\n        "name": "harvest"'),
+    "show nope": (2, "not among the last 30"),
+    "quarantine": (0, "HTTP 422: the API refused the query"),
+    "quarantine shop_orders": (0, "The quarantine is empty"),
+    "limits": (0, "shop.data"),
+    "find artists?id=3": (0, "SELECT * FROM spotify.artists WHERE _key = 'artists?id=3'"),
+    "find nope": (1, "No query with exactly the key 'nope'"),
+}
+"""Commands that only read, with their exit code and what they print of the filled database."""
+
+
+def terminal(harvests: Harvests, arguments: str, role: str, **changes: str) -> tuple[int, str]:
+    environment = {"WINDROW_AIRFLOW_URL": harvests.url, "WINDROW_AIRFLOW_TOKEN": harvests.tokens[role], **changes}
+    out = io.StringIO()
+    return main([*arguments.split(), "--via", "airflow"], environment, out), out.getvalue()
+
+
+@pytest.mark.parametrize("arguments", READING)
+def test_the_terminal_reads_what_the_user_sees_in_airflow(harvests: Harvests, arguments: str) -> None:
+    code, told = READING[arguments]
+
+    found, text = terminal(harvests, arguments, "viewer")
+
+    assert (told in text, found) == (True, code), text
+    assert "client-7" not in text
+    assert "hushhush" not in text
+
+
+def test_the_terminal_prints_the_same_of_both_ways(harvests: Harvests) -> None:
+    for arguments in ("quarantine", "find artists?id=3", f"show {run_id(5)} --stream shop_orders", "limits --json"):
+        out = io.StringIO()
+        code = main(arguments.split(), {"WINDROW_MONGO_URL": harvests.mongo}, out)
+        assert terminal(harvests, arguments, "op") == (code, out.getvalue()), arguments
+
+
+def test_the_terminal_of_who_may_read_one_dag_knows_no_other(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_auth_manager(), "get_authorized_dag_ids", lambda *, user, method="GET": {"shop"})
+    for arguments in READING:
+        code, text = terminal(harvests, arguments, "viewer")
+        for name in ("spotify", "github", "youtube", "titanic", "x_posts"):
+            assert name not in text.replace(arguments.partition(" ")[2].partition(" ")[0], ""), arguments
+        of_another = "spotify" in arguments or "titanic" in arguments or "github" in arguments
+        assert code == (2 if of_another else 1 if "find" in arguments else READING[arguments][0]), arguments
+    assert "0 of 1 streams complete" in terminal(harvests, "status", "viewer")[1]
+    for path in ("snapshot", "attempts?stream=spotify_artists&id=" + RUN, "origins?key=artists%3Fid%3D3"):
+        assert not re.search("spotify|github|youtube|titanic|x_posts|client-7", get(harvests, path).text), path
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"WINDROW_AIRFLOW_TOKEN": ""}, "WINDROW_AIRFLOW_URL or WINDROW_AIRFLOW_TOKEN is missing or invalid."),
+        ({"WINDROW_AIRFLOW_TOKEN": "sesame-sesame"}, "Airflow answered HTTP 40"),
+        ({"WINDROW_AIRFLOW_URL": "http://127.0.0.1:9"}, "Airflow did not answer at http://127.0.0.1:9: URLError."),
+        ({"WINDROW_AIRFLOW_URL": "{url}/dags/x?to="}, "Airflow at {url}/dags/x?to= answered something else"),
+        ({"WINDROW_AIRFLOW_URL": "{url}/below"}, "Airflow answered HTTP 404"),
+    ],
+)
+def test_an_airflow_that_does_not_answer_is_unknown_and_the_other_way_is_named(
+    harvests: Harvests, changes: dict[str, str], told: str
+) -> None:
+    changes = {name: value.format(url=harvests.url) for name, value in changes.items()}
+
+    code, text = terminal(harvests, "status", "viewer", **changes)
+
+    assert code == 2
+    assert text.startswith(f"Unknown: {told.format(url=harvests.url)}")
+    assert text.endswith("Or leave out --via airflow: the command then reads MongoDB.\n")
+    assert text.count("\n") == 1
+    assert "sesame" not in text
+
+
+@pytest.mark.usefixtures("anew")
+def test_the_terminal_does_not_know_what_airflow_cannot_read(
+    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", "mongo://reader:hushhushhush@127.0.0.1:9/windrow")
+    for arguments in ("status", "find artists?id=3"):
+        code, text = terminal(harvests, arguments, "viewer")
+        assert (code, "MongoDB did not answer" in text, "hushhush" in text) == (2, True, False), text
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -430,7 +591,10 @@ def test_attention_says_who_must_act_what_is_safe_and_what_to_do(harvests: Harve
     assert "Get a new consent (docs/clouds.md)" in text
     assert text.index("Action required") < text.index("it continues by itself")
     assert f'href="../../dags/youtube_analytics/runs/{RUN}/tasks/harvest"' in text
-    assert text.count('<li class="card') == 6
+    assert text.count('<li class="card') == 7
+    midnight = f"{day(-1):%Y-%m-%d} 00:00 UTC"
+    assert "the quota &#39;github.lists&#39; of &#39;github_users_api&#39; is not enough" in text
+    assert f"need at least 280 units by {midnight}; 100 are left until {midnight}" in text
     assert text.index("it continues by itself") < text.index("4,900 rows, usually 9,900"), "warnings come last"
     assert "windrow accept shop_orders" in text
 
@@ -493,6 +657,67 @@ def test_a_key_may_have_any_characters(harvests: Harvests, key: str) -> None:
     assert answer.status_code == 200
     assert "MongoDB has no query with exactly this key" in answer.text
     assert get(harvests, "find?key=" + "a" * 2001).status_code == 422
+
+
+@pytest.mark.usefixtures("anew")
+def test_a_stream_without_a_dag_and_bodies_of_15_mb_leave_the_pages_usable(
+    harvests: Harvests, mongo: MongoClient[dict[str, Any]]
+) -> None:
+    """Who may read all DAGs sees the stream; nobody sees a body."""
+    run, database = Run("gone_orders", "manual__gone"), harvests.mongo.rpartition("/")[2]
+    queries = [Query.of("/orders", {"n": str(number)}) for number in range(3)]
+    bodies = [{"body": "<html>" + "leaked" * 2_500_000}, {"body": "", "raw": b"\x00\xffleaked"}, {"body": "{leaked"}]
+    staging = Staging(mongo, database)
+    staging.prepare(run.dataset)
+    staging.save_plan(run, queries)
+    staging.reject(run, [
+        (0, Rejected(query=query, status=200, reason=f"reason {number}", fetched_at=NOW, **bodies[number]))
+        for number, query in enumerate(queries)
+    ])  # fmt: skip
+    try:
+        text = get(harvests, "").text
+        of_run = f"stream=gone_orders&id={run.run_id}"
+        pages = (
+            "stream?name=gone_orders",
+            f"quarantine?{of_run}",
+            f"run?{of_run}",
+            "quarantine",
+            "find?key=orders%3Fn%3D0",
+        )
+        found = [get(harvests, path) for path in pages]
+        code, why = terminal(harvests, "why gone_orders", "viewer")
+    finally:
+        staging.forget(run)
+        staging.forget_figures(run)
+
+    assert re.search(r"gone_orders</a>.*?no DAG has it any more", text, re.DOTALL)
+    assert [(answer.status_code, len(answer.text) < 100_000, "leaked" in answer.text)
+            for answer in found] == [(200, True, False)] * 5  # fmt: skip
+    assert all(f"reason {number}" in found[1].text for number in range(3))
+    assert (code, "calls are missing, and it is not in Airflow any more" in why) == (1, True)
+
+
+def test_ten_thousand_reasons_are_one_page(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
+    from windrow.ui.harvest import snapshots
+
+    get(harvests, "")
+    many = tuple(Reason("shop_orders", run_id(0), f"reason {n}", 422, 10_000 - n, "", "") for n in range(10_000))
+    known = dict(snapshots._last) | {"snapshot": replace(snapshots._last["snapshot"], reasons=many)}
+    monkeypatch.setattr(snapshots, "cache", RefreshedCache(lambda _: known, seconds=60.0, patience_s=60.0))
+    for path in (
+        "",
+        "quarantine",
+        "quarantine?stream=shop_orders",
+        "stream?name=shop_orders",
+        f"run?stream=shop_orders&id={RUN}",
+    ):
+        answer = get(harvests, path)
+        assert answer.status_code == 200, path
+        assert len(answer.text) < 500_000, path
+        if "quarantine" in path:
+            assert "9,900 more" in answer.text
+    text = terminal(harvests, "quarantine", "viewer")[1]
+    assert "and 9,900 more reasons" in text
 
 
 def test_pages_may_run_no_scripts_but_ours(harvests: Harvests) -> None:

@@ -26,6 +26,8 @@ from windrow.store.summary import RUNS, Document, Summary, stamp
 ALERTS = "windrow_alerts"
 WATCH = "watch"
 """``_id`` of the document of `ALERTS` that says when problems were last looked for."""
+CONNECTION = "connection"
+"""Name of the note of a run that has the Airflow connection of its API, its account, and the quotas that apply."""
 CAUSE = 160
 """Characters of a reason that quarantined answers are grouped by."""
 DATABASE = "windrow"
@@ -100,6 +102,12 @@ class StatusStore:
         """Return the figures of each step of a run, by the name of the step; the first `_NOTES`."""
         found = self._find("windrow_figures", {"run": str(run)}, limit=_NOTES)
         return sorted((str(one["step"]), one["figures"]) for one in found)
+
+    def noted(self, runs: Sequence[Run], step: str) -> dict[Run, dict[str, Any]]:
+        """Return the figures of one step of each of these runs, as far as there are some."""
+        ids = {f"{run}|{step}": run for run in runs}
+        found = self._find("windrow_figures", {"_id": {"$in": [*ids]}}, limit=len(ids)) if ids else []
+        return {ids[one["_id"]]: one["figures"] for one in found}
 
     def reasons(self, dataset: str = "", run_id: str = "") -> tuple[list[Reason], bool]:
         """Return the quarantine by run and reason, the largest first, and whether all of it was read.

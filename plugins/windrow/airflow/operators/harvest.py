@@ -14,7 +14,6 @@ from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.airflow.operators.params import MOST_WORKERS
-from windrow.harvest.actions import CONNECTION
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.shares import SharedFeed
@@ -22,6 +21,7 @@ from windrow.http.client import Client
 from windrow.model.errors import BadParameter, RateLimited
 from windrow.model.plan import Run
 from windrow.store.staging import Figures, Staging
+from windrow.store.status import CONNECTION
 
 _LOOK_S, _WAIT_S, _DEFER_S = 0.5, 5.0, 30.0
 """How often, and how long, a worker looks whether the first one has begun; how long it then defers."""
@@ -102,7 +102,7 @@ class HarvestOperator(HarvestStep):
 
     def begin(self, state: Staging, run: Run) -> None:
         """Store which connection this run calls. The other workers of the run begin then."""
-        state.note(run, CONNECTION, {"conn_id": self.conn_id})
+        state.note(run, CONNECTION, {"conn_id": self.conn_id, **ApiHook(self.conn_id).shared_quotas(self.stream)})
 
     @property
     def connections_or_none(self) -> int | None:

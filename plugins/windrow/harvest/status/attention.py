@@ -44,6 +44,8 @@ class Attention:
             return "you: it does not continue by itself"
         if self.health is Health.WARNING:
             return "you, but not at once: no run waits for it"
+        if self.health is Health.QUOTA:
+            return "you, if the data must not be late: otherwise nobody, the runs continue by themselves"
         if self.health is Health.WAITING:
             return "nobody: it continues by itself"
         return "you, but not at once: look what became of it"

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from windrow.airflow.hooks.limits import read_limits
-from windrow.harvest.actions import BODIES, DAG, MOST, cost
+from windrow.harvest.actions import BODIES, MOST, cost
 from windrow.harvest.dry_run import Left, verdicts
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
@@ -36,9 +36,12 @@ async def action(
 ) -> HTMLResponse:
     """Return the form that starts an action, with what it costs. Only who may trigger the DAG gets it."""
     snapshot, viewer = await snapshots.look(user)
-    if not await snapshots.run(viewer.may_act):
+    runs = [] if do in {"stop", "resume", "snooze"} else runs_of(snapshot, id, stream, "")
+    of_dag = runs[0][1].dag_id if runs else ""
+    acts = await snapshots.run(lambda: viewer.acts_on(of_dag))
+    if not acts:
         return await nothing(snapshot, "This action", status_code=403)
-    price, trouble, runs = None, "", runs_of(snapshot, id, stream, "")
+    price, trouble = None, ""
     if do == "snooze":
         if not any(cause and cause == one.alert for one in snapshot.attention):
             return await nothing(snapshot, f"The alert {cause!r:.200}")
@@ -61,9 +64,9 @@ async def action(
         snapshot,
         again=0,
         do=do,
-        dag=DAG,
+        dag=acts,
         given={name: value for name, value in given.items() if value},
-        dag_id=runs[0][1].dag_id if runs else "",
+        dag_id=of_dag,
         cost=price,
         most=MOST,
         trouble=trouble,

@@ -39,6 +39,7 @@ async def quarantine(
     snapshot, viewer = await snapshots.look(user)
     if stream and snapshot.stream(stream) is None:
         return await nothing(snapshot, f"The stream {stream!r:.200}")
+    of_dags = [dag_id for one in snapshot.streams if one.dataset == stream for dag_id in one.dag_ids]
     reasons = [
         one
         for one in snapshot.reasons
@@ -64,7 +65,7 @@ async def quarantine(
         more=max(0, len(groups) - SHOWN),
         samples=samples,
         trouble=trouble,
-        acts=await snapshots.run(viewer.may_act),
+        acts=await snapshots.run(lambda: viewer.acts_on(of_dags[0] if len(of_dags) == 1 else "")),
         may_see=await snapshots.run(viewer.may_see_bodies),
     )
 

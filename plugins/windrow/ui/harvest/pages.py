@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse
 
 from windrow.airflow.hooks.limits import read_limits
-from windrow.airflow.hooks.snapshot import SNAPSHOT
 from windrow.harvest.month import Month, Sheet, sheet
 from windrow.harvest.sizes import KINDS, Sizes
 from windrow.harvest.status.interval import Interval, State
@@ -25,11 +24,11 @@ from windrow.ui.harvest import action_pages, answer_pages, snapshots, stream_pag
 from windrow.ui.harvest.lookup import all_of
 from windrow.ui.harvest.rendering import User, page, render, respond
 
-CAUSES, WARNINGS = 5, 3
+CAUSES, WARNINGS = 6, 3
 """Causes, and streams with warnings, that the first page explains."""
 
 _TEXTS = 20
-_texts: dict[tuple[tuple[frozenset[str], bool], bool], tuple[Snapshot, str]] = {}
+_texts: dict[tuple[tuple[frozenset[str], bool], str], tuple[Snapshot, str]] = {}
 """The first page for users with the same rights, and the snapshot that it shows: open tabs look every few seconds."""
 
 router = APIRouter(prefix="/harvest")
@@ -41,7 +40,7 @@ for _pages in (stream_pages, answer_pages, action_pages):
 async def now(user: User) -> HTMLResponse:
     """Return the first page: everything in one sentence, what needs attention, all streams, what waits."""
     snapshot, viewer = await snapshots.look(user)
-    acts = await snapshots.run(viewer.may_act)
+    acts = await snapshots.run(viewer.acts_on)
     known = _texts.get((viewer.rights, acts))
     if known is not None and known[0] is snapshot:
         return respond(known[1])
@@ -56,14 +55,6 @@ async def now(user: User) -> HTMLResponse:
     return respond(text)
 
 
-@router.get("/snapshot")
-async def data(user: User) -> Response:
-    """Return the snapshot of all pages as JSON, for `windrow.airflow.hooks.snapshot`."""
-    snapshot, _ = await snapshots.look(user)
-    body = await snapshots.run(lambda: SNAPSHOT.dump_json(snapshot))
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
-
-
 def _waiting(snapshot: Snapshot) -> list[Interval]:
     found = [one for of in snapshot.streams for one in of.intervals if one.state is State.WAITING]
     return sorted(found, key=lambda one: one.waits_until)
@@ -74,7 +65,7 @@ async def limits(user: User) -> HTMLResponse:
     """Return quotas, pauses, pools, and credentials by days left."""
     snapshot, viewer = await snapshots.look(user)
     quotas, credentials = await snapshots.run(lambda: read_limits(snapshot, viewer.reads_connection))
-    acts = await snapshots.run(viewer.may_act)
+    acts = await snapshots.run(viewer.acts_on)
     return await page("limits", snapshot, quotas=quotas, credentials=credentials, acts=acts)
 
 

@@ -46,6 +46,7 @@ SHAPES = {
     Health.PAUSED: "paused",
     Health.NEW: "notdue",
     Health.COMPLETE: "complete",
+    Health.QUOTA: "waiting",
     Health.WARNING: "gaps",
 }
 """The shape of each state: colour alone says nothing to some, and nothing on paper."""

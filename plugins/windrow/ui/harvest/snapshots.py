@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy.exc import SQLAlchemyError
 
 from windrow.airflow.hooks.staging import keep_tls
-from windrow.harvest.actions import BODIES, DAG
+from windrow.harvest.actions import BODIES, DAG, dag_for
 from windrow.harvest.sizes import read_sizes
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import iso
@@ -68,9 +68,9 @@ class Viewer:
         """Return whether they may see what belongs to these DAGs, all of them. Without a DAG only who sees all does."""
         return set(dag_ids) <= self.dag_ids if dag_ids else self.everything
 
-    def may_act(self) -> bool:
-        """Return whether they may start `windrow.harvest.actions.DAG`, and it is there."""
-        return DAG in self.dag_ids and self.triggers(DAG)
+    def acts_on(self, dag_id: str = "") -> str:
+        """Return the DAG of actions, for all DAGs or for one, that they may trigger; empty if there is none."""
+        return next((one for one in (DAG, dag_for(dag_id)) if one in self.dag_ids and self.triggers(one)), "")
 
     def may_see_bodies(self) -> bool:
         """Return whether they may start `windrow.harvest.actions.BODIES`, and it is there."""

@@ -129,7 +129,7 @@ async def run(user: User, id: Text, stream: Text = "", dag: Text = "") -> HTMLRe
         short=[each for each in short if each.units is not None],
         accepted=accepted,
         replays=[figures for step, figures in notes if step.startswith("replay ")],
-        acts=await snapshots.run(viewer.may_act),
+        acts=await snapshots.run(lambda: viewer.acts_on(one.dag_id)),
         trouble=trouble,
         changes=compared,
         of_runs=of_runs,
@@ -150,5 +150,5 @@ async def keys(user: User, stream: Text, id: Text, of: Text) -> HTMLResponse:
     except WindrowError as error:
         trouble = error.what
     of_keys, one = runs[0]
-    acts = await snapshots.run(viewer.may_act)
+    acts = await snapshots.run(lambda: viewer.acts_on(one.dag_id))
     return await page("keys", snapshot, stream=of_keys, interval=one, of=of, keys=found, acts=acts, trouble=trouble)
