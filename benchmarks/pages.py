@@ -27,7 +27,7 @@ from local_cloud.settings import Settings
 from local_cloud.testing import running
 
 DATABASE = "windrow_bench_pages"
-LOADS, TABS, EVERY_S, TRIES = 15, 20, 10.0, 400
+LOADS, TABS, EVERY_S, TRIES = 10, 20, 10.0, 200
 """Loads of a page; tabs, and after how many seconds each looks again; requests of the route that must not wait."""
 SLOW_S = 2.0
 """How long a slow MongoDB takes for an answer."""
@@ -120,6 +120,8 @@ def _serve(folder: str, mongo_url: str, proxied: Settings, options: Mapping[str,
                 add_run(f"dag_{number:02d}", back, "success")
         with serving(proxied, DATABASE) as served:
             snapshots.cache = RefreshedCache(snapshots._refresh, seconds=snapshots.FRESH_S, patience_s=snapshots.LOOK_S)
+            looks = {"seconds": snapshots.SIZES_S, "patience_s": snapshots.SIZES_LOOK_S}
+            snapshots.sizes = RefreshedCache(snapshots._measure, **looks)
             done.send((served.url, served.tokens["op"]))
             done.recv()
 

@@ -22,7 +22,7 @@ from windrow.store.status import RUNS_AT_ONCE
 from windrow.store.summary import Summary
 from windrow.ui.harvest import action_pages, answer_pages, snapshots, stream_pages
 from windrow.ui.harvest.lookup import all_of
-from windrow.ui.harvest.rendering import User, page, render, respond
+from windrow.ui.harvest.rendering import AGAIN_SOON_S, User, page, render, respond
 
 CAUSES, WARNINGS = 6, 3
 """Causes, and streams with warnings, that the first page explains."""
@@ -83,7 +83,9 @@ async def sizes(user: User) -> HTMLResponse:
         streams=[one for one in found.streams if one.dataset in names] if found else [],
         shared=found.shared if found and viewer.everything else {},
         kinds=["answers", *KINDS],
-        trouble=known.get("trouble", "") if known else "MongoDB is still counting. Reload the page.",
+        again=None if known else AGAIN_SOON_S,
+        is_counting=not known,
+        trouble=known.get("trouble", ""),
     )
 
 

@@ -42,8 +42,8 @@ CONN_ID = "mongo_default"
 FRESH_S = 5.0
 LOOK_S = 3.0
 """How long a request waits for a new snapshot; then it gets the last one, with its time."""
-SIZES_S = 60.0
-"""How long sizes count as fresh."""
+SIZES_S, SIZES_LOOK_S = 60.0, 0.2
+"""How long sizes count as fresh, and how long a request waits for them: to count all takes seconds."""
 _SELECTION_MS, _SOCKET_MS = 1_500, 6_000
 _PARTS = 50
 """Users with different rights, for whom a part of the last snapshot is kept."""
@@ -151,7 +151,7 @@ def _measure(name: str) -> Answer:
     return {"sizes": _last["sizes"]}
 
 
-sizes = RefreshedCache(_measure, seconds=SIZES_S, patience_s=LOOK_S)
+sizes = RefreshedCache(_measure, seconds=SIZES_S, patience_s=SIZES_LOOK_S)
 
 
 _parts: dict[tuple[frozenset[str], bool], tuple[Snapshot, Snapshot]] = {}
