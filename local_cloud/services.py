@@ -125,7 +125,7 @@ def _emulators(settings: Settings, environ: Mapping[str, str]) -> tuple[Service,
                 "MONGO_PASSWORD": airflow_env.mongo_password(settings),
             },
             healthy=probes.mongo_answers(airflow_env.mongo_url(settings)),
-            address=settings.mongo_url,
+            address=settings.mongo_address,
             ports=(Port(settings.mongo_port, "WINDROW_MONGO_PORT"),),
         ),
         Service(

@@ -140,8 +140,8 @@ class Settings:
         return f"http://{LOOPBACK}:{self.bigquery_port}"
 
     @property
-    def mongo_url(self) -> str:
-        """Address of the MongoDB stand-in."""
+    def mongo_address(self) -> str:
+        """Address of the MongoDB stand-in, without the login: see `airflow_env.mongo_url`."""
         return f"mongodb://{LOOPBACK}:{self.mongo_port}"
 
     @property

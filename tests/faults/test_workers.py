@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from local_cloud.settings import Settings
 from tests.faults.harvest_process import (
@@ -56,7 +57,7 @@ def passengers(api_server: FakeApi) -> Mapping[str, str]:
 
 @pytest.fixture
 def job(api: FakeApi, mongo: MongoClient[dict[str, Any]], cloud: Settings) -> Iterator[Job]:
-    url = os.environ.get("MONGO_URL") or cloud.mongo_url
+    url = os.environ.get("MONGO_URL") or airflow_env.mongo_url(cloud)
     made = Job(url, f"test_{uuid.uuid4().hex}", RUN.run_id, api.url, connections=4, in_flight=WINDOW, lease_s=LEASE_S)
     yield made
     mongo.drop_database(made.database)

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from bson import encode
 
-from local_cloud.settings import BUCKET, LAKE
+from local_cloud import airflow_env
+from local_cloud.settings import BUCKET, LAKE, Settings
 from tests.dag_run import DagRun
 from tests.integration.tables import AthenaTables, Tables
 from tests.scripted_api import Asked, Reply, ScriptedApi
@@ -101,10 +102,11 @@ def test_a_person_leaves_mongodb_buckets_and_tables_and_the_receipt_adds_up(
     athena_tables: AthenaTables,
     scripted: ScriptedApi,
     monkeypatch: pytest.MonkeyPatch,
+    cloud: Settings,
     staging: Staging,
 ) -> None:
-    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": staging._client.address[1]}
-    monkeypatch.setenv("AIRFLOW_CONN_TOWN_MONGO", json.dumps(mongo | {"schema": staging._database.name}))
+    mongo = airflow_env.mongo_connection(cloud, staging._database.name)
+    monkeypatch.setenv("AIRFLOW_CONN_TOWN_MONGO", json.dumps(mongo))
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", members.folder)
     for one in (tables, athena_tables):
         one.drop("town.members")
@@ -141,10 +143,10 @@ def test_a_person_leaves_mongodb_buckets_and_tables_and_the_receipt_adds_up(
 
 
 def test_a_run_in_progress_is_not_touched(
-    members: type[Stream], staging: Staging, connections: None, monkeypatch: pytest.MonkeyPatch
+    members: type[Stream], cloud: Settings, staging: Staging, connections: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": staging._client.address[1]}
-    monkeypatch.setenv("AIRFLOW_CONN_TOWN_MONGO", json.dumps(mongo | {"schema": staging._database.name}))
+    mongo = airflow_env.mongo_connection(cloud, staging._database.name)
+    monkeypatch.setenv("AIRFLOW_CONN_TOWN_MONGO", json.dumps(mongo))
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", members.folder)
     run = Run("town_members", "manual__goes_on")
     staging.save_plan(run, [Query.of(f"/clubs/{ADA}")])

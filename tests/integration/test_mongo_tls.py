@@ -6,11 +6,14 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
+from local_cloud.settings import Settings
 from tests.private_ca import PrivateCa
 from windrow.airflow.hooks.staging import staging
 from windrow.cli.address import mongo_url
@@ -67,22 +70,30 @@ def client_file(authority: PrivateCa, tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
-def connection(port: int, database: str, **extra: object) -> str:
-    given = {"conn_type": "mongo", "host": "127.0.0.1", "port": port, "schema": database}
-    return json.dumps(given | {"extra": {"serverSelectionTimeoutMS": 2_000, **extra}})
+@pytest.fixture
+def behind(cloud: Settings, port: int) -> Settings:
+    """The local cloud, with this port for MongoDB."""
+    return replace(cloud, mongo_port=port)
+
+
+def connection(cloud: Settings, database: str, **extra: object) -> str:
+    given = airflow_env.mongo_connection(cloud, database)
+    return json.dumps(given | {"extra": {"serverSelectionTimeoutMS": 2_000, **given["extra"], **extra}})
 
 
 def test_a_run_is_planned_over_tls_and_the_terminal_reads_it(
-    port: int, authority: PrivateCa, client_file: Path, mongo: MongoClient, monkeypatch: pytest.MonkeyPatch
+    behind: Settings, authority: PrivateCa, client_file: Path, mongo: MongoClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = "test_over_tls"
     extra = {"tls": True, "tlsCAFile": str(authority.root), "tlsCertificateKeyFile": str(client_file)}
-    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", connection(port, database, **extra))
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", connection(behind, database, **extra))
     try:
         with staging("mongo_default", RUN.dataset) as state:
             state.save_plan(RUN, [Query.of("/order/1")])
             assert state.plan(RUN).planned == 1
-        with open_status(mongo_url("", {"AIRFLOW_CONN_MONGO_DEFAULT": connection(port, database, **extra)})) as status:
+        with open_status(
+            mongo_url("", {"AIRFLOW_CONN_MONGO_DEFAULT": connection(behind, database, **extra)})
+        ) as status:
             assert [one.planned for one in status.summaries(RUN.dataset)] == [1]
     finally:
         mongo.drop_database(database)
@@ -91,7 +102,7 @@ def test_a_run_is_planned_over_tls_and_the_terminal_reads_it(
 @pytest.mark.parametrize("case", ["another authority", "no certificate", "no TLS"])
 def test_without_trust_there_is_no_connection(
     case: str,
-    port: int,
+    behind: Settings,
     authority: PrivateCa,
     client_file: Path,
     tmp_path: Path,
@@ -103,7 +114,7 @@ def test_without_trust_there_is_no_connection(
         "no certificate": {"tls": True, "tlsCAFile": str(authority.root)},
         "no TLS": {},
     }[case]
-    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", connection(port, "test_no_tls", **extra, connectTimeoutMS=500))
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", connection(behind, "test_no_tls", **extra, connectTimeoutMS=500))
 
     with pytest.raises(StagingUnavailable, match="MongoDB operation failed"), staging("mongo_default", RUN.dataset):
         pass

@@ -13,7 +13,7 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     assert settings.var == tmp_path / "var"
     assert settings.airflow_url == "http://127.0.0.1:8080"
     assert settings.gcs_url == "http://127.0.0.1:28401"
-    assert settings.mongo_url == "mongodb://127.0.0.1:28404"
+    assert settings.mongo_address == "mongodb://127.0.0.1:28404"
     assert settings.passengers_csv is None
 
 

@@ -143,7 +143,7 @@ class Executions:
         if execution["Status"]["State"] in ENDED:
             return
         execution["Status"]["State"] = "RUNNING"
-        query_id, began = execution["QueryExecutionId"], time.time()
+        query_id, began = execution["QueryExecutionId"], time.monotonic()
         statement = Statement(
             sql=execution["Query"],
             database=execution["QueryExecutionContext"]["Database"].lower(),
@@ -171,7 +171,7 @@ class Executions:
             state, reason = "FAILED", f"GENERIC_INTERNAL_ERROR: {type(error).__name__}: {error}"
         finally:
             self._running.remove(statement)
-        milliseconds = int((time.time() - began) * 1000)
+        milliseconds = int((time.monotonic() - began) * 1000)
         execution["Statistics"] = {
             "EngineExecutionTimeInMillis": milliseconds,
             "TotalExecutionTimeInMillis": milliseconds,
