@@ -2,7 +2,7 @@
 
 A session does for each call what a harvest needs once, or never: it merges headers, writes them, takes the URL apart,
 looks for cookies, logins, traces and redirects, starts a timer, and makes a request, a writer and a response. That is
-half of the CPU of a call. Connections, TLS, the parser and its limits are those of aiohttp here too.
+half of the CPU of a call that stores nothing. Connections, TLS, the parser and its limits are those of aiohttp.
 """
 
 import asyncio
