@@ -34,6 +34,7 @@ from tests.e2e.celery_policy.celery_policy import CELERY_RUN
 from tests.e2e.marked import PLANTED, SECRETS, WAYS, Hostile, connections, spellings
 from tests.e2e.system import Dag, System, celery_worker, until
 from tests.shared_cloud import SharedCloud, session_folder
+from windrow.model.query import Query
 from windrow.model.redact import STARS
 
 pytestmark = pytest.mark.timeout(1500)  # the first test waits for all others, and has all the runs
@@ -56,6 +57,8 @@ OPERATIONS: Mapping[str, str] = {
 }
 """The DAGs of operations, each with the API that it calls. They run in one process alone: Airflow keeps of their tasks
 what it keeps of others."""
+REPLAYED = "Wind, Mrs. Row"
+"""What is in the quarantine of titanic_passengers, beside another, and is replayed."""
 FAILING = ("refused", "401", "403", "unreachable")
 """The ways in which an API takes nothing."""
 IN_AIRFLOW = {"titanic": "401", "github": "malformed", "youtube": "refused", "spotify": "403"}
@@ -94,12 +97,14 @@ class Evidence:
 def params_of(dag_id: str, way: str) -> dict[str, Any]:
     """Return the params of a run."""
     if dag_id == "harvest_actions":
-        return {"action": "replay", "stream": "titanic_passengers", "run": f"malformed_{RUN}"}
+        key = Query.of("/get_user_by_name", {"name": REPLAYED}).key
+        return {"action": "replay", "stream": "titanic_passengers", "run": f"malformed_{RUN}", "key": key}
     if dag_id in OPERATIONS:
         return {}
     params = dict(DAGS[dag_id][1])
     if dag_id == "titanic_passengers" and way in {"malformed", "echo"}:
         params["names"] = ["Wind, Mr. Row"]  # there is nothing to list, and the harvest is what fails
+        params["names"] += [REPLAYED] if way == "malformed" else []
     if "artist" in params:
         params["artist"] += f" {way}"
     if dag_id.startswith("spotify") and way == "malformed":
