@@ -205,6 +205,8 @@ class Campaign:
                     self._strike(number, incident, chosen, tasks, now - began)
                     last_thaw = max(last_thaw, time.monotonic() + incident.lasts_s)
                     break  # look again: it may have changed everything
+            if now > last_thaw + 5 and self.cloud.repair():
+                result.cleared.append("the scheduler with make up")
             if (incidents and is_last) or time.monotonic() < last_thaw + 5:
                 continue
             if self._is_over(states, tasks, made, result, tried_again):

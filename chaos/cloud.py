@@ -16,7 +16,7 @@ import requests
 
 from chaos import once
 from chaos.incidents import WORKER, Incident
-from local_cloud import airflow_env, supervisord
+from local_cloud import airflow_db, airflow_env, supervisord
 from local_cloud.airflow_api import AirflowApi
 from local_cloud.services import Service
 from local_cloud.settings import Settings
@@ -151,6 +151,14 @@ class Cloud:
             time.sleep(0.2)
         with contextlib.suppress(xmlrpc.client.Fault):  # supervisord was quicker
             self._rpc.startProcess(program, do_not_wait)
+
+    def repair(self) -> bool:
+        """Do what `make up` does for a scheduler that is stuck; return whether it was."""
+        if not self.services["airflow-scheduler"].stuck():
+            return False
+        if not airflow_db.end_future_jobs(self.settings):
+            self.restart("airflow-scheduler")
+        return True
 
     def _hurt(self, incident: Incident, processes: list[psutil.Process]) -> str:
         for process in processes:

@@ -1,9 +1,12 @@
 """Airflow's metadata database: made and migrated once for each version of Airflow."""
 
+import contextlib
 import importlib.metadata
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+
+import psycopg2
 
 from local_cloud import airflow_env, processes
 from local_cloud.errors import ServiceFailed
@@ -35,6 +38,21 @@ def migrate(settings: Settings, environ: Mapping[str, str]) -> None:
         tail = "\n  ".join(done.stdout.splitlines()[-15:])
         raise ServiceFailed(f"Creating Airflow's database failed. Log: {log}. Last lines:\n  {tail}")
     _stamp(settings).write_text(importlib.metadata.version("apache-airflow"))
+
+
+def end_future_jobs(settings: Settings) -> int:
+    """End the components of Airflow whose last heartbeat is in the future, and return their number.
+
+    They were killed while the clock was ahead. Airflow takes them for alive until the clock has come that far, and
+    gives their tasks and triggers to no other.
+    """
+    url = airflow_env.database_url(settings)
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE job SET state = 'failed', end_date = now()"
+            " WHERE state = 'running' AND latest_heartbeat > now() + interval '1 minute'"
+        )
+        return cursor.rowcount
 
 
 def _stamp(settings: Settings) -> Path:

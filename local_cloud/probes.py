@@ -96,11 +96,14 @@ def airflow_executor(url: str, workers: int) -> Callable[[], str]:
     """Give why the executor starts no tasks; empty while it does, and while the database does not answer.
 
     Airflow queues as many tasks as there are workers. Tasks that stay queued beside idle workers are not started any
-    more: a worker that was killed held the lock of the workers' queue. Airflow does not notice it.
+    more: a worker that was killed held the lock of the workers' queue. Airflow does not notice it. Nor does it notice
+    that a component is gone which was killed while the clock was ahead.
     """
     question = (
         "SELECT count(*) FILTER (WHERE state = 'queued' AND queued_dttm < now() - %s * interval '1 second'),"
-        " count(*) FILTER (WHERE state = 'running') FROM task_instance WHERE state IN ('queued', 'running')"
+        " count(*) FILTER (WHERE state = 'running'),"
+        " (SELECT count(*) FROM job WHERE state = 'running' AND latest_heartbeat > now() + interval '1 minute')"
+        " FROM task_instance WHERE state IN ('queued', 'running')"
     )
 
     def explain() -> str:
@@ -108,9 +111,14 @@ def airflow_executor(url: str, workers: int) -> Callable[[], str]:
             with contextlib.closing(psycopg2.connect(url, connect_timeout=int(TIMEOUT))) as connection:
                 cursor = connection.cursor()
                 cursor.execute(question, (STUCK_SECONDS,))
-                queued, running = cursor.fetchone() or (0, 0)
+                queued, running, future = cursor.fetchone() or (0, 0, 0)
         except psycopg2.Error:
             return ""
+        if future:
+            return (
+                f"The last heartbeat of {future} components of Airflow is in the future, because they were killed "
+                "while the clock was ahead. Airflow gives their tasks and triggers to no other. `make up` ends them."
+            )
         if not queued or running >= workers:
             return ""
         return (

@@ -174,6 +174,8 @@ class LocalCloud:
             if not airflow_db.is_current(settings):
                 report("Making Airflow's database.")
                 airflow_db.migrate(settings, self._environ)
+            if database:
+                airflow_db.end_future_jobs(settings)
             self._launch(airflow)
         for service in services:
             self._wait_healthy(service)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from local_cloud import airflow_env, probes
+from local_cloud import airflow_db, airflow_env, probes
 from local_cloud.settings import Settings
 from local_cloud.supervisor import LocalCloud
 from local_cloud.testing import running
@@ -81,6 +81,7 @@ def test_tasks_that_stay_queued_beside_idle_workers_are_reported(postgres: Setti
     explain = probes.airflow_executor(airflow_env.database_url(postgres), workers=2)
     assert not explain(), "there is no table yet"
     ask(postgres, "CREATE TABLE task_instance (state text, queued_dttm timestamptz)")
+    ask(postgres, "CREATE TABLE job (state text, latest_heartbeat timestamptz, end_date timestamptz)")
     task = "INSERT INTO task_instance VALUES (%s, now() - %s * interval '1 second')"
     ask(postgres, task, "running", 900)
     ask(postgres, task, "queued", 5)
@@ -89,3 +90,12 @@ def test_tasks_that_stay_queued_beside_idle_workers_are_reported(postgres: Setti
     assert explain().startswith("1 tasks are queued for more than 120 s, and 1 of 2 workers are in use")
     ask(postgres, task, "running", 900)
     assert not explain(), "all workers are in use"
+
+    job = "INSERT INTO job VALUES (%s, now() + %s * interval '1 hour', NULL)"
+    ask(postgres, job, "running", 0)
+    ask(postgres, job, "success", 48)
+    assert not explain(), "a component that has ended waits for nothing"
+    ask(postgres, job, "running", 48)
+    assert "1 components of Airflow is in the future" in explain()
+    assert airflow_db.end_future_jobs(postgres) == 1
+    assert not explain()
