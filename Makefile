@@ -60,6 +60,19 @@ $(UV_READY): requirements/uv.txt
 	@$(INSTALL) --python .venv-bench/bin/python -r requirements/bench.txt
 	@touch $@
 
+.venv-deploy/.ready: $(UV_READY) requirements/deploy.txt
+	@echo "setting up the schemas of Terraform and Kubernetes (.venv-deploy)"
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-deploy
+	@$(INSTALL) --python .venv-deploy/bin/python --no-deps -r requirements/deploy.txt
+	@touch $@
+
+.venv-fab/.ready: $(UV_READY) requirements.txt requirements/dev.txt requirements/dev-nodeps.txt requirements/fab-nodeps.txt
+	@echo "setting up Airflow with the FAB auth manager (.venv-fab)"
+	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-fab
+	@$(INSTALL) --python .venv-fab/bin/python -r requirements.txt -r requirements/dev.txt
+	@$(INSTALL) --python .venv-fab/bin/python --no-deps -r requirements/dev-nodeps.txt -r requirements/fab-nodeps.txt
+	@touch $@
+
 .venv-audit/.ready: $(UV_READY) requirements/audit.txt
 	@echo "setting up pip-audit (.venv-audit)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-audit
@@ -74,7 +87,8 @@ lock: $(UV_READY) ## resolve requirements/*.in into pinned files with hashes aga
 	@$(COMPILE) --python-version 3.11 requirements/airflow.in -o requirements.txt
 	@for name in dev cloud aws bench audit uv; do \
 		$(COMPILE) --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
-	@$(COMPILE) --python-version 3.11 --no-deps requirements/dev-nodeps.in -o requirements/dev-nodeps.txt
+	@for name in dev-nodeps fab-nodeps deploy; do \
+		$(COMPILE) --python-version 3.11 --no-deps requirements/$$name.in -o requirements/$$name.txt; done
 	@$(COMPILE) --python-version 3.13 --no-deps requirements/cloud-nodeps.in -o requirements/cloud-nodeps.txt
 	@{ echo "# ../requirements.txt without its hashes, for services that do not accept them. \`make lock\` writes both."; \
 		sed -E '/^#|^ +--hash=/d; s/ \\$$//' requirements.txt; } > requirements/no-hashes.txt
@@ -115,13 +129,14 @@ clean: down ## stop, and delete the data and logs of the local cloud (environmen
 
 # setuptools writes beside what it builds, and packs what an earlier build left there: so it gets a copy.
 .PHONY: package
-package: setup ## build the wheel of the command windrow into build/dist, without a download
+package: setup ## build into build/dist the wheel of the command, and what Composer, MWAA, Astronomer and others take
 	@rm -rf build/package build/dist; mkdir -p build/package/requirements
 	@cp -R pyproject.toml README.md LICENSE NOTICE plugins build/package/
 	@cp requirements/airflow.in build/package/requirements/
 	@rm -rf build/package/plugins/windrow.dist-info
 	@$(UV) build --quiet --wheel --offline --no-build-isolation --python $(AIRFLOW_PYTHON) --out-dir build/dist build/package
-	@rm -rf build/package; echo "wrote $$(ls build/dist/*.whl)"
+	@$(AIRFLOW_PYTHON) deploy/package.py build/dist
+	@rm -rf build/package; echo "wrote $$(ls -d build/dist/* | tr '\n' ' ')"
 
 .PHONY: function
 function: setup ## package the Cloud Functions into build/, each as a folder and a zip
@@ -157,7 +172,7 @@ pin-images: ## pull the images of docker compose and write their digests into .e
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-stream bench-workers bench-youtube
+.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-pages bench-stream bench-workers bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
@@ -184,6 +199,9 @@ bench-dispatch: setup ## a loop, the engine and Cloud Tasks on the same calls: a
 
 bench-status: setup ## how long a snapshot for the Harvest page takes: a minute
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.status
+
+bench-pages: setup ## how fast the Harvest pages are in Chromium, and what open tabs cost others: some minutes
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.pages
 
 bench-stream: setup ## x_posts at 250 matching posts a second for ten minutes: about a quarter of an hour
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.stream
@@ -215,6 +233,10 @@ test: setup $(if $(T)$(K),,.venv-audit/.ready lint) ## every check and test; som
 	@$(PYTEST) --maxfail=10 $(RANDOMLY) $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
 		|| { code=$$?; [ $$code != 5 ] || echo "make test: no test$(if $(T), of $(T)) matches K=$(K)"; exit $$code; }
 
+.PHONY: test-fab
+test-fab: setup .venv-fab/.ready ## who sees what and may act with the FAB auth manager, in an environment of its own
+	@.venv-fab/bin/python -m pytest -q tests/fab
+
 lint: setup ## ruff with Airflow's rules, mypy strict on plugins/windrow, import rules
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -237,7 +259,36 @@ RUNS := 20
 chaos: setup ## kill, freeze and restart everything while all DAGs run: make chaos INCIDENTS=10 RUNS=2 SEED=7
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos --incidents $(INCIDENTS) --runs $(RUNS) $(if $(SEED),--seed $(SEED))
 
-.PHONY: fresh deploy-test
+MINUTES := 10
+NAMES := 100000
+
+.PHONY: chaos-load
+chaos-load: setup ## 250 posts a second with kills, 200 requests in a minute, 100,000 names in Cloud Tasks: make chaos-load MINUTES=60
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos.load --minutes $(MINUTES)
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch --names $(NAMES) --only "Cloud Tasks"
+
+RANGES_TESTS = $(shell grep -hoE '^(aiosmtpd|check-jsonschema|hypothesis|pytest[a-z-]*|proxy\.py|ruff|trustme)==[^ ]+' requirements/dev.in)
+define IMPORT_ALL
+import importlib, pkgutil, windrow
+for one in pkgutil.walk_packages(windrow.__path__, "windrow."):
+    if not one.name.endswith("__main__"):
+        importlib.import_module(one.name)
+endef
+export IMPORT_ALL
+
+.PHONY: ranges
+ranges: setup ## the lowest and the newest Airflow and providers of requirements/ranges.in: install, import, unit tests
+	@trap 'rm -rf .venv-ranges' EXIT; \
+	for versions in lowest-direct highest; do \
+		$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-ranges; \
+		$(UV) pip install --quiet --python .venv-ranges/bin/python --resolution $$versions \
+			-r requirements/ranges.in $(RANGES_TESTS); \
+		echo "$$versions: Airflow $$(.venv-ranges/bin/python -c 'from importlib.metadata import version; print(version("apache-airflow"))')"; \
+		PYTHONPATH=plugins .venv-ranges/bin/python -c "$$IMPORT_ALL"; \
+		.venv-ranges/bin/python -m pytest -q -p no:cacheprovider tests/unit tests/dags; \
+	done
+
+.PHONY: fresh deploy-check deploy-test
 fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; uncommitted changes are not in it
 	@folder=$$(mktemp -d); \
 	trap 'cd /; [ ! -d "$$folder/windrow" ] || make -C "$$folder/windrow" down >/dev/null || true; rm -rf "$$folder"' EXIT; \
@@ -247,8 +298,12 @@ fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; unco
 	echo "checking a clone of $$(git log -1 --format='%h %s') in $$PWD, without uncommitted changes"; \
 	unset MAKEFLAGS MAKELEVEL MFLAGS; \
 	make setup PYTHON="$(PYTHON)"; make quick; make integrity; make test T=tests/repo/test_tutorial.py; \
-	make package; $(UV) tool run --isolated --constraints requirements/no-hashes.txt --from build/dist/*.whl windrow --version; \
+	make ranges; make package; $(UV) tool run --isolated --constraints requirements/no-hashes.txt --from build/dist/*.whl windrow --version; \
 	make demo; make down
+
+deploy-check: setup .venv-deploy/.ready ## compare deploy/ with the schemas of Terraform's providers and of Kubernetes
+	@for folder in terraform kubernetes; do \
+		PYTHONPATH="$$(echo .venv-deploy/lib/python*/site-packages)" $(AIRFLOW_PYTHON) deploy/$$folder/check.py || exit 1; done
 
 deploy-test: ## build the image, start docker compose with passwords of its own, look, and delete it all again
 	@deploy/test.sh

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -114,9 +115,15 @@ def mongo() -> Iterator[Mongo]:
     with tempfile.TemporaryDirectory(prefix="benchmark-mongo-") as folder:
         argv = [str(CLOUD_PYTHON), "-m", "local_cloud.emulators.mongo", "--host", "127.0.0.1"]
         argv += ["--port", str(port), "--data-dir", folder]
-        with (Path(folder) / "log").open("wb") as log, subprocess.Popen(argv, cwd=ROOT, stderr=log) as server:
+        password = secrets.token_urlsafe(24)
+        login = {**os.environ, "MONGO_USER": "benchmark", "MONGO_PASSWORD": password}
+        url = f"mongodb://benchmark:{password}@127.0.0.1:{port}"
+        with (
+            (Path(folder) / "log").open("wb") as log,
+            subprocess.Popen(argv, cwd=ROOT, env=login, stderr=log) as server,
+        ):
             try:
-                with _connected(f"mongodb://127.0.0.1:{port}", psutil.Process(server.pid)) as connected:
+                with _connected(url, psutil.Process(server.pid)) as connected:
                     yield connected
             finally:
                 _end(server)

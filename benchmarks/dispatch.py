@@ -1,8 +1,8 @@
 """Three ways to make the same calls, in one run: a serial loop, the engine, and Cloud Tasks with a function.
 
-``python -m benchmarks.dispatch [--names 1782] [--latency-ms 100] [--error-share 0.01]``, with the environment of
-Airflow (``make bench-dispatch``): the queue is reached through Airflow's hook. All calls go to the project's fake
-API; MongoDB, queue and function are those of the local cloud.
+``python -m benchmarks.dispatch [--names 1782] [--latency-ms 100] [--error-share 0.01] [--only "Cloud Tasks"]``, with
+the environment of Airflow (``make bench-dispatch``): the queue is reached through Airflow's hook. All calls go to the
+project's fake API; MongoDB, queue and function are those of the local cloud.
 """
 
 import argparse
@@ -40,7 +40,8 @@ def main() -> None:
             environment = airflow_env.airflow_environment(settings, os.environ)
             path = [str(ROOT), str(ROOT / "plugins"), environment["PYTHONPATH"]]
             environment |= {"PYTHONPATH": os.pathsep.join(path), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
-            told = {"api": settings.api_url, "mongo": settings.mongo_url, "names": options.names}
+            told = {"api": settings.api_url, "mongo": airflow_env.mongo_url(settings)}
+            told |= {"names": options.names, "only": options.only}
             command = [sys.executable, "-c", "from benchmarks import dispatch; dispatch.measure()"]
             subprocess.run([*command, json.dumps(told)], env=environment, check=True)
 
@@ -56,6 +57,8 @@ def measure() -> None:
         ("engine, 50 in flight", functools.partial(_engine, connections=50)),
         ("Cloud Tasks, 50 in flight", _queue),
     ):
+        if not name.startswith(told["only"]):
+            continue
         requests.post(f"{told['api']}/_admin/reset", timeout=10).raise_for_status()
         began = time.monotonic()
         staged = way(told)
@@ -172,6 +175,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--names", type=int, default=1782, help="distinct names to ask for (1782)")
     parser.add_argument("--latency-ms", type=int, default=100, help="time the API takes for an answer (100)")
     parser.add_argument("--error-share", type=float, default=0.01, help="share of calls that get a 503 (0.01)")
+    parser.add_argument("--only", default="", help="the ways whose names begin so (all)")
     return parser.parse_args()
 
 

@@ -52,7 +52,7 @@ def main() -> None:
     answers = -(-options.parse_args().rows // len(DAYS))
     with tempfile.TemporaryDirectory() as folder, running({"mongo", "gcs", "bigquery"}, Path(folder) / "var") as cloud:
         os.environ.update(airflow_env.airflow_environment(cloud, {}))
-        staging = Staging(MongoClient(cloud.mongo_url), "bench")
+        staging = Staging(MongoClient(airflow_env.mongo_url(cloud)), "bench")
         _stage(staging, answers)
         warehouse = client.Client(
             PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": cloud.bigquery_url}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.testing import running
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.snapshot import take
@@ -23,7 +24,8 @@ from windrow.model.answer import Answer, Outcome
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
 from windrow.store.staging import Staging
-from windrow.store.status import RUNS, StatusStore, stamp, summary_update
+from windrow.store.status import StatusStore
+from windrow.store.summary import RUNS, stamp, summary_update
 
 TIMES = 20
 DATABASE = "windrow_bench_status"
@@ -39,12 +41,12 @@ def main() -> None:
         url = os.environ.get("MONGO_URL")
         if url is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            url = stack.enter_context(running({"mongo"}, Path(folder) / "var")).mongo_url
+            url = airflow_env.mongo_url(stack.enter_context(running({"mongo"}, Path(folder) / "var")))
         client: MongoClient[dict[str, object]] = stack.enter_context(MongoClient(url))
         client.drop_database(DATABASE)
         stack.callback(client.drop_database, DATABASE)
         staging = Staging(client, DATABASE)
-        _fill(staging, options.runs, options.streams, options.answers // options.runs)
+        fill(staging, options.runs, options.streams, options.answers // options.runs)
         store = StatusStore(client, DATABASE)
         print(f"{options.runs:,} runs of {options.streams:,} streams, {options.answers:,} answers")
         _measure("snapshot", lambda: take(store, Facts()))
@@ -56,13 +58,23 @@ def main() -> None:
         )
 
 
-def _fill(staging: Staging, runs: int, streams: int, each: int) -> None:
+def fill(
+    staging: Staging,
+    runs: int,
+    streams: int,
+    each: int,
+    named: Callable[[int, int], tuple[str, str]] = lambda stream, place: (f"run_{place:05d}", "dag"),
+) -> None:
+    """Store runs with their answers and receipts.
+
+    :param named: returns the id of a run and of its DAG, from the number of its stream and its place in it.
+    """
     queries = [Query.of("/thing", {"id": str(number)}) for number in range(each)]
     at = datetime.now(UTC)
     for number in range(streams):
         staging.prepare(f"stream_{number:02d}")
     for number in range(runs):
-        run = Run(f"stream_{number % streams:02d}", f"run_{number // streams:05d}", "dag")
+        run = Run(f"stream_{number % streams:02d}", *named(number % streams, number // streams))
         staging.save_size(Plan(run, each, each, 1))
         staging.stage(run, [(0, Answer(query, Outcome.ANSWERED, 200, '{"a": 1}' * 20, at)) for query in queries])
         staging.note(run, f"harvest {stamp()}", _figures(each))

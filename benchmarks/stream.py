@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from typing import Any
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from local_cloud import airflow_env
 from local_cloud.airflow_api import AirflowApi
@@ -44,12 +47,17 @@ class Load:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._airflow = AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password)
-        self._warehouse = bigquery.Client(
+        self._http = requests.Session()
+        self._http.mount("http://", HTTPAdapter(max_retries=Retry(10, backoff_factor=0.2, allowed_methods=None)))
+        self.warehouse = bigquery.Client(
             PROJECT_ID, AnonymousCredentials(), client_options={"api_endpoint": settings.bigquery_url}
         )
 
-    def run(self, rate: float, seconds: float) -> dict[str, Any]:
-        """Let posts be made for so long, wait until all are merged, and count."""
+    def run(self, rate: float, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Let posts be made for so long, wait until all are merged, and count.
+
+        :param meanwhile: called every five seconds; it may kill services.
+        """
         self._scene(rate_per_s=0, duplicate_share=0.01)
         self._airflow.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
         self._scene(rate_per_s=rate)
@@ -57,6 +65,7 @@ class Load:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(5)
+            meanwhile()
             most_waiting = max(most_waiting, self._waiting())
             print(f"{until - time.monotonic():5.0f} s left, {self._waiting():,} waiting", file=sys.stderr)
         self._scene(rate_per_s=0)
@@ -67,12 +76,12 @@ class Load:
         self._admin("PUT", "/scene", changes)
 
     def _admin(self, method: str, path: str, body: Any = None) -> Any:
-        answer = requests.request(method, f"{self._settings.api_url}/_admin/x{path}", json=body, timeout=60)
+        answer = self._http.request(method, f"{self._settings.api_url}/_admin/x{path}", json=body, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
     def _waiting(self) -> int:
-        report = requests.get(f"{self._settings.pubsub_url}/subscriptions", timeout=60).json()[SUBSCRIPTION]
+        report = self._http.get(f"{self._settings.pubsub_url}/subscriptions", timeout=60).json()[SUBSCRIPTION]
         return int(report["waiting"]) + int(report["leased"])
 
     def _drain(self) -> float:
@@ -93,7 +102,7 @@ class Load:
     def _result(self, rate: float, seconds: float) -> dict[str, Any]:
         sent = self._admin("GET", "/posts?sent=1")["ids"]
         matching = set(self._admin("GET", "/posts?query=tesla")["ids"])
-        rows = list(self._warehouse.query_and_wait("SELECT post_id, created_at, _run_id FROM x.posts"))
+        rows = list(self.warehouse.query_and_wait("SELECT post_id, created_at, _run_id FROM x.posts"))
         count = Counter(row["post_id"] for row in rows)
         merged_at = {run["dag_run_id"]: self._merged_at(run["dag_run_id"]) for run in self._runs()}
         delays = sorted(

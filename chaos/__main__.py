@@ -24,9 +24,9 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from chaos import truth
+from chaos import once, truth
 from chaos.cloud import Cloud, Task, insisting
-from chaos.incidents import FREEZE_S, Incident, deal
+from chaos.incidents import KINDS, Incident, deal
 from local_cloud import airflow_env, aws_resources, signals
 from local_cloud.settings import ARTIST_QUEUE, PORT_DEFAULTS, PROJECT_ID
 from local_cloud.supervisor import LocalCloud
@@ -40,9 +40,9 @@ RUN_S = 20 * 60
 TOOK_S = 20.0
 """How long a task is thought to take before it was seen once."""
 LATEST_S = 300.0
-"""An incident whose task has not begun by then happens all the same."""
-LEASE_S = 15 * 60
-"""Pub/Sub delivers what a killed task had pulled again after ten minutes; then a run has to take it."""
+"""An incident of the last run whose task has not begun by then happens all the same."""
+LEASE_S = 5 * 60
+"""Pub/Sub delivers what a killed task had pulled again after two minutes; then a run has to take it."""
 REQUESTS = 2
 """Artists that the chatbot asks for in each run."""
 UNREACHABLE = (requests.RequestException, psycopg2.Error, OSError, xmlrpc.client.Fault, TimeoutError)
@@ -112,9 +112,12 @@ class Campaign:
         for dag in ("x_posts", "titanic_passengers", "youtube_analytics", "github_users", "spotify_artists"):
             self.cloud.airflow.call("PATCH", f"/dags/{dag}", {"is_paused": False})
 
-    def run(self, number: int, incidents: Sequence[Incident]) -> None:
-        """Run all DAGs once, let the incidents happen, and compare."""
-        say(f"\nRun {number}: {len(incidents)} incidents")
+    def run(self, number: int, incidents: Sequence[Incident], *, is_last: bool) -> list[Incident]:
+        """Run all DAGs once, let the incidents happen, and compare.
+
+        Return the incidents whose moment did not come; there is none if the run is the last.
+        """
+        say(f"\nRun {number}: {len(incidents)} incidents wait for their moment")
         self.dress()
         self.cloud.api("PUT", "x/scene", {"rate_per_s": 2.0})
         made = {
@@ -123,7 +126,8 @@ class Campaign:
         self._ask(number)
         result = Result(number, 0.0)
         self.results.append(result)
-        self._watch(number, list(incidents), made, result)
+        left = list(incidents)
+        self._watch(number, left, made, result, is_last=is_last)
         try:
             _until(lambda: not self.cloud.unhealthy(), 240, "all services are healthy")
             self._drain(result)
@@ -137,6 +141,7 @@ class Campaign:
         say(f"  ended in {result.seconds:.0f} s{cleared}: {'GOOD' if result.is_good else 'BAD'}")
         for problem in result.problems:
             say(f"  PROBLEM {problem}")
+        return left
 
     def _confs(self, number: int) -> dict[str, dict[str, Any]]:
         first = truth.first_day().isoformat()
@@ -170,7 +175,10 @@ class Campaign:
             sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"artist": name}))
             self.asked.append(name)
 
-    def _watch(self, number: int, incidents: list[Incident], made: Mapping[str, str], result: Result) -> None:
+    def _watch(
+        self, number: int, incidents: list[Incident], made: Mapping[str, str], result: Result, *, is_last: bool
+    ) -> None:
+        """Let the incidents happen, each taken from the list, until all runs have ended."""
         began = time.monotonic()
         since = time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(time.time() - 20))
         started: dict[str, float] = {}
@@ -187,17 +195,17 @@ class Campaign:
             self._clock(tasks, started, now)
             for incident in list(incidents):
                 chosen = self._moment(incident, made, tasks, started, now)
-                is_late = now - began > LATEST_S
+                is_late = is_last and now - began > LATEST_S
                 if chosen is None and is_late:
                     chosen = f"{incident.dag} (which did not come so far)"
-                if incident.calls and not is_late and self.cloud.in_flight() == 0:
+                if incident.calls and not is_late and not self.cloud.in_flight():
                     continue
                 if chosen is not None:
                     incidents.remove(incident)
                     self._strike(number, incident, chosen, tasks, now - began)
-                    last_thaw = time.monotonic() + (FREEZE_S if incident.kind == "freeze" else 0)
+                    last_thaw = max(last_thaw, time.monotonic() + incident.lasts_s)
                     break  # look again: it may have changed everything
-            if incidents or time.monotonic() < last_thaw + 5:
+            if (incidents and is_last) or time.monotonic() < last_thaw + 5:
                 continue
             if self._is_over(states, tasks, made, result, tried_again):
                 break
@@ -294,7 +302,7 @@ class Campaign:
         return all(outcomes.get(name.casefold(), ("taken",)) != ("taken",) for name in self.asked)
 
     def _is_reading(self) -> bool:
-        with opened(self.cloud.settings.mongo_url, "windrow") as staging:
+        with opened(airflow_env.mongo_url(self.cloud.settings), "windrow") as staging:
             now = staging.notes(RUN).get(STEP, {})
             return bool(now.get("reading")) and now.get("gaps") == 0
 
@@ -306,11 +314,12 @@ class Campaign:
 
     def report(self) -> None:
         """Print a table of the incidents, by target."""
-        say("\n| target | kill | freeze | restart | with calls in flight |\n|---|---|---|---|---|")
+        kinds = [kind for kind in (*KINDS, *once.TARGETS) if any(one.incident.kind == kind for one in self.done)]
+        say(f"\n| target | {' | '.join(kinds)} | with calls in flight |\n|{'---|' * (len(kinds) + 2)}")
         for target in sorted({one.incident.target for one in self.done}):
             own = [one for one in self.done if one.incident.target == target]
-            counts = [str(sum(one.incident.kind == kind for one in own)) for kind in ("kill", "freeze", "restart")]
-            say(f"| {target} | {' | '.join(counts)} | {sum(bool(one.in_flight) for one in own)} |")
+            counts = [str(sum(one.incident.kind == kind for one in own) or "") for kind in kinds]
+            say(f"| `{target}` | {' | '.join(counts)} | {sum(bool(one.in_flight) for one in own)} |")
         in_flight = sum(bool(one.in_flight) for one in self.done)
         bad = [str(result.run) for result in self.results if not result.is_good]
         cleared = sum(bool(result.cleared) for result in self.results)
@@ -352,29 +361,39 @@ def main() -> int:
     parser.add_argument(
         "--var", type=Path, default=ROOT / "build" / "chaos", help="a new or empty folder (%(default)s)"
     )
+    parser.add_argument("--once", nargs="*", choices=once.TARGETS, default=[*once.TARGETS], help="once each (all)")
     options = parser.parse_args()
     signals.end_in_order()
     environ = dict(os.environ)
     ports = {name.removeprefix("WINDROW_").lower(): int(environ[name]) for name in PORT_DEFAULTS if name in environ}
     settings = free_settings(options.var, **ports)
     local = LocalCloud(settings, environ, owner=os.getpid())
-    say(f"Seed {options.seed}: {options.incidents} incidents in {options.runs} runs. Starting the local cloud.")
-    local.up()
-    os.environ.update(airflow_env.airflow_environment(settings, environ))
-    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"  # only the output of the campaign
-    try:
-        cloud = Cloud(settings, {service.name: service for service in local.services})
-        incidents = deal(sorted(cloud.services), options.incidents, options.seed)
-        dice = random.Random(options.seed)
-        names = dice.sample([one.name for one in truth.ASKABLE], len(truth.ASKABLE))
+    services = {service.name: service for service in local.services}
+    incidents = deal(sorted(services), options.incidents, options.seed, options.once)
+    say(f"Seed {options.seed}: {len(incidents)} incidents in {options.runs} runs. Starting the local cloud.")
+    for kind in options.once:
+        if reason := once.impossible(kind):
+            say(f"Left out: {kind}; {reason}.")
+    left_out = [kind for kind in options.once if once.impossible(kind)]
+    with contextlib.ExitStack() as stack:
+        for incident in incidents:
+            if incident.kind == once.DISK and incident.kind not in left_out:
+                stack.enter_context(once.small_disk(settings.var / incident.target))
+        stack.callback(local.down)
+        local.up()
+        os.environ.update(airflow_env.airflow_environment(settings, environ))
+        os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"  # only the output of the campaign
+        cloud = Cloud(settings, services)
+        stack.callback(cloud.end_incidents)
+        names = random.Random(options.seed).sample([one.name for one in truth.ASKABLE], len(truth.ASKABLE))
         campaign = Campaign(cloud, options.seed, names)
         campaign.prepare()
+        left: list[Incident] = []
         for number in range(1, options.runs + 1):
-            campaign.run(number, incidents[number - 1 :: options.runs])
+            left += [one for one in incidents[number - 1 :: options.runs] if one.kind not in left_out]
+            left = campaign.run(number, left, is_last=number == options.runs)
         campaign.report()
-        return 0 if all(result.is_good for result in campaign.results) else 1
-    finally:
-        local.down()
+    return 0 if all(result.is_good for result in campaign.results) else 1
 
 
 if __name__ == "__main__":

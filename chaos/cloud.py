@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import xmlrpc.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ import psutil
 import psycopg2
 import requests
 
-from chaos.incidents import FREEZE_S, WORKER, Incident
+from chaos import once
+from chaos.incidents import WORKER, Incident
 from local_cloud import airflow_env, supervisord
 from local_cloud.airflow_api import AirflowApi
 from local_cloud.services import Service
@@ -22,7 +23,7 @@ from local_cloud.settings import Settings
 
 CALLED = ("titanic", "youtube", "github", "spotify")
 """APIs whose calls in flight are counted: the stream of X is always in flight."""
-SLOW_MS = 600
+SLOW_MS = 1000
 """How long each answer of these APIs takes, so that most incidents meet calls in flight."""
 
 
@@ -48,6 +49,7 @@ class Cloud:
         self.airflow = AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password)
         self._rpc = supervisord.connect(settings).supervisor
         self._dressed: int | None = None
+        self._lasting: list[tuple[threading.Timer, Callable[[], None]]] = []
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Call an admin route of the fake APIs. Raises requests.RequestException."""
@@ -107,21 +109,18 @@ class Cloud:
         return found
 
     def strike(self, incident: Incident) -> str:
-        """Let an incident happen, and return to what: a process and its command. A freeze ends by itself."""
+        """Let an incident happen, and return to what: a process and its command. One that lasts ends by itself."""
+        if incident.kind in once.LASTS_S:
+            undo = self._strike_once(incident)
+            self._end_later(incident.lasts_s, undo)
+            return f"for {incident.lasts_s:.0f} s"
         if incident.target == WORKER:
             process = self._worker(incident.task)
             if process is None:
                 return "no task process was there"
-            return self._hurt(incident.kind, [process])
-        program = supervisord.program(self.services[incident.target])
+            return self._hurt(incident, [process])
         if incident.kind == "restart":
-            do_not_wait = False  # its own wait may be longer than that for an answer
-            with contextlib.suppress(xmlrpc.client.Fault):  # it does not run
-                self._rpc.stopProcess(program, do_not_wait)
-            while self._rpc.getProcessInfo(program)["statename"] == "STOPPING":
-                time.sleep(0.2)
-            with contextlib.suppress(xmlrpc.client.Fault):  # supervisord was quicker
-                self._rpc.startProcess(program, do_not_wait)
+            self.restart(incident.target)
             return ""
         pid = self.pid(incident.target)
         if not pid:
@@ -131,15 +130,47 @@ class Cloud:
             tree = [process, *process.children(recursive=True)] if incident.kind == "freeze" else [process]
         except psutil.NoSuchProcess:
             return "it did not run"
-        return self._hurt(incident.kind, tree)
+        return self._hurt(incident, tree)
 
-    def _hurt(self, kind: str, processes: list[psutil.Process]) -> str:
+    def _strike_once(self, incident: Incident) -> Callable[[], None]:
+        if incident.kind == once.DISK:
+            return once.fill(self.settings.var / incident.target)
+        chosen = [one for name, one in self.services.items() if name.partition("-")[0] == incident.target]
+        chosen = chosen or [self.services[incident.target]]
+        if incident.kind == once.CLOCK:
+            return once.set_ahead(self.settings, chosen, self.restart)
+        return once.drop([port.number for one in chosen for port in one.ports])
+
+    def restart(self, name: str) -> None:
+        """Stop a service and start it again."""
+        program = supervisord.program(self.services[name])
+        do_not_wait = False  # its own wait may be longer than that for an answer
+        with contextlib.suppress(xmlrpc.client.Fault):  # it does not run
+            self._rpc.stopProcess(program, do_not_wait)
+        while self._rpc.getProcessInfo(program)["statename"] == "STOPPING":
+            time.sleep(0.2)
+        with contextlib.suppress(xmlrpc.client.Fault):  # supervisord was quicker
+            self._rpc.startProcess(program, do_not_wait)
+
+    def _hurt(self, incident: Incident, processes: list[psutil.Process]) -> str:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
-        if kind == "freeze":
-            threading.Timer(FREEZE_S, _thaw, [processes]).start()
+                process.send_signal(signal.SIGKILL if incident.kind == "kill" else signal.SIGSTOP)
+        if incident.kind == "freeze":
+            self._end_later(incident.lasts_s, lambda: _thaw(processes))
         return f"{len(processes)} processes" if len(processes) > 1 else ""
+
+    def _end_later(self, seconds: float, undo: Callable[[], None]) -> None:
+        timer = threading.Timer(seconds, undo)
+        self._lasting.append((timer, undo))
+        timer.start()
+
+    def end_incidents(self) -> None:
+        """End at once what still lasts, so that nothing of it stays on this machine."""
+        for timer, undo in self._lasting:
+            if timer.is_alive():
+                timer.cancel()
+                undo()
 
     def _worker(self, number: int) -> psutil.Process | None:
         """Choose the process of a task, one that calls an API if there is one."""

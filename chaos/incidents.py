@@ -1,11 +1,14 @@
 """Which incidents happen, to what, and during which task: all from one seed."""
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-FREEZE_S = 40.0
+from chaos.once import LASTS_S, TARGETS
+
 KINDS = ("kill", "freeze", "restart")
+FREEZE_S = 40.0
 WORKER = "task process"
 """The target that is no service: the process of one running task."""
 DAGS = (
@@ -30,6 +33,11 @@ class Incident:
     share: float
     """When, as a share of the time that this task took in the run before."""
 
+    @property
+    def lasts_s(self) -> float:
+        """How many seconds it lasts."""
+        return FREEZE_S if self.kind == "freeze" else LASTS_S.get(self.kind, 0.0)
+
     def choose(self, tasks: Sequence[str]) -> str:
         """Return the task among those of a DAG; a task without calls where the DAG has none that calls."""
         calling = [name for name in tasks if name.rpartition(".")[2] in CALLS]
@@ -38,19 +46,25 @@ class Incident:
         return chosen[self.task % len(chosen)]
 
 
-def deal(services: Sequence[str], count: int, seed: int) -> list[Incident]:
-    """Return so many incidents: no pair of kind and target comes again before each has come once."""
+def deal(services: Sequence[str], count: int, seed: int, once: Sequence[str] = ()) -> list[Incident]:
+    """Return so many incidents: no pair of kind and target comes again before each has come once.
+
+    :param once: kinds that are among them once each.
+    """
     dice = random.Random(seed)
-    pairs = _pairs(services, dice)
+    special = [(kind, dice.choice(TARGETS[kind])) for kind in once]
+    drawn = [*special, *itertools.islice(_pairs(services, dice), max(0, count - len(special)))]
+    if special:
+        dice.shuffle(drawn)
     return [
         Incident(
-            *next(pairs),
+            *pair,
             dag=dice.choice(DAGS),
             calls=dice.random() < CALL_SHARE,
             task=dice.randrange(1_000_000),
             share=dice.random(),
         )
-        for _ in range(count)
+        for pair in drawn
     ]
 
 

@@ -98,7 +98,7 @@ def check(settings: Settings, warehouse: bigquery.Client, requested: Iterable[st
             (((values[0], values[1]), values) for _, values in _bigquery(warehouse, "youtube.video_days", "", youtube)),
             _video_days(youtube),
         ),
-        compare("x.posts", _posts_found(warehouse), *_posts(settings.var / "apis" / "posts", since)),
+        compare("x.posts", posts_found(warehouse), *posts(settings.var / "apis" / "posts", since)),
         compare("spotify.top_tracks", _tracks_found(settings), _tracks(KNOWN), _tracks(asked)),
         compare("DynamoDB top_tracks", _told(settings), _items([*KNOWN, *asked])),
         compare("DynamoDB artist_requests", outcomes(settings), {one.name.casefold(): ("found",) for one in asked}),
@@ -157,7 +157,7 @@ def _memberships(warehouse: bigquery.Client) -> list[Any]:
     ]
 
 
-def _posts(file: Path, since: int) -> tuple[Rows, Rows]:
+def posts(file: Path, since: int) -> tuple[Rows, Rows]:
     """Return the posts that must be there, and with the reposts those that may: a search does not return reposts."""
     made = [int(line) for line in file.read_bytes().split(b"\n")[:-1]]
     ids = [((made_ms - EPOCH_MS) << 22) | (number & 0x3FFFFF) for number, made_ms in enumerate(made)]
@@ -180,7 +180,8 @@ def _post(post: Post) -> tuple[Any, ...]:
     )
 
 
-def _posts_found(warehouse: bigquery.Client) -> list[Any]:
+def posts_found(warehouse: bigquery.Client) -> list[Any]:
+    """Return the posts that are in BigQuery, as `posts` returns them."""
     found = []
     for row in warehouse.query_and_wait("SELECT * FROM x.posts"):
         tags = " ".join(sorted((row["hashtags"] or "").split()))

@@ -14,28 +14,34 @@ Each run is one action, with the user who triggered it. The Harvest page and the
 |---|---|---|
 | `act` | the action; then records who did what, with which result | yes; a replay makes only missing calls |
 
+**Who may trigger `harvest_actions` may act on the streams of all DAGs**: grant it like an administrator's right. For a
+team with rights on its own DAGs, name these in `OF_DAGS` of `dags/harvest_actions.py`: each gets a DAG
+`harvest_actions__<dag>`, which replays runs of that DAG and accepts their gaps, refuses all others, and stops nothing.
+Grant the team that one.
+
 After a replay, clear `land` of the harvest's run with all tasks downstream: the tables get the rows. The page and
 `windrow replay` do it.
 """
 
-from airflow.sdk import dag
+from airflow.sdk import DAG
 
 from windrow.airflow.operators.action import ActionOperator, action_params
 from windrow.airflow.operators.defaults import TASK_DEFAULTS
+from windrow.harvest.actions import dag_for
 
+OF_DAGS: tuple[str, ...] = ()
+"""DAGs for which there are actions of their own, like ("shop_orders",)."""
 
-@dag(
-    schedule=None,
-    catchup=False,
-    max_active_runs=4,
-    tags=["harvest"],
-    is_paused_upon_creation=False,  # a paused DAG would let an emergency stop wait
-    doc_md=__doc__,
-    default_args=TASK_DEFAULTS,
-    params=action_params(),
-)
-def harvest_actions() -> None:  # noqa: D103 - the module's text is the DAG's
-    ActionOperator(task_id="act")
-
-
-harvest_actions()
+for of_dag in ("", *OF_DAGS):
+    with DAG(
+        dag_for(of_dag),
+        schedule=None,
+        catchup=False,
+        max_active_runs=4,
+        tags=["harvest"],
+        is_paused_upon_creation=False,  # a paused DAG would let an emergency stop wait
+        doc_md=__doc__,
+        default_args=TASK_DEFAULTS,
+        params=action_params(of_dag),
+    ) as dag:
+        ActionOperator(task_id="act", of_dag=of_dag)

@@ -11,8 +11,8 @@ batches, and updates the dataset `x` in BigQuery. It runs when there are message
 | `acknowledge` | checks landed = loaded and distinct = merged, then acknowledges the messages | yes |
 | `mart_*` | posts by minute and hour, hashtags, accounts: the data of the page Posts under Browse | yes |
 
-A message that is not acknowledged is delivered again after ten minutes, so a crash loses no data; duplicates are merged
-by id. Runs on a real cloud cost money, so this DAG is paused at first.
+A message that is not acknowledged is delivered again, so a crash loses no data; duplicates are merged by id. After a
+kill that takes two minutes at most. Runs on a real cloud cost money, so this DAG is paused at first.
 """
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain, dag
@@ -51,7 +51,7 @@ WAITING = Asset(
         ),
         "max_seconds": Param(
             45, type="integer", minimum=1, maximum=300, title="Seconds",
-            description="Maximum time to collect messages. Pub/Sub delivers them again ten minutes after the pull.",
+            description="Maximum time to collect messages. After a kill, Pub/Sub delivers them a minute later.",
         ),
     },
     **TEMPLATES,

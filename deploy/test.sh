@@ -51,7 +51,6 @@ EOF
 if ! docker compose pull --quiet --ignore-buildable 2>/dev/null; then
     echo "no image registry answers: deploy/imitations/make.sh builds stand-ins for the images"
     deploy/imitations/make.sh
-    echo "AIRFLOW_CONN_MONGO_DEFAULT=mongo://mongo:27017/windrow" >>.env
 fi
 
 up() { docker compose up --detach --wait --wait-timeout 600 --scale "airflow-worker=$1" 2>/dev/null; }

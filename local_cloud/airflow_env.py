@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from local_cloud import folder
 from local_cloud.apis.github.demo_tokens import DEMO_TOKENS, POOL
@@ -14,6 +15,8 @@ from local_cloud.settings import AWS_KEY, AWS_REGION, BUCKET, LAKE, LOOPBACK, PR
 
 USER = "admin"
 """The one user of the demo's Airflow."""
+MONGO_USER = "windrow"
+"""The user of the MongoDB stand-in; of its database `admin`, where a client logs in."""
 GOOGLE_CONNECTION = "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"
 AWS_CONNECTION = "AIRFLOW_CONN_AWS_DEFAULT"
 KNOWN_ARTISTS = 12
@@ -128,17 +131,44 @@ def _places(settings: Settings, base_environ: Mapping[str, str]) -> dict[str, st
 
 
 def database_password(settings: Settings) -> str:
-    """Return the password of PostgreSQL's user, made on first use. Raises FolderError when `var` is not ours."""
-    folder.claim(settings.var)
-    path = settings.run / "postgres-secrets.json"
-    return folder.secret(path, lambda: {"password": secrets.token_urlsafe(24)})["password"]
+    """Return the password of PostgreSQL's user."""
+    return _password(settings, "postgres")
 
 
 def redis_password(settings: Settings) -> str:
-    """Return the password of Redis, made on first use. Raises FolderError when `var` is not ours."""
+    """Return the password of Redis."""
+    return _password(settings, "redis")
+
+
+def mongo_password(settings: Settings) -> str:
+    """Return the password of MongoDB's user."""
+    return _password(settings, "mongo")
+
+
+def _password(settings: Settings, service: str) -> str:
+    """Return the password of a service, made on first use. Raises FolderError when `var` is not ours."""
     folder.claim(settings.var)
-    path = settings.run / "redis-secrets.json"
+    path = settings.run / f"{service}-secrets.json"
     return folder.secret(path, lambda: {"password": secrets.token_urlsafe(24)})["password"]
+
+
+def mongo_url(settings: Settings, database: str = "") -> str:
+    """Return where MongoDB is, with user, password and a database. Raises FolderError when `var` is not ours."""
+    login = f"{MONGO_USER}:{mongo_password(settings)}"
+    return f"mongodb://{login}@{LOOPBACK}:{settings.mongo_port}/{database}?authSource=admin"
+
+
+def mongo_connection(settings: Settings, database: str = "windrow") -> dict[str, Any]:
+    """Return the Airflow connection of MongoDB. Raises FolderError when `var` is not ours."""
+    return {
+        "conn_type": "mongo",
+        "host": LOOPBACK,
+        "port": settings.mongo_port,
+        "login": MONGO_USER,
+        "password": mongo_password(settings),
+        "schema": database,
+        "extra": {"authSource": "admin"},
+    }
 
 
 def redis_url(settings: Settings) -> str:
@@ -220,12 +250,7 @@ def _connections(settings: Settings) -> dict[str, str]:
             "password": "windrow-demo-secret",
             "extra": {"token_path": f"{settings.api_url}/spotify/api/token", "token_auth": "basic"},
         },
-        "AIRFLOW_CONN_MONGO_DEFAULT": {
-            "conn_type": "mongo",
-            "host": LOOPBACK,
-            "port": settings.mongo_port,
-            "schema": "windrow",
-        },
+        "AIRFLOW_CONN_MONGO_DEFAULT": mongo_connection(settings),
         "AIRFLOW_CONN_REDIS_DEFAULT": {
             "conn_type": "redis",
             "host": LOOPBACK,

@@ -91,7 +91,7 @@ def windrow(settings: Settings, arguments: Sequence[str]) -> None:
     """run the windrow command on the local cloud: windrow status"""
     environment = {
         **os.environ,
-        "WINDROW_MONGO_URL": f"{settings.mongo_url}/windrow",
+        "WINDROW_MONGO_URL": airflow_env.mongo_url(settings, "windrow"),
         "PYTHONPATH": str(ROOT / "plugins"),
     }
     program = str(settings.airflow_python)

@@ -60,13 +60,13 @@ def redis_pong(port: int, password: str) -> Probe:
     return probe
 
 
-def mongo_ping(port: int) -> Probe:
-    """Healthy when the `ping` command is answered."""
+def mongo_answers(url: str) -> Probe:
+    """Healthy when the user that the URL names can log in."""
 
     def probe(_: datetime.datetime) -> bool:
         try:
             client: MongoClient[dict[str, Any]]
-            with MongoClient(LOOPBACK, port, serverSelectionTimeoutMS=500, directConnection=True) as client:
+            with MongoClient(url, serverSelectionTimeoutMS=500, directConnection=True) as client:
                 return bool(client.admin.command("ping").get("ok"))
         except PyMongoError:
             return False

@@ -44,6 +44,7 @@ os.environ |= {  # read when Airflow is first imported, which no module of the t
 import pytest  # noqa: E402
 from pymongo import MongoClient  # noqa: E402
 
+from local_cloud import airflow_env  # noqa: E402
 from local_cloud.apis import testing as fake_api  # noqa: E402
 from local_cloud.settings import Settings  # noqa: E402
 from tests import groups, scripted_api  # noqa: E402
@@ -115,7 +116,7 @@ def cloud(shared: SharedCloud) -> Settings:
 @pytest.fixture(scope="session")
 def mongo(cloud: Settings) -> Iterator[MongoClient]:
     """The MongoDB server of the local cloud, or the real one that MONGO_URL names."""
-    url = os.environ.get("MONGO_URL") or f"mongodb://127.0.0.1:{cloud.mongo_port}"
+    url = os.environ.get("MONGO_URL") or airflow_env.mongo_url(cloud)
     with MongoClient(url, serverSelectionTimeoutMS=5_000) as client:
         yield client
 

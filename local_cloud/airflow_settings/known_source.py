@@ -72,8 +72,9 @@ SOURCES: Mapping[str, Source] = {
         functions_framework___cli="3497d6adc06227356939ca777eac1d856d8e07ef6884d827dc8bb59b991630ea",
     ),
     **_of(
-        *("nx-27017", "0.8.1", "emulators/mongo.py"),
-        nx_27017__daemon="198faabe59bbc0c0217abe86d72ed001bf4398a39e1c521d1beef537b9a41e36",
+        *("nx-27017", "0.8.1", "emulators/mongo_logins.py"),
+        nx_27017__server="80feb4b29103699bed7357ebd2398ff16886e360516298306b1d5bfc347662ed",
+        nx_27017__handler="40cc8e43d9834abb25ae57dee5ec785e63d3bf14d9255af59195a0eabcf27ea5",
     ),
     **_of(
         *("ministack", "1.5.33", "emulators/ministack_durable.py"),

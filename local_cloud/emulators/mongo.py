@@ -1,4 +1,4 @@
-"""Launch nx-27017, which speaks MongoDB's protocol and stores in SQLite, in the foreground.
+"""Launch nx-27017, which speaks MongoDB's protocol and stores in SQLite, in the foreground, with logins.
 
 Its own command line always writes a pid file, and refuses to start when an old one names the pid of any
 living process, as after a crash. The supervisor needs no pid file, so this starts the server itself.
@@ -6,40 +6,35 @@ living process, as after a crash. The supervisor needs no pid file, so this star
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
 
-from nx_27017 import daemon
+from nx_27017 import handler, server
 
 from local_cloud.airflow_settings import known_source
 from local_cloud.emulators import guard
+from local_cloud.emulators.mongo_logins import LoginHandler, Users
 
 
 def main() -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM. MONGO_USER of the database `admin` has the password MONGO_PASSWORD."""
     parser = argparse.ArgumentParser(prog="mongo", description=__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--data-dir", required=True, type=Path)
     options = parser.parse_args()
-    known_source.check(daemon)
+    known_source.check(server, handler)
     guard.install()
     options.data_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    daemon.run_server_sync(
-        argparse.Namespace(
-            host=options.host,
-            port=options.port,
-            data_dir=str(options.data_dir),  # one file per database
-            db_path="memory",  # not used with data_dir
-            single_db_compat=False,
-            journal_mode="WAL",
-            fts5_tokenizers=None,
-            threaded=False,
-        )
-    )
+    users = Users(options.data_dir / "users.json")
+    users.put("admin", os.environ["MONGO_USER"], os.environ["MONGO_PASSWORD"])
+    # one file per database
+    logins = LoginHandler(users, str(options.data_dir))
+    server.run_server_threaded(options.host, options.port, logins, use_threading=False)
 
 
 if __name__ == "__main__":

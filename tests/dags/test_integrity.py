@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -453,3 +454,46 @@ def test_plugins_are_not_loaded_as_top_level_modules():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
     assert "OWN []" in shown.stdout, shown.stdout[-500:] + shown.stderr[-1500:]
+
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
+PAGES += [*(ROOT / "include").rglob("*.md"), ROOT / "local_cloud/README.md", ROOT / "benchmarks/README.md"]
+NOT_RUN = re.compile(r"The tests do not run the commands ((?:`[^`]+`(?:,|and|\s)*)+)of\s+this\s+page: [^.]{20,}\.")
+"""What a page says of commands that no test can run, with the reason."""
+SHELL = {"for", "do", "done", "export", "cp", "build/peers/$(echo"}
+
+
+def _refused(command: str, parsers: dict[str, Any], targets: set[str]) -> str:
+    """Return the program of a command that is none of ours; the parsers of ours refuse a wrong command."""
+    words = shlex.split(re.sub(r"^\w+=(\$\()?", "" if "$(" in command else r"\g<0>", command), comments=True)
+    while words and re.match(r"\w+=", words[0]):
+        words.pop(0)
+    if words[:1] == ["make"]:
+        told = dict(word.split("=", 1) for word in words[1:] if "=" in word)
+        assert {word for word in words[1:] if "=" not in word} <= targets, command
+        words = [words[1], *shlex.split(told["ARGS"])] if "ARGS" in told and words[1] in parsers else []
+    if words[:3] == ["python", "-m", "windrow"]:
+        words = words[2:]
+    program = words[0].removeprefix("bin/") if words else ""
+    if program in parsers:
+        parsers[program].parse_args(words[1:])
+    return "" if program in {*parsers, *SHELL, ""} else words[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_each_command_of_a_page_is_one_or_the_page_says_that_no_test_runs_it(page):
+    from airflow.cli.cli_parser import get_parser
+
+    from windrow.cli.main import _parser
+
+    text, made = page.read_text(), (ROOT / "Makefile").read_text()
+    targets = {name for line in re.findall(r"^\.PHONY: (.*)$", made, re.MULTILINE) for name in line.split()}
+    parsers = {"windrow": _parser(), "airflow": get_parser()}
+    blocks = re.findall(r"^ *```(?:sh|bash)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in re.sub(r"\\\n\s*", " ", block).splitlines() if line.strip()]
+    commands = [command.strip() for line in lines for command in line.split(" && ")]
+    known = {name for action in parsers["windrow"]._actions for name in action.choices or ()}
+    assert set(re.findall(r"`(?:bin/)?windrow ([a-z]\S*?)[ `]", text)) <= known
+    others = {_refused(command, parsers, targets) for command in commands} - {""}
+    said = {name for names in NOT_RUN.findall(text) for name in re.findall(r"`([^`]+)`", names)}
+    assert others == said

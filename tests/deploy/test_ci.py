@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from local_cloud.testing import ROOT
 from tests import ends
@@ -105,3 +106,27 @@ def test_on_a_ci_server_a_missing_browser_is_an_error(tmp_path: Path) -> None:
 
     assert code == pytest.ExitCode.INTERRUPTED
     assert [line.partition(" - ")[0] for line in summary] == [f"ERROR {name}" for name in NEEDY]
+
+
+# --- the workflows, which only run elsewhere -----------------------------------------------------
+
+
+def test_the_stores_are_checked_on_the_versions_that_are_supported_alone_and_as_a_replica_set() -> None:
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["real-stores"]
+    matrix = job["strategy"]["matrix"]
+    assert [image.partition(".")[0] for image in matrix["mongo"]] == ["mongo:7", "mongo:8"]
+    assert matrix["replicas"] == ["", "rs0"]
+    assert "replicaSet=rs0" in job["env"]["MONGO_URL"]
+    tested = next(step["run"] for step in job["steps"] if "make test" in step.get("run", ""))
+    assert all((ROOT / path).exists() for path in tested.split('"')[1].split())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_each_script_of_a_workflow_can_be_parsed(path: Path) -> None:
+    jobs = yaml.safe_load(path.read_text())["jobs"].values()
+    scripts = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    assert scripts
+    done = subprocess.run(
+        [str(shutil.which("bash")), "-n"], input="\n".join(scripts), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The folders of the services that run Airflow, as they copy them: every template of every DAG is found there.
+"""What `make package` makes for the services that run Airflow: every template of every DAG is found there.
 
 These are imitations: folders on this machine, laid out as the documentation of each service says (2026-11).
 """
@@ -9,8 +9,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 from windrow.declare.include import include_folder
 
@@ -56,30 +59,42 @@ for line in sys.stdin:
         print("LAYOUT", json.dumps({"name": layout["name"]} | json.load(answer)), flush=True)
 """
 LAYOUTS = {
-    "a checkout, a baked image, git-sync": ("dags", "plugins", "include", "dags"),
-    "Astronomer": ("usr/local/airflow/dags", "usr/local/airflow/plugins", "usr/local/airflow/include", None),
-    "Cloud Composer, in dags": ("gcs/dags", "gcs/plugins", "gcs/dags/include", None),
-    "Cloud Composer, in plugins": ("gcs/dags", "gcs/plugins", "gcs/plugins/include", None),
-    "MWAA, in plugins.zip": ("airflow/dags", "airflow/plugins", "airflow/plugins/include", None),
-    "a DAG bundle": ("bundle/dags", "opt/plugins", "bundle/include", "bundle"),
-    "nowhere": ("dags", "plugins", "elsewhere", None),
+    "a checkout, a baked image, git-sync": ("dags", "plugins", None),
+    "Astronomer": ("astronomer/dags", "astronomer/plugins", None),
+    "Cloud Composer": ("composer/dags", "composer/plugins", None),
+    "Amazon MWAA": ("mwaa/dags", "mwaa/plugins", None),
+    "a DAG bundle": ("bundle/dags", "elsewhere/plugins", "bundle"),
+    "nowhere": ("nowhere/dags", "nowhere/plugins", None),
 }
-"""Folders of DAGs, plugins and include, and the root of the bundle if it is not the folder of the DAGs."""
+"""Folders of DAGs and plugins, and the root of the bundle if it is not the folder of the DAGs."""
 
 
 @pytest.fixture(scope="module")
-def layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """Lay everything out, and load all DAGs of each layout."""
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make package` makes of this checkout, and a copy of its folders."""
+    folder = tmp_path_factory.mktemp("packed")
+    done = subprocess.run(
+        [sys.executable, ROOT / "deploy/package.py", folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with ZipFile(folder / "mwaa/plugins.zip") as plugins:  # the service unpacks it
+        plugins.extractall(folder / "mwaa/plugins")
+    unwanted = shutil.ignore_patterns("__pycache__", "static")
+    for name in ("dags", "plugins", "include"):
+        shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
+    for place in ("elsewhere", "nowhere"):
+        shutil.copytree(ROOT / "plugins", folder / place / "plugins", ignore=unwanted)
+    shutil.copytree(ROOT / "dags", folder / "nowhere/dags", ignore=unwanted)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def layouts(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """Load all DAGs of each layout."""
     asked = []
-    for name, (dags, plugins, include, bundle) in LAYOUTS.items():
-        root = tmp_path_factory.mktemp("layout")
-        unwanted = shutil.ignore_patterns("__pycache__", "static")
-        shutil.copytree(ROOT / "dags", root / dags, ignore=unwanted)
-        shutil.copytree(ROOT / "plugins", root / plugins, ignore=unwanted)
-        for part in ("sql", "dashboards"):
-            shutil.copytree(ROOT / "include" / part, root / include / part)
-        told = {"name": name, "dags": str(root / dags), "plugins": str(root / plugins)}
-        asked.append(json.dumps(told | {"bundle": str(root / (bundle or dags))}))
+    for name, (dags, plugins, bundle) in LAYOUTS.items():
+        told = {"name": name, "dags": str(packed / dags), "plugins": str(packed / plugins)}
+        asked.append(json.dumps(told | {"bundle": str(packed / (bundle or dags))}))
     environ = {**os.environ, "PYTHONPATH": "", "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     nowhere = str(tmp_path_factory.mktemp("nowhere"))
     environ |= {f"AIRFLOW__CORE__{name}_FOLDER": nowhere for name in ("DAGS", "PLUGINS")}  # not those of this checkout
@@ -117,3 +132,29 @@ def test_without_the_folder_the_error_says_what_to_do(layouts: dict[str, dict[st
 
 def test_a_setting_names_the_folder(tmp_path: Path) -> None:
     assert include_folder({"WINDROW_INCLUDE": str(tmp_path)}) == tmp_path
+
+
+@pytest.mark.parametrize("service", ["composer", "mwaa", "astronomer"])
+def test_a_service_with_an_airflow_of_its_own_gets_ranges_that_the_lock_is_in(packed: Path, service: str) -> None:
+    first, *rest = (packed / service / "requirements.txt").read_text().splitlines()
+    if service == "mwaa":
+        assert first.startswith('--constraint "https://raw.githubusercontent.com/apache/airflow/constraints-3.')
+    else:
+        rest = [first, *rest]
+    asked = list(map(Requirement, rest))
+    lines = (ROOT / "requirements/no-hashes.txt").read_text().split()
+    locked = dict(line.split("==") for line in lines if "==" in line)
+    assert len(asked) > 10
+    for one in asked:
+        assert one.name not in {"apache-airflow", "psycopg2-binary"}
+        assert locked[one.name] in one.specifier, one.name
+
+
+def test_settings_of_other_layouts_can_be_parsed(packed: Path) -> None:
+    (bundle,) = json.loads((packed / "bundle/dag_bundle_config_list.json").read_text())
+    assert set(bundle) == {"name", "classpath", "kwargs"}
+    assert (ROOT / bundle["kwargs"]["subdir"]).is_dir()
+    values = yaml.safe_load((packed / "git-sync/values.yaml").read_text())
+    assert (ROOT / values["dags"]["gitSync"]["subPath"]).is_dir()
+    assert {one["value"] for one in values["env"]} == {"/opt/airflow/dags/repo/plugins"}
+    assert (packed / "astronomer/Dockerfile").read_text().splitlines()[-1].startswith("FROM ")

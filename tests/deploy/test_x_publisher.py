@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def pod() -> dict[str, Any]:
-    (deployment,) = yaml.safe_load_all((ROOT / "deploy/x-publisher.yaml").read_text(encoding="utf-8"))
+    _, deployment = yaml.safe_load_all((ROOT / "deploy/x-publisher.yaml").read_text(encoding="utf-8"))
     assert (deployment["apiVersion"], deployment["kind"]) == ("apps/v1", "Deployment")
     spec = deployment["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"}), "two streams of one app are refused"

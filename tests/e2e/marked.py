@@ -37,12 +37,14 @@ def _private_key() -> str:
 
 
 PRIVATE_KEY = _private_key()
-PASSWORDS = {api: marked(f"{api}Pass", in_form=True) for api in ("titanic", "spotify", "youtube")}
+PASSWORDS = {api: marked(f"{api}Pass", in_form=True) for api in ("titanic", "spotify", "youtube", "airflow")}
 REFRESH_TOKEN = marked("youtubeRefresh")
-TOKENS = {api: marked(f"{api}Token") for api in ("titanic", "spotify", "youtube", "github", "x")}
+TOKENS = {api: marked(f"{api}Token") for api in ("titanic", "spotify", "youtube", "github", "x", "airflow")}
 """What the token endpoints answer with; that of X is in the environment of the publisher."""
 STATIC = marked("githubStatic")
 AWS_SECRET = marked("aws", in_form=True)
+WEBHOOK = marked("webhook", in_form=True)
+"""A part of the address of the webhook of alerts, as chat services have it."""
 PLANTED = marked("planted", in_form=True)
 """What is put where the others must not be, so that it is seen to be found there."""
 SECRETS: Mapping[str, str] = {
@@ -52,6 +54,7 @@ SECRETS: Mapping[str, str] = {
     "refresh token": REFRESH_TOKEN,
     "static token": STATIC,
     "secret key of AWS": AWS_SECRET,
+    "address of the webhook": WEBHOOK,
     "planted": PLANTED,
 }
 
@@ -92,7 +95,9 @@ def brought(asked: Asked) -> list[str]:
     kind, _, word = (asked.signature or "").partition(" ")
     basic = base64.b64decode(word).decode().split(":") if kind == "Basic" else []
     form = [value for name, value in parse_qsl(asked.body) if name in {"client_secret", "refresh_token"}]
-    return [secret for secret in (word, *map(unquote_plus, basic[1:]), *form) if secret]
+    user = json.loads(asked.body)["password"] if asked.path.endswith("/auth/token") else ""
+    address = WEBHOOK if asked.raw.endswith(quote(WEBHOOK, safe="")) else ""
+    return [secret for secret in (word, *map(unquote_plus, basic[1:]), *form, user, address) if secret]
 
 
 def told(asked: Asked) -> dict[str, Any]:
@@ -183,6 +188,17 @@ def _youtube(asked: Asked, echo: Mapping[str, Any]) -> Reply:
     return Reply({"items": [item], "nextPageToken": TOKENS["youtube"], "echo": echo})
 
 
+def _airflow(asked: Asked, echo: Mapping[str, Any]) -> Reply:
+    """Answer with a snapshot of the harvests, in which something is wrong that tells the token."""
+    reason = dict.fromkeys(("run_id", "reason", "oldest", "newest"), "wind") | {"status": 200, "count": 1}
+    return Reply({"at": datetime.now(UTC).isoformat(), "reasons": [reason | {"dataset": " ".join(echo["spelled"])}]})
+
+
+def _alerts(asked: Asked, echo: Mapping[str, Any]) -> Reply:
+    """Take the message of a webhook."""
+    return Reply(echo)
+
+
 def _x(asked: Asked, echo: Mapping[str, Any]) -> Reply:
     """Accept the rules, and tell a post, and what is none, on the stream."""
     if asked.path == RULES_PATH:
@@ -200,6 +216,8 @@ GOOD: Mapping[str, Callable[[Asked, Mapping[str, Any]], Reply]] = {
     "spotify": _spotify,
     "youtube": _youtube,
     "x": _x,
+    "airflow": _airflow,
+    "alerts": _alerts,
 }
 
 
@@ -219,6 +237,13 @@ def connections(urls: Mapping[str, str]) -> dict[str, str]:
         "YOUTUBE": youtube,
         "YOUTUBE_ANALYTICS": youtube,
         "GITHUB": api("github", tokens=[{"token": STATIC, "owner": "wind"}], apps=[app]),
+        "WINDROW_AIRFLOW": {
+            "conn_type": "http",
+            "host": urls["airflow"],
+            "login": "marked",
+            "password": PASSWORDS["airflow"],
+        },
+        "WINDROW_ALERTS": {"conn_type": "http", "host": f"{urls['alerts']}/{quote(WEBHOOK, safe='')}"},
         "AWS_DEFAULT": {
             "conn_type": "aws",
             "login": "test",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.log import configure_logging
 
@@ -44,7 +45,8 @@ class Tasks:
     """The tasks of one run."""
 
     def __init__(self, run: Mapping[str, Any], log: BufferedRandom) -> None:
-        dag = getattr(load(DAGS / f"{run['dag_id']}.py"), run["dag_id"])()
+        module = load(DAGS / f"{run['dag_id']}.py")
+        dag = module.dag if isinstance(getattr(module, "dag", None), DAG) else getattr(module, run["dag_id"])()
         self.dag_run = DagRun(dag, run["run_id"], at=datetime.now(UTC), **run["params"])
         self.states: dict[str, str] = {}
         self.log = log

@@ -50,7 +50,7 @@ def _postgres(system: System) -> Iterator[bytes | str]:
 
 
 def _mongo(system: System) -> Iterator[bytes]:
-    with MongoClient(system.settings.mongo_url) as client:
+    with MongoClient(airflow_env.mongo_url(system.settings)) as client:
         for database in client.list_database_names():
             for collection in client[database].list_collection_names():
                 yield from (bson.encode(document) for document in client[database][collection].find())
@@ -182,7 +182,7 @@ def _in_databases(system: System, text: str) -> Iterator[None]:
     dynamodb = aws_resources.client(system.settings, "dynamodb")
     key = {"request": {"S": "planted"}}
     with (
-        MongoClient(system.settings.mongo_url) as mongo,
+        MongoClient(airflow_env.mongo_url(system.settings)) as mongo,
         redis.Redis.from_url(airflow_env.redis_url(system.settings)) as broker,
     ):
         mongo["planted"]["told"].insert_one({"told": text})

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.apis.github.world import make_world
 from tests.e2e.celery_policy.celery_policy import CELERY_RUN
 from tests.e2e.system import Dag, System, celery_worker
@@ -42,7 +43,7 @@ def test_processes_share_the_users_and_nobody_is_asked_for_twice(github: Dag) ->
 
     assert {task["executor"] for task in github.tasks(run_id).values()} == {"CeleryExecutor"}
     assert (state, github.failed(run_id)) == ("success", [])
-    with MongoClient(github.system.settings.mongo_url) as mongo:
+    with MongoClient(airflow_env.mongo_url(github.system.settings)) as mongo:
         found = list(mongo["windrow"]["windrow_figures"].find({"run": f"github_users|{run_id}"}))
     parts = [note["figures"] for note in found if note["figures"].get("answered")]
     begun = [datetime.fromisoformat(figures["started_at"]) for figures in parts]

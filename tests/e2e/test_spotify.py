@@ -14,7 +14,7 @@ import pytest
 import requests
 from pymongo import MongoClient
 
-from local_cloud import aws_resources
+from local_cloud import airflow_env, aws_resources
 from local_cloud.apis.spotify.catalogue import SILENT, make_music
 from local_cloud.settings import ARTIST_QUEUE
 from tests.e2e.system import System
@@ -117,7 +117,7 @@ def daily(spotify: Spotify) -> Daily:
 
     # nobody waits for an hour here: the quota is opened, and the task is cleared
     spotify.switch()
-    with MongoClient(spotify.settings.mongo_url) as mongo:
+    with MongoClient(airflow_env.mongo_url(spotify.settings)) as mongo:
         for document in list(mongo["windrow"]["windrow_quotas"].find({"kind": "spent"})):
             if "spotify" in document["window"]:
                 mongo["windrow"]["windrow_quotas"].delete_one({"_id": document["_id"]})

@@ -50,7 +50,7 @@ class Posts(Dag):
 
     def settle(self) -> None:
         """Wait until the publisher reads the stream and no gap is left to be filled."""
-        with opened(self.system.settings.mongo_url, "windrow") as staging:
+        with opened(airflow_env.mongo_url(self.system.settings), "windrow") as staging:
             until(lambda: (now := staging.notes(RUN).get(STEP, {})).get("reading") and now["gaps"] == 0, 180)
 
     def waiting(self) -> int:

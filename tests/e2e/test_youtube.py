@@ -125,7 +125,7 @@ def waiting(youtube: Youtube, refused: Refused, late: str) -> Waiting:
 def whole(youtube: Youtube, refused: Refused, waiting: Waiting) -> str:
     """The same run, whole. Nobody waits until midnight here: the API is given more units, and the task is cleared."""
     youtube.simulate(analytics_units=None)
-    with MongoClient(youtube.system.settings.mongo_url) as mongo:
+    with MongoClient(airflow_env.mongo_url(youtube.system.settings)) as mongo:
         quotas = mongo["windrow"]["windrow_quotas"]
         for document in list(quotas.find({"kind": "spent"})):
             if "|youtube." in document["window"]:  # other systems have quotas of their own beside

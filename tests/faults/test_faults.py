@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import gc
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient
 
-from local_cloud import probes
+from local_cloud import airflow_env, probes
 from local_cloud.apis.testing import FakeApi
 from local_cloud.ports import find_free
 from local_cloud.testing import free_settings
@@ -645,15 +646,16 @@ class MongoServer:
 
     def __post_init__(self) -> None:
         self._settings = free_settings(self.folder)
-        self.port = self._settings.mongo_port
+        self.url = airflow_env.mongo_url(self._settings)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         module = [str(self._settings.cloud_python), "-m", "local_cloud.emulators.mongo", "--host", "127.0.0.1"]
-        options = ["--port", str(self.port), "--data-dir", str(self.folder / "mongo")]
-        self.process = subprocess.Popen(module + options, cwd=ROOT)
-        answers_ping = probes.mongo_ping(self.port)
-        until(lambda: answers_ping(datetime.now(UTC)), "MongoDB answers")
+        options = ["--port", str(self._settings.mongo_port), "--data-dir", str(self.folder / "mongo")]
+        login = {"MONGO_USER": airflow_env.MONGO_USER, "MONGO_PASSWORD": airflow_env.mongo_password(self._settings)}
+        self.process = subprocess.Popen(module + options, cwd=ROOT, env={**os.environ, **login})
+        answers = probes.mongo_answers(self.url)
+        until(lambda: answers(datetime.now(UTC)), "MongoDB answers")
 
     def kill(self) -> None:
         """Kill it as nothing can be prepared for."""
@@ -682,7 +684,7 @@ def test_a_mongodb_that_is_killed_and_comes_back_is_waited_for(
         await asyncio.to_thread(mongo_server.start)
         return await going
 
-    with MongoClient[dict[str, Any]](port=mongo_server.port, serverSelectionTimeoutMS=20_000) as client:
+    with MongoClient[dict[str, Any]](mongo_server.url, serverSelectionTimeoutMS=20_000) as client:
         staging = Staging(client, "windrow")
         staging.prepare(DATASET)
         plan = staging.save_plan(RUN, asking(passengers))
@@ -704,7 +706,7 @@ def test_a_mongodb_that_stays_away_ends_the_harvest_and_no_more_than_the_window_
         mongo_server.kill()
         return await going
 
-    with MongoClient[dict[str, Any]](port=mongo_server.port, serverSelectionTimeoutMS=500) as client:
+    with MongoClient[dict[str, Any]](mongo_server.url, serverSelectionTimeoutMS=500) as client:
         staging = Staging(client, "windrow")
         plan = staging.save_plan(RUN, asking(passengers))
         began = time.monotonic()

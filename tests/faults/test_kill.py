@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from local_cloud.settings import Settings
 from tests.faults.harvest_process import (
@@ -48,7 +49,7 @@ def passengers(api_server: FakeApi) -> Mapping[str, str]:
 
 @pytest.fixture
 def job(api: FakeApi, mongo: MongoClient[dict[str, Any]], cloud: Settings) -> Job:
-    url = os.environ.get("MONGO_URL") or cloud.mongo_url
+    url = os.environ.get("MONGO_URL") or airflow_env.mongo_url(cloud)
     return Job(url, f"test_{uuid.uuid4().hex}", RUN.run_id, api.url)
 
 

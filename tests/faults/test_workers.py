@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from local_cloud.settings import Settings
 from tests.faults.harvest_process import (
@@ -56,7 +57,7 @@ def passengers(api_server: FakeApi) -> Mapping[str, str]:
 
 @pytest.fixture
 def job(api: FakeApi, mongo: MongoClient[dict[str, Any]], cloud: Settings) -> Iterator[Job]:
-    url = os.environ.get("MONGO_URL") or cloud.mongo_url
+    url = os.environ.get("MONGO_URL") or airflow_env.mongo_url(cloud)
     made = Job(url, f"test_{uuid.uuid4().hex}", RUN.run_id, api.url, connections=4, in_flight=WINDOW, lease_s=LEASE_S)
     yield made
     mongo.drop_database(made.database)
@@ -149,7 +150,8 @@ def test_a_dead_worker_and_a_frozen_one_cost_their_calls_in_flight(
             leases = staging.leases(RUN, PARTS).values()
             return {one.worker for one in leases if one.state is Held.HELD}
 
-        until(lambda: held() == {0, 1, 2}, "all workers have a part", 40)
+        until(lambda: held() == {0, 1, 2} or any(map(subprocess.Popen.poll, processes)), "all have a part", 90)
+        assert [one.communicate()[1] for one in processes if one.poll() is not None] == []
         dead.kill()
         frozen.send_signal(signal.SIGSTOP)
         api.faults(latency_ms=0)

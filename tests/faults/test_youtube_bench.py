@@ -13,6 +13,7 @@ from benchmarks.measure import Wrong
 from benchmarks.youtube.evidence import prove_content, staged
 from benchmarks.youtube.job import DATASET, PATH, params
 from benchmarks.youtube.runs import Bench, Outcome, job_of
+from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from local_cloud.settings import Settings
 
@@ -31,7 +32,7 @@ def youtube(api_server: FakeApi) -> Iterator[FakeApi]:
 
 @pytest.fixture(scope="module")
 def store(mongo: MongoClient[dict[str, Any]], cloud: Settings) -> Iterator[Mongo]:
-    connected = Mongo(os.environ.get("MONGO_URL") or cloud.mongo_url, "of the tests", None, mongo)
+    connected = Mongo(os.environ.get("MONGO_URL") or airflow_env.mongo_url(cloud), "of the tests", None, mongo)
     yield connected
     connected.clear()
 

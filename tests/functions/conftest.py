@@ -11,6 +11,7 @@ import pytest
 from pymongo import MongoClient
 
 from include.functions import package
+from local_cloud import airflow_env
 from local_cloud.apis import testing as fake_api
 from local_cloud.settings import Settings
 from tests.functions.harness import ACCOUNT, AUDIENCE, Function, Issuer, ask_for, serving
@@ -47,7 +48,7 @@ def database() -> str:
 def settings(cloud: Settings, api_server: fake_api.FakeApi, issuer: Issuer, database: str) -> dict[str, str]:
     """What the environment of a good function says."""
     return {
-        "MONGO_URL": os.environ.get("MONGO_URL") or cloud.mongo_url,
+        "MONGO_URL": os.environ.get("MONGO_URL") or airflow_env.mongo_url(cloud),
         "MONGO_DATABASE": database,
         "API_URL": api_server.url,
         "API_CLIENT_ID": api_server.client.client_id,

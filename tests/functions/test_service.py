@@ -7,6 +7,7 @@ from google.cloud.tasks_v2 import CloudTasksClient, HttpMethod, HttpRequest, Oid
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.settings import TASKS_ACCOUNT
 from tests.functions.harness import ask_for
 from tests.shared_cloud import SharedCloud
@@ -21,7 +22,7 @@ def test_the_queue_of_the_local_cloud_gets_its_tasks_done(shared: SharedCloud) -
     call = ask_for(Run("titanic_passengers", "manual__queue"), "Nobody")
     settings = shared.need("mongo", "apis", "cloud-tasks", "fetch-passenger")
     transport = CloudTasksGrpcTransport(channel=grpc.insecure_channel(settings.cloud_tasks_address))
-    with CloudTasksClient(transport=transport) as queues, MongoClient(settings.mongo_url) as mongo:
+    with CloudTasksClient(transport=transport) as queues, MongoClient(airflow_env.mongo_url(settings)) as mongo:
         queue = queues.create_queue(parent=LOCATION, queue=Queue(name=f"{LOCATION}/queues/titanic-passengers"))
         request = HttpRequest(
             url=settings.function_url,
@@ -36,7 +37,10 @@ def test_the_queue_of_the_local_cloud_gets_its_tasks_done(shared: SharedCloud) -
             time.sleep(0.1)
 
         settled = Staging(mongo, "windrow").settled(call.run, call.chunk)
-    said = (settings.log / "fetch-passenger.log").read_text(encoding="utf-8")
+    log = settings.log / "fetch-passenger.log"
+    # supervisord copies what a service prints: the line may come after the queue is empty
+    while '"retry":"0"' not in (said := log.read_text(encoding="utf-8")) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
     assert settled == {call.query.key: Outcome.MISSING}, said
     assert '"retry":"0"' in said

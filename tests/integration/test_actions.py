@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
+from local_cloud import airflow_env
 from local_cloud.settings import Settings
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.airflow.operators.action import ActionOperator, action_params
-from windrow.harvest.actions import CONNECTION
 from windrow.harvest.engine import Harvester, Tally
 from windrow.harvest.feeds import PlanFeed
 from windrow.http.auth import NoAuth
@@ -32,7 +32,7 @@ from windrow.model.redact import know
 from windrow.model.stream import PlanFlow, Request, Stream
 from windrow.store.events import LONGEST, Event, of_connection
 from windrow.store.staging import Staging
-from windrow.store.status import StatusStore
+from windrow.store.status import CONNECTION, StatusStore
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -152,14 +152,14 @@ def act(
     cloud: Settings, scripted: ScriptedApi, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
     """Run an action as its task does, as the user ada."""
-    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": staging._database.name}
+    mongo = airflow_env.mongo_connection(cloud, staging._database.name)
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "http", "host": scripted.url}))
     monkeypatch.setitem(registry._declared, "shop_orders", Orders)
-    operator = ActionOperator(task_id="act")
     defaults = {name: param.value for name, param in action_params().items()}
 
-    def run(action: str, *, action_id: str = "manual__a", **given: Any) -> dict[str, Any]:
+    def run(action: str, *, action_id: str = "manual__a", of_dag: str = "", **given: Any) -> dict[str, Any]:
+        operator = ActionOperator(task_id="act", of_dag=of_dag)
         context = {
             "params": {**defaults, "action": action, **given},
             "run_id": action_id,
@@ -300,6 +300,34 @@ def test_an_action_on_nothing_says_so_and_changes_nothing(
 
     assert len(left(staging)) == 6
     assert status(staging).events(["shop_orders"]) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "told"),
+    [
+        ("replay", OF_RUN, "is of the DAG 'unknown', and 'harvest_actions__shop' acts on 'shop' alone"),
+        ("accept_gap", {**OF_RUN, "note": "why"}, "is of the DAG 'another', and"),
+        ("undo_gap", {**OF_RUN, "run": "nope"}, "is of the DAG 'unknown', and"),
+        ("stop", {"connection": "shop"}, "is not of one run"),
+        ("resume", {"connection": "shop"}, "is not of one run"),
+        ("snooze", {"cause": "late"}, "is not of one run"),
+    ],
+)
+@pytest.mark.usefixtures("rejected")
+def test_the_actions_of_one_dag_refuse_all_that_is_not_of_it(
+    act: Callable[..., dict[str, Any]], staging: Staging, action: str, given: dict[str, Any], told: str
+) -> None:
+    if "another" in told:
+        staging.note(Run(*OF_RUN.values(), "another"), "harvest a", {"answered": 2})
+    with pytest.raises(BadParameter, match=told):
+        act(action, of_dag="shop", **given)
+    assert len(left(staging)) == 6
+    assert staging.accepted_gaps(RUN) == {}
+    assert staging.stop("shop") is None
+
+    staging.note(Run(*OF_RUN.values(), "shop"), "harvest a", {"answered": 2})
+    accepted = act("accept_gap", of_dag="shop", **OF_RUN, note="why")
+    assert accepted["keys"] == 8
 
 
 def test_a_snooze_is_an_event_with_its_end(act: Callable[..., dict[str, Any]], staging: Staging) -> None:

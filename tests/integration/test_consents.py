@@ -14,6 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.settings import Settings
 from tests.faults.consent_process import CONSENT, call, compete, flow, once, together
 from tests.scripted_api import Asked, Reply, ScriptedApi
@@ -77,7 +78,7 @@ def test_ten_runs_one_after_the_other_refresh_and_lose_nothing(
 
 
 def mongo_url(cloud: Settings) -> str:
-    return os.environ.get("MONGO_URL") or f"mongodb://127.0.0.1:{cloud.mongo_port}"
+    return os.environ.get("MONGO_URL") or airflow_env.mongo_url(cloud)
 
 
 def test_processes_at_once_refresh_once(staging: Staging, scripted: ScriptedApi, owner: Owner, cloud: Settings) -> None:

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import DownstreamTasksSkipped, ParamValidationError
 
+from local_cloud import airflow_env
 from local_cloud.settings import Settings
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators import params
@@ -27,7 +28,7 @@ PLANS = {
 @pytest.fixture
 def context(cloud: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the task reads of its context. The API is nowhere, as none of its calls may be made."""
-    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": f"cost_{uuid.uuid4().hex}"}
+    mongo = airflow_env.mongo_connection(cloud, f"cost_{uuid.uuid4().hex}")
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
     api = {"conn_type": "http", "host": "nowhere.invalid", "login": "me"}
     own = {"connections": 8, "quota": {"youtube.analytics": {"units": 100}}}

@@ -18,14 +18,16 @@ from google.cloud import bigquery
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.dag_run import AssetStates, DagRun, load
 from tests.integration.conftest import KEY, rows
-from tests.integration.tables import Tables
+from tests.integration.tables import AthenaTables, Tables
 from tests.scripted_api import Asked, Reply, ScriptedApi
 from windrow.airflow.dags import harvest_dag, harvest_dags
+from windrow.airflow.hooks.staging import staging
 from windrow.cli.main import main
 from windrow.declare.stream import Declared
 from windrow.declare.times import Days
 from windrow.model.contract import Column, Kind
 from windrow.model.errors import CheckFailed, WindrowError
+from windrow.model.plan import Run
 from windrow.model.plausible import Plausible
 from windrow.model.table import Table, Warehouse, Write
 
@@ -124,7 +126,7 @@ def test_tickets(warehouse: bigquery.Client, scripted: ScriptedApi):
     assert states.values == before, "what is past may still change: the watermark stays"
 
 
-def test_stock(warehouse: bigquery.Client, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch):
+def test_stock(tables: Tables, athena_tables: AthenaTables, scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch):
     lines = {
         "A1": ["Möhre;7;0.50;29.03.2026 03:30", "Möhre;7;0.50;29.03.2026 03:30", "Zwiebel;2;;"],
         "B2": ["Kohl;1;2;"],
@@ -146,24 +148,30 @@ def test_stock(warehouse: bigquery.Client, scripted: ScriptedApi, monkeypatch: p
         monkeypatch.setenv("AIRFLOW_CONN_STOCK", json.dumps(fields | {"extra": extra}))
 
     scripted.script = stock
-    warehouse.delete_table("stock.levels", not_found_ok=True)
+    for one in (tables, athena_tables):
+        one.drop("stock.levels")
     dag = load(EXAMPLES / "stock_levels.py").dag
     connect(units=1)
     run = DagRun(dag, "one", at=NOON)
     with pytest.raises(TaskDeferred):
         run.run("plan", "harvest")
+    with staging("mongo_default", "stock_levels") as state:
+        noted = state.notes(Run("stock_levels", "one"))["connection"]
+    assert noted == {"conn_id": "stock", "account": "export", "quotas": [["stock.exports", 1, "month", "UTC"]]}
     connect(units=10)
     receipt = run.run(*(task.task_id for task in dag.topological_sort() if task.task_id != "plan"))["prove"]
     assert receipt | {"agrees": True, "planned": 2, "exported": 4, "merged": 4, "table": 4} == receipt
+    assert (receipt["table_bigquery"], receipt["table_athena"]) == (4, 4)
     assert [asked.path for asked in scripted.asked] == ["/sites", "/export/A1.csv", "/export/B2.csv"]
     del lines["A1"][1:]
     receipt = DagRun(dag, "two", at=NOON).run()["prove"]
     assert receipt | {"agrees": True, "exported": 2, "table": 2} == receipt, "equal lines count, and a run replaces all"
-    found = rows(warehouse, "SELECT * EXCEPT (_fetched_at, _key, _run_id, _extra) FROM stock.levels ORDER BY site")
     counted = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
-    assert [tuple(row.values()) for row in found] == [
-        ("A1", "Möhre", 7, Decimal("0.5"), counted), ("B2", "Kohl", 1, Decimal(2), None)
-    ]  # fmt: skip
+    for one in (tables, athena_tables):
+        found = one.rows("SELECT site, product, quantity, price, counted_at FROM stock.levels ORDER BY site")
+        assert [tuple(row.values()) for row in found] == [
+            ("A1", "Möhre", 7, Decimal("0.5"), counted), ("B2", "Kohl", 1, Decimal(2), None)
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("write", list(Write))

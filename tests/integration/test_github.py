@@ -62,7 +62,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, redis_url: str, ap
         tokens = [{"token": token, "owner": DEMO_TOKENS[token]} for token in POOL]
         github = {"conn_type": "http", "host": f"{api.url}/github", "extra": {"tokens": tokens} | QUICK | changes}
         monkeypatch.setenv("AIRFLOW_CONN_GITHUB", json.dumps(github))
-        mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": database}
+        mongo = airflow_env.mongo_connection(cloud, database)
         monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
 
@@ -497,6 +497,22 @@ def test_an_answer_that_was_staged_and_not_acknowledged_is_not_asked_for_again(c
         assert job.fetch()["sent"] == 0
         assert queue.left() == 0
     assert_complete(job, world, TINY)
+
+
+def test_a_worker_does_not_call_a_query_whose_gap_was_accepted(connect, api, queue):
+    job = Job(repositories=["tiny/one"])
+    job.execute(DiscoverOperator)
+    run = Run(USERS, job.run_id)
+    with staging("mongo_default", USERS) as state:
+        (first, *_) = [query.key for query in state.chunk(run, 0).queries if not state.is_settled(run, query.key)]
+        state.accept_gaps(run, [first], by="ada", note="deleted")
+
+        job.fetch()
+
+        assert not state.is_settled(run, first)
+    with broker_of(job) as broker:
+        assert broker.left() == 0
+    assert job.execute(HarvestOperator)["sent"] == 0, "all others are settled"
 
 
 def test_a_worker_does_not_claim_what_it_is_asking_itself(connect, api, world):

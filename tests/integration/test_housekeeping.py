@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
-from local_cloud.settings import BUCKET
+from local_cloud import airflow_env
+from local_cloud.settings import BUCKET, Settings
 from tests.dag_run import DagRun, load
 from tests.integration.conftest import CONNECTION
 from tests.shop import Orders
@@ -17,6 +18,7 @@ from windrow.airflow.hooks.stores import GcsStore
 from windrow.landing.housekeeping import LANDED, PURGED, Housekeeping, Tidied
 from windrow.landing.parts import Landing
 from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.errors import PlanMissing
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
 from windrow.store.staging import Staging
@@ -149,6 +151,57 @@ def test_what_is_still_needed_is_kept(staging: Staging, status: StatusStore, sto
     assert kept[Orders.dataset] == 20 + ("complete" in reason)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "reason"),
+    [
+        (["A-1", "A-2"], ""),
+        (["A-1"], "with answers in the quarantine"),
+        (["A-1", "A-2", "A-3"], "without a complete archive"),
+    ],
+    ids=["all", "not all", "one came after the landing"],
+)
+def test_answers_whose_gaps_were_accepted_are_deleted_and_come_back(
+    staging: Staging, status: StatusStore, store: GcsStore, accepted: list[str], reason: str
+) -> None:
+    prefix = f"shop/orders/run={uuid.uuid4().hex}"
+    plan = staging.save_plan(OLD, map(query, NAMES))
+    refused = [(0, Rejected(query(name), 500, "no", "HTTP 500", MOMENT)) for name in ("A-1", "A-2", "A-3")]
+    staging.reject(OLD, refused[:2])
+    bad = {name for _, one in refused[: len(accepted)] for name in [one.query.key]} | {query("A-2").key}
+    staging.stage(OLD, [(place // 4, answer(name)) for place, name in enumerate(NAMES) if query(name).key not in bad])
+    landing = Landing(staging, Orders(), store, prefix)
+    landing.land(plan)
+    if len(accepted) == 3:
+        staging.reject(OLD, refused[2:])
+    staging.accept_gaps(OLD, [query(name).key for name in accepted], by="ada", note="broken at the API")
+    staging.note(OLD, LANDED, {"to": "gs://b", "prefix": prefix, "gcp": "g", "aws": "a"})
+    staging.note(OLD, "receipt", {"agrees": True})
+    before = staging.quarantined(OLD)
+
+    found = tidied(staging, status, store)
+
+    assert found.kept == ({reason: 1} if reason else {})
+    if not reason:
+        assert documents(staging) == {"windrow_accepted": 2}
+    assert landing.plan(OLD) == plan
+    assert staging.quarantined(OLD) == before
+    assert staging.accepted_gaps(OLD).keys() == {query(name).key for name in accepted}
+
+
+def test_an_empty_plan_comes_back(staging: Staging, status: StatusStore, store: GcsStore) -> None:
+    prefix = f"shop/orders/run={uuid.uuid4().hex}"
+    plan = staging.save_plan(OLD, [])
+    landing = Landing(staging, Orders(), store, prefix)
+    landing.land(plan)
+    staging.note(OLD, "receipt", {"agrees": True})
+    assert tidied(staging, status, store).runs == 1
+    assert documents(staging) == {}
+
+    assert landing.plan(OLD) == plan
+    with pytest.raises(PlanMissing):
+        landing.plan(OTHER)
+
+
 def test_a_message_in_the_quarantine_is_kept_as_no_archive_has_it(
     staging: Staging, status: StatusStore, store: GcsStore
 ) -> None:
@@ -205,10 +258,9 @@ def test_receipts_are_deleted_after_the_answers(staging: Staging, status: Status
 
 
 def test_the_dag_deletes_by_its_params(
-    mongo: MongoClient, staging: Staging, store: GcsStore, monkeypatch: pytest.MonkeyPatch
+    cloud: Settings, staging: Staging, store: GcsStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host, port = mongo.address or ("", 0)
-    connection = {"conn_type": "mongo", "host": host, "port": port, "schema": staging._database.name}
+    connection = airflow_env.mongo_connection(cloud, staging._database.name)
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(connection))
     landing, _ = harvested(staging, store, OLD)
     staging.note(OLD, LANDED, {"to": f"gs://{BUCKET}", "prefix": landing._prefix, "gcp": CONNECTION, "aws": ""})

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
+from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from local_cloud.apis.youtube.catalog import CHANNELS
 from local_cloud.settings import Settings
@@ -44,7 +45,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, cloud: Settings, api: FakeApi):
             "login": "windrow-demo", "password": SECRET, "extra": {"token_path": "/oauth/token"},
         }  # fmt: skip
         monkeypatch.setenv("AIRFLOW_CONN_TITANIC", json.dumps(titanic | changes))
-        mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": "operators"}
+        mongo = airflow_env.mongo_connection(cloud, "operators")
         monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
 
     set_connections()

@@ -22,6 +22,7 @@ from airflow.sdk.execution_time.comms import (
 )
 from airflow.sdk.execution_time.context import AssetStateStoreAccessors, OutletEventAccessors
 
+from local_cloud import airflow_env
 from local_cloud.settings import BUCKET, Settings
 from tests.integration.conftest import youtube_connection
 from windrow.airflow.hooks.staging import staging
@@ -89,7 +90,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> StateStore:
 def run_id(cloud: Settings, store: GcsStore, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run with one answer of three days, staged and landed."""
     run = Run(STREAM.dataset, f"test__{uuid.uuid4().hex}")
-    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": "prove"}
+    mongo = airflow_env.mongo_connection(cloud, "prove")
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
     with staging("mongo_default", STREAM.dataset) as opened:
         plan = opened.save_plan(run, [QUERY])

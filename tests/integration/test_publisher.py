@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -23,6 +24,7 @@ from anyio.abc import ByteStream, SocketAttribute, TaskStatus
 from anyio.from_thread import start_blocking_portal
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.apis import testing as fake_api
 from local_cloud.settings import X_TOKEN, Settings
 from local_cloud.testing import ROOT
@@ -170,12 +172,11 @@ def desk(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> Desk:
-    host, port = mongo.address or ("", 0)
     bench = Bench(pubsub.pubsub_port, pubsub.pubsub_http_port)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.pubsub_address)
     environment = {
         "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")]),
-        "MONGO_URL": os.environ.get("MONGO_URL") or f"mongodb://{host}:{port}",
+        "MONGO_URL": os.environ.get("MONGO_URL") or airflow_env.mongo_url(pubsub),
         "MONGO_DATABASE": staging._database.name,
         "X_API_URL": x.api.url,
         "X_BEARER_TOKEN": X_TOKEN,
@@ -446,19 +447,19 @@ async def relay(port: int, *, task_status: TaskStatus[int]) -> None:
 
 
 @contextmanager
-def mongo_away(mongo: MongoClient) -> Iterator[tuple[int, Callable[[], object]]]:
-    """Give a port that leads to MongoDB, and what ends that."""
+def mongo_away(cloud: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Give an address that leads to MongoDB, and what ends that."""
     with start_blocking_portal() as portal:
-        leading, port = portal.start_task(relay, mongo.address[1])
-        yield port, leading.cancel
+        leading, port = portal.start_task(relay, cloud.mongo_port)
+        yield airflow_env.mongo_url(replace(cloud, mongo_port=port)), leading.cancel
         leading.cancel()
 
 
-def test_without_mongodb_it_reads_on(desk: Desk, mongo: MongoClient) -> None:
+def test_without_mongodb_it_reads_on(desk: Desk, cloud: Settings) -> None:
     before = ids(desk.x)
     with (
-        mongo_away(mongo) as (port, cut),
-        MongoClient(port=port, serverSelectionTimeoutMS=200) as client,
+        mongo_away(cloud) as (url, cut),
+        MongoClient(url, serverSelectionTimeoutMS=200) as client,
         desk.publishing(staging=Staging(client, desk.staging._database.name)),
     ):
         cut()
@@ -467,14 +468,14 @@ def test_without_mongodb_it_reads_on(desk: Desk, mongo: MongoClient) -> None:
         desk.published(ids(desk.x) - before)
 
 
-def test_without_mongodb_it_ends_in_order_and_does_not_wait_for_it(desk: Desk, mongo: MongoClient) -> None:
-    with mongo_away(mongo) as (port, cut), desk.process(MONGO_URL=f"mongodb://127.0.0.1:{port}") as process:
+def test_without_mongodb_it_ends_in_order_and_does_not_wait_for_it(desk: Desk, cloud: Settings) -> None:
+    with mongo_away(cloud) as (url, cut), desk.process(MONGO_URL=url) as process:
         cut()
         servers: list[socket.socket] = []
 
         def takes_its_place() -> bool:
             with suppress(OSError):  # the relay is still there
-                servers.append(socket.create_server(("127.0.0.1", port)))
+                servers.append(socket.create_server(("127.0.0.1", urlsplit(url).port or 0)))
             return bool(servers)
 
         eventually(takes_its_place, "the port is free")

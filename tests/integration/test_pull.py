@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
+from local_cloud import airflow_env
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 from tests.local_cloud.pubsub.bench import Bench, texts
 from tests.shared_cloud import SharedCloud
@@ -47,7 +48,7 @@ def bench(pubsub: Settings, cloud: Settings, monkeypatch: pytest.MonkeyPatch) ->
     extra = {"is_anonymous": True, "project": PROJECT_ID, "use_legacy_sql": False}
     google = {"conn_type": "google_cloud_platform", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
-    mongo = {"conn_type": "mongo", "host": "127.0.0.1", "port": cloud.mongo_port, "schema": "pull"}
+    mongo = airflow_env.mongo_connection(cloud, "pull")
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(mongo))
     made = Bench(pubsub.pubsub_port, pubsub.pubsub_http_port)
     made.make(ack_deadline_seconds=600)
@@ -80,8 +81,9 @@ class Task:
         self.context: Any = {"run_id": self.run_id, "dag_run": SimpleNamespace(conf={}), "outlet_events": {}}
 
     def pull(self, **bounds: Any) -> dict[str, Any]:
-        """Pull all that waits, and no more: only at the end of an empty queue a pull waits for seconds."""
-        bounds = {"max_seconds": 5, "max_messages": max(1, self.bench.report()["waiting"])} | bounds
+        """Pull all that there is, and no more: only at the end of an empty queue a pull waits for seconds."""
+        report = self.bench.report()
+        bounds = {"max_seconds": 5, "max_messages": max(1, report["waiting"] + report["leased"])} | bounds
         return PullOperator(task_id="pull", **self.batch, **bounds).execute(self.context)
 
     def acknowledge(self) -> dict[str, Any]:
@@ -180,14 +182,17 @@ def test_two_runs_that_have_the_same_messages_merge_them_once(bench, task, wareh
     assert sorted(row["text"] for row in found) == ["tesla 25", "tesla 26", "tesla 27"]
 
 
-def test_messages_are_ours_for_longer_than_the_subscription_says(bench, task):
+def test_messages_are_ours_for_longer_than_the_subscription_says_once_their_ids_are_stored(bench, task):
     impatient, other = f"{bench.name}-10", f"{bench.name}-too"
     for name in (impatient, other):
         bench.subscriber.create_subscription(name=name, topic=bench.topic, ack_deadline_seconds=10)
     bench.publish(*messages(28))
     task.batch["subscription"] = impatient.rpartition("/")[2]
-    task.pull()
-    assert len(bench.pull(name=other)) == 1
+    gather(Subscription(GCP, task.batch["subscription"]), Bounds(messages=1, seconds=30))
+    assert 80 < bench.report(impatient)["leased_for_s"] <= 90, "a task that is killed now delays them for no longer"
+    bench.publish(*messages(29))
+    task.pull(max_messages=1)
+    assert len(bench.pull(name=other)) == 2
 
     assert 0 < bench.report(other)["leased_for_s"] <= 10
     assert bench.report(impatient)["leased_for_s"] > 500
@@ -273,7 +278,7 @@ def test_a_batch_ends_at_its_bounds(bench, task):
     assert gather(queue, Bounds(seconds=0.5)) == []
 
 
-def test_a_second_try_leaves_nothing_of_the_first(bench, task, monkeypatch):
+def test_a_second_try_pulls_the_messages_of_the_first_again_and_leaves_nothing_of_it(bench, task, monkeypatch):
     monkeypatch.setattr("windrow.landing.batch.Sizes", lambda: Sizes(group=1, file=1))
     monkeypatch.setattr("windrow.landing.batch._AT_ONCE", 1)
     bench.publish(*messages(71, 72))
@@ -281,10 +286,11 @@ def test_a_second_try_leaves_nothing_of_the_first(bench, task, monkeypatch):
     before = task.manifest
     bench.publish(*messages(73))
 
-    task.pull()
+    task.pull(max_messages=1)
 
     assert before.records == 2
     assert task.manifest.records == 1
+    assert (bench.report()["waiting"], bench.report()["leased"]) == (2, 1)
     names = open_store(f"gs://{BUCKET}", GCP).names(f"{task.prefix}/")
     assert len(names) == 3, "a part, the ids, the manifest"
 

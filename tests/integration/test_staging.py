@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
 
+from local_cloud import airflow_env
 from local_cloud.ports import find_free
 from local_cloud.settings import Settings
 from tests.faults.ledger_process import NOON, QUOTAS, compete, ledger, take, together
@@ -520,7 +521,7 @@ def test_of_several_processes_one_wins_a_block_and_all_take_no_more_than_there_i
     cloud: Settings, mongodb: Staging
 ) -> None:
     staging = mongodb
-    url, spawn = os.environ.get("MONGO_URL") or cloud.mongo_url, multiprocessing.get_context("spawn")
+    url, spawn = os.environ.get("MONGO_URL") or airflow_env.mongo_url(cloud), multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(4, spawn, together, [spawn.Barrier(4)]) as processes:
         ended = list(processes.map(partial(compete, url, staging._database.name), range(4)))
 

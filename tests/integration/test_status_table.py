@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
 
+from local_cloud import airflow_env
+from local_cloud.settings import Settings
 from tests.dag_run import DagRun, load
 from tests.integration.tables import Tables
 from windrow.airflow.dags import harvest_dag
@@ -29,11 +30,10 @@ COUNTS = ("planned", "done", "missing", "quarantined")
 
 
 @pytest.fixture(autouse=True)
-def own_database(tables: Tables, mongo: MongoClient, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
-    host, port = mongo.address or ("", 0)
-    given = {"conn_type": "mongo", "host": host, "port": port, "schema": staging._database.name}
+def own_database(tables: Tables, cloud: Settings, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = airflow_env.mongo_connection(cloud, staging._database.name)
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(given))
-    monkeypatch.setenv("WINDROW_MONGO_URL", f"mongodb://{host}:{port}/{staging._database.name}")
+    monkeypatch.setenv("WINDROW_MONGO_URL", airflow_env.mongo_url(cloud, staging._database.name))
     monkeypatch.delenv("AIRFLOW_CONN_WINDROW_AIRFLOW")  # the local cloud's; here is no Airflow
     staging.prepare("shop_orders")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,21 @@ def test_faults_lose_nothing_and_a_second_run_replaces_the_rows_by_the_same(tita
     assert run("quiet")["agrees"], "cleared, and older than what is in the table"
     assert api.counters()["totals"]["requests"] == 0
     assert rows(titanic, EVERYTHING) == before
+
+
+def test_two_people_and_a_clear_at_once_leave_the_same_rows(titanic: bigquery.Client, api: FakeApi):
+    """Airflow runs one statement of a kind at a time, so the tables are made one after the other."""
+    names = sorted(set(api.get("/get_user_list", api.token()).json()["users"]))[:40]
+    api.faults(latency_ms=5)
+    at_once = [made(run_id, names=names) for run_id in ("ada", "grace", "ada")]  # one of ada's tasks was cleared
+    with ThreadPoolExecutor(len(at_once)) as threads:
+        list(threads.map(lambda one: run_tasks(one, last="land"), at_once))
+
+    receipts = [run_tasks(one, "prepare_landing")["prove"] for one in at_once[:2]]
+
+    assert all(receipt["agrees"] for receipt in receipts)
+    assert [receipt["merged"] for receipt in receipts] == [len(names)] * 2
+    assert sorted(row["name"] for row in rows(titanic, PASSENGERS)) == names
 
 
 def test_a_name_the_api_does_not_know_is_told_and_the_rest_is_loaded(titanic: bigquery.Client, api: FakeApi):

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from airflow.providers.http.notifications.http import HttpNotifier
-from pymongo import MongoClient
 
+from local_cloud import airflow_env
+from local_cloud.settings import Settings
 from tests.unit.operators.test_alert import Webhook, webhook  # noqa: F401 - a fixture
 from windrow.airflow.operators.watch import WatchOperator
 from windrow.model.errors import WindrowError
@@ -27,9 +28,8 @@ CONTEXT: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def connection(mongo: MongoClient, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
-    host, port = mongo.address or ("", 0)
-    given = {"conn_type": "mongo", "host": host, "port": port, "schema": staging._database.name}
+def connection(cloud: Settings, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = airflow_env.mongo_connection(cloud, staging._database.name)
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(given))
     staging.prepare(RUN.dataset)
 
@@ -75,6 +75,60 @@ def test_what_nobody_took_is_sent_by_the_next_check(webhook: Webhook, staging: S
 
     assert [line[:5] for line in lines] == ["ERROR"]
     assert check() == []
+
+
+def test_only_the_channel_that_failed_is_tried_again(
+    webhook: Webhook,  # noqa: F811
+    staging: Staging,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look() -> list[str]:
+        return check(notifiers=[HttpNotifier(http_conn_id="chat", json={"chat": "{{ windrow_alert }}"})])
+
+    fail(staging)
+    assert [line[:5] for line in look()] == ["ERROR"], "the connection of the chat does not exist"
+    assert look() == []
+    assert look() == []
+    (told,) = look()
+    assert told.startswith("WARNING: Alerts: 'HttpNotifier' has taken no message since ")
+    for _ in range(14):
+        assert look() == []
+    (record,) = staging.undelivered()
+    assert (record["tries"], record["lines"], record["given_up"]) == (18, [], 2)
+    (worse,) = look()
+    assert worse.startswith("WORSE: Alerts: 'HttpNotifier'")
+    assert look() == [], "it is not tried any longer"
+    assert staging.undelivered()[0]["tries"] == 19, "but for what is new"
+    assert len(webhook.posted) == 3, "the other channel gets each message once"
+
+    host = f"http://127.0.0.1:{webhook.server_port}/chat"
+    monkeypatch.setenv("AIRFLOW_CONN_CHAT", json.dumps({"conn_type": "http", "host": host}))
+    staging.note(RUN, "receipt", {"agrees": True, "planned": 0, "staged": 0})
+    (over,) = look()
+    assert ("/chat", {"chat": over}) in webhook.posted
+    assert staging.undelivered() == []
+    (works,) = look()
+    assert works.startswith("OVER after")
+    assert "'HttpNotifier'" in works
+
+
+def test_what_a_channel_did_not_take_is_in_its_next_message(
+    webhook: Webhook,  # noqa: F811
+    staging: Staging,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail(staging)
+    broken = HttpNotifier(http_conn_id="chat", json={"chat": "{{ windrow_alert }}"})
+    (first,) = check(notifiers=[broken])
+    host = f"http://127.0.0.1:{webhook.server_port}/chat"
+    monkeypatch.setenv("AIRFLOW_CONN_CHAT", json.dumps({"conn_type": "http", "host": host}))
+    fail(staging, Run("shop_items", RUN.run_id), stopped_by="CountsDisagree")
+
+    (second,) = check(notifiers=[HttpNotifier(http_conn_id="chat", json={"chat": "{{ windrow_alert }}"})])
+
+    assert [body for _, body in webhook.posted] == [
+        {"text": first}, {"text": second}, {"chat": f"{first}\n{second}"}
+    ]  # fmt: skip
 
 
 def test_any_notifier_of_airflow_gets_the_message(webhook: Webhook, staging: Staging) -> None:  # noqa: F811

@@ -32,7 +32,7 @@ HTTP = {
     "function_port": "/",
 }
 OTHERS = ("mongo_port",)
-"""Ports that speak no HTTP. PostgreSQL and Redis have a password."""
+"""Ports that speak no HTTP. MongoDB, PostgreSQL and Redis also have a password: tests/integration/test_logins.py."""
 
 
 @pytest.fixture(scope="module")

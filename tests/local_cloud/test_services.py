@@ -109,7 +109,7 @@ def test_nothing_that_holds_a_secret_is_readable_by_others(settings: Settings) -
 
     files = [path for path in settings.var.rglob("*") if path.is_file() and path.parent != settings.var]
     assert {path.stat().st_mode & 0o077 for path in files} == {0}
-    assert len(files) == len(table(settings, {})) + 5  # supervisord.conf, three of secrets, passwords
+    assert len(files) == len(table(settings, {})) + 6  # supervisord.conf, four of secrets, passwords
     assert not any("windrow-demo-secret" in repr(service) for service in table(settings, {}))
 
 

@@ -21,7 +21,7 @@ from tests.local_cloud.conftest import eventually, gcs_bucket, is_alive, pid_of
 def test_writes_survive_down_and_up_and_down_leaves_no_process(tmp_path: Path) -> None:
     var, services = tmp_path / "var", {"mongo", "redis", "gcs"}
     with running(services, var) as settings:
-        with MongoClient(settings.mongo_url) as mongo:
+        with MongoClient(airflow_env.mongo_url(settings)) as mongo:
             mongo.windrow.answers.insert_one({"_id": "a", "n": 1})
         with Redis.from_url(airflow_env.redis_url(settings)) as redis:
             redis.set("a", "1")
@@ -34,7 +34,7 @@ def test_writes_survive_down_and_up_and_down_leaves_no_process(tmp_path: Path) -
     assert not any(map(is_alive, pids))
 
     with running(services, var) as settings:
-        with MongoClient(settings.mongo_url) as mongo:
+        with MongoClient(airflow_env.mongo_url(settings)) as mongo:
             assert mongo.windrow.answers.find_one({"_id": "a"}) == {"_id": "a", "n": 1}
         with Redis.from_url(airflow_env.redis_url(settings)) as redis:
             assert redis.get("a") == b"1"

@@ -106,9 +106,17 @@ def test_ci_runs_quick_integrity_and_the_whole_suite() -> None:
     runs = [step["run"] for step in steps() if "run" in step]
 
     assert ".ci/run" in runs
-    assert {"quick", "integrity", "test", "fresh", "deploy-test", "bench-check", "chaos"} == {
-        target for run in runs for command in commands(run) for target in called(command)
-    }
+    assert {
+        "quick",
+        "integrity",
+        "test",
+        "fresh",
+        "deploy-check",
+        "deploy-test",
+        "bench-check",
+        "chaos",
+        "test-fab",
+    } == {target for run in runs for command in commands(run) for target in called(command)}
 
 
 # --- workflows ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What documents say of the code: files that they name are there, and links lead somewhere."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -43,3 +44,12 @@ def test_each_term_of_the_glossary_has_a_sentence_and_a_place() -> None:
     classes = {name for term in terms for name in re.findall(r"`([A-Z]\w+)`", term[2])}
     code = "".join(path.read_text(encoding="utf-8") for path in LIBRARY.rglob("*.py"))
     assert [name for name in classes if f"class {name}" not in code and f"\n{name} = " not in code] == []
+
+
+def test_the_page_of_costs_has_the_table_of_its_script() -> None:
+    spec = importlib.util.spec_from_file_location("costs", ROOT / "docs/costs.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run .venv/bin/python docs/costs.py"

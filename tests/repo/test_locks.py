@@ -56,7 +56,7 @@ def test_a_file_is_locked_wherever_the_makefile_installs_from_one() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
 
     installs = [line for line in makefile.splitlines() if re.search(r"\$\(INSTALL\)|pip install", line)]
-    assert len(installs) == 9, "INSTALL itself, uv, and seven files or pairs of files"
+    assert len(installs) == 12, "INSTALL itself, uv, and ten files or pairs of files"
     assert all("--require-hashes" in line or "$(INSTALL)" in line for line in installs)
     assert {name for line in installs for name in re.findall(r"-r (\S+)", line)} == {
         str(lock.relative_to(ROOT)) for lock in LOCKS

@@ -1,8 +1,9 @@
 """The Harvest pages on a server of their own: in front of Airflow's database and auth manager, without its services."""
 
 import json
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,14 +35,17 @@ from airflow.utils.session import create_session
 from fastapi import Body, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from sqlalchemy import insert
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from local_cloud import ports
+from local_cloud import airflow_env, ports
+from local_cloud.settings import Settings
 from tests.local_cloud.conftest import eventually
 from windrow.airflow.operators import params
 from windrow.airflow.operators.harvest import HarvestOperator
 from windrow.airflow.operators.plan import PlanOperator
 from windrow.airflow.operators.prove import ProveOperator
 from windrow.connect.fields import FIELDS
+from windrow.harvest.actions import dag_for
 from windrow.http.pacing import Pause
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.plan import Plan, Run
@@ -81,6 +85,8 @@ class Harvests:
 
     url: str
     tokens: Mapping[str, str]
+    mongo: str
+    """The URL of their MongoDB."""
 
 
 def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *") -> None:
@@ -103,11 +109,19 @@ def make_dag(dag_id: str, datasets: tuple[str, ...], schedule: str = "0 0 * * *"
     write_dag(dag, schedule)
 
 
-def write_actions_dag() -> None:
-    """Write the DAG of actions into Airflow's database, from its own file."""
+def write_actions_dag(of_dag: str = "") -> None:
+    """Write the DAG of actions into Airflow's database, from its own file: that of all, or of one DAG alone."""
     file = Path(__file__).parents[2] / "dags" / "harvest_actions.py"
-    (dag,) = DagBag(dag_folder=str(file)).dags.values()
-    write_dag(dag, None)
+    text = file.read_text().replace("OF_DAGS: tuple[str, ...] = ()", f"OF_DAGS: tuple[str, ...] = ({of_dag!r},)")
+    with tempfile.TemporaryDirectory() as folder:
+        (own := Path(folder) / file.name).write_text(text)
+        write_dag(DagBag(dag_folder=str(own)).dags[dag_for(of_dag)], None)
+
+
+def write_bodies_dag() -> None:
+    """Write the DAG of requests to see a body into Airflow's database, from its own file."""
+    file = Path(__file__).parents[2] / "dags" / "harvest_bodies.py"
+    write_dag(DagBag(dag_folder=str(file)).dags["harvest_bodies"], None)
 
 
 def write_dag(dag: DAG, schedule: str | None) -> None:
@@ -164,24 +178,24 @@ def add_run(
             )  # fmt: skip
 
 
-def end_action(state: str) -> str:
-    """End the newest run of the DAG of actions, as a scheduler would, and return its conf as JSON."""
+def end_action(state: str, dag_id: str = "harvest_actions") -> str:
+    """End the newest run of a DAG of actions, as a scheduler would, and return its conf as JSON."""
     with create_session() as session:
-        runs = session.query(DagRun).filter(DagRun.dag_id == "harvest_actions").order_by(DagRun.id.desc())
+        runs = session.query(DagRun).filter(DagRun.dag_id == dag_id).order_by(DagRun.id.desc())
         run = runs.first()
         assert run is not None
         run.state = state
         return json.dumps(run.conf)
 
 
-def end_queued(state: str, returned: Mapping[str, Any]) -> None:
-    """Wait until a run of the DAG of actions is queued, and end it with what its task returns. No state: do nothing."""
+def end_queued(state: str, returned: Mapping[str, Any], dag_id: str = "harvest_actions") -> None:
+    """Wait until a run of a DAG of actions is queued, and end it with what its task returns. No state: do nothing."""
     if not state:
         return
 
     def queued() -> DagRun | None:
         with create_session() as session:
-            runs = session.query(DagRun).filter_by(dag_id="harvest_actions", state="queued")
+            runs = session.query(DagRun).filter_by(dag_id=dag_id, state="queued")
             found: DagRun | None = runs.filter(DagRun.run_id.like("manual__%")).order_by(DagRun.id.desc()).first()
             return found
 
@@ -189,10 +203,8 @@ def end_queued(state: str, returned: Mapping[str, Any]) -> None:
     run = queued()
     assert run is not None
     with create_session() as session:
-        XComModel.set(
-            "return_value", returned, dag_id="harvest_actions", task_id="act", run_id=run.run_id, session=session
-        )
-    end_action(state)
+        XComModel.set("return_value", returned, dag_id=dag_id, task_id="act", run_id=run.run_id, session=session)
+    end_action(state, dag_id)
 
 
 def task_states(dag_id: str, back: int) -> dict[str, str | None]:
@@ -212,37 +224,61 @@ def airflow_database() -> Iterator[None]:
     Base.metadata.drop_all(airflow_settings.engine)
 
 
+def simple_tokens(manager: Any) -> dict[str, str]:
+    """Return a token for each role of the simple auth manager."""
+    return {role: manager.generate_jwt(SimpleAuthManagerUser(username=role, role=role.upper())) for role in ROLES}
+
+
 @contextmanager
-def serving(mongo_port: int, database: str) -> Iterator[Harvests]:
+def serving(
+    cloud: Settings, database: str, tokens_of: Callable[[Any], Mapping[str, str]] = simple_tokens
+) -> Iterator[Harvests]:
     """Serve the pages, mounted as Airflow mounts them, also in a frame like Airflow's, until the block ends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(
             "AIRFLOW__API_AUTH__JWT_SECRET", "a secret of these tests, which is long enough for the algorithm " * 2
         )
-        patch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", f"mongo://127.0.0.1:{mongo_port}/{database}")
+        patch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(airflow_env.mongo_connection(cloud, database)))
         for conn_id, extra in CONNECTIONS.items():
             saved = {**dict.fromkeys(FIELDS), **extra}  # Airflow's form saves the empty fields as null
             connection = {"conn_type": "http", "host": "api.example", "login": "client-7", "extra": saved}
             patch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
         patch.setattr(_AuthManagerState, "instance", None)  # of this session alone
-        manager = create_auth_manager()
-        tokens = {
-            role: manager.generate_jwt(SimpleAuthManagerUser(username=role, role=role.upper()))  # type: ignore[arg-type]
-            for role in ROLES
-        }
+        tokens = tokens_of(create_auth_manager())
         from windrow.ui import app
         from windrow.ui.harvest import snapshots
 
         patch.setattr(snapshots, "cache", RefreshedCache(snapshots._refresh, seconds=600.0, patience_s=30.0))
+        patch.setattr(snapshots, "sizes", RefreshedCache(snapshots._measure, seconds=600.0, patience_s=30.0))
         patch.setattr(snapshots, "_last", {})
         (port,) = ports.find_free(1)
-        running = uvicorn.Server(uvicorn.Config(around(app, tokens), port=port, log_level="warning"))
+        running = uvicorn.Server(uvicorn.Config(at_two_addresses(around(app, tokens)), port=port, log_level="warning"))
         thread = threading.Thread(target=running.run, daemon=True)
         thread.start()
         eventually(lambda: running.started, "the server runs")
-        yield Harvests(f"http://127.0.0.1:{port}", tokens)
+        yield Harvests(f"http://127.0.0.1:{port}", tokens, airflow_env.mongo_url(cloud, database))
         running.should_exit = True
         thread.join(10)
+
+
+BELOW = "/some/path"
+"""The path of Airflow's base_url below which everything is served a second time, as behind a proxy."""
+
+
+def at_two_addresses(app: FastAPI) -> ASGIApp:
+    """Return an app that serves another at its root, and below `BELOW` with the root path that Airflow sets.
+
+    A page below `BELOW` that asks for something at the root does not get it: behind a proxy, another app is there.
+    """
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(f"{BELOW}/"):
+            scope = {**scope, "root_path": BELOW}
+        elif f"{BELOW}/".encode() in dict(scope.get("headers", ())).get(b"referer", b""):
+            scope = {**scope, "path": "/of/another/app"}
+        await app(scope, receive, send)
+
+    return serve
 
 
 def around(app: Any, tokens: Mapping[str, str]) -> FastAPI:
@@ -251,7 +287,9 @@ def around(app: Any, tokens: Mapping[str, str]) -> FastAPI:
 
     @outer.get("/plugin/{scheme}")
     def frame(scheme: str, page: str = "") -> HTMLResponse:
-        inner = f'<iframe sandbox="{SANDBOX}" src="/windrow/harvest/{escape(page)}" width="100%" height="800"></iframe>'
+        inner = (
+            f'<iframe sandbox="{SANDBOX}" src="../windrow/harvest/{escape(page)}" width="100%" height="800"></iframe>'
+        )
         return HTMLResponse(f'<!doctype html><html class="{scheme}"><body>{inner}</body></html>')
 
     outer.include_router(public_router)  # Airflow's own API, with its permissions
@@ -327,6 +365,7 @@ def fill(staging: Staging) -> None:
                 gaps = 3 if dataset == "github_users" and back % 4 == 0 else 0
                 complete(staging, Run(dataset, run_id(back), dag_id), 1_204 + 7 * back, gaps=gaps)
     write_actions_dag()
+    write_bodies_dag()
     _today(staging)
 
 
@@ -370,6 +409,10 @@ def _today(staging: Staging) -> None:
     live = Run("github_memberships", run_id(0), "github_users")
     staging.save_size(Plan(live, 400, 400, 1))
     staging.note(live, f"harvest {NOW.isoformat()}", harvested(400, 120, state="running"))
+    way = {"name": "", "calls": 400, "units": [["github.lists", 400]], "hours": 0.1, "remark": ""}
+    staging.note(live, "cost", {"plan_only": False, "ways": [way]})
+    quotas = [["github.lists", 100, "day", "UTC"]]
+    staging.note(live, "connection", {"conn_id": "github_users_api", "account": "client-7", "quotas": quotas})
     add_run("titanic_passengers", 0, "success")
     complete(staging, Run("titanic_passengers", run_id(0), "titanic_passengers"), 891)
     add_run("spotify_artists", 0, "failed", {"prove": "failed"})

@@ -1,5 +1,6 @@
 """The state of all harvests as pages and terminals show it: what is known, and what is not."""
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,19 +13,25 @@ from typing import Any
 import pytest
 from pymongo import MongoClient, monitoring
 
-from local_cloud.settings import LOOPBACK, Settings
+from local_cloud import airflow_env
+from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from windrow.harvest.runbook import ROWS, row
+from windrow.harvest.sizes import read_sizes
 from windrow.harvest.status.facts import DagFact, Facts, RunFact
-from windrow.harvest.status.interval import State
+from windrow.harvest.status.interval import State, iso
 from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.harvest.status.stream import Health, Stream
+from windrow.harvest.watch import problems
 from windrow.harvest.waterfall import waterfall
 from windrow.model.answer import Answer, Outcome, Rejected
+from windrow.model.body import Place
 from windrow.model.errors import ConnectionUnusable, CredentialsRejected, StagingUnavailable
 from windrow.model.plan import Run
 from windrow.model.query import Query
 from windrow.model.redact import know
+from windrow.store import documents
+from windrow.store.quarantine import LIST
 from windrow.store.staging import Staging
 from windrow.store.status import StatusStore, open_status
 
@@ -285,14 +292,16 @@ def test_one_dead_credential_of_several_streams_is_one_line(staging: Staging, st
 def test_gaps_of_records_are_no_queries(staging: Staging, store: StatusStore) -> None:
     """A receipt counts queries without an answer, lost pages and records that are left out together."""
     staging.save_plan(RUN, queries(10))
-    staging.note(RUN, "receipt", RECEIPT | {"staged": 9, "gaps": 6, "exported": 40, "loaded": 40, "merged": 40})
+    records = {"exported": 40, "loaded": 40, "merged": 40}
+    staging.note(RUN, "receipt", RECEIPT | {"staged": 8, "gaps": 6, "erased": 1, **records})
     staging.note(RUN, "verdict", {"points": [], "query_gaps": 1, "partial": 2, "records_left_out": 3})
 
     (interval,) = only(take(store, Facts())).intervals
 
     assert (interval.state, interval.counts.done, interval.counts.missing) == (State.GAPS, 10, 0)
     steps = {step.name: (step.value, step.kind) for step in waterfall(interval)}
-    assert steps["answers staged (2 lack their last pages)"] == (9, "total")
+    assert steps["answers staged (2 lack their last pages)"] == (8, "total")
+    assert steps["gaps: the API has no such thing"] == steps["erased: they were about a person"] == (1, "minus")
     assert steps["records that cannot be read and are left out"] == (3, "minus")
     assert steps["records merged"] == (40, "records")
 
@@ -302,7 +311,7 @@ def fail(cloud: Settings, database: str, monkeypatch: pytest.MonkeyPatch) -> Cal
     """Let a task fail, as Airflow tells its callbacks."""
     from windrow.airflow.operators.failure import note_failure
 
-    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", f"mongo://127.0.0.1:{cloud.mongo_port}/{database}")
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(airflow_env.mongo_connection(cloud, database)))
 
     def failed(task_id: str, error: Exception, **task: Any) -> None:
         known = SimpleNamespace(dag_id="shop", **{"dataset": "orders", "mongo_conn_id": "mongo_default"} | task)
@@ -345,9 +354,7 @@ def test_a_failure_that_cannot_be_stored_changes_nothing(
 # --- everything at once ------------------------------------------------------------------------
 
 
-def test_a_snapshot_takes_a_handful_of_reads_and_no_answer(
-    mongo: MongoClient[dict[str, Any]], staging: Staging, database: str
-) -> None:
+def test_a_snapshot_takes_a_handful_of_reads_and_no_answer(cloud: Settings, staging: Staging, database: str) -> None:
     """However many answers are staged: benchmarks/status.py measures how long it takes."""
     for number in range(20):
         run = Run(f"stream_{number:02d}", RUN.run_id, "shop")
@@ -355,7 +362,7 @@ def test_a_snapshot_takes_a_handful_of_reads_and_no_answer(
         staging.stage(run, [(0, Answer(query, Outcome.ANSWERED, 200, "{}", NOW)) for query in queries(10)])
         staging.note(run, "receipt", RECEIPT)
     commands = Commands()
-    with MongoClient[dict[str, Any]](*mongo.address, event_listeners=[commands]) as client:
+    with MongoClient[dict[str, Any]](airflow_env.mongo_url(cloud), event_listeners=[commands]) as client:
         commands.names.clear()
         snapshot = take(StatusStore(client, database), Facts())
 
@@ -421,6 +428,56 @@ def test_a_key_is_found_whatever_its_characters(staging: Staging, store: StatusS
     ]
 
 
+def test_sizes_are_by_stream_and_kind(staging: Staging, store: StatusStore) -> None:
+    other = replace(RUN, dataset="others", run_id="old")
+    for run in (other, RUN):
+        staging.prepare(run.dataset)
+        staging.save_plan(run, queries(3))
+    purged = replace(other, run_id="purged")
+    staging.note(purged, "purged", {})
+    answers = [(0, Answer(query, Outcome.ANSWERED, 200, "x" * 1_000, NOW)) for query in queries(3)]
+    staging.stage(RUN, answers)
+    staging.reject(RUN, [(0, Rejected(queries(1)[0], 200, "y" * 5_000, "invalid JSON", NOW))])
+
+    found = read_sizes(store, ["orders", "others", "new"], "now")
+
+    orders, *rest = found.streams
+    assert orders.dataset == "orders"
+    assert {kind: one.documents for kind, one in orders.kinds.items()} == {
+        "answers": 3, "plans": 2, "quarantine": 1, "pages": 0, "receipts": 1,
+    }  # fmt: skip
+    assert 3_000 < orders.kinds["answers"].octets < 5_000 < orders.kinds["quarantine"].octets < 6_000
+    assert orders.octets == sum(one.octets for one in orders.kinds.values())
+    assert [(one.dataset, one.kinds["receipts"].documents) for one in rest] == [("others", 3), ("new", 0)]
+    summary = store.summary(other)
+    assert summary is not None
+    assert rest[0].oldest == summary.first_at
+
+
+def test_a_body_is_read_from_where_it_is_as_far_as_one_document_holds_it(
+    staging: Staging, store: StatusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "LARGEST", 1_000)
+    small, large = queries(2)
+    staging.stage(RUN, [(0, Answer(small, Outcome.ANSWERED, 200, '{"a": "é"}', NOW))])
+    raw = b"\xff" + b"z" * 2_499
+    staging.reject(RUN, [(0, Rejected(large, 200, "\ufffd", "no UTF-8", NOW, raw=raw, content_type="text/html"))])
+    staging.reject(RUN, [(LIST, Rejected(small, 500, "<p>", "HTTP 500", NOW))])
+
+    answer, binary, listed = (
+        store.body(Place(RUN, query.key, of))
+        for query, of in ((small, "answer"), (large, "quarantine"), (small, "quarantine"))
+    )
+
+    assert answer is not None
+    assert (answer.text, answer.data, answer.is_whole) == ('{"a": "é"}', '{"a": "é"}'.encode(), True)
+    assert binary is not None
+    assert (binary.data, binary.content_type, binary.is_whole) == (raw[:1_000], "text/html", False)
+    assert listed is not None
+    assert (listed.text, listed.status) == ("<p>", 500)
+    assert store.body(Place(RUN, large.key, "answer")) is None
+
+
 def test_missing_keys_and_gaps_are_listed(staging: Staging, store: StatusStore) -> None:
     staging.save_plan(RUN, queries(4))
     first, second, *rest = queries(4)
@@ -473,6 +530,22 @@ def test_a_warning_needs_attention_until_it_is_accepted_and_changes_no_state(
     assert take(store, Facts()).attention == []
 
 
+def test_a_snoozed_alert_is_known_to_whom_sees_its_stream(staging: Staging, store: StatusStore) -> None:
+    staging.save_plan(RUN, queries(2))
+    stopped = figures(stopped_by="CredentialsRejected", error="The credentials were rejected.", advice="Get new ones.")
+    staging.note(RUN, "harvest 1", stopped)
+    (one,) = take(store, Facts()).attention
+    for cause, hours in ((one.alert, 1), ("attention|of|others", 1), ("ended", -1)):
+        staging.snooze(cause, iso(datetime.now(UTC) + timedelta(hours=hours)), by="ada")
+
+    found = take(store, Facts())
+
+    assert one.alert in {problem.cause for problem in problems(found, {}, NOW)}, "a snooze takes what the alert says"
+    assert {each.cause for each in found.snoozes} == {one.alert, "attention|of|others"}
+    assert [(each.cause, each.by) for each in found.only(lambda dags: True).snoozes] == [(one.alert, "ada")]
+    assert found.only(lambda dags: False).snoozes == ()
+
+
 # --- who sees what -----------------------------------------------------------------------------
 
 
@@ -501,7 +574,10 @@ def test_a_server_that_is_away_and_a_bad_url_are_clear_errors() -> None:
         with pytest.raises(StagingUnavailable, match="MongoDB did not answer") as caught:
             store.datasets()
         assert "hushhush" not in str(caught.value)
-    with pytest.raises(ConnectionUnusable, match="URL is invalid") as invalid, open_status("mongodb://u:p@ss@:x/"):
+    with (
+        pytest.raises(ConnectionUnusable, match="in this program, or one of its options, is invalid") as invalid,
+        open_status("mongodb://u:p@ss@:x/"),
+    ):
         pass
     assert "p@ss" not in str(invalid.value)
 
@@ -522,5 +598,5 @@ def test_the_runbook_is_the_table_of_the_docs() -> None:
 
 def test_the_store_is_reached_by_url(cloud: Settings, staging: Staging, database: str) -> None:
     staging.save_plan(RUN, [])
-    with open_status(f"mongodb://{LOOPBACK}:{cloud.mongo_port}/{database}") as store:
+    with open_status(airflow_env.mongo_url(cloud, database)) as store:
         assert store.datasets() == ["orders"]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from local_cloud import airflow_env
 from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
 from tests.ui.test_snapshot import RECEIPT, RUN, figures, queries
@@ -48,7 +49,7 @@ def url(cloud: Settings, mongo: MongoClient[dict[str, Any]]) -> Iterator[str]:
     note = figures(answered=7, rejected=1, error="The API did not answer.", advice="Clear this task.")
     staging.note(SHORT, "harvest 2026-11-27T08:00:01+00:00", note)
     staging.claim_block("client|shop.data|now", 0, 250, by="me", ends_at=NOW + timedelta(hours=2))
-    yield f"mongodb://127.0.0.1:{cloud.mongo_port}/{database}"
+    yield airflow_env.mongo_url(cloud, database)
     mongo.drop_database(database)
 
 
@@ -77,7 +78,7 @@ def test_status_is_the_sentence_the_attention_and_all_streams(url: str) -> None:
         (["why", "orders"], 0, "orders: Complete: the receipt agrees"),
         (["why", "returns"], 1, "invalid JSON ?[2J"),
         (["why", "nope"], 2, "Known streams: "),
-        (["runs"], 0, RUN.run_id),
+        pytest.param(["runs"], 0, RUN.run_id, id="runs"),
         (["runs", "returns"], 0, "incomplete"),
         (["show", RUN.run_id], 0, "records merged"),
         (["show", SHORT.run_id], 1, "No receipt yet"),
@@ -121,7 +122,7 @@ def test_what_cannot_be_asked_is_unknown_and_shows_no_password() -> None:
 
 
 def test_nothing_has_run_yet(cloud: Settings) -> None:
-    assert run(f"mongodb://127.0.0.1:{cloud.mongo_port}/empty_{uuid.uuid4().hex}", "status")[0] == 2
+    assert run(airflow_env.mongo_url(cloud, f"empty_{uuid.uuid4().hex}"), "status")[0] == 2
 
 
 def test_it_starts_without_airflow_and_prints_ascii_where_nothing_else_can_be_shown(url: str) -> None:

@@ -13,7 +13,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 def test_outcomes_are_stored_under_these_words():
     # Documents in MongoDB hold them: another word would make staged answers unreadable.
-    stored = {"ANSWERED": "answered", "PARTIAL": "partial", "MISSING": "gap"}
+    stored = {"ANSWERED": "answered", "PARTIAL": "partial", "MISSING": "gap", "ERASED": "erased"}
     assert {outcome.name: outcome.value for outcome in Outcome} == stored
     assert [Outcome(outcome.value) for outcome in Outcome] == list(Outcome)
 

@@ -7,6 +7,7 @@ from chaos.truth import compare
 
 pytestmark = pytest.mark.quick
 SERVICES = ["mongo", "apis"]
+ONCE = ("full disk", "clock", "network")
 
 
 def test_a_seed_gives_the_same_incidents_and_every_pair_once_before_one_comes_again() -> None:
@@ -17,6 +18,8 @@ def test_a_seed_gives_the_same_incidents_and_every_pair_once_before_one_comes_ag
     for half in (dealt[: len(pairs)], dealt[len(pairs) :]):
         assert {(one.kind, one.target) for one in half} == pairs
     assert any(one.calls for one in dealt)
+    special = [one.kind for one in deal(SERVICES, 12, seed=7, once=ONCE) if one.kind not in KINDS]
+    assert (sorted(special), len(deal(SERVICES, 12, seed=7, once=ONCE))) == (sorted(ONCE), 12)
 
 
 @pytest.mark.parametrize(("calls", "chosen"), [(True, {"days.harvest", "plan"}), (False, {"load", "prove"})])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from windrow.declare.rows import Rows
+from windrow.declare.rows import OneRow, Rows
 from windrow.declare.stream import Declared, Each
 from windrow.landing.columns import Converter
 from windrow.model.answer import Answer, Outcome
@@ -97,6 +97,23 @@ class Lines(Declaration):
     columns = tuple(column for column in COLUMNS if column.kind is not Kind.RECORD and not column.repeated)
 
 
+class Nested(Declaration):
+    """One row an answer, of the same columns as far as they are of the row."""
+
+    dataset = "odd_nested"
+    rows = OneRow("data.row")
+    paging = None
+    columns = tuple(column for column in Declaration.columns if column.field[:1] not in "^{")
+
+
+class Flat(Nested):
+    """The same at the names of their fields, and the answer is the row."""
+
+    dataset = "odd_flat"
+    rows = OneRow()
+    columns = tuple(column for column in COLUMNS if column.field not in {"About", "DATE"})
+
+
 def row_by_row(stream: type[Declared]) -> Declared:
     """Return the same stream, of which one method is overridden, so that each row is read by itself."""
 
@@ -150,6 +167,10 @@ ODD = [
 """Values as an API may write them, most of them of the wrong type for most columns."""
 
 
+MIXED = [(b"FLOAT", b"true"), (b"INTEGER", b"true"), (b"INTEGER", b"1.0"), (b"BOOLEAN", b"1"), (b"BOOLEAN", b"0.0")]
+"""Values that Arrow could take for one of the type of the value before."""
+
+
 def value(field: str) -> st.SearchStrategy[str]:
     """Values for a field; usually good ones, as otherwise no answer is ever converted at once."""
     good = {
@@ -193,6 +214,7 @@ def bodies() -> st.SearchStrategy[list[bytes]]:
 
 @given(bodies())
 @settings(max_examples=150)
+@example([b'[{"Id":1,"FLOAT":1.5,"INTEGER":1,"BOOLEAN":true},{"Id":2,"%s":%s}]' % odd for odd in MIXED])
 @example([b"[1]", b'["ab"]', b"[[0,1]]", b"[null]", b"{}", b'{"names":["Id"],"rows":[[1,2]]}'])
 @example([b'{"columns":{"Id":[1],"New":[1,2]}}', b'{"columns":{"Id":1}}', b'{"names":["Id","Id"],"rows":[[1,2]]}'])
 @example([b'[{"Id":1},{"Id":2,"About":null}]', b'[{"Id":1,"About":"x"},{"Id":1}]', b"[]", b'{"columns":{}}'])
@@ -243,6 +265,26 @@ def pages() -> st.SearchStrategy[list[bytes]]:
 @example([b'{"data":[{"Id":1,"p":{"q":{"C":"Kiel","D":1}},"New":2,"a":{"c":1}}],"day":"2026-01-02"}', b'{"data":1}'])
 def test_a_declared_stream_has_the_same_rows_and_reasons_column_by_column(found: list[bytes]):
     assert converted(Declaration(), found) == converted(row_by_row(Declaration), found)
+
+
+@pytest.mark.parametrize("stream", [Nested, Flat])
+def test_answers_of_one_row_are_converted_together_with_the_same_rows_and_reasons(stream: type[Declared]):
+    def body(field: str, value: str) -> bytes:
+        row: dict[str, Any] = {"Id": 1}
+        *path, last = field.split(".")
+        inner = row
+        for name in path:
+            inner = inner.setdefault(name, {})
+        inner[last] = orjson.Fragment(value)
+        return orjson.dumps(row if stream is Flat else {"data": {"row": row}})
+
+    slow, good = row_by_row(stream), body("New", "1")
+    for odd in ODD[::5]:
+        found = [good, *(body(column.field, odd) for column in stream.columns), good, odd.encode(), b"{", good]
+        assert converted(stream(), found) == converted(slow, found)
+    fast = stream()
+    fast.read = fast.raw_rows = lambda *_: pytest.fail("an answer is read by itself")  # type: ignore[method-assign]
+    assert converted(fast, [good, good]) == converted(slow, [good, good])
 
 
 @pytest.mark.parametrize("column", Lines.columns, ids=lambda column: column.name)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from windrow.harvest.dry_run import Left, Way, verdicts, ways
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 
 NOW = datetime(2026, 11, 28, 6, tzinfo=UTC)
 LEFT = {"shop.day": Left(1_480, "2026-11-29T00:00:00+00:00"), "shop.hour": Left(None, "")}

@@ -10,7 +10,7 @@ from windrow.harvest.history import changed, events, weeks
 from windrow.harvest.status.facts import RunFact
 from windrow.harvest.status.interval import Counts, Interval, State
 from windrow.store.events import Event as Act
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 
 TODAY = date(2026, 11, 28)  # a Saturday
 

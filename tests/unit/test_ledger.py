@@ -111,6 +111,7 @@ def test_queries_take_what_they_cost(cost: int, times: int):
     book = MemoryBook()
     one = ledger(book, daily(1_000))
     assert taken(one, times + 5, Query.of("/items", cost=cost)) == times
+    assert one.taken == {"items": times * cost}
     assert reserved(book) >= times * cost
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from windrow.harvest.month import Month, sheet
 from windrow.harvest.status.interval import Interval, State
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 
 NOVEMBER = Month.of(2026, 11)
 
@@ -45,9 +45,10 @@ def test_the_figures_of_a_month(intervals: list[Interval], figures: tuple[Any, .
     assert (found.due, found.complete, found.on_time, found.mended_h, found.calls) == figures
 
 
-def test_units_are_those_of_plans_that_ran() -> None:
+def test_units_are_those_that_calls_took_or_else_those_of_plans_that_ran() -> None:
     cost = {"ways": [{"name": "", "calls": 1, "units": [["day", 5]], "hours": 0.1, "remark": ""}]}
     intervals = [run("11-01T00:00", "11-01T02:00", cost=cost), run("11-02T00:00", "11-02T02:00", cost=cost)]
-    assert sheet("orders", [*intervals, run("11-03T00:00", state=State.NOT_DUE, cost=cost)], NOVEMBER).units == {
-        "day": 10
-    }
+    dry = run("11-03T00:00", state=State.NOT_DUE, cost=cost)
+    assert sheet("orders", [*intervals, dry], NOVEMBER).units == {"day": 10}
+    counted = run("11-04T00:00", "11-04T02:00", cost=cost, receipt={"sent": 9, "units": [["day", 7], ["search", 1]]})
+    assert sheet("orders", [*intervals, dry, counted], NOVEMBER).units == {"day": 17, "search": 1}

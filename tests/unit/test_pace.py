@@ -6,7 +6,8 @@ import pytest
 
 from windrow.harvest.status.interval import Counts, Interval, State
 from windrow.harvest.waterfall import changes, pace
-from windrow.store.status import Reason, Summary
+from windrow.store.reports import Reason
+from windrow.store.summary import Summary
 
 
 def run(day: int, state: State = State.COMPLETE, *, load_s: int = 60, missing: int = 0) -> Interval:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
+from tests.unit.measured import measured
 from tests.unit.test_declared import declare
 from windrow.landing.profile import ProfileCount
 from windrow.model import registry
@@ -107,10 +107,7 @@ def test_landing_measures_rows_nulls_days_and_unknown_fields():
     assert records[0]["_extra"] == (
         '{"note":1,"person":{"age":1,"homes":[{"zip":1},{"zip":2}]},"tags":{"any":1},"work":{"zip":3}}'
     )
-    lineage = {"_key": "k", "_run_id": "one", "_fetched_at": 0}
-    count = ProfileCount(stream)
-    count.add(pa.RecordBatch.from_pylist([one | lineage for one in records], stream.contract.arrow_schema))
-    assert count.figures() == {
+    assert measured(stream, records) == {
         "rows": 2,
         "nulls": [["at", 1], ["name", 1], ["work", 0]],
         "days": [["2026-11-20", 1]],
@@ -121,10 +118,7 @@ def test_landing_measures_rows_nulls_days_and_unknown_fields():
 def test_the_number_and_the_length_of_unknown_fields_are_bounded():
     stream = declare()()
     records = [stream.record(QUERY, None, {"id": 1, f"{number:03}" * 50: 1}) for number in range(600)]
-    lineage = {"_key": "k", "_run_id": "one", "_fetched_at": 0}
-    count = ProfileCount(stream)
-    count.add(pa.RecordBatch.from_pylist([one | lineage for one in records], stream.contract.arrow_schema))
-    fields = dict(count.figures()["unknown_fields"])
+    fields = dict(measured(stream, records)["unknown_fields"])
     assert len(fields) == 501
     assert fields["(others)"] == 100
     assert max(map(len, fields)) == 100

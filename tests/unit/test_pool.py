@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -199,6 +200,27 @@ def test_an_app_whose_tokens_end_early_now_and_then_stays() -> None:
             auth.answered(header(f"app{number}"), USER)
             auth.learned(header(f"app{number}"), Response(401))
             await auth.rejected(header(f"app{number}"), limits, "HTTP 401")
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("step_s", [-172_800, 172_800])
+def test_a_step_of_the_clock_ends_or_extends_no_pause(monkeypatch: pytest.MonkeyPatch, step_s: int) -> None:
+    real = time.time
+
+    async def check() -> None:
+        auth, limits = pool("a", patience_s=5), Limits(a=500)
+        await sign(auth, limits)
+        auth.learned(header("a"), told(499))
+        auth.throttled(header("a"), 0.2, USER)
+        monkeypatch.setattr(time, "time", lambda: real() + step_s)
+        began = time.monotonic()
+        await sign(auth, limits)
+        assert 0.1 < time.monotonic() - began < 3
+        auth.learned(header("a"), told(0))
+        with pytest.raises(RateLimited) as limited:
+            await auth.signature(limits)
+        assert abs(limited.value.retry_at - datetime.now(UTC) - timedelta(seconds=LATER)) < timedelta(seconds=3)
 
     asyncio.run(check())
 

@@ -170,6 +170,7 @@ def test_all_tries_of_the_harvest_are_added_up():
             "throttled": 1,
             "unchanged": 7,
             "tokens": 1,
+            "units": [["day", 20]],
             "seconds": 1.25,
             "state": "interrupted",
         },
@@ -179,6 +180,7 @@ def test_all_tries_of_the_harvest_are_added_up():
             "throttled": 0,
             "unchanged": 1,
             "tokens": 1,
+            "units": [["day", 6], ["search", 1]],
             "seconds": 0.5,
             "state": "ended",
         },
@@ -187,6 +189,8 @@ def test_all_tries_of_the_harvest_are_added_up():
     figures = receipt().figures(notes)
     added = {"sent": 15, "retried": 2, "throttled": 1, "unchanged": 8, "tokens": 2, "harvest_seconds": 1.75}
     assert figures | added == figures
+    assert figures["units"] == [("day", 26), ("search", 1)]
+    assert "26 of day, 1 of search" in as_text(figures)
 
 
 def test_calls_of_flows_are_added_and_an_answer_left_out_of_the_plan_is_told():

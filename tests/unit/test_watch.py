@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from windrow.harvest.status.interval import Counts, Interval, State, iso
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
-from windrow.harvest.watch import Problem, Severity, Told, changes, message, problems
-from windrow.store.status import Reason, Summary
+from windrow.harvest.watch import Problem, Severity, Told, Undelivered, changes, message, not_taken, problems
+from windrow.store.reports import Reason
+from windrow.store.summary import Summary
 
 pytestmark = pytest.mark.quick
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -192,3 +193,12 @@ def test_whatever_comes_and_goes_each_begin_and_each_end_is_told_once(checks: li
 
 def test_a_message_is_bounded() -> None:
     assert message([f"line {number}" for number in range(1_000)]).splitlines()[-1] == "and 980 more"
+
+
+def test_what_a_channel_does_not_take_is_bounded() -> None:
+    record: Undelivered | None = None
+    for number in range(30):
+        record = not_taken(record, "chat", [f"line {number} {each}" for each in range(40)], NOW)
+        assert len(record.lines) <= 100
+        assert len(record.lines) + record.given_up == 40 * (number + 1)
+        assert bool(record.lines) == (number < 17), "three hours of checks"

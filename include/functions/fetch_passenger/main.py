@@ -84,7 +84,8 @@ class Function:
     async def _start(self) -> Settler:
         # These are never closed: a function gets no signal before its process ends. The server finishes requests first.
         client = await self._environment.client().__aenter__()
-        return Settler(client, Staging(self._environment.mongo(), self._environment.mongo_database))
+        staging = Staging(self._environment.mongo(), self._environment.mongo_database, "the variable MONGO_URL")
+        return Settler(client, staging)
 
 
 jsonlog.configure()

@@ -76,7 +76,7 @@ class Callers:
             raise CallerRefused(
                 401, "Cloud Run removed the signature of the token. Deploy with --allow-unauthenticated (see README.md)"
             )
-        if hmac.compare_digest(token.encode(), self._proven) and time.time() < self._proven_until:
+        if hmac.compare_digest(token.encode(), self._proven) and time.monotonic() < self._proven_until:
             return
         await self._certificates.refresh(_FRESH_S)
         try:
@@ -91,7 +91,8 @@ class Callers:
             raise CallerRefused(
                 403, f"the token is of {claims.get('email')!r:.200}, but only {self._service_account!r} may call"
             )
-        self._proven, self._proven_until = token.encode(), min(claims["exp"], time.time() + _FRESH_S)
+        left_s = min(claims["exp"] - time.time(), _FRESH_S)
+        self._proven, self._proven_until = token.encode(), time.monotonic() + left_s
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         """Return the claims of a valid token."""

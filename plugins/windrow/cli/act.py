@@ -7,86 +7,25 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.parse import quote
 
-from windrow.cli.address import mongo_url
+from windrow.cli.address import mongo_url, place_of
+from windrow.cli.airflow import TOKEN, URL, Airflow
 from windrow.cli.command import DONE, FAILED, Result, add
-from windrow.harvest.actions import DAG, cost
-from windrow.model.errors import ApiUnreachable, BadParameter, CredentialsRejected
+from windrow.harvest.actions import DAG, cost, dag_for
+from windrow.model.errors import BadParameter, CredentialsRejected, WindrowError
 from windrow.model.plan import Run
-from windrow.model.redact import blot, know
 from windrow.store.status import open_status
 
-URL, TOKEN = "WINDROW_AIRFLOW_URL", "WINDROW_AIRFLOW_TOKEN"
-_TIMEOUT_S, _LOOK_S, _LARGEST = 30.0, 2.0, 5_000_000
+_LOOK_S = 2.0
 _CLEARED = {"replay": ("Land",), "accept_gap": ("Prove", "Acknowledge"), "undo_gap": ("Prove", "Acknowledge")}
 _DESCRIPTION = f"""\
 It asks Airflow's API for a run of the DAG {DAG}, waits for its end, and prints the result. Airflow checks whether you
 may, and records it. {URL} is the address of Airflow, like https://airflow.example.com; {TOKEN} is your token for its
 API, as POST /auth/token returns it."""
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect is an error: the token must not follow it."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Airflow:
-    """The API of an Airflow, as a user."""
-
-    url: str
-    token: str
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> "Airflow":
-        """Read the address and the token.
-
-        :raises BadParameter: one of them is missing or invalid.
-        """
-        url, token = environment.get(URL, "").rstrip("/"), environment.get(TOKEN, "")
-        if urlsplit(url).scheme not in {"http", "https"} or not token:
-            raise BadParameter(
-                f"{URL} or {TOKEN} is missing or invalid.",
-                advice=f"Set {URL} like https://airflow.example.com, and {TOKEN} to your token for Airflow's API.",
-            )
-        know(token)
-        return cls(url, token)
-
-    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return what the API answers, as values. With a body it is a POST.
-
-        :raises CredentialsRejected: Airflow does not accept the token, or the user has no permission.
-        :raises BadParameter: Airflow does not know what is asked for, or refuses it.
-        :raises ApiUnreachable: Airflow does not answer.
-        """
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
-        request = Request(f"{self.url}/api/v2/{path}", data, headers | {"Content-Type": "application/json"})  # noqa: S310
-        try:
-            with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_S) as answer:
-                return json.loads(answer.read(_LARGEST))
-        except HTTPError as error:
-            said = blot(error.read(2_000).decode(errors="replace"))[:300]
-            if error.code in {401, 403}:
-                raise CredentialsRejected(
-                    f"Airflow answered HTTP {error.code}: {said}",
-                    advice=f"Set {TOKEN} to a new token, or ask for the permission to trigger {DAG} and clear tasks.",
-                ) from None
-            raise BadParameter(
-                f"Airflow answered HTTP {error.code} to {path}: {said}",
-                advice=f"Check {URL}, the names, and that the DAG {DAG} is there and not paused.",
-            ) from None
-        except (URLError, OSError, ValueError) as error:
-            raise ApiUnreachable(
-                f"Airflow did not answer at {self.url}: {type(error).__name__}.", advice=f"Check {URL} and the network."
-            ) from None
 
 
 def register(commands: Any) -> None:
@@ -135,7 +74,8 @@ def _of_run(options: argparse.Namespace, environment: Mapping[str, str]) -> Resu
     if options.action == "replay" and options.speed <= 0:
         raise BadParameter(f"--speed is {options.speed}.", advice="It must be above 0.")
     if options.action == "replay" and (options.dry_run or not options.run):
-        with open_status(mongo_url(options.mongo, environment)) as store:
+        url = mongo_url(options.mongo, environment)
+        with open_status(url, place=place_of(options.mongo, environment)) as store:
             if not options.run:
                 reasons, _ = store.reasons(options.stream)
                 runs = [one.run_id for one in store.summaries(options.stream, limit=200)]
@@ -179,13 +119,13 @@ def _priced(options: argparse.Namespace, found: list[tuple[str, int, bool]]) -> 
 
 
 def _act(airflow: Airflow, action: str, given: Mapping[str, Any]) -> Result:
-    """Start a run of the DAG of actions, and wait for its end."""
+    """Start a run of a DAG of actions, and wait for its end."""
     conf = {"action": action} | {name: value for name, value in given.items() if value not in {"", None}}
-    run_id = airflow.ask(f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
-    place = f"dags/{DAG}/dagRuns/{quote(run_id, safe='')}"
+    dag, run_id = _start(airflow, conf)
+    place = f"dags/{dag}/dagRuns/{quote(run_id, safe='')}"
     while (state := airflow.ask(place)["state"]) not in {"success", "failed"}:
         time.sleep(_LOOK_S)
-    where = f"{airflow.url}/dags/{DAG}/runs/{quote(run_id, safe='')}"
+    where = f"{airflow.url}/dags/{dag}/runs/{quote(run_id, safe='')}"
     if state == "failed":
         text = f"The action failed. Its log says why, and what to do: {where}"
         return Result(text, {"run": run_id, "state": state, "url": where, "result": text}, FAILED)
@@ -194,6 +134,29 @@ def _act(airflow: Airflow, action: str, given: Mapping[str, Any]) -> Result:
     lines = [str(told.get("result", "done")), *(f"  failed again: {key}: {why}" for key, why in told.get("failed", ()))]
     data = {"run": run_id, "state": state, "url": where, **told}
     return Result("\n".join([*lines, where]), data, FAILED if told.get("failed_again") else DONE)
+
+
+def _start(airflow: Airflow, conf: Mapping[str, Any]) -> tuple[str, str]:
+    """Start the action, and return its DAG and its run: the DAG of all actions, or that of the runs of one DAG.
+
+    :raises CredentialsRejected: the user may trigger neither.
+    """
+
+    def start(dag: str) -> tuple[str, str]:
+        return dag, airflow.ask(f"dags/{quote(dag, safe='')}/dagRuns", {"logical_date": None, "conf": conf})[
+            "dag_run_id"
+        ]
+
+    try:
+        return start(DAG)
+    except CredentialsRejected as refused:
+        from windrow.cli.via import ViaAirflow  # noqa: PLC0415 - takes as long as all else
+
+        with suppress(WindrowError):
+            of = ViaAirflow(airflow).snapshot().stream(str(conf.get("stream")))
+            runs = [one.dag_id for one in (of.intervals if of else ()) if one.run_id == conf.get("run")]
+            return start(dag_for(runs[0] if runs else ""))
+        raise refused from None
 
 
 def _carry(airflow: Airflow, action: str, dag_id: str, run_id: str) -> None:

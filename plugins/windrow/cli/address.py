@@ -13,8 +13,13 @@ _ADVICE = (
     f"Pass --mongo mongodb://user:password@host:27017/windrow, or set {URL_VARIABLE}, or {CONNECTION_VARIABLE} as for "
     "Airflow."
 )
-_NOT_OPTIONS = {"srv", "allow_insecure"}
-"""Fields of Airflow's extra that are no options of a MongoDB URL."""
+_NOT_OPTIONS = {"srv", "allow_insecure", "ssl"}
+"""Fields of Airflow's extra that are no options of a MongoDB URL, or that have a newer name."""
+
+
+def place_of(given: str, environment: Mapping[str, str]) -> str:
+    """Return where the URL of MongoDB is set."""
+    return "--mongo" if given else URL_VARIABLE if environment.get(URL_VARIABLE) else CONNECTION_VARIABLE
 
 
 def mongo_url(given: str, environment: Mapping[str, str]) -> str:
@@ -60,6 +65,10 @@ def _url(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> str:
     port = f":{fields['port']}" if fields.get("port") and not srv else ""
     given = {name: value for name, value in extra.items() if name not in _NOT_OPTIONS}
     options = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
+    if str(extra.get("ssl", "false")).lower() == "true":
+        options["tls"] = "true"
+    if str(extra.get("allow_insecure", "false")).lower() == "true" and options.get("tls") == "true":
+        options["tlsAllowInvalidCertificates"] = "true"
     host = fields.get("host") or "localhost"
     query = f"?{urlencode(options)}" if options else ""
     return f"mongodb{'+srv' if srv else ''}://{login}{host}{port}/{fields.get('schema') or ''}{query}"

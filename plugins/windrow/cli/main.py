@@ -12,23 +12,22 @@ import argcomplete
 import orjson
 
 from windrow import __version__
-from windrow.cli import act, auth, command, harvest, new, plan, record, text, try_
+from windrow.cli import act, auth, command, erase, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url
+from windrow.cli.airflow import TOKEN, URL, Airflow
+from windrow.cli.source import SEARCHED, Direct, Source
 from windrow.cli.target import meant
-from windrow.harvest.lineage import origins
-from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import Interval, State
-from windrow.harvest.status.snapshot import Snapshot, take
+from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
-from windrow.harvest.waterfall import attempts, waterfall
+from windrow.harvest.waterfall import waterfall
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
 from windrow.store.staging import opened
-from windrow.store.status import StatusStore, open_status
+from windrow.store.status import open_status
 from windrow.store.warnings import Warned, as_data
 
 COMPLETE, INCOMPLETE, UNKNOWN = 0, 1, 2
-_SEARCHED = 200
 _DESCRIPTION = """\
 Harvests rate-limited, token-protected HTTP APIs without losing a call.
 
@@ -40,18 +39,21 @@ For your own API, on this machine, without a running Airflow, MongoDB or cloud:
   record   save real answers for tests, scrubbed
   auth     give consent in a browser, and print the connection
 
-For the harvests of Airflow, read from MongoDB, also while Airflow is down:
-  status, why, runs, show, quarantine, warnings, accept, limits, find
+For the harvests of Airflow, read from MongoDB, also while Airflow is down; all but two also --via airflow:
+  status, why, runs, show, quarantine, limits, find, warnings, accept
 
 To act on the harvests of Airflow, over its API, with your token:
   replay, accept-gap, undo-gap, stop, resume, snooze
+
+To erase a person from all stores, where Airflow runs, with its connections:
+  erase
 
 `windrow COMMAND --help` explains a command, with examples. docs/your-own-api.md is a tutorial."""
 _EPILOG = f"""\
 {command.CODES}
 
-exit codes of status, why and show: 0 everything is complete, 1 something is incomplete, 2 unknown (also: MongoDB did
-not answer). The other commands of MongoDB: 0, or 2 if it did not answer; find: 1 if the key is not there.
+exit codes of status, why and show: 0 everything is complete, 1 something is incomplete, 2 unknown (also: MongoDB or
+Airflow did not answer). The others that read: 0, or 2 if it did not answer; find: 1 if the key is not there.
 
 examples:
   windrow new shop_orders                 then change dags/shop_orders.py to your API
@@ -62,8 +64,10 @@ examples:
   windrow find 'orders/7'                 where the answer to a call is
   windrow status --watch                  again every 5 seconds, until Ctrl-C
   windrow status --json | jq .sentence
+  windrow status --via airflow            what you may see in Airflow, without access to MongoDB
 
 In a clone, `windrow` is bin/windrow, or make windrow ARGS="...". Elsewhere, install the wheel that make package builds.
+--via airflow needs {URL} and {TOKEN}.
 Connections of APIs are AIRFLOW_CONN_<ID> in the environment or in .env. The address of MongoDB is --mongo, or
 WINDROW_MONGO_URL, or the connection in AIRFLOW_CONN_MONGO_DEFAULT. A password in --mongo can be seen by other users of
 the machine: prefer a variable.
@@ -105,17 +109,36 @@ def main(
 
 def _once(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO) -> int:
     try:
-        options.url = mongo_url(options.mongo, environment)
-        with open_status(options.url, options.database) as store:
-            answer: Answer = options.command(store, options)
+        answer = _answer(options, environment)
     except WindrowError as error:
-        answer = Answer([f"Unknown: {error.what}", f"What to do: {error.advice}"], _failure(error), UNKNOWN)
+        other = f" {_OTHER[options.via]}" if "via" in options else ""
+        answer = Answer([f"Unknown: {error.what} What to do: {error.advice}{other}"], _failure(error), UNKNOWN)
     if options.watch is not None and out.isatty():
         out.write("\x1b[H\x1b[2J")
     written = orjson.dumps(answer.data, default=_plain, option=orjson.OPT_INDENT_2).decode() if options.json else ""
     out.write(f"{written or text.fit(answer.lines, out.encoding)}\n")
     out.flush()
     return answer.code
+
+
+def _answer(options: argparse.Namespace, environment: Mapping[str, str]) -> Answer:
+    found: Answer
+    if options.__dict__.get("via") == "airflow":
+        from windrow.cli.via import ViaAirflow  # noqa: PLC0415 - takes as long as all else
+
+        found = options.command(ViaAirflow(Airflow.of(environment)), options)
+        return found
+    options.url = mongo_url(options.mongo, environment)
+    with open_status(options.url, options.database) as store:
+        found = options.command(Direct(store), options)
+    return found
+
+
+_OTHER = {
+    "airflow": "Or leave out --via airflow: the command then reads MongoDB.",
+    "mongo": "Or ask Airflow: --via airflow.",
+}
+"""The other way to ask."""
 
 
 def _failure(error: WindrowError) -> dict[str, str]:
@@ -151,9 +174,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     def add(
-        name: str, does: Callable[[StatusStore, argparse.Namespace], Answer], help_: str
+        name: str, does: Callable[[Any, argparse.Namespace], Answer], help_: str, *, only_mongo: bool = False
     ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help_, description=help_, parents=[shared])
+        if not only_mongo:
+            about = f"ask Airflow with your token: {URL}, {TOKEN}; without it MongoDB is read"
+            added.add_argument("--via", choices=_OTHER, default="mongo", help=about)
         added.set_defaults(command=does)
         return added
 
@@ -166,17 +192,18 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", help="the run id, like manual__2026-11-27T08:00:00+00:00")
     show.add_argument("--stream", default="", help="only this stream; a run id can belong to several")
     add("quarantine", _quarantine, "rejected answers by reason").add_argument("stream", nargs="?", default="")
-    add("warnings", _warnings, "unknown fields, and runs that are not plausible").add_argument(
+    add("warnings", _warnings, "unknown fields, and runs that are not plausible", only_mongo=True).add_argument(
         "stream", nargs="?", default=""
     )
-    accept = add("accept", _accept, "accept warnings of a stream: they are not shown and not sent any longer")
+    about = "accept warnings of a stream: they are not shown and not sent any longer"
+    accept = add("accept", _accept, about, only_mongo=True)
     accept.add_argument("stream", help="like shop_orders")
     accept.add_argument("name", nargs="*", help="as `windrow warnings` shows it; none for all")
     add("limits", _limits, "quotas in use, and APIs that asked to wait")
     add("find", _find, "where the answer to a call is").add_argument(
         "key", help="the column _key of a row, like orders/7"
     )
-    for module in (new, try_, plan, harvest, record, auth, act):
+    for module in (new, try_, plan, harvest, record, auth, act, erase):
         module.register(commands)
     return parser
 
@@ -184,8 +211,8 @@ def _parser() -> argparse.ArgumentParser:
 # --- commands ----------------------------------------------------------------------------------
 
 
-def _status(store: StatusStore, options: argparse.Namespace) -> Answer:
-    snapshot = take(store, Facts())
+def _status(source: Source, options: argparse.Namespace) -> Answer:
+    snapshot = source.snapshot()
     data = {
         "at": snapshot.at,
         "sentence": snapshot.sentence,
@@ -199,8 +226,8 @@ def _status(store: StatusStore, options: argparse.Namespace) -> Answer:
     return Answer(text.status(snapshot), data, _code([one.health for one in snapshot.streams]))
 
 
-def _why(store: StatusStore, options: argparse.Namespace) -> Answer:
-    snapshot = take(store, Facts())
+def _why(source: Source, options: argparse.Namespace) -> Answer:
+    snapshot = source.snapshot()
     stream = snapshot.stream(options.stream)
     if stream is None:
         return _no_stream(options.stream, snapshot)
@@ -211,8 +238,8 @@ def _why(store: StatusStore, options: argparse.Namespace) -> Answer:
     return Answer(text.why(one, stream, reasons), data, _code([stream.health]))
 
 
-def _runs(store: StatusStore, options: argparse.Namespace) -> Answer:
-    snapshot = take(store, Facts())
+def _runs(source: Source, options: argparse.Namespace) -> Answer:
+    snapshot = source.snapshot()
     if options.stream and snapshot.stream(options.stream) is None:
         return _no_stream(options.stream, snapshot)
     streams = [one for one in snapshot.streams if options.stream in {"", one.dataset}]
@@ -220,8 +247,8 @@ def _runs(store: StatusStore, options: argparse.Namespace) -> Answer:
     return Answer(text.runs(runs), [_interval_data(one) for one in runs])
 
 
-def _show(store: StatusStore, options: argparse.Namespace) -> Answer:
-    snapshot = take(store, Facts())
+def _show(source: Source, options: argparse.Namespace) -> Answer:
+    snapshot = source.snapshot()
     found = [
         each
         for one in snapshot.streams
@@ -233,45 +260,47 @@ def _show(store: StatusStore, options: argparse.Namespace) -> Answer:
         return Answer([line], {"error": line}, UNKNOWN)
     lines, data = [], []
     for one in found:
-        tried = attempts(store.notes(Run(one.dataset, one.run_id)))
+        tried = source.attempts(Run(one.dataset, one.run_id))
         steps = waterfall(one)
         lines += text.show(one, steps, tried)
         data.append({**_interval_data(one), "waterfall": steps, "attempts": tried})
     return Answer(lines, data, _code_of_states([one.state for one in found]))
 
 
-def _quarantine(store: StatusStore, options: argparse.Namespace) -> Answer:
-    reasons, complete = store.reasons(options.stream)
+def _quarantine(source: Source, options: argparse.Namespace) -> Answer:
+    snapshot = source.snapshot()
+    reasons = [one for one in snapshot.reasons if options.stream in {"", one.dataset}]
+    complete = snapshot.reasons_complete
     return Answer(text.quarantine(reasons, complete=complete), {"complete": complete, "reasons": reasons})
 
 
-def _warnings(store: StatusStore, options: argparse.Namespace) -> Answer:
-    found = [Warned.of(one) for one in store.warnings(options.stream)]
+def _warnings(source: Direct, options: argparse.Namespace) -> Answer:
+    found = [Warned.of(one) for one in source.store.warnings(options.stream)]
     return Answer(text.warnings(found), as_data(found))
 
 
-def _accept(store: StatusStore, options: argparse.Namespace) -> Answer:
-    found = {one["name"]: Warned.of(one) for one in store.warnings(options.stream)}
+def _accept(source: Direct, options: argparse.Namespace) -> Answer:
+    found = {one["name"]: Warned.of(one) for one in source.store.warnings(options.stream)}
     if unknown := sorted({*options.name} - found.keys()):
         line = f"{options.stream} has no warning {unknown[0]!r}. `windrow warnings {options.stream}` lists them."
         return Answer([line], {"error": line}, INCOMPLETE)
     accepted = [one for name, one in found.items() if not one.accepted_at and name in (options.name or found)]
-    with opened(options.url, store.database) as state:
+    with opened(options.url, source.store.database, options.place) as state:
         state.mark(accepted, "accepted_at")
     lines = [f"accepted: {one.name}: {one.text}" for one in accepted] or [f"{options.stream} has no open warning."]
     return Answer(lines, as_data(accepted))
 
 
-def _limits(store: StatusStore, options: argparse.Namespace) -> Answer:
-    quotas, pauses, stops = store.quotas(), store.pauses(), store.stops()
+def _limits(source: Source, options: argparse.Namespace) -> Answer:
+    snapshot = source.snapshot()
+    quotas, pauses, stops = snapshot.quotas, snapshot.pauses, snapshot.stops
     return Answer(text.limits(quotas, pauses, stops), {"quotas": quotas, "pauses": pauses, "stops": stops})
 
 
-def _find(store: StatusStore, options: argparse.Namespace) -> Answer:
-    runs = [one for dataset in store.datasets() for one in store.summaries(dataset, limit=_SEARCHED)]
-    found = origins(store, options.key, runs)
+def _find(source: Source, options: argparse.Namespace) -> Answer:
+    found = source.origins(options.key)
     if not found:
-        line = f"No query with exactly the key {options.key!r} in the newest {_SEARCHED} runs of each stream."
+        line = f"No query with exactly the key {options.key!r} in the newest {SEARCHED} runs of each stream."
         return Answer([line], [], INCOMPLETE)
     data = [
         {

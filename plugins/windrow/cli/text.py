@@ -10,7 +10,7 @@ from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
 from windrow.harvest.waterfall import Attempt, Step
 from windrow.model.cost import told
-from windrow.store.status import Paused, QuotaUse, Reason, Stopped
+from windrow.store.reports import Paused, QuotaUse, Reason, Stopped
 from windrow.store.warnings import Warned
 
 MARKS = {

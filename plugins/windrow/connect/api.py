@@ -149,6 +149,16 @@ class Api(ABC):
         extra = self._extra(self.connection(), stream)
         return self._limits(extra), self._quotas(extra, stream.quotas)
 
+    def shared_quotas(self, stream: Stream) -> dict[str, Any]:
+        """Return whose units this stream takes, as plain values: ``account``, and of each quota name, units and period.
+
+        :raises ConnectionUnusable: as `client`.
+        """
+        connection = self.connection()
+        quotas = self._quotas(self._extra(connection, stream), stream.quotas)
+        periods = [[one.name, one.units, one.period.unit, one.period.zone] for one in quotas]
+        return {"account": connection.login or self.conn_id, "quotas": periods}
+
     def _extra(self, connection: Connection, stream: Stream) -> dict[str, Any]:
         """Read the extra. Airflow itself treats invalid JSON as an empty extra, which would drop tokens and limits."""
         try:

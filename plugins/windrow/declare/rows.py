@@ -43,7 +43,7 @@ class OneRow:
         :raises Unreadable: there is no object at the path.
         """
         row = at(page, self.path)
-        if not isinstance(row, Mapping):
+        if not isinstance(row, (dict, Mapping)):
             where = f"at {self.path!r}" if self.path else "as the answer"
             raise Unreadable(f"there must be an object {where}, not {row!r:.60}")
         return [row]

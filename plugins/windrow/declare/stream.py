@@ -199,13 +199,25 @@ class Declared(Stream):
             constants[column.field] = first if self.format.is_typed else typed([first], column.kind)[0]
         return RawRows(rows, constants, _reader(cls))
 
+    def one_row_each(self, queries: Sequence[Query], answers: Sequence[object]) -> RawRows | None:
+        """Return the rows of answers that are one row each, if columns read nothing but the rows."""
+        cls = type(self)
+        if not isinstance(self.rows, OneRow) or self.paging or _outside(cls):
+            return None
+        if not _reads_as_declared(cls) or cls.raw_rows is not Declared.raw_rows:
+            return None
+        return RawRows(_each_at(answers, self.rows.path), read=_reader(cls))
+
     def records(self, query: Query, answer: object) -> Sequence[dict[str, object]]:
         """Read the rows of an answer, or of a list of pages."""
         return self.read(query, answer)[0]
 
     def read(self, query: Query, answer: object) -> tuple[Sequence[dict[str, object]], Sequence[Unreadable]]:
         """Return the records of an answer, and an error for each row that does not match the columns."""
-        rows = ((page, row) for page in self._pages(answer) for row in self.rows.of(page))
+        pages = self._pages(answer)
+        if len(pages) == 1 and len(only := self.rows.of(pages[0])) == 1:
+            return [self.record(query, pages[0], only[0])], ()
+        rows = ((page, row) for page in pages for row in self.rows.of(page))
         return read_some(rows, lambda placed: self.record(query, *placed))
 
     def rows_of(self, answer: object) -> list[object]:
@@ -220,7 +232,7 @@ class Declared(Stream):
 
         :raises Unreadable: it does not match the columns.
         """
-        if not isinstance(row, Mapping):
+        if not isinstance(row, (dict, Mapping)):
             raise Unreadable(f"a row must be an object, not {row!r:.60}")
         check = self.contract.record if self.format.is_typed else self.contract.text_record
         if _is_flat(type(self)):  # the same result as below in a fifth of the time
@@ -350,6 +362,9 @@ def _check(cls: type[Declared]) -> None:
 
 def _check_columns(cls: type[Declared]) -> None:
     names = [column.name for column in (*cls.columns, *LINEAGE)]
+    attributes = {name for names in cls.person_items.values() for name in names}
+    if unknown := sorted({*cls.person} - {*names, *attributes}):
+        raise ValueError(f"{cls.dataset}: person names {unknown[0]!r:.60}, which is no column")
     if not cls.columns or len(names) > _MOST_COLUMNS:
         raise ValueError(f"{cls.dataset}: there must be 1 to {_MOST_COLUMNS:,} columns, not {len(cls.columns):,}")
     for name in (*names, *_nested(cls.columns)):
@@ -448,8 +463,13 @@ def _outside(cls: type[Declared]) -> tuple[Column, ...]:
 
 
 @lru_cache
-def _reader(cls: type[Declared]) -> Callable[[Sequence[Any]], Read]:
-    """Return the function that reads the columns of rows at once, as `Declared.record` reads those of one row."""
+def _reader(cls: type[Declared]) -> Callable[[Sequence[Any]], Read] | None:
+    """Return the function that reads the columns of rows at once, as `Declared.record` reads those of one row.
+
+    :returns: None if the names of a row are the fields of the columns.
+    """
+    if _is_flat(cls) and cls.format.is_typed:
+        return None
     used, inside = _used(cls), [column for column in cls.columns if column not in _outside(cls)]
     nested = [column for column in inside if column.columns]
 

@@ -5,6 +5,7 @@ Nothing here needs Airflow; `windrow.airflow.operators.action` runs it in a task
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import orjson
@@ -21,13 +22,20 @@ from windrow.store.status import CAUSE
 
 T = TypeVar("T")
 DAG = "harvest_actions"
-"""The DAG whose runs are the actions of people."""
-CONNECTION = "connection"
-"""Name of the note of a run that has the Airflow connection of its API."""
+"""The DAG whose runs are the actions of people on the streams of all DAGs."""
+BODIES, SHOW_BODY = "harvest_bodies", "show_body"
+"""The DAG whose runs are requests to see a body, so that its permission is a separate one, and their action."""
+SHOWN_FOR = timedelta(minutes=10)
+"""How long after a request the pages show a body."""
 MOST = 20_000
 """Queries of one action."""
 LISTED = 100
 """Queries that failed again, of which the reasons are stored."""
+
+
+def dag_for(dag_id: str) -> str:
+    """Return the DAG whose runs act on the streams of one DAG alone; of all, if none is named."""
+    return f"{DAG}__{dag_id}" if dag_id else DAG
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -39,10 +39,12 @@ class Broker:
     """The stream of one run. All methods raise `BrokerUnavailable`.
 
     :param client: speaks RESP 2, whose answers are read here.
+    :param place: where the address and the login are set, such as ``the Airflow connection 'redis_default'``.
     """
 
-    def __init__(self, client: "redis.Redis", run: Run) -> None:
+    def __init__(self, client: "redis.Redis", run: Run, place: str) -> None:
         self._redis = client
+        self._place = place
         self._stream = f"windrow:{run}"
 
     def open(self) -> None:
@@ -101,10 +103,15 @@ class Broker:
             pipeline.xdel(self._stream, *tickets)
             pipeline.execute()
 
-    @staticmethod
-    def _do(operation: Callable[[], T]) -> T:
+    def _do(self, operation: Callable[[], T]) -> T:
         try:
             return operation()
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise BrokerUnavailable(
+                f"Redis rejects the login of {self._place}: {error}",
+                advice="Set the user and the password there before the next run. This run needs no action: the plan "
+                "and all answers are in MongoDB, and one task continues from there.",
+            ) from error
         except redis.RedisError as error:
             raise BrokerUnavailable(
                 f"Redis operation failed: {type(error).__name__}: {error}",
@@ -156,6 +163,8 @@ class BrokerFeed:
         """Tickets of what was taken and is not finished. A claim gives a worker its own slow messages too."""
         self._turn = asyncio.Lock()
         self._opened = False
+        self._accepted: Collection[str] = ()
+        """Keys of queries whose gaps a person accepted: they are not called."""
         self._resume_after: str | None = "0"
         """The last of the messages taken before this start that were read again; None when all were."""
         self._over = False
@@ -203,10 +212,10 @@ class BrokerFeed:
             return True
 
     def _load(self) -> bool:
-        """Take messages, and finish those that are settled already; say whether there were any. Runs in a thread."""
+        """Take messages, and finish those that need no call; say whether there were any. Runs in a thread."""
         try:
             items = [item for item in self._take() if item.ticket not in self._open]
-            settled = [item for item in items if self._staging.is_settled(self.run, item.query.key)]
+            settled = [item for item in items if self._is_done(item.query.key)]
             self._broker.done(settled)
             if not items and self.finished():
                 self._over = True
@@ -219,8 +228,12 @@ class BrokerFeed:
         self._pending.extend(asked)
         return bool(items)
 
+    def _is_done(self, key: str) -> bool:
+        return key in self._accepted or self._staging.is_settled(self.run, key)
+
     def _take(self) -> list[Item]:
         if not self._opened:
+            self._accepted = self._staging.accepted_gaps(self.run).keys()
             self._broker.open()
             self._opened = True
         if self._resume_after is not None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from windrow.harvest.status.interval import instant
 from windrow.model.cost import told
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,4 +60,5 @@ def calls_of(client: Client) -> Figures:
         "throttled": events["throttled"],
         "unchanged": events["http_304"],
         "tokens": client.refreshes,
+        **({"units": client.units} if client.units else {}),
     }

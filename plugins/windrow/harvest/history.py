@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from windrow.harvest.status.interval import Interval, State, instant, iso
 from windrow.store.events import Event as Act
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 
 YEAR = timedelta(days=370)
 """How far back a calendar goes: 53 weeks."""

@@ -8,7 +8,9 @@ import orjson
 
 from windrow.model.plan import Run
 from windrow.model.query import Query
-from windrow.store.status import Found, StatusStore, Summary
+from windrow.store.reports import Found
+from windrow.store.status import StatusStore
+from windrow.store.summary import Summary
 
 _DETAILED = 20
 """Results whose queries are read."""
@@ -18,21 +20,13 @@ _SHOWN = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A key in one run. ``query`` is None if the plan does not have it, or if it was not read."""
+    """A key in one run."""
 
     found: Found
-    query: Query | None = None
+    request: str = ""
+    """The call as text, without headers and credentials; empty if the plan does not have it, or if it was not read."""
     code: Mapping[str, Any] = field(default_factory=dict)
     """What the run noted about its code: ``version``, ``bundle``, ``dag_version``; empty if it did not."""
-
-    @property
-    def request(self) -> str:
-        """The call as text, without headers and credentials."""
-        if self.query is None:
-            return ""
-        asked = "&".join(f"{name}={value}" for name, value in self.query.params)
-        line = f"{'POST' if self.query.body else 'GET'} {self.query.path}{f'?{asked}' if asked else ''}"
-        return f"{line} {self.query.body}"[:_SHOWN].rstrip()
 
     @property
     def made_by(self) -> str:
@@ -67,11 +61,19 @@ def origins(store: StatusStore, key: str, summaries: Sequence[Summary]) -> list[
     return [
         Origin(
             one,
-            store.query(one) if number < _DETAILED else None,
+            _request(store.query(one)) if number < _DETAILED else "",
             by_run[one.dataset, one.run_id].steps.get("code", {}),
         )
         for number, one in enumerate(found)
     ]
+
+
+def _request(query: Query | None) -> str:
+    if query is None:
+        return ""
+    asked = "&".join(f"{name}={value}" for name, value in query.params)
+    line = f"{'POST' if query.body else 'GET'} {query.path}{f'?{asked}' if asked else ''}"
+    return f"{line} {query.body}"[:_SHOWN].rstrip()
 
 
 def _literal(text: str) -> str:

@@ -1,5 +1,6 @@
 """A month of all streams, for those who pay: on time, complete, hours until mended, calls, units."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,7 +41,7 @@ class Sheet:
     """The median of the hours from when an interval was due until it was complete, where it was late or had failed."""
     calls: int
     units: Mapping[str, int]
-    """Units of quotas, as planned."""
+    """Units that calls took, by the name of the quota; of a run that did not count them, those of its plan."""
 
 
 def sheet(dataset: str, intervals: Sequence[Interval], month: Month) -> Sheet:
@@ -57,14 +58,14 @@ def sheet(dataset: str, intervals: Sequence[Interval], month: Month) -> Sheet:
         on_time += in_time
         if not in_time or (one.summary and "failure" in one.summary.steps):
             mended.append((done - at) / timedelta(hours=1))
-    units: dict[str, int] = {}
+    units: Counter[str] = Counter()
     calls = 0
     for one in mine:
         steps = one.summary.steps if one.summary else {}
-        calls += int((steps.get("receipt") or steps.get("harvest") or {}).get("sent", 0))
-        if one.state is not State.NOT_DUE:
-            for name, count in next((way.units for way in ways(one.summary)), {}).items():
-                units[name] = units.get(name, 0) + count
+        counted = steps.get("receipt") or steps.get("harvest") or {}
+        calls += int(counted.get("sent", 0))
+        planned = next((way.units for way in ways(one.summary)), {}) if one.state is not State.NOT_DUE else {}
+        units.update(dict(counted.get("units", ())) or planned)
     complete = sum(one.state in _GOOD for one in due)
     return Sheet(dataset, len(due), complete, on_time, median(mended) if mended else None, calls, units)
 

@@ -2,25 +2,30 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 from statistics import median
 
 from windrow.harvest.status.attention import Attention
 from windrow.harvest.status.interval import Interval, State, instant, iso
+from windrow.harvest.status.quotas import scheduled
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream
 
 _LATE_BY = 0.5
 """Data is late when its run has not begun after so many further periods of its schedule."""
-_PERIODS = 3
-"""Scheduled runs that a period needs at least."""
+_COMPARED = 3
+"""Earlier runs that the rows of a run are compared with, at least."""
 _MANY = 1_000
 """Rows of earlier runs at least, for a run without a row to be a problem."""
 _SOON, _AT_ONCE = 14, 3
 """Days before a credential ends."""
 _LINES = 20
 """Problems in one message."""
+_TRIES, _REPORTED = 18, 3
+"""Checks in a row after which what a channel did not take is given up, and is a problem of its own."""
+_KEPT = 100
+"""Lines that are kept for a channel."""
 BLIND = "watch"
 """The cause of the problem that the state of harvests is unknown."""
 
@@ -65,6 +70,45 @@ class Told:
     streams: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """The lines that one channel did not take, while another did."""
+
+    channel: str
+    since: str
+    tries: int = 0
+    """Checks in a row that have tried it since."""
+    lines: Sequence[str] = ()
+    given_up: int = 0
+    """Lines that are not tried any longer."""
+
+
+def not_taken(before: Undelivered | None, channel: str, lines: Sequence[str], now: datetime) -> Undelivered:
+    """Return what a channel has not taken after a further try: earlier lines, and those of this check.
+
+    After `_TRIES` in a row, and beyond `_KEPT` lines, the oldest are given up. From then on, new lines are tried once.
+    """
+    known = before or Undelivered(channel, iso(now))
+    tries, waiting = known.tries + 1, [*known.lines, *lines]
+    kept = waiting[-_KEPT:] if tries < _TRIES else []
+    return Undelivered(channel, known.since, tries, kept, known.given_up + len(waiting) - len(kept))
+
+
+def failing(channels: Iterable[Undelivered]) -> list[Problem]:
+    """Return a problem for each channel that has failed several times in a row: the others take its message."""
+    return [
+        Problem(
+            f"channel|{one.channel}",
+            Severity.ERROR if one.given_up else Severity.WARNING,
+            f"Alerts: '{one.channel}' has taken no message since {one.since[:16]}Z. {len(one.lines):,} lines wait for "
+            f"it, and {one.given_up:,} were given up",
+            "correct the connection or the notifier. Lines that were given up are in the logs of 'harvest_watch' alone",
+        )
+        for one in channels
+        if one.tries >= _REPORTED
+    ]
+
+
 def problems(snapshot: Snapshot, expiries: Mapping[str, int], now: datetime) -> list[Problem]:
     """Return the problems of a snapshot, the most urgent first.
 
@@ -87,7 +131,7 @@ def problems(snapshot: Snapshot, expiries: Mapping[str, int], now: datetime) -> 
 def _attention(snapshot: Snapshot) -> Iterable[Problem]:
     groups: dict[str, list[Attention]] = {}
     for one in snapshot.attention:
-        is_open = one.person or one.health in {Health.INCOMPLETE, Health.UNKNOWN}
+        is_open = one.person or one.health in {Health.INCOMPLETE, Health.UNKNOWN, Health.QUOTA}
         if not is_open:  # it continues by itself; or it is a warning, which `prove` has sent
             continue
         groups.setdefault(f"attention|{one.health.value}|{one.group}", []).append(one)
@@ -105,18 +149,17 @@ def _attention(snapshot: Snapshot) -> Iterable[Problem]:
 
 def _late(stream: Stream, now: datetime) -> Problem | None:
     """Compare the newest scheduled run with the period of those before: whoever should have started it."""
-    runs = [one for one in stream.intervals if one.run_id.startswith("scheduled__") and one.state is not State.MISSING]
-    times = [at for one in runs if (at := instant(one.due_at))]
-    if len(times) < _PERIODS or stream.health in {Health.PAUSED, Health.LATE} or not stream.declared:
+    known = scheduled(stream.intervals)
+    if known is None or stream.health in {Health.PAUSED, Health.LATE} or not stream.declared:
         return None
-    period = timedelta(seconds=median((later - before).total_seconds() for before, later in zip(times[1:], times)))  # noqa: B905
-    due = times[0] + period
+    newest, period = known
+    due = newest + period
     if now < due + period * _LATE_BY:
         return None
     return Problem(
         f"late|{stream.dataset}",
         Severity.ERROR,
-        f"Late: {stream.dataset}. Its newest run is of {iso(times[0])[:16]}Z, and one begins every {period}",
+        f"Late: {stream.dataset}. Its newest run is of {iso(newest)[:16]}Z, and one begins every {period}",
         "check that Airflow's scheduler runs and that the DAG is not paused",
     )
 
@@ -125,7 +168,7 @@ def _empty(stream: Stream) -> Problem | None:
     """Compare the rows of the newest complete run with those before."""
     complete = [one for one in stream.intervals if one.state in {State.COMPLETE, State.GAPS}]
     rows = [_rows(one) for one in complete]
-    if len(rows) < 1 + _PERIODS or rows[0] != 0:
+    if len(rows) < 1 + _COMPARED or rows[0] != 0:
         return None
     usual = median(one for one in rows[1:] if one is not None) if any(rows[1:]) else 0
     if usual < _MANY:

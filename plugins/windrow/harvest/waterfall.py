@@ -7,7 +7,7 @@ from typing import Any
 
 from windrow.harvest.flow import STEP
 from windrow.harvest.status.interval import Interval, State, completed_at, instant
-from windrow.store.status import Reason
+from windrow.store.reports import Reason
 
 COMPARED = 7
 """Earlier runs that a run is compared with."""
@@ -45,12 +45,13 @@ def waterfall(interval: Interval) -> list[Step]:
     steps.append(Step("planned", planned, "total"))
     steps.append(Step("in quarantine", counts.quarantined, "minus", "quarantine"))
     steps.append(Step("no answer yet", counts.missing, "minus", "open"))
-    accepted = int(receipt.get("accepted_gaps", 0))
-    steps.append(
-        Step("gaps: the API has no such thing", counts.gaps and max(0, counts.gaps - accepted), "minus", "gap")
-    )
+    accepted, erased = (int(receipt.get(name, 0)) for name in ("accepted_gaps", "erased"))
+    gaps = counts.gaps and max(0, counts.gaps - accepted - erased)
+    steps.append(Step("gaps: the API has no such thing", gaps, "minus", "gap"))
     if accepted:
         steps.append(Step("gaps that a person accepted", accepted, "minus", "accepted"))
+    if erased:
+        steps.append(Step("erased: they were about a person", erased, "minus"))
     staged = None if counts.done is None else max(0, counts.done - counts.gaps)
     partial = int(verdict.get("partial", 0))
     steps.append(Step(f"answers staged{f' ({partial:,} lack their last pages)' if partial else ''}", staged, "total"))

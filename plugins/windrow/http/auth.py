@@ -96,8 +96,9 @@ class Auth(ABC):
 
     def sign(self, signature: Mapping[str, str], attempt: Attempt) -> Attempt:
         """Return the attempt, signed with a result of `signature`. Headers of the signature replace others."""
-        headers = CIMultiDict(attempt.headers)
-        headers.update(signature)
+        headers = CIMultiDict(attempt.headers or signature)
+        if attempt.headers:
+            headers.update(signature)
         return Attempt(attempt.method, attempt.url, headers, attempt.body)
 
     async def close(self) -> None:  # noqa: B027 - most have no use for it

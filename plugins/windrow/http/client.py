@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -179,6 +180,11 @@ class Client:
             self._gate.stop(stop)
 
     @property
+    def units(self) -> list[tuple[str, int]]:
+        """The units that calls took, with the name of the quota; empty without quotas."""
+        return sorted(self._ledger.taken.items()) if self._ledger else []
+
+    @property
     def refreshes(self) -> int:
         """How many access tokens were fetched."""
         return self._auth.refreshes
@@ -236,7 +242,10 @@ class Client:
             elif self._gate.succeeded(sent_at):
                 await self._forget_pause()
             try:
-                if settled := await self._settled(query, response, action, read):
+                settle = partial(self._results.settle, query, response, action, read)
+                # a large one in a thread, so that other calls do not time out
+                settled = settle() if len(response.body) < _LARGE else await asyncio.to_thread(settle)
+                if settled:
                     await self._keep(settled, response)
                     return settled
             except Unreadable as error:
@@ -351,20 +360,37 @@ class Client:
             await self._take_units(query, self._ledger)
         signature = await self._auth.signature(self._exchange, query, kept.signed_by if kept else "")
         self.events["sent"] += 1
-        conditions = kept.conditions(self._auth.identity(signature)) if kept else {}
+        attempt = self._auth.sign(signature, self._unsigned(query, url, signature, kept))
+        sent = {*signature.values(), attempt.headers.get("Authorization", "")}
+        response = await self._transport.send(
+            attempt.method,
+            attempt.url,
+            headers=attempt.headers,
+            data=attempt.body or None,
+            most=LARGEST,
+            larger=partial(_larger, query.format),
+            fresh=fresh,
+            signature=signature,
+        )
+        self.events["no_answer" if response.status is None else f"http_{response.status}"] += 1
+        response = _without_echo(response, sent)
+        self._auth.learned(signature, response, query)
+        self._report_pause(response)
+        return response
+
+    def _unsigned(self, query: Query, url: URL, signature: Mapping[str, str], kept: CachedAnswer | None) -> Attempt:
+        """Make the attempt before it is signed."""
+        if not (query.body or query.headers or kept) and query.format is JSON:
+            return Attempt("GET", url)
         body = query.body.encode()
         headers = CIMultiDict(query.headers)
         if body:
             headers.setdefault("Content-Type", "application/json")
         if query.format is not JSON:
             headers.setdefault("Accept", f"{query.format.media_type}, */*;q=0.1")
-        headers.update(conditions)
-        attempt = self._auth.sign(signature, Attempt("POST" if body else "GET", url, headers, body))
-        sent = {*signature.values(), attempt.headers.get("Authorization", "")}
-        response = _without_echo(await self._send(attempt, query.format, signature, fresh=fresh), sent)
-        self._auth.learned(signature, response, query)
-        self._report_pause(response)
-        return response
+        if kept:
+            headers.update(kept.conditions(self._auth.identity(signature)))
+        return Attempt("POST" if body else "GET", url, headers, body)
 
     def _report_pause(self, response: Response) -> None:
         """Log once that the API sent an invalid Retry-After."""
@@ -405,25 +431,6 @@ class Client:
                     wait_s, f"The quota '{ledger.name(query)}' of '{self.name}' is used up", key=query.key
                 )
             await asyncio.sleep(wait_s)
-
-    async def _send(self, attempt: Attempt, format: Format, signature: Mapping[str, str], *, fresh: bool) -> Response:
-        """Send a call. An answer of a format that can be split may be larger than others."""
-
-        def limit(beginning: bytes) -> int:
-            return LARGEST_SPLIT if beginning.startswith(GZIP) or format.splits(beginning) else LARGEST
-
-        response = await self._transport.send(
-            attempt.method,
-            attempt.url,
-            headers=attempt.headers,
-            data=attempt.body or None,
-            most=LARGEST,
-            larger=limit,
-            fresh=fresh,
-            signature=signature,
-        )
-        self.events["no_answer" if response.status is None else f"http_{response.status}"] += 1
-        return response
 
     async def _exchange(
         self,
@@ -466,14 +473,6 @@ class Client:
         why = f"The API '{self.name}' asks to wait{'' if asked_s else ', but not how long'} ({response.summary})"
         self._gate.throttled(sent_at, asked_s, why, key=query.key, call=call)
 
-    async def _settled(
-        self, query: Query, response: Response, action: Action, read: Reader
-    ) -> Answer | Rejected | None:
-        """Settle the query. A large answer is read in a thread, so that other calls do not time out."""
-        if len(response.body) < _LARGE:
-            return self._results.settle(query, response, action, read)
-        return await asyncio.to_thread(self._results.settle, query, response, action, read)
-
     def _denied(self, query: Query, response: Response) -> CredentialsRejected:
         """Make the error for an account that is not allowed to call the API."""
         return CredentialsRejected(
@@ -510,6 +509,11 @@ class Client:
             status=response.status,
             received=kept(decoded(response)),
         )
+
+
+def _larger(format: Format, beginning: bytes) -> int:
+    """Return the maximum bytes of an answer that begins like this. Of a format that can be split, it may be larger."""
+    return LARGEST_SPLIT if beginning.startswith(GZIP) or format.splits(beginning) else LARGEST
 
 
 class StreamRefused(ApiError):

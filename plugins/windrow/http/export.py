@@ -1,6 +1,7 @@
 """Run an export job of an API: start it, request its state, download its files."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -86,6 +87,8 @@ class Export:
 
     async def _finished(self, started_at: datetime, status_query: Query) -> list[str] | Rejected:
         """Return the URLs of the files, once the job is done."""
+        # from here on a step of the clock does not count
+        began = time.monotonic() - max(0.0, (datetime.now(UTC) - started_at).total_seconds())
         while True:
             status = await self._ask(status_query, self._read_status)
             if isinstance(status, Rejected):
@@ -97,7 +100,7 @@ class Export:
                 return self.job.urls(self.parsed[-1])
             if state in self.job.failed:
                 return self._failed(status, f"the export job has failed: its state is {state!r:.60}")
-            age_s = (datetime.now(UTC) - started_at).total_seconds()
+            age_s = time.monotonic() - began
             if age_s > self.job.most_s:
                 return self._failed(status, f"the export job is not finished after {age_s:,.0f} s: {state!r:.60}")
             self.waited_s += self.job.poll_s

@@ -14,6 +14,7 @@ import math
 import os
 import socket
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -110,6 +111,8 @@ class Ledger:
         self._reserved = reserved
         self._clock = clock
         self._accounts = [_QuotaState(quota) for quota in quotas]
+        self.taken: Counter[str] = Counter()
+        """Units that calls took, by the name of the quota; a call that is repeated takes them again."""
         self._process = f"{socket.gethostname()}|{os.getpid()}"
 
     async def take(self, query: Query) -> float:
@@ -131,6 +134,7 @@ class Ledger:
         if account.spent or not account.covers(query.cost):
             return self._seconds_until(account.ends_at)
         account.used += query.cost
+        self.taken[account.quota.name] += query.cost
         return 0.0
 
     async def exhaust(self, query: Query, wait_s: float = 0.0) -> float:

@@ -24,7 +24,7 @@ from windrow.http.owner_limits import OwnerLimits
 from windrow.http.pacing import LONGEST_PAUSE_S
 from windrow.model.errors import ApiUnreachable, CredentialsRejected, RateLimited
 from windrow.model.query import Query
-from windrow.model.rate_limits import RateLimits
+from windrow.model.rate_limits import LimitWindow, RateLimits
 from windrow.model.response import Response
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,7 @@ class TokenPool(Auth):
         ]
         self._name = name
         self._patience_s = patience_s
+        self._started_at = time.time() - time.monotonic()
         self._signed: dict[str, Member] = {}
         self._met: asyncio.Task[None] | None = None
         self._pauses_before = 0
@@ -145,7 +146,7 @@ class TokenPool(Auth):
         await asyncio.shield(self._met)
         while True:
             member = await self._free_member(query, prefer)
-            member.limits.begin(time.time())
+            member.limits.begin(self._now())
             try:
                 signature = await member.auth.signature(post)
             except CredentialsRejected as rejected:
@@ -177,13 +178,13 @@ class TokenPool(Auth):
             told = self._rate_limits.told_by(response.headers)
             resource = response.headers.get(self._rate_limits.resource_header) or self._rate_limits.resource_of(query)
             if told is not None or (response.status or 500) < 500:  # a gateway knows nothing of limits
-                member.limits.observe(resource, told)
+                member.limits.observe(resource, told and self._in_our_time(told))
         self._release(member)
 
     def answered(self, signature: Mapping[str, str], query: Query) -> None:
         """Handle a successful answer. Credentials for which the query was forbidden before may be invalid."""
         member = self._signed[_text(signature)]
-        member.limits.answered(time.time())
+        member.limits.answered(self._now())
         self._unnamed, self.pauses, self._pauses_before = False, 0, 0
         member.turned_down.clear()
         member.blamed.clear()
@@ -202,7 +203,7 @@ class TokenPool(Auth):
     def throttled(self, signature: Mapping[str, str], wait_s: float | None, query: Query) -> bool:
         """Pause only the owner of this credential; the next signature comes from another one, or says when to retry."""
         limits = self._signed[_text(signature)].limits
-        now = time.time()
+        now = self._now()
         if wait_s is None:
             opens_at = limits.opens_at(self._rate_limits.resource_of(query))
             self._unnamed = opens_at <= now
@@ -259,6 +260,13 @@ class TokenPool(Auth):
                 kind,
             )
 
+    def _now(self) -> float:
+        """Return the Unix time when the pool was made plus what has passed since: a step of the clock ends no pause."""
+        return self._started_at + time.monotonic()
+
+    def _in_our_time(self, window: LimitWindow) -> LimitWindow:
+        return replace(window, reset_at=window.reset_at + self._now() - time.time())
+
     # --- choosing ------------------------------------------------------------------------------
 
     async def _free_member(self, query: Query | None, prefer: str) -> Member:
@@ -268,7 +276,7 @@ class TokenPool(Auth):
         """
         resource = self._rate_limits.resource_of(query)
         while True:
-            alive, now = self._alive(), time.time()
+            alive, now = self._alive(), self._now()
             refusals = self._refusals.get(query.key, {}) if query else {}
             if refusals:
                 alive = self._others(refusals) or alive
@@ -345,14 +353,14 @@ class TokenPool(Auth):
             )
         if response.status == 200:
             for resource, window in self._rate_limits.told_by_status(response.body):
-                member.limits.observe(resource, window)
+                member.limits.observe(resource, self._in_our_time(window))
 
     def _stand_in(self, member: Member, trouble: ApiUnreachable | RateLimited) -> None:
         """Use other members while a token cannot be refreshed.
 
         :raises ApiUnreachable: there are no others; the same for `RateLimited`.
         """
-        now = time.time()
+        now = self._now()
         if all(other.limits is member.limits or other.limits.held_until > now for other in self._alive()):
             raise trouble
         log.warning("%s of '%s' cannot be used for now: %s", member.label, self._name, trouble.what)

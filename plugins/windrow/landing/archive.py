@@ -8,14 +8,14 @@ had never been away.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
-from itertools import repeat
 from operator import attrgetter
 from typing import IO, Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from windrow.landing.files import Manifest, ObjectStore, ParquetFiles, Part, Sizes, moments
@@ -29,7 +29,7 @@ _NAME = "_answers-{:05d}.parquet"
 SCHEMA = pa.schema([
     pa.field("chunk", pa.int32(), nullable=False),
     pa.field("query", pa.string(), nullable=False),
-    ("outcome", pa.string()),  # that of a staged answer, `_QUARANTINED`, or null if there is no answer
+    ("outcome", pa.string()),  # that of a staged answer, `QUARANTINED`, or null if there is no answer
     ("status", pa.int32()),
     ("fetched_at", pa.timestamp("us", tz="UTC")),
     ("body", pa.string()),
@@ -40,17 +40,21 @@ SCHEMA = pa.schema([
     ("raw", pa.binary()),
     ("content_type", pa.string()),
 ])
-_QUARANTINED = "quarantined"
-_FIELDS = {name: attrgetter(name) for name in ("outcome", "status", "fetched_at", "body", "next_link", "is_paged")}
+PLAIN = ("query", "fetched_at", "body")
+"""Columns whose values are hardly ever repeated."""
+QUARANTINED = "quarantined"
+"""In place of an outcome: this answer is only in the quarantine."""
+_FIELDS = {name: attrgetter(name) for name in ("outcome", "status", "body", "next_link", "is_paged", "fetched_at")}
 """What the archive holds of a staged answer, besides its query."""
+_ROW, _BREAK = attrgetter("row"), orjson.Fragment(b"\n")
 _AT_ONCE = 4_000_000
 """Characters of bodies that are staged together."""
 
 
 def archive_files(store: ObjectStore, prefix: str, sizes: Sizes) -> ParquetFiles:
-    """Return the writer of an archive's files. Its row groups are small, as text is compressed well in any size."""
-    small = Sizes(sizes.answers, sizes.group // 4, sizes.file)
-    return ParquetFiles(store, prefix, _NAME, SCHEMA, small, plain=("query", "body"))
+    """Return the writer of an archive's files. Its row groups are smaller, as text is compressed well in any size."""
+    small = Sizes(sizes.answers, sizes.group // 2, sizes.file)
+    return ParquetFiles(store, prefix, _NAME, SCHEMA, small, plain=PLAIN)
 
 
 class ArchiveWriter:
@@ -64,13 +68,11 @@ class ArchiveWriter:
         if not queries:
             return
         size = len(queries)
-        columns: dict[str, Iterable[Any]] = {"chunk": repeat(chunk, size), "query": _as_json(queries)}
-        if all(answers):
-            columns |= {name: map(get, answers) for name, get in _FIELDS.items()}
-        else:
-            columns |= {name: [answer and get(answer) for answer in answers] for name, get in _FIELDS.items()}
-        made = {"fetched_at": moments(columns.pop("fetched_at"))}
-        made |= {name: pa.array(values, SCHEMA.field(name).type, size=size) for name, values in columns.items()}
+        made = {"chunk": pa.repeat(pa.scalar(chunk, pa.int32()), size), "query": _as_json(queries)}
+        is_whole = all(answers)
+        for name, get in _FIELDS.items():
+            values: list[Any] = list(map(get, answers)) if is_whole else [one and get(one) for one in answers]
+            made[name] = moments(values) if name == "fetched_at" else _array(values, SCHEMA.field(name).type)
         arrays = [made[field.name] if field.name in made else pa.nulls(size, field.type) for field in SCHEMA]
         self._files.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
 
@@ -78,7 +80,7 @@ class ArchiveWriter:
         """Add answers that are only in the quarantine."""
         for chunk, one in rejected:
             row = {name: getattr(one, name, None) for name in SCHEMA.names}
-            row |= {"chunk": chunk, "query": next(_as_json([one.query])), "outcome": _QUARANTINED}
+            row |= {"chunk": chunk, "query": orjson.dumps(one.query.row), "outcome": QUARANTINED}
             self._files.write(pa.RecordBatch.from_pylist([row], SCHEMA))
 
     def close(self) -> tuple[Part, ...]:
@@ -86,8 +88,18 @@ class ArchiveWriter:
         return self._files.close()
 
 
-def _as_json(queries: Sequence[Query]) -> Iterator[str]:
-    return map(bytes.decode, map(orjson.dumps, map(attrgetter("row"), queries)))
+def _as_json(queries: Sequence[Query]) -> pa.Array:
+    """Write each query as JSON, all of them at once: a line break in a text is escaped, and one between two is not."""
+    rows: list[Any] = [_BREAK] * (2 * len(queries) - 1)
+    rows[::2] = map(_ROW, queries)
+    return pc.split_pattern(pa.array([orjson.dumps(rows)[1:-1]], pa.string()), ",\n,").flatten()
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Return values as a column. Mostly they are all the same, which is faster to see than to convert."""
+    if values.count(values[0]) == len(values):
+        return pa.repeat(pa.scalar(values[0], kind), len(values))
+    return pa.array(values, kind)
 
 
 class Archive:
@@ -113,7 +125,16 @@ class Archive:
         except PlanMissing:  # an earlier deletion was killed
             return ""
         archived = manifest.answers + manifest.gaps + manifest.unreadable
-        return f"{staged - archived:,} answers came after it" if staged > archived else ""
+        later = max(0, staged - archived) or self._not_archived(staging, run, manifest)
+        return f"{later:,} answers came after it" if later else ""
+
+    def _not_archived(self, staging: Staging, run: Run, manifest: Manifest) -> int:
+        """Count the answers of the quarantine in MongoDB that are not in the archive."""
+        found = {(one.query.key, one.fetched_at) for _, one in staging.quarantined(run, with_bodies=False)}
+        if found:
+            rows = (rejected_of(row) for row in self._rows(manifest) if row["outcome"] == QUARANTINED)
+            found -= {(one.query.key, one.fetched_at) for one in rows}
+        return len(found)
 
     def restore(self, staging: Staging, run: Run) -> int:
         """Copy to MongoDB what it no longer has of a run, and return how many answers that are.
@@ -133,6 +154,9 @@ class Archive:
         except PlanMissing:
             plan = None
         staged = manifest.answers + manifest.gaps + manifest.unreadable
+        is_empty = manifest.run_id == run.run_id and not manifest.archive and not staged
+        if plan is None and is_empty:  # a plan without queries has no archived rows
+            staging.save_size(Plan(run, manifest.listed, 0, 0))
         if not manifest.archive or (plan and _count(staging, plan) >= staged):
             return 0
         return _Restoration(staging, run, plan).restore(self._rows(manifest), manifest.listed)
@@ -156,8 +180,8 @@ class Archive:
         :raises ManifestMissing: as `manifest`, or a file is missing.
         """
         for row in self._rows(self.manifest()):
-            if row["outcome"] not in {None, _QUARANTINED, Outcome.MISSING}:
-                yield _answer(row)
+            if row["outcome"] not in {None, QUARANTINED, Outcome.MISSING, Outcome.ERASED}:
+                yield answer_of(row)
 
     def _rows(self, manifest: Manifest) -> Iterator[dict[str, Any]]:
         for part in manifest.archive:
@@ -178,13 +202,15 @@ def _read(file: IO[bytes]) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def _answer(row: dict[str, Any]) -> Answer:
+def answer_of(row: Mapping[str, Any]) -> Answer:
+    """Make the staged answer of a row."""
     query, outcome = Query.from_row(orjson.loads(row["query"])), Outcome(row["outcome"])
     moment = row["fetched_at"].astimezone(UTC)
     return Answer(query, outcome, row["status"], row["body"], moment, row["next_link"], row["is_paged"])
 
 
-def _rejected(row: dict[str, Any]) -> Rejected:
+def rejected_of(row: Mapping[str, Any]) -> Rejected:
+    """Make the quarantined answer of a row."""
     query, moment = Query.from_row(orjson.loads(row["query"])), row["fetched_at"].astimezone(UTC)
     rest = (row["incomplete"], row["raw"], row["content_type"])
     return Rejected(query, row["status"], row["body"], row["reason"], moment, *rest)
@@ -215,9 +241,9 @@ class _Restoration:
     def restore(self, rows: Iterable[dict[str, Any]], listed: int) -> int:
         """Copy rows in their order, and return how many answers are copied."""
         for row in rows:
-            if row["outcome"] == _QUARANTINED:
+            if row["outcome"] == QUARANTINED:
                 if self._plan is None:
-                    self._staging.reject(self._run, [(row["chunk"], _rejected(row))])
+                    self._staging.reject(self._run, [(row["chunk"], rejected_of(row))])
                     self._restored += 1
                 continue
             if row["chunk"] != self._number:
@@ -226,7 +252,7 @@ class _Restoration:
             query = Query.from_row(orjson.loads(row["query"]))
             self._queries.append(query)
             if row["outcome"] and self._absent(query.key):
-                self._stage(_answer(row))
+                self._stage(answer_of(row))
         self._end_chunk()
         if self._plan is None:
             self._staging.save_size(Plan(self._run, listed, self._planned, self._number + 1))

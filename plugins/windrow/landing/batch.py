@@ -2,14 +2,17 @@
 
 The files are ``<prefix>/part-00000.parquet ...``, ``<prefix>/_acks.json`` with the ids to acknowledge, and the
 manifest, which is written last. Messages are acknowledged when the warehouse has them; the queue delivers all others
-again. So a crash loses nothing, and a message that is delivered twice is merged by its key.
+again. So a crash loses nothing, and a message that is delivered twice is merged by its key. Until the ids are in the
+object store, messages are leased for about a minute; from then on an attempt that follows a crash releases them. So
+they do not wait for the longest lease that the queue allows.
 """
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 import orjson
@@ -29,7 +32,11 @@ log = logging.getLogger(__name__)
 
 ACKS = "_acks.json"
 AT_ONCE = 1_000
-"""Messages in one pull, and ids in one acknowledgement."""
+"""Messages in one pull, and ids in one call."""
+LEASE_S = 600
+"""How long messages are leased whose ids are in the object store; Pub/Sub allows no more."""
+_SPARE_S = 60
+"""How long a message is leased, in addition to the time in which its batch is collected."""
 _AT_ONCE = 10_000
 """Records that become a table together."""
 _EMPTY_S = 3.0
@@ -48,8 +55,11 @@ class Received:
 class Messages(Protocol):
     """The operations of a queue that a batch needs."""
 
-    def pull(self, most: int, wait_s: float) -> list[Received]:
-        """Return up to ``most`` messages; wait up to ``wait_s`` seconds for the first."""
+    def pull(self, most: int, wait_s: float, lease_s: int) -> list[Received]:
+        """Return up to ``most`` messages, leased for so many seconds; wait up to ``wait_s`` for the first."""
+
+    def lease(self, ack_ids: Sequence[str], seconds: int) -> None:
+        """Let no other client have these messages for so many seconds from now; 0 releases them."""
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """Acknowledge messages: the queue does not deliver them again."""
@@ -65,12 +75,13 @@ class Bounds:
 
 
 def gather(queue: Messages, bounds: Bounds) -> list[Received]:
-    """Pull until a bound is reached or the queue is empty."""
+    """Pull until a bound is reached or the queue is empty. All leases end about a minute after the last moment."""
     until = time.monotonic() + bounds.seconds
     gathered: list[Received] = []
     size = 0
     while len(gathered) < bounds.messages and size < bounds.bytes and (left_s := until - time.monotonic()) > 0:
-        received = queue.pull(min(AT_ONCE, bounds.messages - len(gathered)), min(_EMPTY_S, left_s))
+        lease_s = min(LEASE_S, int(left_s) + _SPARE_S)
+        received = queue.pull(min(AT_ONCE, bounds.messages - len(gathered)), min(_EMPTY_S, left_s), lease_s)
         if not received:
             break
         gathered += received
@@ -87,12 +98,20 @@ class Batch:
         self._store = store
         self._prefix = prefix
 
-    def land(self, messages: Sequence[Received], staging: Staging) -> Manifest:
-        """Write the parts, the ids to acknowledge, and the manifest.
+    def release(self, queue: Messages) -> None:
+        """Release the messages of an earlier attempt of this run, so that this one can pull them again."""
+        self._each(partial(queue.lease, seconds=0), self._ack_ids() or [])
+
+    def land(self, queue: Messages, messages: Sequence[Received], staging: Staging) -> Manifest:
+        """Write the ids to acknowledge, the parts, and the manifest; lease the messages for ten minutes.
 
         A message that cannot be read goes to the quarantine, and is acknowledged with the others. One that was
         delivered twice within the batch counts once, with both of its ids. The profile of the rows is noted.
         """
+        output, schema = Output(self._store, self._prefix), self._stream.contract.arrow_schema
+        ack_ids = [message.ack_id for message in messages]
+        output.put(ACKS, orjson.dumps(ack_ids))
+        self._each(partial(queue.lease, seconds=LEASE_S), ack_ids)
         distinct = {message.message_id: message for message in messages}
         records: list[dict[str, object]] = []
         rejected: list[tuple[int, Rejected]] = []
@@ -102,7 +121,6 @@ class Batch:
             except Unreadable as error:
                 rejected.append((0, _rejected(message, error.reason)))
         staging.reject(self._run, rejected)
-        output, schema = Output(self._store, self._prefix), self._stream.contract.arrow_schema
         profile = ProfileCount(self._stream)
         with ParquetFiles(self._store, self._prefix, "part-{:05d}.parquet", schema, Sizes()) as files:
             for place in range(0, len(records), _AT_ONCE):
@@ -111,7 +129,6 @@ class Batch:
                 files.write(batch)
             parts = files.close()
         staging.note(self._run, "profile", profile.figures())
-        output.put(ACKS, orjson.dumps([message.ack_id for message in messages]))
         return output.finish(self._run, Count(answers=len(records), unreadable=len(rejected)), parts)
 
     def _record(self, data: bytes) -> dict[str, object]:
@@ -128,16 +145,22 @@ class Batch:
 
         :raises ManifestMissing: the batch was not landed.
         """
-        data = self._store.get(f"{self._prefix}/{ACKS}")
-        if data is None:
+        ack_ids = self._ack_ids()
+        if ack_ids is None:
             raise ManifestMissing(
                 f"{ACKS} below {self._prefix} does not exist.",
                 advice="Clear the task 'pull' with all tasks downstream.",
             )
-        ack_ids: list[str] = orjson.loads(data)
-        for place in range(0, len(ack_ids), AT_ONCE):
-            queue.acknowledge(ack_ids[place : place + AT_ONCE])
+        self._each(queue.acknowledge, ack_ids)
         return len(ack_ids)
+
+    def _ack_ids(self) -> list[str] | None:
+        data = self._store.get(f"{self._prefix}/{ACKS}")
+        return None if data is None else list(orjson.loads(data))
+
+    def _each(self, call: Callable[[Sequence[str]], None], ack_ids: Sequence[str]) -> None:
+        for place in range(0, len(ack_ids), AT_ONCE):
+            call(ack_ids[place : place + AT_ONCE])
 
 
 def _rejected(message: Received, reason: str) -> Rejected:

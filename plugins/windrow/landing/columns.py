@@ -23,7 +23,9 @@ from windrow.model.rows import RawRows, Read
 from windrow.model.stream import Stream
 
 _NULL = type(None)
-_COUNT, _CONSTANTS, _OBJECTS = map(attrgetter, ("count", "constants", "objects"))
+_COUNT, _CONSTANTS, _OBJECTS, _QUERY, _KEY = map(attrgetter, ("count", "constants", "objects", "query", "query.key"))
+_Rows = RawRows | Sequence[RawRows | None]
+"""The rows of answers: of all, which have one each, or of each; None if `Stream.read` has to decide about one."""
 _NUMBERS = {
     Kind.NUMERIC: r"\A-?\d{1,20}(\.\d{1,9})?\z",
     Kind.BIGNUMERIC: r"\A-?\d{1,20}(\.\d{1,18})?\z",
@@ -78,16 +80,23 @@ class Converter:
         else:
             yield from self._one_by_one(answers)
 
-    def _rows(self, answers: Sequence[Answer]) -> Sequence[RawRows | None]:
-        """Return the rows of each answer, or None if `Stream.read` has to decide about it."""
-        raw_rows = self._stream.raw_rows
+    def _rows(self, answers: Sequence[Answer]) -> _Rows:
         try:
             parsed = parse_all(answers, self._stream.format)
-            return [raw_rows(answer.query, value) for answer, value in zip(answers, parsed, strict=True)]
+            queries = list(map(_QUERY, answers))
+            if (rows := self._stream.one_row_each(queries, parsed)) is not None:
+                return rows
+            return list(map(self._stream.raw_rows, queries, parsed))
         except _UNCLEAR:
-            return [None] if len(answers) == 1 else [rows for answer in answers for rows in self._rows([answer])]
+            return [self._rows_of(answer) for answer in answers]
 
-    def _convert(self, answers: Sequence[Answer], rows: Sequence[RawRows | None]) -> Iterator[Converted]:
+    def _rows_of(self, answer: Answer) -> RawRows | None:
+        try:
+            return self._stream.raw_rows(answer.query, answer.parsed_as(self._stream.format))
+        except _UNCLEAR:
+            return None
+
+    def _convert(self, answers: Sequence[Answer], rows: _Rows) -> Iterator[Converted]:
         try:
             yield Converted(answers, self._batch(answers, rows))
         except _UNCLEAR:
@@ -120,13 +129,14 @@ class Converter:
         if some:
             yield Converted(some, pa.RecordBatch.from_pylist(records, self._schema), left_out)
 
-    def _batch(self, answers: Sequence[Answer], rows: Sequence[RawRows | None]) -> pa.RecordBatch:
+    def _batch(self, answers: Sequence[Answer], rows: _Rows) -> pa.RecordBatch:
         """Convert answers column by column.
 
         :raises NotClear: or another exception of `_UNCLEAR`; some value has to be read by the contract.
         """
-        every: Sequence[RawRows] = rows  # type: ignore[assignment]
-        counts = list(map(_COUNT, every))  # None has no count, and is not clear
+        every: Sequence[RawRows] = [rows] if isinstance(rows, RawRows) else rows  # type: ignore[assignment]
+        # None has no count, and is not clear
+        counts = [1] * len(answers) if isinstance(rows, RawRows) else list(map(_COUNT, every))
         if 0 in counts:
             every, answers = list(compress(every, counts)), list(compress(answers, counts))
             counts = list(filter(None, counts))
@@ -134,7 +144,7 @@ class Converter:
             return pa.RecordBatch.from_pylist([], self._schema)
         total = sum(counts)
         owners = None
-        if total > len(every):
+        if total > len(answers):
             owners = pa.array(chain.from_iterable(map(repeat, range(len(every)), counts)), pa.int32(), size=total)
 
         def spread(values: pa.Array) -> pa.Array:
@@ -162,7 +172,7 @@ class Converter:
                 arrays.append(array([None] * total, column))
         arrays += [
             pa.nulls(total, pa.string()) if extra is None else pa.array(map(_extra, extra), pa.string(), size=total),
-            spread(pa.array([answer.query.key for answer in answers], pa.string())),
+            spread(pa.array(list(map(_KEY, answers)), pa.string())),
             spread(moments(answer.fetched_at for answer in answers)),
             pa.repeat(self._run_id, total),
         ]
@@ -240,12 +250,13 @@ def array(values: Sequence[Any], column: Column) -> pa.Array:
 
     :raises Unreadable: a value does not match the contract. Arrow raises others, see `_UNCLEAR`.
     """
-    if column.kind is Kind.STRING and not column.repeated:
+    if column.kind in _INFERRED and not column.repeated:
         try:
-            found = pa.array(values, pa.string())  # Arrow itself refuses what is no text
-        except (ValueError, TypeError, pa.ArrowException):
+            # Arrow itself refuses what is no text; of numbers and booleans it finds the type that all of them have
+            found = pa.array(values, _INFERRED[column.kind])
+        except (ValueError, TypeError, ArithmeticError, pa.ArrowException):
             found = None
-        if found is not None:
+        if found is not None and found.type == column.arrow:
             if column.required and found.null_count:
                 raise NotClear
             return found
@@ -264,13 +275,6 @@ def array(values: Sequence[Any], column: Column) -> pa.Array:
             return found
     empty: object = [] if column.repeated else None
     return pa.array([empty if value is None else convert(value, column) for value in values], column.arrow)
-
-
-def _of_one_type(of: type) -> Callable[[Sequence[Any], set[type], Column], pa.Array | None]:
-    def convert_all(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
-        return pa.array(values, column.kind.arrow) if kinds == {of} else None
-
-    return convert_all
 
 
 def _floats(values: Sequence[Any], kinds: set[type], column: Column) -> pa.Array | None:
@@ -316,9 +320,13 @@ def _cast(values: Sequence[Any], kinds: set[type], column: Column, pattern: str)
     return None if texts is None else texts.cast(column.kind.arrow)
 
 
+_INFERRED: dict[Kind, pa.DataType | None] = {
+    Kind.STRING: pa.string(),
+    Kind.INTEGER: None,
+    Kind.BOOLEAN: None,
+}
+"""The type to ask Arrow for, or None if it infers it. It would take a boolean behind a float for a float."""
 _AT_ONCE: dict[Kind, Callable[[Sequence[Any], set[type], Column], pa.Array | None]] = {
-    Kind.INTEGER: _of_one_type(int),
-    Kind.BOOLEAN: _of_one_type(bool),
     Kind.FLOAT: _floats,
     Kind.NUMERIC: _decimals,
     Kind.BIGNUMERIC: _decimals,

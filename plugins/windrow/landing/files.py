@@ -108,6 +108,8 @@ class Manifest:
     """Files with the answers as the API returned them, see `windrow.landing.archive`."""
     listed: int = 0
     """Queries that the source planned, repetitions included."""
+    erased: int = 0
+    """Of ``gaps`` those that had records of a person, whom `windrow erase` took out since the landing."""
 
     @classmethod
     def read(cls, store: ObjectStore, prefix: str) -> "Manifest":
@@ -211,14 +213,7 @@ class ParquetFiles:
         """Add a row group to the present file, which is begun if there is none."""
         if self._writer is None:
             self._file = tempfile.TemporaryFile(prefix="windrow-")  # noqa: SIM115 - closed by _end_file or __exit__
-            self._writer = pq.ParquetWriter(
-                self._file,
-                self._schema,
-                compression="zstd",
-                use_dictionary=self._encoded,
-                dictionary_pagesize_limit=_DICTIONARY,
-                write_statistics=self._encoded,
-            )
+            self._writer = parquet_writer(self._file, self._schema, self._encoded)
         self._writer.write_table(table, row_group_size=table.num_rows or None)
         self._records += table.num_rows
 
@@ -227,16 +222,40 @@ class ParquetFiles:
         if self._writer is None or self._file is None:
             return
         self._writer.close()
-        size = self._file.seek(0, 2)
-        self._file.seek(0)
-        md5 = hashlib.file_digest(self._file, _md5).hexdigest()
-        part = Part(f"{self._prefix}/{name}", self._records, size, md5)
-        self._file.seek(0)
+        part = part_of(f"{self._prefix}/{name}", self._file, self._records)
         self._store.put_file(part.name, self._file)
         self._file.close()
         log.info("landed %s: %s records, %s bytes", part.name, f"{part.records:,}", f"{part.bytes:,}")
         self.parts.append(part)
         self._writer, self._file, self._records = None, None, 0
+
+
+def parquet_writer(
+    file: IO[bytes], schema: pa.Schema, encoded: Sequence[str], *, int96: bool = False
+) -> pq.ParquetWriter:
+    """Return the writer of a file.
+
+    :param encoded: columns with a dictionary and statistics.
+    :param int96: write times as Hive and Athena do.
+    """
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        use_dictionary=encoded,
+        dictionary_pagesize_limit=_DICTIONARY,
+        write_statistics=encoded,
+        use_deprecated_int96_timestamps=int96,
+    )
+
+
+def part_of(name: str, file: IO[bytes], records: int) -> Part:
+    """Describe a file, and leave it at its beginning."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    md5 = hashlib.file_digest(file, _md5).hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return Part(name, records, size, md5)
 
 
 def moments(times: Iterable[datetime | None]) -> pa.Array:

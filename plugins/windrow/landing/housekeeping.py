@@ -10,7 +10,8 @@ from windrow.landing.files import ObjectStore
 from windrow.model.errors import WindrowError
 from windrow.model.plan import Run
 from windrow.store.staging import Staging
-from windrow.store.status import StatusStore, Summary
+from windrow.store.status import StatusStore
+from windrow.store.summary import Summary
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ class Tidied:
 class Housekeeping:
     """Deletes what is older than the times that are given, which are ISO texts in UTC.
 
-    A run keeps everything while it has no receipt that agrees, while something is in its quarantine, and unless its
-    archive is complete. Deleted answers come back from there when ``land`` is cleared.
+    A run keeps everything while it has no receipt that agrees, while its quarantine has an answer whose gap nobody
+    accepted, and unless its archive is complete. What was deleted comes back from there when ``land`` is cleared.
     """
 
     def __init__(self, staging: Staging, status: StatusStore, open_store: OpenStore, *, dry_run: bool = False) -> None:
@@ -84,7 +85,8 @@ class Housekeeping:
     def _reason_to_keep(self, run: Run, summary: Summary) -> str:
         if summary.steps.get("receipt", {}).get("agrees") is not True or summary.trouble:
             return "without a receipt that agrees"
-        if self._staging.quarantined_keys(run):
+        quarantined = self._staging.quarantined_keys(run)
+        if quarantined and (not summary.planned or quarantined - self._staging.accepted_gaps(run).keys()):
             return "with answers in the quarantine"
         if not summary.planned:  # a batch of messages, which MongoDB does not have, or an empty plan
             return ""

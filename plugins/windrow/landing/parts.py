@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _LEFT_OUT = "#left_out"
 """Behind the key of a query in the quarantine, for records of its answer. A key has no such sign."""
+_NOTHING = frozenset({Outcome.MISSING, Outcome.ERASED})
 _REASONS = 5
 """Maximum reasons in one entry of the quarantine."""
 
@@ -100,7 +101,7 @@ class Landing:
             queries = iter(chunk.queries)
             for answers in together(self._staging.each_answer(chunk), self._sizes):
                 archive.add(number, *_with_gaps(queries, answers))
-                present = [answer for answer in answers if answer.outcome is not Outcome.MISSING]
+                present = [answer for answer in answers if answer.outcome not in _NOTHING]
                 count.gaps += len(answers) - len(present)
                 if present:
                     yield number, present

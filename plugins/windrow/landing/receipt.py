@@ -32,6 +32,8 @@ class Staged:
     """Of ``quarantined`` those of look-ups."""
     partial: int = 0
     """Of ``answered`` those without their last pages."""
+    erased: int = 0
+    """Queries that were about a person, whom `windrow erase` took out. Nothing follows from them any more."""
     accepted: int = 0
     """Planned queries that are not settled, and whose gap a person accepted. They may be in the quarantine, too."""
 
@@ -49,7 +51,7 @@ class Staged:
                 if key not in planned:
                     continue
                 counted[outcome] += 1
-                if outcome is not Outcome.ANSWERED and len(examples) < _EXAMPLES:
+                if outcome not in {Outcome.ANSWERED, Outcome.ERASED} and len(examples) < _EXAMPLES:
                     examples += [_why(answer) for answer in [staging.answer(plan.run, planned[key])] if answer]
         quarantined = staging.quarantined(plan.run, with_bodies=False)
         examples += [f"{one.query.key!r}: {one.reason}" for _, one in quarantined[:_EXAMPLES]]
@@ -62,6 +64,7 @@ class Staged:
             left_out=beside[LIST],
             looked_up=beside[LOOK_UP],
             partial=counted[Outcome.PARTIAL],
+            erased=counted[Outcome.ERASED],
             accepted=accepted,
         )
 
@@ -99,7 +102,7 @@ class Receipt:
         """Return which counts do not agree, each with what to do; empty if all agree."""
         plan, staged, manifest = self.plan, self.staged, self.manifest
         found = []
-        missing = plan.planned - staged.answered - staged.gaps - staged.accepted
+        missing = plan.planned - staged.answered - staged.gaps - staged.erased - staged.accepted
         if missing:
             found.append(
                 f"{missing:,} of {plan.planned:,} planned queries are not staged, "
@@ -158,12 +161,14 @@ class Receipt:
         """
         notes = notes or {}
         total = {"sent": 0, "retried": 0, "throttled": 0, "unchanged": 0, "tokens": 0}
+        units: Counter[str] = Counter()
         seconds = 0.0
         for step, note in notes.items():
             if step.startswith(("harvest ", STEP)):
                 seconds += note.get("seconds", 0.0)
                 for name in total:
                     total[name] += note[name]
+                units.update(dict(note.get("units", ())))
         if "drain" in notes:  # the calls were made by a queue, which counts neither attempts nor tokens
             total = {"enqueued": notes["enqueue"]["enqueued"], "given_up": notes["drain"]["given_up"]}
             seconds = notes["enqueue"]["seconds"] + notes["drain"]["seconds"]
@@ -174,12 +179,14 @@ class Receipt:
             "staged": self.staged.answered,
             "gaps": self.gaps,
             "quarantined": self.staged.quarantined,
+            **({"erased": self.staged.erased} if self.staged.erased else {}),
             **({"accepted_gaps": self.staged.accepted} if self.staged.accepted else {}),
             "exported": self.manifest.records,
             "loaded": self.loaded,
             "merged": self.merged,
             "table": self.total,
             **total,
+            **({"units": sorted(units.items())} if units else {}),
             "harvest_seconds": round(seconds, 3),
         }
 
@@ -219,5 +226,8 @@ def as_text(figures: Mapping[str, object]) -> str:
     lines = []
     for name, value in figures.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        lines.append(f"  {name.replace('_', ' '):<{width}}  {f'{value:,}' if is_number else value}")
+        text = f"{value:,}" if is_number else str(value)
+        if isinstance(value, list):  # units, with the names of their quotas
+            text = ", ".join(f"{count:,} of {quota}" for quota, count in value)
+        lines.append(f"  {name.replace('_', ' '):<{width}}  {text}")
     return "\n".join(lines)

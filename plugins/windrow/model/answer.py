@@ -24,6 +24,8 @@ class Outcome(StrEnum):
     """The API answered that there is no such thing."""
     PARTIAL = "partial"
     """The first pages are there, and a later one is not. The harvest asks again if it is run again."""
+    ERASED = "erased"
+    """It was about a person, and `windrow erase` took it out; see `windrow.model.person`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ AWS_ERRORS = "https://docs.aws.amazon.com/awsconsolehelpdocs/latest/gsg/common-e
 BOTOCORE = "https://github.com/boto/botocore, botocore/retries/standard.py"
 S3_ERRORS = "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"
 ATHENA_API = "https://docs.aws.amazon.com/athena/latest/APIReference/API_StartQueryExecution.html"
+ATHENA_METADATA = "https://docs.aws.amazon.com/athena/latest/APIReference/API_GetTableMetadata.html"
 ATHENA_QUERY = "https://docs.aws.amazon.com/athena/latest/APIReference/API_AthenaError.html"
 ATHENA_SLOW_DOWN = "https://repost.aws/knowledge-center/hive-cannot-open-split-503-athena"
 ATHENA_ICEBERG = "https://repost.aws/knowledge-center/athena-iceberg-table-error"
@@ -108,6 +109,7 @@ GOOGLE_POLICY: tuple[CloudRule, ...] = (
     # a person must act
     _stays(_BQ, "accessDenied", "a permission is missing", BIGQUERY_ERRORS, do=_GRANT),
     _stays(_BQ, "attributeError", "user code is wrong", BIGQUERY_ERRORS, do=_SQL),
+    _stays(_BQ, "badRequest", "the request is invalid", BIGQUERY_ERRORS, do=_SQL),
     _stays(_BQ, "billingNotEnabled", "the project has no billing", BIGQUERY_ERRORS, do=_BILLING),
     _stays(_BQ, "billingTierLimitExceeded", "the query needs too much CPU", BIGQUERY_ERRORS, do=_SPLIT),
     _stays(
@@ -167,6 +169,7 @@ GOOGLE_POLICY: tuple[CloudRule, ...] = (
 
 _AWS, _S3, _ATHENA, _GLUE, _DYNAMODB, _SQS = "AWS", "S3", "Athena", "Glue", "DynamoDB", "SQS"
 _KEY = "Set a valid key in the Airflow connection, or check the role that it assumes."
+_SUPPORT = "Ask the support of AWS for the reason."
 _CLOCK = "Set the clock of this machine: AWS allows a difference of 15 minutes."
 _ALLOW = "Allow the action in the message in the IAM policy of the account."
 _REQUEST = "Check the value that the message names, in the DAG or the Airflow variable that it comes from."
@@ -179,6 +182,10 @@ AWS_POLICY: tuple[CloudRule, ...] = (
     _passes(_AWS, "ServiceUnavailable", "the service is not available", AWS_ERRORS),
     _passes(_AWS, "Throttling", "too many requests", BOTOCORE),
     _passes(_AWS, "ThrottlingException", "too many requests", AWS_ERRORS),
+    _passes(_AWS, "BandwidthLimitExceeded", "too many bytes", BOTOCORE),
+    _passes(_AWS, "PriorRequestNotComplete", "an earlier request is not complete", BOTOCORE),
+    _passes(_AWS, "RequestThrottledException", "too many requests", BOTOCORE),
+    _passes(_AWS, "ThrottledException", "too many requests", BOTOCORE),
     _passes(_AWS, "RequestLimitExceeded", "too many requests", BOTOCORE),
     _passes(_AWS, "RequestThrottled", "too many requests", BOTOCORE),
     _passes(_AWS, "TooManyRequestsException", "too many requests", ATHENA_API),
@@ -190,6 +197,7 @@ AWS_POLICY: tuple[CloudRule, ...] = (
     _stays(_AWS, "ExpiredToken", "the session token has expired", S3_ERRORS, do=_KEY),
     _stays(_AWS, "ExpiredTokenException", "the session token has expired", AWS_ERRORS, do=_KEY),
     _stays(_AWS, "IncompleteSignature", "the signature is invalid", AWS_ERRORS, do=_KEY),
+    _stays(_AWS, "IncompleteSignatureException", "the signature is invalid", DYNAMODB_ERRORS, do=_KEY),
     _stays(_AWS, "InvalidAccessKeyId", "the key does not exist", S3_ERRORS, do=_KEY),
     _stays(_AWS, "InvalidClientTokenId", "the key does not exist", AWS_ERRORS, do=_KEY),
     _stays(_AWS, "SignatureDoesNotMatch", "the secret does not match the key", S3_ERRORS, do=_KEY),
@@ -203,12 +211,17 @@ AWS_POLICY: tuple[CloudRule, ...] = (
     _passes(_S3, "OperationAborted", "another operation changes the same resource", S3_ERRORS),
     _passes(_S3, "RequestTimeout", "the upload was too slow", S3_ERRORS),
     _passes(_S3, "SlowDown", "too many requests", S3_ERRORS),
+    _passes(_S3, "IncompleteBody", "the connection was closed during the upload", S3_ERRORS),
+    _stays(_S3, "AccountProblem", "the account has a problem", S3_ERRORS, do=_SUPPORT),
+    _stays(_S3, "AllAccessDisabled", "all access to the bucket is disabled", S3_ERRORS, do=_SUPPORT),
+    _stays(_S3, "InvalidToken", "the session token is invalid", S3_ERRORS, do=_KEY),
     _stays(_S3, "EntityTooLarge", "the object is too large", S3_ERRORS, do=_SPLIT),
     _stays(_S3, "InvalidBucketName", "the name of the bucket is invalid", S3_ERRORS, do=_NAMES),
     _stays(_S3, "NoSuchBucket", "the bucket does not exist", S3_ERRORS, do=_NAMES),
     _stays(_S3, "NoSuchKey", "the object does not exist", S3_ERRORS, do="Clear the task that writes the object."),
     # Athena
     _passes(_ATHENA, "InternalServerException", "an internal error", ATHENA_API),
+    _stays(_ATHENA, "MetadataException", "the metadata of a table cannot be read", ATHENA_METADATA, do=_NAMES),
     _stays(_ATHENA, "InvalidRequestException", "the request is invalid", ATHENA_API, do=_REQUEST),
     # Glue
     _passes(_GLUE, "AlreadyExistsException", "another task created it meanwhile; the next try uses it", GLUE_ERRORS),
@@ -222,6 +235,7 @@ AWS_POLICY: tuple[CloudRule, ...] = (
     _passes(_GLUE, "VersionMismatchException", "another task changed the same table", GLUE_ERRORS),
     _stays(_GLUE, "EntityNotFoundException", "the database or table does not exist", GLUE_ERRORS, do=_NAMES),
     _stays(_GLUE, "GlueEncryptionException", "an encryption key cannot be used", GLUE_ERRORS, do=_ALLOW),
+    _stays(_GLUE, "FederationSourceException", "a connected catalog failed", GLUE_ERRORS, do=_NAMES),
     _stays(_GLUE, "InvalidInputException", "the request is invalid", GLUE_ERRORS, do=_REQUEST),
     _stays(
         _GLUE,
@@ -236,6 +250,8 @@ AWS_POLICY: tuple[CloudRule, ...] = (
     _passes(_DYNAMODB, "ProvisionedThroughputExceededException", "the table has no capacity left", DYNAMODB_ERRORS),
     _passes(_DYNAMODB, "ReplicatedWriteConflictException", "another region writes the same item", BOTOCORE),
     _passes(_DYNAMODB, "ResourceInUseException", "the table is being changed", DYNAMODB_ERRORS),
+    _passes(_DYNAMODB, "ItemCollectionSizeLimitExceededException", "items of one key are too large", DYNAMODB_ERRORS),
+    _passes(_DYNAMODB, "TransactionInProgressException", "a transaction is not complete", BOTOCORE),
     _passes(_DYNAMODB, "TransactionConflictException", "a transaction has the same item", DYNAMODB_ERRORS),
     _stays(_DYNAMODB, "ConditionalCheckFailedException", "a condition does not hold", DYNAMODB_ERRORS, do=_REQUEST),
     _stays(_DYNAMODB, "ResourceNotFoundException", "the table does not exist", DYNAMODB_ERRORS, do=_NAMES),

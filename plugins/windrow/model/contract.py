@@ -230,7 +230,7 @@ class Contract:
 
         :raises Unreadable: a field does not match the contract; the message has the first one.
         """
-        if not isinstance(fields, Mapping):
+        if not isinstance(fields, (dict, Mapping)):  # whether it is a dict takes a tenth of the time
             raise Unreadable(f"a record must be a JSON object, not {_shown(fields)}")
         record = _read(fields, self.columns)
         extra = None if fields.keys() <= self._flat else unknown(fields, self.columns)

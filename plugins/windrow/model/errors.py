@@ -28,6 +28,7 @@
     ├── WarehouseBusy             the warehouse failed for a temporary reason: the settings of the task decide
     ├── Unwritten                 a database did not write all items: retried, writing again is safe
     ├── StagingUnavailable        MongoDB cannot be reached, or refuses an operation: retried
+    │   └── LoginRejected             MongoDB rejects the login of a connection: never retried
     ├── Interrupted               the task was asked to stop: all answers are staged
     ├── PlanMissing               a run has no complete plan: the task 'plan' must run first
     └── ManifestMissing           landed files have no manifest, so they may be incomplete
@@ -125,6 +126,10 @@ class Unwritten(WindrowError):
 
 class StagingUnavailable(WindrowError):
     """MongoDB cannot be reached, or refuses an operation."""
+
+
+class LoginRejected(StagingUnavailable):
+    """MongoDB rejects the user or the password of a connection, or the user lacks a permission."""
 
 
 class BrokerUnavailable(WindrowError):

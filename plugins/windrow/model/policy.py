@@ -47,8 +47,12 @@ class ErrorDetail:
     wait_s: float | None = None
 
 
+_NO_DETAIL = ErrorDetail()
+
+
 def _by_retry_after(response: Response) -> ErrorDetail:
-    return ErrorDetail(wait_s=response.retry_after_s)
+    wait_s = response.retry_after_s
+    return _NO_DETAIL if wait_s is None else ErrorDetail(wait_s=wait_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ TASK_POLICY: tuple[TaskRule, ...] = (
     TaskRule(errors.GivenUp, None, "the task 'enqueue' must run again first"),
     TaskRule(errors.QueryRefused, None, "the API rejects this query as invalid"),
     TaskRule(errors.ApiUnreachable, timedelta(seconds=60), "the API may be restarting"),
+    TaskRule(errors.LoginRejected, None, "a person must set the right user and password first"),
     TaskRule(errors.StagingUnavailable, timedelta(seconds=30), "MongoDB may be restarting"),
     TaskRule(errors.Unwritten, timedelta(seconds=30), "the next try writes all items again"),
     TaskRule(errors.Unanswered, timedelta(seconds=30), "the next try makes only the missing calls"),

@@ -56,6 +56,8 @@ class Response:
     def next_link(self) -> str:
         """The target of ``rel=next`` in the Link headers, unchanged; empty without one."""
         lines = [value for name, value in self.headers.items() if len(name) == 4 and name.lower() == "link"]
+        if not lines:
+            return ""
         for link in _LINK.finditer(", ".join(lines)):
             for param in _LINK_PARAM.finditer(link["params"]):
                 told = param["bare"] if param["quoted"] is None else param["quoted"]

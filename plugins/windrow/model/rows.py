@@ -71,6 +71,10 @@ class RawRows:
     def __len__(self) -> int:
         return self.count
 
+    def __getitem__(self, place: slice) -> "RawRows":
+        """Return some of the rows of objects."""
+        return RawRows((self.objects or ())[place], self.constants, self.read)
+
     def __iter__(self) -> Iterator[Any]:
         """Yield each row as `Contract.record` takes it."""
         if self.objects is None:

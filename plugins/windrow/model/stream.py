@@ -204,6 +204,11 @@ class Stream(ABC):
     """Fields that the contract does not know on purpose: they are in ``_extra``, without a warning."""
     may_be_empty: ClassVar[bool] = False
     """Whether a run without any record is normal, as for an increment with nothing new."""
+    person: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Columns that identify a person, each with the fields that have the same value in the answers of the API, by which
+    `windrow erase` finds a person; empty if no record is about one. Attributes of ``person_items`` may be there too."""
+    person_items: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Tables of DynamoDB with items about persons, each with the attributes that identify one."""
     partition: ClassVar[str] = ""
     """Column of kind DATE that has a folder for each day in the landing; empty for none. Set it only if Athena queries
     the landing by day: many small files are slow to load and to read."""
@@ -304,6 +309,13 @@ class Stream(ABC):
 
         :returns: None if the stream has only records.
         :raises Unreadable: the answer is not what the API promises.
+        """
+        return None
+
+    def one_row_each(self, queries: Sequence[Query], answers: Sequence[object]) -> RawRows | None:
+        """Return the rows of several parsed answers that have one row each, for landing. It is faster than `raw_rows`.
+
+        :returns: objects without constants, in the order of the answers; None if `raw_rows` has to read each answer.
         """
         return None
 

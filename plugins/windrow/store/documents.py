@@ -39,7 +39,7 @@ class Documents(ABC):
 
     @abstractmethod
     def _summarize(self, run: Run, change: Document) -> None:
-        """Apply a change to the summary of a run, see `windrow.store.status`."""
+        """Apply a change to the summary of a run, see `windrow.store.summary`."""
 
     def _put(self, collection: str, documents: Sequence[Document]) -> None:
         """Write documents. What is larger than one document goes into further ones, which are written before."""

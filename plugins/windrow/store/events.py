@@ -26,6 +26,7 @@ class Event:
     :param action: like ``replay`` or ``stop``.
     :param what: what it was done to, like a run and a reason, and the person's note.
     :param result: like ``44 of 47 answers were read``.
+    :param subject: what it was done to, for programs; empty where none looks for it.
     """
 
     place: str
@@ -34,11 +35,12 @@ class Event:
     action: str
     what: str
     result: str = ""
+    subject: str = ""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Event":
         """Read a document."""
-        texts = (str(document.get(name, "")) for name in ("user", "action", "what", "result"))
+        texts = (str(document.get(name, "")) for name in ("user", "action", "what", "result", "subject"))
         return cls(str(document["place"]), document["at"].replace(tzinfo=UTC), *texts)  # MongoDB keeps no zone
 
 
@@ -53,7 +55,7 @@ class EventDocuments(Documents):
     def add_event(self, event: Event, *, id_: str) -> None:
         """Store an event. Doing it twice with the same ``id_`` replaces it; known secrets are removed."""
         document: Document = {"_id": f"{event.place}|{id_}", "place": event.place, "at": event.at}
-        for name in ("user", "action", "what", "result"):
+        for name in ("user", "action", "what", "result", "subject"):
             document[name] = blot(getattr(event, name))[:LONGEST]
         self._replace(EVENTS, [document])
 

@@ -7,7 +7,7 @@ import orjson
 from windrow.model.errors import PlanMissing
 from windrow.model.plan import CHUNK, Chunk, Plan, Run
 from windrow.model.query import Query
-from windrow.store import status
+from windrow.store import summary
 from windrow.store.documents import Documents
 from windrow.store.keys import Keys
 
@@ -37,7 +37,7 @@ class PlanDocuments(Documents):
         """Write the size of a plan, which makes it whole."""
         size = {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
         self._replace(PLANS, [{"_id": f"{plan.run}|size", **size}])
-        self._summarize(plan.run, status.plan_update(plan.run, plan.listed, plan.planned))
+        self._summarize(plan.run, summary.plan_update(plan.run, plan.listed, plan.planned))
 
     def plan(self, run: Run) -> Plan:
         """Return the size of a run's plan.
@@ -53,7 +53,7 @@ class PlanDocuments(Documents):
 
     def dag_of(self, run: Run) -> str:
         """Return the DAG that a run belongs to; empty if it is not known."""
-        for document in self._find(status.RUNS, {"_id": str(run)}, fields=("dag_id",)):
+        for document in self._find(summary.RUNS, {"_id": str(run)}, fields=("dag_id",)):
             return str(document.get("dag_id", ""))
         return ""
 

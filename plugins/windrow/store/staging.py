@@ -14,7 +14,7 @@ collection             one document is                                ``_id``; i
 ``windrow_plans``      a chunk of a plan, or the plan's size          dataset|run_id|number; none
 ``windrow_quarantine`` an answer that cannot be read, and the reason  dataset|run_id|key; ``run``
 ``windrow_figures``    what a step of a run counted                   dataset|run_id|step; ``run``
-``windrow_runs``       a summary of a run, see `windrow.store.status`  dataset|run_id; ``dataset, first_at``
+``windrow_runs``       a summary of a run, see `windrow.store.summary` dataset|run_id; ``dataset, first_at``
 ``windrow_quotas``     a block of units of a window, and its holder   window|number; ``window``
 ``windrow_quotas``     that the API has closed a window, until when   window|spent; ``window``
 ``windrow_pauses``     how often calls to an API were paused in a row  connection id; none
@@ -23,6 +23,7 @@ collection             one document is                                ``_id``; i
 ``windrow_warnings``   a warning, and whether it was accepted         dataset|name; ``dataset``
 ``windrow_alerts``     a problem that people were told of             its cause; none
 ``windrow_accepted``   a query whose gap a person accepted            dataset|run_id|key; ``run``
+``windrow_erasures``   what an erasure of a person found              a salted digest; none
 ``windrow_leases``     who calls a part of a plan, at which turn      dataset|run_id|parts|part|turn; ``run``
 ``windrow_turns``      until when the calls of an API are spaced      connection id; none
 ``windrow_claims``     a replay that goes on, and its queries         dataset|run_id; none
@@ -41,23 +42,25 @@ from datetime import UTC
 from functools import partial
 from typing import Any, TypeVar
 
-from pymongo import DeleteOne, MongoClient, ReplaceOne, ReturnDocument
+from pymongo import DeleteOne, MongoClient, ReadPreference, ReplaceOne, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
-from windrow.model.errors import StagingUnavailable
+from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import Run
-from windrow.store import status
+from windrow.store import status, summary
 from windrow.store.accepted import ACCEPTED, AcceptedDocuments
 from windrow.store.alerts import AlertDocuments
-from windrow.store.answers import KEPT, PAGES, AnswerDocuments
+from windrow.store.answers import KEPT, PAGES
 from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
+from windrow.store.erasure import ErasureDocuments
 from windrow.store.events import EVENTS, KEEP_DAYS, EventDocuments
 from windrow.store.leases import LEASES, LeaseDocuments
 from windrow.store.limits import QUOTAS, TURNS, LimitDocuments
-from windrow.store.plans import PLANS, PlanDocuments
-from windrow.store.quarantine import QUARANTINE, QuarantineDocuments
+from windrow.store.login import connect, know_password, login_error
+from windrow.store.plans import PLANS
+from windrow.store.quarantine import QUARANTINE
 from windrow.store.warnings import WARNINGS, WarningDocuments
 
 T = TypeVar("T")
@@ -69,7 +72,7 @@ _KEEP_QUOTAS_S = 7 * 24 * 3600
 """For how long after its end a window can be looked at. Then MongoDB deletes it."""
 _KEEP_CACHE_S = 90 * 24 * 3600
 """For how long an answer may be asked whether it still holds. Then MongoDB deletes it."""
-_SELECTION_MS = 10_000
+SELECTION_MS = 10_000
 """How long the driver looks for a server."""
 SOCKET_MS = 60_000
 """The longest silence of MongoDB within one call: a server that hangs is not waited for for ever."""
@@ -80,9 +83,7 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class Staging(
-    PlanDocuments,
-    AnswerDocuments,
-    QuarantineDocuments,
+    ErasureDocuments,
     LimitDocuments,
     ConsentDocuments,
     WarningDocuments,
@@ -94,11 +95,13 @@ class Staging(
     """The state of harvests in one MongoDB database.
 
     Durability is that of the connection's write concern; MongoDB's default (majority, journaled) is the right
-    one. All methods raise `StagingUnavailable` when the server cannot be reached or refuses.
+    one. All methods raise `StagingUnavailable` when the server cannot be reached or refuses, and `LoginRejected` when
+    it rejects the login that is set in ``place``.
     """
 
-    def __init__(self, client: MongoClient[Document], database: str) -> None:
+    def __init__(self, client: MongoClient[Document], database: str, place: str = "this program") -> None:
         self._client = client
+        self._place = place
         self._database = client[database]
 
     def prepare(self, dataset: str) -> None:
@@ -108,8 +111,8 @@ class Staging(
             self._do(partial(self._database[name].create_index, "run"))
         by_cause = [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)]
         self._do(lambda: self._database[QUARANTINE].create_index(by_cause))
-        self._do(lambda: self._database[status.RUNS].create_index([("dataset", 1), ("first_at", -1)]))
-        self._do(lambda: self._database[status.RUNS].create_index("first_at"))
+        self._do(lambda: self._database[summary.RUNS].create_index([("dataset", 1), ("first_at", -1)]))
+        self._do(lambda: self._database[summary.RUNS].create_index("first_at"))
         self._do(lambda: self._database[QUOTAS].create_index("window"))
         self._do(lambda: self._database[CONSENTS].create_index("consent"))
         self._do(lambda: self._database[WARNINGS].create_index("dataset"))
@@ -124,7 +127,7 @@ class Staging(
         """Keep what a step of a run counted; the last word of a step stays."""
         document = {"_id": f"{run}|{step}", "run": str(run), "step": step, "figures": figures}
         self._replace(_FIGURES, [document])
-        if change := status.summary_update(run, step, figures):
+        if change := summary.summary_update(run, step, figures):
             self._summarize(run, change)
 
     def notes(self, run: Run) -> dict[str, Figures]:
@@ -178,7 +181,7 @@ class Staging(
         """Delete what the steps of a run counted and the gaps that people accepted, then its summary."""
         for collection in (_FIGURES, ACCEPTED):
             self._delete_below(collection, str(run))
-        self._delete(status.RUNS, str(run))
+        self._delete(summary.RUNS, str(run))
 
     # --- the operations ------------------------------------------------------------------------
 
@@ -188,7 +191,7 @@ class Staging(
             self._do(lambda: self._database[collection].bulk_write(writes, ordered=False))
 
     def _summarize(self, run: Run, change: Document) -> None:
-        self._do(lambda: self._database[status.RUNS].update_one({"_id": str(run)}, change, upsert=True))
+        self._do(lambda: self._database[summary.RUNS].update_one({"_id": str(run)}, change, upsert=True))
 
     def _insert(self, collection: str, document: Document) -> bool:
         """Insert a document, unless its ``_id`` exists; return whether the document with this ``_id`` is ours.
@@ -240,7 +243,7 @@ class Staging(
                     or not isinstance(error, AutoReconnect)
                     or isinstance(error, ServerSelectionTimeoutError)
                 ):
-                    raise _unavailable(error) from error
+                    raise self._unavailable(error) from error
                 time.sleep(pause_s)
 
     def _collection(self, name: str) -> Collection[Document]:
@@ -255,31 +258,61 @@ class Staging(
             try:
                 return operation()
             except ServerSelectionTimeoutError as error:  # the driver has waited long enough already
-                raise _unavailable(error) from error
+                raise self._unavailable(error) from error
             except AutoReconnect:
                 time.sleep(pause_s)
             except PyMongoError as error:
-                raise _unavailable(error) from error
+                raise self._unavailable(error) from error
         try:
             return operation()
         except PyMongoError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: PyMongoError) -> StagingUnavailable:
+        return login_error(error, self._place) or StagingUnavailable(
+            f"MongoDB operation failed: {type(error).__name__}: {error}",
+            advice=f"Check that MongoDB is running, and that host, port and database of {self._place} are correct. "
+            "Data staged earlier is safe; the next try continues from there.",
+        )
 
 
 @contextmanager
-def opened(url: str, database: str) -> Iterator[Staging]:
+def opened(url: str, database: str, place: str = "this program") -> Iterator[Staging]:
     """Open the staging at a MongoDB address, for programs that run outside of Airflow, and close it at the end.
 
     Its methods raise `StagingUnavailable` when there is no such server, or it refuses.
+
+    :param place: where the address is set.
+    :raises ConnectionUnusable: the address is invalid.
     """
-    client: MongoClient[Document]
-    with MongoClient(url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=SOCKET_MS) as client:
-        yield Staging(client, database)
+
+    def make() -> MongoClient[Document]:
+        know_password(url)
+        return MongoClient(url, serverSelectionTimeoutMS=SELECTION_MS, socketTimeoutMS=SOCKET_MS)
+
+    with checked(make, place) as client:
+        yield Staging(client, database, place)
 
 
-def _unavailable(error: PyMongoError) -> StagingUnavailable:
-    return StagingUnavailable(
-        f"MongoDB operation failed: {type(error).__name__}: {error}",
-        advice="Check that MongoDB is running, and that host, port, login and database of the Airflow connection are "
-        "correct. Data staged earlier is safe; the next try continues from there.",
-    )
+def checked(make: Callable[[], MongoClient[Document]], place: str) -> MongoClient[Document]:
+    """Make a client, if its options keep what harvests rely on.
+
+    :param place: where the address is set.
+    :raises ConnectionUnusable: the address or an option is invalid; or writes would not be acknowledged, or old data
+        read.
+    :raises StagingUnavailable: the names of the servers (SRV) cannot be looked up.
+    """
+    client = connect(make, place)
+    if not client.write_concern.acknowledged:
+        client.close()
+        raise ConnectionUnusable(
+            f"The address of MongoDB in {place} has w=0: a write would count before it is stored.",
+            advice="Remove 'w' from its options. MongoDB's default, majority, is the right one.",
+        )
+    if client.read_preference.mode != ReadPreference.PRIMARY.mode:
+        client.close()
+        raise ConnectionUnusable(
+            f"The address of MongoDB in {place} has a readPreference: a secondary may not have yet what was written.",
+            advice="Remove 'readPreference' from its options.",
+        )
+    return client

@@ -1,48 +1,33 @@
 """What MongoDB says about all runs, for people who watch: one summary per run, quarantine by reason, quotas, pauses.
 
-Staging writes the summaries while a run goes on, at most one per second and run, so that a reader never counts answers:
-
-================  ==================================================  =====================================
-collection        one document is                                     ``_id``; indexed fields
-================  ==================================================  =====================================
-``windrow_runs``  the last figures of each kind of step of a run      dataset|run_id; ``dataset, first_at``
-================  ==================================================  =====================================
-
 Nothing here writes. Every read has a limit in number and time.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
 
-from windrow.model.errors import ConnectionUnusable, StagingUnavailable
+from windrow.model.body import ANSWER, EXCERPT, OVERLAP, Body, Place
+from windrow.model.errors import StagingUnavailable
 from windrow.model.plan import CHUNK, Run
 from windrow.model.query import Query
 from windrow.store.events import EVENTS, Event
 from windrow.store.events import where as events_of
+from windrow.store.login import connect, know_password, login_error
+from windrow.store.reports import AcceptedGap, Found, Paused, Quarantined, QuotaUse, Reason, Size, Snoozed, Stopped
+from windrow.store.summary import RUNS, Document, Summary, stamp
 
-Document = dict[str, Any]
-
-RUNS, ALERTS = "windrow_runs", "windrow_alerts"
+ALERTS = "windrow_alerts"
 WATCH = "watch"
 """``_id`` of the document of `ALERTS` that says when problems were last looked for."""
-KINDS = (
-    *("scope", "watermark", "code", "cost", "profile", "harvest", "enqueue", "drain", "pull", "receipt", "verdict"),
-    *("failure", "landed", "purged"),
-)
-"""Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
-_COUNTS = ("settled_before", "answered", "gaps", "rejected", "unanswered", "sent", "retried", "throttled", "tokens")
-_TROUBLE = ("error", "advice", "stopped_by", "waits_until")
-_SILENT = timedelta(seconds=90)
-"""A worker that has written nothing for so long, while others have, is dead: each writes every second."""
+CONNECTION = "connection"
+"""Name of the note of a run that has the Airflow connection of its API, its account, and the quotas that apply."""
 CAUSE = 160
 """Characters of a reason that quarantined answers are grouped by."""
 DATABASE = "windrow"
@@ -56,216 +41,21 @@ AFTER = "}"
 """The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
 
 
-def stamp() -> str:
-    """Return the time as summaries have it: ISO 8601 in UTC with milliseconds, which sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def summary_update(run: Run, step: str, figures: Mapping[str, Any]) -> Document | None:
-    """Return the change of a run's summary when a step notes its figures; None for a step that it does not have.
-
-    Doing it twice changes nothing, so it may be tried again.
-    """
-    kind = step.split(" ", 1)[0]
-    if kind not in KINDS:
-        return None
-    now = stamp()
-    worker = figures.get("worker") if kind == "harvest" else None
-    change: Document = {f"{kind}_at": now, "updated_at": now}
-    change |= {kind: dict(figures)} if worker is None else {f"workers.{worker}": {**figures, "at": now}}
-    first: Document = {"dataset": run.dataset, "run_id": run.run_id, "first_at": now}
-    if run.dag_id:
-        change["dag_id"] = run.dag_id
-    update: Document = {"$set": change, "$setOnInsert": first}
-    if kind == "harvest" and worker is None:  # what reads Redis knows only its own part: the largest is a lower bound
-        update["$max"] = {"done": _done(figures)}
-    return update
-
-
-def _done(figures: Mapping[str, Any]) -> int:
-    return sum(int(figures.get(name, 0)) for name in ("settled_before", "answered", "gaps"))
-
-
-def _of_workers(workers: Mapping[str, Mapping[str, Any]]) -> Document:
-    """Return the figures of the workers of a run as those of one harvest: counts are sums of the newest round.
-
-    It runs while a worker does that has written lately. Then an error of another one is no trouble, nor if all is done.
-    """
-    newest = max(int(one.get("round", 0)) for one in workers.values())
-    each = [one for one in workers.values() if one.get("round", 0) == newest]
-    each.sort(key=lambda one: str(one["at"]))
-    last = datetime.fromisoformat(each[-1]["at"])
-    is_running = any(
-        one.get("state") == "running" and last - datetime.fromisoformat(one["at"]) < _SILENT for one in each
-    )
-    found: Document = {name: sum(int(one.get(name, 0)) for one in each) for name in _COUNTS}
-    planned = max(int(one.get("planned", 0)) for one in each)
-    found |= {"workers": len(each), "planned": planned, "state": "running" if is_running else "ended"}
-    troubled = [] if is_running or _done(found) >= planned else [one for one in each if one.get("error")]
-    return {**found, **{name: troubled[-1][name] for name in _TROUBLE if troubled and name in troubled[-1]}}
-
-
-def plan_update(run: Run, listed: int, planned: int) -> Document:
-    """Return the change of a run's summary when its plan is complete."""
-    now = stamp()
-    change = {"listed": listed, "planned": planned, "plan_at": now, "updated_at": now}
-    if run.dag_id:
-        change["dag_id"] = run.dag_id
-    first = {"dataset": run.dataset, "run_id": run.run_id, "first_at": now}
-    return {"$set": change, "$setOnInsert": first}
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What MongoDB knows about one run. Times are ISO texts in UTC; empty for never. None is unknown."""
-
-    dataset: str
-    run_id: str
-    dag_id: str = ""
-    first_at: str = ""
-    updated_at: str = ""
-    listed: int | None = None
-    planned: int | None = None
-    done: int | None = None
-    """Queries that are settled, at least."""
-    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The last figures of each of `KINDS`."""
-    times: Mapping[str, str] = field(default_factory=dict)
-    """When each of them was written."""
-
-    @classmethod
-    def of(cls, document: Document) -> "Summary":
-        """Read a document of ``windrow_runs``."""
-        steps = {kind: document[kind] for kind in KINDS if isinstance(document.get(kind), dict)}
-        times = {kind: str(document.get(f"{kind}_at", "")) for kind in (*KINDS, "plan") if f"{kind}_at" in document}
-        done, workers = document.get("done"), document.get("workers")
-        if workers:
-            steps["harvest"] = steps.get("harvest", {}) | _of_workers(workers)
-            done = max(done or 0, min(_done(steps["harvest"]), steps["harvest"]["planned"]))
-        harvested = steps.get("harvest", {}).get("planned")
-        return cls(
-            dataset=str(document["dataset"]),
-            run_id=str(document["run_id"]),
-            dag_id=str(document.get("dag_id", "")),
-            first_at=str(document.get("first_at", "")),
-            updated_at=str(document.get("updated_at", "")),
-            listed=document.get("listed"),
-            planned=document.get("planned", harvested),
-            done=done,
-            steps=steps,
-            times=times,
-        )
-
-    @property
-    def trouble(self) -> Mapping[str, Any]:
-        """What went wrong last: ``error``, ``advice``, ``stopped_by``, ``task_id``, ``waits_until``, as far as known.
-
-        Empty if nothing did, or if a receipt that agrees was written after it.
-        """
-        harvest, failure, receipt = (self.steps.get(kind, {}) for kind in ("harvest", "failure", "receipt"))
-        at = {kind: self.times.get(kind, "") for kind in ("harvest", "failure", "receipt")}
-        found = failure if failure and at["failure"] >= at["harvest"] else harvest
-        if receipt.get("agrees") is True and at["receipt"] >= max(at["harvest"], at["failure"]):
-            return {}
-        names = ("error", "advice", "stopped_by", "task_id", "waits_until")
-        return {name: found[name] for name in names if found.get(name)}
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Quarantined answers of one run with one reason."""
-
-    dataset: str
-    run_id: str
-    reason: str
-    status: int
-    count: int
-    oldest: str
-    newest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """One answer in the quarantine. Its body is not read: it can be large, and hold personal data."""
-
-    dataset: str
-    run_id: str
-    key: str
-    reason: str
-    status: int
-    fetched_at: str
-    in_plan: bool
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaUse:
-    """The present window of a quota. ``taken`` units are used or reserved by a running task."""
-
-    account: str
-    name: str
-    taken: int
-    ends_at: str
-    closed: bool
-    """Whether the API has said that the window is used up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """An API that asked to wait, and has not answered a call since."""
-
-    conn_id: str
-    times: int
-    since: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """An API to which a person stopped all calls."""
-
-    conn_id: str
-    by: str
-    at: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedGap:
-    """A query whose gap a person accepted."""
-
-    key: str
-    by: str
-    at: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A query with this key in one run. ``state`` is answered, gap, quarantined or open (planned, no answer yet)."""
-
-    dataset: str
-    run_id: str
-    key: str
-    state: str
-    status: int | None
-    fetched_at: str
-    reason: str = ""
-    chunk: int = -1
-    """The number of the chunk of the plan that has the query; -1 if none has."""
-
-
 class StatusStore:
     """Reads the state of all harvests from one MongoDB database, and writes nothing.
 
-    All methods raise `StagingUnavailable` when the server cannot be reached, refuses, or takes too long.
+    All methods raise `StagingUnavailable` when the server cannot be reached, refuses, or takes too long, and
+    `LoginRejected` when it rejects the login that is set in ``place``.
     """
 
-    def __init__(self, client: "MongoClient[Document]", database: str) -> None:
+    def __init__(self, client: "MongoClient[Document]", database: str, place: str = "this program") -> None:
         self.database = database
+        self._place = place
         self._database = client[database]
 
     def datasets(self) -> list[str]:
         """Return the datasets that have summaries."""
-        with reading():
+        with _reading(self._place):
             return sorted(map(str, self._database[RUNS].distinct("dataset", maxTimeMS=_READ_MS)))
 
     def summaries(self, dataset: str = "", *, limit: int = RUNS_AT_ONCE) -> list[Summary]:
@@ -312,6 +102,12 @@ class StatusStore:
         """Return the figures of each step of a run, by the name of the step; the first `_NOTES`."""
         found = self._find("windrow_figures", {"run": str(run)}, limit=_NOTES)
         return sorted((str(one["step"]), one["figures"]) for one in found)
+
+    def noted(self, runs: Sequence[Run], step: str) -> dict[Run, dict[str, Any]]:
+        """Return the figures of one step of each of these runs, as far as there are some."""
+        ids = {f"{run}|{step}": run for run in runs}
+        found = self._find("windrow_figures", {"_id": {"$in": [*ids]}}, limit=len(ids)) if ids else []
+        return {ids[one["_id"]]: one["figures"] for one in found}
 
     def reasons(self, dataset: str = "", run_id: str = "") -> tuple[list[Reason], bool]:
         """Return the quarantine by run and reason, the largest first, and whether all of it was read.
@@ -472,14 +268,69 @@ class StatusStore:
         found = self._find("windrow_warnings", where, limit=_WARNINGS)
         return sorted(found, key=lambda one: (str(one["dataset"]), str(one["name"])))
 
-    def watched(self) -> str:
-        """Return when problems were last looked for; empty for never."""
-        return next((str(one.get("at", "")) for one in self._find(ALERTS, {"_id": WATCH}, limit=1)), "")
+    def alerts(self) -> tuple[str, list[Snoozed]]:
+        """Return when problems were last looked for, empty for never, and the alerts that are snoozed now."""
+        where = {"$or": [{"_id": WATCH}, {"snoozed_until": {"$gt": stamp()}}]}
+        found = self._find(ALERTS, where, limit=1_000)
+        snoozed = [one for one in found if one["_id"] != WATCH]
+        return next((str(one.get("at", "")) for one in found if one["_id"] == WATCH), ""), [
+            Snoozed(*(str(one[name]) for name in ("cause", "snoozed_by", "snoozed_until"))) for one in snoozed
+        ]
 
     def events(self, places: Sequence[str], *, limit: int = 100) -> list[Event]:
         """Return what people did to streams and connections, the newest first; see `windrow.store.events`."""
         found = self._find(EVENTS, events_of(places), sort=[("at", -1)], limit=limit)
         return list(map(Event.of, found))
+
+    def requested(self, place: Place, user: str, since: datetime) -> datetime | None:
+        """Return when this user last asked to see a body, if that was after a time; None if not."""
+        where = {"place": place.run.dataset, "at": {"$gt": since}, "user": user, "subject": place.subject}
+        found = self._find(EVENTS, where, {"at": 1}, sort=[("at", -1)], limit=1)
+        return next((one["at"].replace(tzinfo=UTC) for one in found), None)
+
+    def body(self, place: Place) -> Body | None:
+        """Return the body of an answer, its first 15 MB; None if it is not there."""
+        if place.of == ANSWER:
+            collection, ids = place.run.dataset, [f"{place.run.run_id}|{place.key}"]
+        else:
+            collection, ids = "windrow_quarantine", [f"{place.run}|{place.key}", f"{place.run}||{place.key}"]
+        names = ("body", "raw", "content_type", "status", "fetched_at", "body_pieces", "raw_pieces")
+        for id_ in ids:
+            for one in self._find(collection, {"_id": id_}, dict.fromkeys(names, 1), limit=1):
+                body, raw = one.get("body", ""), one.get("raw", b"")
+                text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+                return Body(
+                    text=text[: EXCERPT + OVERLAP],
+                    data=bytes(raw or (body.encode() if isinstance(body, str) else body)),
+                    content_type=str(one.get("content_type", "")),
+                    status=int(one["status"]),
+                    fetched_at=str(one["fetched_at"]),
+                    is_whole=not one.get("raw_pieces" if raw else "body_pieces"),
+                )
+        return None
+
+    def collections(self) -> set[str]:
+        """Return the names of the collections that there are."""
+        with _reading(self._place):
+            return set(self._database.list_collection_names(maxTimeMS=_READ_MS))
+
+    def size(self, collection: str) -> Size:
+        """Return how large a collection is, as MongoDB keeps count of it. The collection must exist."""
+        with _reading(self._place):
+            found = self._database.command("collStats", collection, maxTimeMS=_READ_MS)
+            return Size(int(found.get("count", 0)), int(found.get("size", 0)))
+
+    def counted(self, collection: str, dataset: str, whole: Size) -> Size:
+        """Return how many documents of a collection a dataset has, and about how large they are. It reads an index."""
+        with _reading(self._place):
+            count = self._database[collection].count_documents(_all_of("_id", dataset), maxTimeMS=_READ_MS)
+        return Size(count, round(whole.octets * count / whole.documents) if whole.documents else 0)
+
+    def oldest(self, dataset: str) -> str:
+        """Return when the oldest run of a dataset began whose answers are still in MongoDB; empty if there is none."""
+        where = {"dataset": dataset, "purged": {"$exists": False}}
+        found = self._find(RUNS, where, {"first_at": 1}, sort=[("first_at", 1)], limit=1)
+        return next((str(one["first_at"]) for one in found), "")
 
     def pauses(self) -> list[Paused]:
         """Return the APIs that calls are paused for."""
@@ -500,7 +351,7 @@ class StatusStore:
         sort: list[tuple[str, int]] | None = None,
         limit: int,
     ) -> list[Document]:
-        with reading():
+        with _reading(self._place):
             cursor = self._database[collection].find(where, fields).limit(limit).max_time_ms(_READ_MS)
             return list(cursor.sort(sort) if sort else cursor)
 
@@ -512,35 +363,35 @@ def _all_of(field_name: str, dataset: str) -> Document:
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def _reading(place: str) -> Iterator[None]:
     """Turn errors of the driver into `StagingUnavailable`."""
     try:
         yield
     except PyMongoError as error:
         what = re.split(r" \(configured|, Timeout:", str(error))[0][:300]  # without the settings of the driver
-        raise StagingUnavailable(
+        raise login_error(error, place) or StagingUnavailable(
             f"MongoDB did not answer: {type(error).__name__}: {what}",
-            advice="Check that MongoDB is running, and that host, port, login and database are correct. Harvests "
+            advice=f"Check that MongoDB is running, and that host, port and database of {place} are correct. Harvests "
             "continue by themselves when it is back; answers that were staged are safe.",
         ) from error
 
 
 @contextmanager
-def open_status(url: str, database: str = "") -> Iterator[StatusStore]:
+def open_status(url: str, database: str = "", place: str = "this program") -> Iterator[StatusStore]:
     """Open the database at a MongoDB URL for reading, and close it at the end.
 
     :param database: overrides the one in the URL; the default is `DATABASE`.
+    :param place: where the URL is set.
     :raises ConnectionUnusable: the URL is invalid.
+    :raises StagingUnavailable: the names of the servers (SRV) cannot be looked up.
     """
-    try:
-        named = database or parse_uri(url, warn=True).get("database") or DATABASE
-        client: MongoClient[Document] = MongoClient(
+
+    def make() -> MongoClient[Document]:
+        know_password(url)
+        return MongoClient(
             url, serverSelectionTimeoutMS=_SELECTION_MS, socketTimeoutMS=2 * _READ_MS, connectTimeoutMS=_SELECTION_MS
         )
-    except (PyMongoError, ValueError) as error:  # its message may have the password: show the kind alone
-        raise ConnectionUnusable(
-            f"The MongoDB URL is invalid ({type(error).__name__}).",
-            advice="Write it like mongodb://user:password@host:27017/windrow; escape special characters, %40 is @.",
-        ) from None
-    with client:
-        yield StatusStore(client, named)
+
+    with connect(make, place) as client:
+        named = database or client.get_default_database(DATABASE).name
+        yield StatusStore(client, named, place)

@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 
 from windrow.model.plan import Run
 from windrow.store.documents import Document, Documents
-from windrow.store.status import RUNS, stamp
+from windrow.store.summary import RUNS, stamp
 
 T = TypeVar("T")
 WARNINGS = "windrow_warnings"

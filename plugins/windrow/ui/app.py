@@ -21,6 +21,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from windrow.ui import boards
 from windrow.ui.cache import Answer, RefreshedCache
+from windrow.ui.harvest import data as harvest_data
 from windrow.ui.harvest import pages
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ HEADERS = {
 app = FastAPI(title="Windrow", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
 app.include_router(pages.router)
+app.include_router(harvest_data.router)
 
 
 @app.middleware("http")

@@ -2,6 +2,8 @@
 # ruff: noqa: S608 - names of tables are made up here
 
 import io
+import json
+import os
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from windrow.airflow.operators.athena import (
     AthenaCheckOperator,
     AthenaFileOperator,
     AthenaScriptOperator,
+    AthenaSqlOperator,
     CrawlOperator,
 )
 from windrow.airflow.operators.defaults import SQL_FOLDER
@@ -83,6 +86,16 @@ def test_a_bucket_that_is_not_there_is_told():
         lambda: store.names(""),
     ):
         with pytest.raises(ConnectionUnusable, match="The bucket 'nowhere-at-all' does not exist"):
+            act()
+
+
+def test_queries_run_in_the_workgroup_of_the_connection(monkeypatch, context):
+    connection = json.loads(os.environ["AIRFLOW_CONN_AWS_DEFAULT"])
+    connection["extra"]["workgroup"] = "nightly"
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    operator = AthenaSqlOperator(task_id="one", query="SELECT 1", title="one")
+    for act in (lambda: athena().ask("SELECT 1"), lambda: operator.execute(context)):
+        with pytest.raises(ClientError, match="WorkGroup nightly is not found"):
             act()
 
 

@@ -52,12 +52,16 @@ def test_each_message_is_hidden_for_the_full_time_before_it_is_handled(scripted:
         Reply({"Attributes": {"ApproximateNumberOfMessages": "many"}}),
         Reply("<html>"),
         Reply({"__type": "InternalFailure"}, 500),
+        Reply('{"Attributes": {"Approx'),
+        Reply("[" * 200_000),
+        Reply({"Attributes": {"ApproximateNumberOfMessages": {"N": 1}}}),
+        Reply({"__type": "sesame" * 100_000}, 400),
     ],
-    ids=["empty", "no fields", "a list", "null", "no number", "a page", "500"],
+    ids=["empty", "no fields", "a list", "null", "no number", "a page", "500", "cut", "deep", "a map", "huge"],
 )
 @pytest.mark.parametrize("call", ["GetQueueUrl", "GetQueueAttributes"])
 def test_the_watcher_survives_garbage(
-    scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch, garbage: Reply, call: str
+    scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, garbage: Reply, call: str
 ):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     bad = [garbage]
@@ -73,3 +77,6 @@ def test_the_watcher_survives_garbage(
 
     assert asyncio.run(fired()) == {"queue": "q", "waiting": 2}
     assert not bad
+    said = [one.getMessage() for one in caplog.records if "Reading the SQS queue" in one.getMessage()]
+    assert len(said) == 1
+    assert len(said[0]) < 500, "some errors have the whole answer"

@@ -32,6 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.posted.append((self.path, body))
         self.send_response(self.server.status)
         self.end_headers()
+        self.wfile.write(f"there is no {self.path}".encode())
 
 
 @pytest.fixture
@@ -64,12 +65,20 @@ def test_without_a_connection_nothing_happens(monkeypatch: pytest.MonkeyPatch, w
     assert webhook.posted == []
 
 
-def test_a_webhook_that_refuses_is_logged_without_its_address(webhook: Webhook, caplog, capsys):
+@pytest.mark.parametrize("there", [True, False])
+def test_a_webhook_that_refuses_is_logged_without_its_address(
+    there: bool, webhook: Webhook, monkeypatch, caplog, capsys
+):
     webhook.status = 500
-    WebhookAlert().notify(failed())
-    assert len(webhook.posted) == 1
+    if not there:
+        host = f"http://127.0.0.1:{find_free(1)[0]}/services/secret"
+        monkeypatch.setenv("AIRFLOW_CONN_WINDROW_ALERTS", json.dumps({"conn_type": "http", "host": host}))
+    alert = WebhookAlert()
+    alert.notify(failed())
+    assert (len(webhook.posted), alert.taken) == (there, False)
     told = caplog.text + capsys.readouterr().out
     assert "'windrow_alerts' failed" in told
+    assert "services" not in told
 
 
 # --- e-mail ------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ RESULTS = {
 FINAL = {
     "accessDenied": 403,
     "attributeError": 400,
+    "badRequest": 400,
     "billingNotEnabled": 403,
     "billingTierLimitExceeded": 400,
     "blocked": 403,
@@ -117,7 +118,9 @@ AWS_TEMPORARY = [
     *("InternalServiceException", "OperationTimeoutException", "ResourceNotReadyException"),
     *("VersionMismatchException", "InternalServerError", "LimitExceededException"),
     *("ProvisionedThroughputExceededException", "ReplicatedWriteConflictException", "ResourceInUseException"),
-    *("TransactionConflictException",),
+    *("TransactionConflictException", "TransactionInProgressException", "ItemCollectionSizeLimitExceededException"),
+    *("BandwidthLimitExceeded", "PriorRequestNotComplete", "RequestThrottledException", "ThrottledException"),
+    "IncompleteBody",
 ]
 AWS_FINAL = [
     *("AccessDenied", "AccessDeniedException", "MissingAuthenticationTokenException", "NotAuthorized"),
@@ -126,7 +129,8 @@ AWS_FINAL = [
     *("RequestTimeTooSkewed", "ValidationError", "ValidationException", "EntityTooLarge", "InvalidBucketName"),
     *("NoSuchBucket", "NoSuchKey", "InvalidRequestException", "EntityNotFoundException"),
     *("GlueEncryptionException", "InvalidInputException", "ResourceNumberLimitExceededException"),
-    *("ConditionalCheckFailedException", "ResourceNotFoundException"),
+    *("ConditionalCheckFailedException", "ResourceNotFoundException", "IncompleteSignatureException"),
+    *("AccountProblem", "AllAccessDisabled", "InvalidToken", "MetadataException", "FederationSourceException"),
     *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
 ]
 TEMPORARY_STATUSES = (408, 429, 500, 502, 503, 504)
@@ -214,6 +218,13 @@ def test_only_a_longer_term_quota_has_a_pause_of_its_own():
     quota = google.Forbidden("-", errors=[{"reason": "quotaExceeded"}])
     assert decide(quota).retry_delay == timedelta(minutes=10)
     assert decide(google.ServiceUnavailable("-")).retry_delay is None
+
+
+def test_what_the_clients_of_aws_try_again_is_in_the_table():
+    from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
+
+    codes = {*ThrottledRetryableChecker._THROTTLED_ERROR_CODES, *TransientRetryableChecker._TRANSIENT_ERROR_CODES}
+    assert codes - {"EC2ThrottledException"} <= {*AWS_TEMPORARY}
 
 
 def test_every_rule_is_tested_and_has_a_source_and_says_what_to_do():

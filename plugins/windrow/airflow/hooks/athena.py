@@ -38,13 +38,19 @@ class Athena:
         :raises StatementFailed: the query failed; the message has Athena's reason.
         :raises WarehouseBusy: the query failed for a temporary reason.
         """
-        query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, {"OutputLocation": self._output})
+        where = {"OutputLocation": self._output}
+        query_id = self._hook.run_query(sql, {"Catalog": "AwsDataCatalog"}, where, workgroup=workgroup(self._hook))
         state = end_of_short(self._hook, query_id) or self._hook.poll_query_status(
             query_id, max_polling_attempts=LONGEST_S // POLL_S, sleep_time=POLL_S
         )
         if state != "SUCCEEDED":
             raise failed(self._hook, query_id)
         return rows(self._hook, query_id)
+
+
+def workgroup(hook: AthenaHook) -> str:
+    """Return the workgroup that the extra of the connection names; Athena's ``primary`` without it."""
+    return str(hook.conn_config.extra_config.get("workgroup") or "primary")
 
 
 def end_of_short(hook: Any, query_id: str) -> str | None:

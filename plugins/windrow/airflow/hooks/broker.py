@@ -53,4 +53,4 @@ def broker(conn_id: str, run: Run) -> Iterator[Broker]:
         retry=Retry(NoBackoff(), 1),
     )
     with client:
-        yield Broker(client, run)
+        yield Broker(client, run, f"the Airflow connection '{conn_id}'")

@@ -51,6 +51,12 @@ class DynamoTable:
         answer: dict[str, Any] = self._client.get_item(TableName=self._table, Key={self._key: key}, ConsistentRead=True)
         return answer.get("Item")
 
+    def delete(self, item: Item) -> None:
+        """Delete an item; it may already be deleted."""
+        described = self._client.describe_table(TableName=self._table)["Table"]["KeySchema"]
+        names = [one["AttributeName"] for one in described]
+        self._client.delete_item(TableName=self._table, Key={name: item[name] for name in names})
+
     def put(self, items: Iterable[Item]) -> int:
         """Write items. Each replaces the item of its key unless that is newer. Return how many were written.
 

@@ -85,8 +85,8 @@ def read_limits(
         known = declared.get(use.name)
         if known is None and use.account not in accounts:
             continue  # of a stream that this user may not see
-        conn_id = accounts.get(use.account, "")
-        account = use.account if not conn_id or reads_connection(conn_id) else conn_id
+        conn_id = accounts.get(use.account, "another connection")
+        account = use.account if use.account in accounts and reads_connection(conn_id) else conn_id
         units = known[0].units if known else None
         streams = tuple(sorted(known[1])) if known else ()
         quotas.append(Quotas(use.name, account, use.taken, units, use.ends_at, use.closed, streams))

@@ -12,8 +12,6 @@ from windrow.airflow.hooks import no_connection
 from windrow.landing.batch import Received
 from windrow.model.errors import ConnectionUnusable
 
-LEASE_S = 600
-"""Ack deadline of a message in seconds; Pub/Sub allows no more."""
 CALL_S = 60.0
 """The longest that a call to Pub/Sub may take, with further attempts while the service is not there."""
 
@@ -33,14 +31,14 @@ class Subscription:
         self._client = hook.subscriber_client
         self.path = f"projects/{hook.project_id}/subscriptions/{name}"
 
-    def pull(self, most: int, wait_s: float) -> list[Received]:
-        """Return up to ``most`` messages, leased for ten minutes; wait up to ``wait_s`` seconds for the first.
+    def pull(self, most: int, wait_s: float, lease_s: int) -> list[Received]:
+        """Return up to ``most`` messages, leased for ``lease_s`` seconds; wait up to ``wait_s`` for the first.
 
         :raises ConnectionUnusable: the subscription does not exist.
         """
         received = self._pull(most, wait_s)
         if received:
-            self._lease(received, LEASE_S)
+            self.lease([message.ack_id for message in received], lease_s)
         return received
 
     def _pull(self, most: int, wait_s: float) -> list[Received]:
@@ -63,14 +61,13 @@ class Subscription:
         """Return whether there is a message; wait up to ``wait_s`` seconds. The message is released at once."""
         received = self._pull(1, wait_s)
         if received:
-            self._lease(received, 0)
+            self.lease([received[0].ack_id], 0)
         return bool(received)
 
-    def _lease(self, received: Sequence[Received], seconds: int) -> None:
-        """Set the ack deadline of messages; 0 releases them."""
-        ack_ids = [message.ack_id for message in received]
+    def lease(self, ack_ids: Sequence[str], seconds: int) -> None:
+        """Set the ack deadline of messages, in seconds from now; 0 releases them."""
         self._client.modify_ack_deadline(
-            subscription=self.path, ack_ids=ack_ids, ack_deadline_seconds=seconds, **_again()
+            subscription=self.path, ack_ids=list(ack_ids), ack_deadline_seconds=seconds, **_again()
         )
 
     def close(self) -> None:

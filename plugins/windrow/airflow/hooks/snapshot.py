@@ -3,14 +3,14 @@
 import re
 from typing import Any
 
-from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
-from pydantic import TypeAdapter
 
+from windrow.airflow.hooks.quiet import QuietHook
 from windrow.airflow.hooks.staging import staging_and_status
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.snapshot import Snapshot, take
+from windrow.harvest.wire import SNAPSHOT
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.redact import know
 
@@ -18,8 +18,6 @@ AIRFLOW = "windrow_airflow"
 """An Airflow connection of type HTTP: the API server, and login and password of a user who may read all DAGs."""
 PATH = "/windrow/harvest/snapshot"
 _TIMEOUT_S = 30
-SNAPSHOT: TypeAdapter[Snapshot] = TypeAdapter(Snapshot)
-"""Writes a snapshot as JSON, and reads it."""
 
 
 def snapshot(mongo_conn_id: str) -> Snapshot:
@@ -72,5 +70,5 @@ def _from_airflow(connection: Connection) -> Snapshot:
 
 
 def _ask(method: str, path: str, auth: type[_Bearer], **body: Any) -> Any:
-    hook = HttpHook(method=method, http_conn_id=AIRFLOW, auth_type=auth)
+    hook = QuietHook(method=method, http_conn_id=AIRFLOW, auth_type=auth)
     return hook.run(path, extra_options={"timeout": _TIMEOUT_S}, **body)

@@ -11,13 +11,11 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from windrow.airflow.hooks import no_connection
 from windrow.model.errors import ConnectionUnusable
 from windrow.model.redact import know
-from windrow.store.staging import SOCKET_MS, Staging
+from windrow.store.staging import SELECTION_MS, SOCKET_MS, Staging, checked
 from windrow.store.status import StatusStore
 
 DATABASE = "windrow"
 """Default database, if the connection has none."""
-_SELECTION_MS = 10_000
-"""How long the driver looks for a server, unless the extra of the connection sets it."""
 
 
 @contextmanager
@@ -25,10 +23,10 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
     """Open the staging, check that the server answers, and close it at the end.
 
     :raises ConnectionUnusable: the connection does not exist, or is invalid.
-    :raises StagingUnavailable: the server cannot be reached, or refuses an operation.
+    :raises StagingUnavailable: the server cannot be reached, or refuses an operation or the login.
     """
     with _database(conn_id) as (client, database):
-        opened = Staging(client, database)
+        opened = Staging(client, database, _place(conn_id))
         opened.prepare(dataset)
         yield opened
 
@@ -37,7 +35,7 @@ def staging(conn_id: str, dataset: str) -> Iterator[Staging]:
 def staging_and_status(conn_id: str) -> Iterator[tuple[Staging, StatusStore]]:
     """Open the staging of all datasets, and what is known about their runs; the errors are those of `staging`."""
     with _database(conn_id) as (client, database):
-        yield Staging(client, database), StatusStore(client, database)
+        yield Staging(client, database, _place(conn_id)), StatusStore(client, database, _place(conn_id))
 
 
 @contextmanager
@@ -51,8 +49,18 @@ def _database(conn_id: str) -> Iterator[tuple[Any, str]]:
         raise ConnectionUnusable(
             f"The Airflow connection '{conn_id}' is invalid: {error}.", advice="Fix it under Admin > Connections."
         ) from error
-    hook.extras.setdefault("serverSelectionTimeoutMS", _SELECTION_MS)
-    hook.extras.setdefault("socketTimeoutMS", SOCKET_MS)
     know(hook.connection.password)
+    hook.extras = {"serverSelectionTimeoutMS": SELECTION_MS, "socketTimeoutMS": SOCKET_MS} | hook.extras
+    keep_tls(hook)
     with hook:
-        yield hook.get_conn(), hook.connection.schema or DATABASE
+        yield checked(hook.get_conn, _place(conn_id)), hook.connection.schema or DATABASE
+
+
+def _place(conn_id: str) -> str:
+    return f"the Airflow connection '{conn_id}'"
+
+
+def keep_tls(hook: MongoHook) -> None:
+    """Keep TLS where certificates are not checked: Airflow's hook removes `ssl` then, which the driver refuses."""
+    if hook.allow_insecure:
+        hook.extras["tls"] = True

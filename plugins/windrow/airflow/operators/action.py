@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from airflow.configuration import conf
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context, Param
 from airflow.sdk.exceptions import TaskDeferred
 
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
+from windrow.airflow.triggers.pause import PauseTrigger
 from windrow.declare.files import load
 from windrow.harvest import actions
-from windrow.harvest.actions import CONNECTION, Choice
+from windrow.harvest.actions import DAG, Choice, dag_for
 from windrow.harvest.feeds import Item
 from windrow.harvest.replay import replay
 from windrow.http.pacing import Stop
@@ -26,6 +26,10 @@ from windrow.model.stream import Stream
 from windrow.store.events import EVENTS, LONGEST, Event, of_connection
 from windrow.store.quarantine import Claim
 from windrow.store.staging import Staging
+from windrow.store.status import CONNECTION
+
+_OF_RUNS = ("replay", "accept_gap", "undo_gap")
+"""The actions on one run."""
 
 
 class ActionOperator(BaseOperator):
@@ -35,6 +39,7 @@ class ActionOperator(BaseOperator):
     connection. The tables get the rows when ``land`` of that run is cleared: the Harvest page and `windrow replay` do
     it after this task.
 
+    :param of_dag: act on runs of this DAG alone: who may trigger the action need not have a right on other DAGs.
     :returns: the result as plain values.
     """
 
@@ -42,15 +47,17 @@ class ActionOperator(BaseOperator):
         "No answer is lost: each is staged or in the quarantine. Fix the cause, then clear this task: it does the rest."
     )
 
-    def __init__(self, *, mongo_conn_id: str = "mongo_default", **kwargs: Any) -> None:
+    def __init__(self, *, of_dag: str = "", mongo_conn_id: str = "mongo_default", **kwargs: Any) -> None:
         # waits are bounded one by one, and a replay may defer for hours
         super().__init__(**{"execution_timeout": None, **kwargs})
+        self.of_dag = of_dag
         self.mongo_conn_id = mongo_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the action, and record it as an event.
 
-        :raises BadParameter: a param is missing, or names nothing; or the same replay is still running.
+        :raises BadParameter: a param is missing, or names nothing; or the same replay is still running; or the run is
+            of a DAG on which this one does not act.
         :raises WindrowError: what stopped a replay.
         """
         given = context["params"]
@@ -70,7 +77,14 @@ class ActionOperator(BaseOperator):
             place = of_connection(self._needed(given, "connection"))
         else:
             place = self._needed(given, "stream")
+        if self.of_dag and action not in _OF_RUNS:
+            raise BadParameter(
+                f"The action '{action}' is not of one run, and '{dag_for(self.of_dag)}' acts on runs alone.",
+                advice=f"Trigger '{DAG}', or ask an administrator of Airflow.",
+            )
         with staging(self.mongo_conn_id, str(given["stream"] or EVENTS)) as state:
+            if self.of_dag:
+                self._check_dag(state, Run(place, self._needed(given, "run")))
             what, outcome, figures = do[action](state, given, user, context["run_id"])
             note = f"; {given['note']}" if given["note"] else ""
             if given["stream"] and given["run"]:
@@ -79,6 +93,15 @@ class ActionOperator(BaseOperator):
             state.add_event(event, id_=context["run_id"])
         self.log.info("%s of %s by %s: %s", action, what, user or "an unknown user", outcome)
         return figures | {"action": action, "what": what, "result": outcome}
+
+    def _check_dag(self, state: Staging, run: Run) -> None:
+        """Refuse a run of another DAG: Airflow has checked the permission for `of_dag` alone."""
+        if (dag_id := state.dag_of(run)) != self.of_dag:
+            raise BadParameter(
+                f"The run {run.run_id!r:.300} of {run.dataset!r:.200} is of the DAG '{dag_id or 'unknown'}', and "
+                f"'{dag_for(self.of_dag)}' acts on '{self.of_dag}' alone.",
+                advice=f"Trigger '{dag_for(dag_id)}' or '{DAG}', or ask an administrator of Airflow.",
+            )
 
     def go_on(self, context: Context, event: object = None) -> dict[str, Any]:
         """Continue after a pause that the API asked for."""
@@ -109,9 +132,7 @@ class ActionOperator(BaseOperator):
             found = actions.result(state, run, keys, read=read, stopped=stopped)
         except RateLimited as limit:  # the claim stays: this run continues
             self.log.warning("%s", limit)
-            raise TaskDeferred(
-                trigger=DateTimeTrigger(moment=limit.retry_at), method_name=self.go_on.__name__
-            ) from None
+            raise TaskDeferred(trigger=PauseTrigger.until(limit.retry_at), method_name=self.go_on.__name__) from None
         except BaseException:
             state.end_replay(run)
             raise
@@ -178,8 +199,8 @@ class ActionOperator(BaseOperator):
         return str(given[name])
 
 
-def action_params() -> dict[str, Param]:
-    """Return the params of a DAG with an `ActionOperator`."""
+def action_params(of_dag: str = "") -> dict[str, Param]:
+    """Return the params of a DAG with an `ActionOperator`, which acts on the runs of one DAG alone, or on all."""
 
     def text(title: str, description: str) -> Param:
         return Param(None, type=["null", "string"], maxLength=2_000, title=title, description=description)
@@ -187,7 +208,7 @@ def action_params() -> dict[str, Param]:
     return {
         "action": Param(
             "replay",
-            enum=["replay", "accept_gap", "undo_gap", "stop", "resume", "snooze"],
+            enum=[*_OF_RUNS, *([] if of_dag else ["stop", "resume", "snooze"])],
             type="string",
             title="Action",
             description="What to do. stop and resume need a connection, snooze a cause, the others a stream and a run.",

@@ -4,14 +4,17 @@ A problem with an alert is only logged, so that the error of the task stays the 
 """
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, cast
 
+from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.http.notifications.http import HttpNotifier
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import BaseHook, Connection, Context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from windrow.airflow.hooks.quiet import QuietHook
 from windrow.airflow.operators.failure import story
 
 WEBHOOK = "windrow_alerts"
@@ -35,6 +38,11 @@ class WebhookAlert(HttpNotifier):
     def __init__(self, conn_id: str = WEBHOOK, text: str = "", **kwargs: Any) -> None:
         self.text = text
         super().__init__(http_conn_id=conn_id, method="POST", extra_options={"timeout": TIMEOUT_S}, **kwargs)
+
+    @cached_property
+    def hook(self) -> HttpHook:
+        """The hook, which logs neither the address nor what the server answers."""
+        return QuietHook(method=self.method, http_conn_id=self.http_conn_id)
 
     def notify(self, context: Context) -> None:
         """Post it."""
@@ -87,16 +95,24 @@ class EmailAlert(SmtpNotifier):
             self.log.warning(_NOT_TAKEN, self.smtp_conn_id, type(error).__name__)
 
 
-def send(context: Mapping[str, Any], text: str) -> list[bool]:
-    """Send a text to people.
+CHANNELS: Mapping[str, Callable[..., "WebhookAlert | EmailAlert"]] = {WEBHOOK: WebhookAlert, EMAIL: EmailAlert}
+"""By the Airflow connection of the channel."""
+
+
+def send(context: Mapping[str, Any], text: str) -> None:
+    """Send a text to people, on every channel whose connection exists.
 
     :param context: from Airflow, of a task, or of a deadline.
-    :returns: of the webhook and the e-mail server, as far as their connections exist, whether they took it.
     """
-    alerts = (WebhookAlert(text=text), EmailAlert(text=text))
-    for alert in alerts:
-        alert.notify(cast("Context", context))
-    return [alert.taken for alert in alerts if alert.taken is not None]
+    for channel in CHANNELS:
+        send_on(channel, context, text)
+
+
+def send_on(channel: str, context: Mapping[str, Any], text: str) -> bool | None:
+    """Send a text on one of `CHANNELS`, and return whether it was taken; None if the connection does not exist."""
+    alert = CHANNELS[channel](text=text)
+    alert.notify(cast("Context", context))
+    return alert.taken
 
 
 _NOT_TAKEN = "Sending the alert with the Airflow connection '%s' failed: %s"

@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.operators.glue_crawler import GlueCrawlerRunOp
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from windrow.airflow.hooks.athena import LONGEST_S, Athena, Row, end_of_short, failed, rows
+from windrow.airflow.hooks.athena import LONGEST_S, Athena, Row, end_of_short, failed, rows, workgroup
 from windrow.airflow.operators.base import WATERMARK
 from windrow.airflow.operators.plausible import require_plausible
 from windrow.airflow.operators.prove import ProveOperator
@@ -64,6 +64,7 @@ class AthenaSqlOperator(AthenaOperator):
         :raises WarehouseBusy: the query failed for a temporary reason.
         :raises TaskDeferred: the query takes longer than some seconds.
         """
+        self.workgroup = workgroup(self.hook)
         try:
             return super().execute(context)
         except TaskDeferred:

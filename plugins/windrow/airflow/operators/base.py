@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.exceptions import TaskDeferred
 
+from windrow.airflow.triggers.pause import PauseTrigger
 from windrow.model import registry
 from windrow.model.errors import BadParameter, RateLimited
 from windrow.model.plan import Run
@@ -80,7 +80,7 @@ class HarvestStep(BaseOperator):
     def deferral(self, limit: RateLimited) -> TaskDeferred:
         """Make the deferral that frees the worker slot until the API allows calls again. It does not use a retry."""
         self.log.warning("%s", limit)
-        return TaskDeferred(trigger=DateTimeTrigger(moment=limit.retry_at), method_name=self.go_on.__name__)
+        return TaskDeferred(trigger=PauseTrigger.until(limit.retry_at), method_name=self.go_on.__name__)
 
     def run_of(self, context: Context) -> Run:
         """Return the identity of the harvest: the dataset and the DAG run; it is the same for all tries."""

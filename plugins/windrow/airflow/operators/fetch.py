@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
@@ -12,6 +11,7 @@ from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.broker import broker
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.harvest import HarvestOperator, harvest, number_of_workers
+from windrow.airflow.triggers.pause import PauseTrigger
 from windrow.harvest.broker import BrokerFeed
 from windrow.harvest.engine import Harvester
 from windrow.model.errors import CredentialsRejected, RateLimited
@@ -90,7 +90,7 @@ class FetchOperator(HarvestOperator):
                 export=stream.export,
             )
             try:
-                figures = asyncio.run(harvest(client, harvester))
+                figures = asyncio.run(harvest(self.dataset, client, harvester))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
             except CredentialsRejected as rejected:
@@ -104,7 +104,7 @@ class FetchOperator(HarvestOperator):
             self.log.warning("The task '%s' failed, so no more queries will be added.", self.discover)
             return figures
         raise TaskDeferred(
-            trigger=DateTimeTrigger(moment=datetime.now(UTC) + timedelta(seconds=self.pause_s)),
+            trigger=PauseTrigger.until(datetime.now(UTC) + timedelta(seconds=self.pause_s)),
             method_name=self.go_on.__name__,
         )
 

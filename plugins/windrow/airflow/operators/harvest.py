@@ -9,11 +9,11 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
+from windrow.airflow import metrics
 from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.airflow.operators.params import MOST_WORKERS
-from windrow.harvest.actions import CONNECTION
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.shares import SharedFeed
@@ -21,6 +21,7 @@ from windrow.http.client import Client
 from windrow.model.errors import BadParameter, RateLimited
 from windrow.model.plan import Run
 from windrow.store.staging import Figures, Staging
+from windrow.store.status import CONNECTION
 
 _LOOK_S, _WAIT_S, _DEFER_S = 0.5, 5.0, 30.0
 """How often, and how long, a worker looks whether the first one has begun; how long it then defers."""
@@ -95,13 +96,13 @@ class HarvestOperator(HarvestStep):
                 export=stream.export,
             )
             try:
-                return asyncio.run(harvest(client, self._harvester))
+                return asyncio.run(harvest(self.dataset, client, self._harvester))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
 
     def begin(self, state: Staging, run: Run) -> None:
         """Store which connection this run calls. The other workers of the run begin then."""
-        state.note(run, CONNECTION, {"conn_id": self.conn_id})
+        state.note(run, CONNECTION, {"conn_id": self.conn_id, **ApiHook(self.conn_id).shared_quotas(self.stream)})
 
     @property
     def connections_or_none(self) -> int | None:
@@ -150,8 +151,11 @@ def number_of_workers(given: object) -> int:
     )
 
 
-async def harvest(client: Client, harvester: Harvester) -> Figures:
-    """Run a harvester to its end, inside the context of its client."""
-    async with client:
-        await harvester.run()
+async def harvest(dataset: str, client: Client, harvester: Harvester) -> Figures:
+    """Run a harvester to its end, inside the context of its client, and count what it did."""
+    try:
+        async with client:
+            await harvester.run()
+    finally:
+        metrics.count(dataset, harvester.figures("ended"))
     return harvester.figures("ended")

@@ -55,7 +55,7 @@ class LandOperator(HarvestStep):
             plan = landing.plan(self.run_of(context))
             manifest = landing.land(plan)
             place = {"to": self.to, "prefix": self.prefix, "gcp": self.gcp_conn_id, "aws": self.aws_conn_id}
-            state.note(plan.run, LANDED, place)
+            state.note(plan.run, f"{LANDED} {self.task_id}", place)
             if not manifest.parts:
                 staged = Staged.count(state, plan)
                 raise NothingToHarvest(

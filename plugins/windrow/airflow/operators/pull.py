@@ -11,10 +11,13 @@ from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
 from windrow.landing.batch import Batch, Bounds, gather
 from windrow.landing.files import MANIFEST
+from windrow.landing.housekeeping import LANDED
 
 
 class PullOperator(HarvestStep):
     """Pulls messages up to a maximum number or time, and lands them. It is skipped if there are none.
+
+    It first releases the messages that an earlier attempt landed and did not acknowledge.
 
     :param subscription: its id, without the project.
     :param to: the bucket, like ``gs://bucket``; ``prefix`` is the folder in it.
@@ -55,13 +58,16 @@ class PullOperator(HarvestStep):
         run = self.run_of(context)
         queue = Subscription(self.gcp_conn_id, self.subscription)
         batch = Batch(run, self.stream, open_store(self.to, self.gcp_conn_id), self.prefix)
+        batch.release(queue)
         messages = gather(queue, Bounds(int(self.max_messages), float(self.max_seconds)))
         if not messages:
             raise AirflowSkipException(f"{queue.path} has no messages.")
         with staging(self.mongo_conn_id, self.dataset) as state:
-            manifest = batch.land(messages, state)
+            manifest = batch.land(queue, messages, state)
             figures = {"pulled": len(messages), "records": manifest.records, "unreadable": manifest.unreadable}
             state.note(run, "pull", figures)
+            place = {"to": self.to, "prefix": self.prefix, "gcp": self.gcp_conn_id, "aws": "aws_default"}
+            state.note(run, LANDED, place)
         self.log.info("%s", figures)
         if not manifest.records:
             batch.acknowledge(queue)  # they are in the quarantine, all of them

@@ -89,7 +89,7 @@ class DrainSensor(BaseSensorOperator):
             "settled": progress.settled,
             "quarantined": progress.quarantined,
             "given_up": progress.left,
-            "seconds": round(time.time() - began, 3),
+            "seconds": round(max(0.0, time.time() - began), 3),
         }
         with staging(self.mongo_conn_id, self.dataset) as state:
             state.note(Run(self.dataset, context["run_id"]), "drain", figures)

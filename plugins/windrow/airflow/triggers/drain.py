@@ -6,14 +6,22 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
+from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from windrow.airflow.hooks.cloud_tasks import TaskQueue
 from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.harvest.progress import Progress
 from windrow.model.plan import Run
+from windrow.model.redact import blot
 
 log = logging.getLogger(__name__)
+
+_PAUSE_S = 10.0
+"""Pause after an error."""
+_LONGEST = 300
+"""Characters of an error in the log."""
 
 
 class DrainTrigger(BaseTrigger):
@@ -48,9 +56,19 @@ class DrainTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Check every ``poll_s`` seconds, in a thread because the clients block."""
+        """Check every ``poll_s`` seconds, in a thread because the clients block.
+
+        An error that may pass is logged. One that a person must mend ends the trigger, and so the task.
+        """
         while True:
-            progress, ended = await asyncio.to_thread(self.look)
+            try:
+                progress, ended = await asyncio.to_thread(self.look)
+            except Exception as error:
+                if ErrorPolicy().evaluate(error, 1, 1).action is RetryAction.FAIL:
+                    raise
+                log.warning("Checking the queue '%s' failed: %s: %s", self.queue, type(error).__name__, _text(error))
+                await asyncio.sleep(_PAUSE_S)
+                continue
             if ended:
                 yield TriggerEvent(asdict(progress))  # type: ignore[no-untyped-call]
                 return
@@ -74,3 +92,7 @@ class DrainTrigger(BaseTrigger):
                 "The queue '%s' is %s and makes no calls. Resume it: gcloud tasks queues resume", self.queue, state
             )
         return progress, not progress.left or state == "EMPTY"
+
+
+def _text(error: Exception) -> str:
+    return blot(str(error))[:_LONGEST]

@@ -32,12 +32,20 @@ class Attention:
     """Whether one credential or one API stopped all streams, so that one more stream is not one more problem."""
 
     @property
+    def alert(self) -> str:
+        """The cause of its alert, as a snooze takes it; empty if nobody is alerted of it."""
+        is_open = self.person or self.health in {Health.INCOMPLETE, Health.UNKNOWN}
+        return f"attention|{self.health.value}|{self.group}" if is_open else ""
+
+    @property
     def who(self) -> str:
         """Who must act."""
         if self.person:
             return "you: it does not continue by itself"
         if self.health is Health.WARNING:
             return "you, but not at once: no run waits for it"
+        if self.health is Health.QUOTA:
+            return "you, if the data must not be late: otherwise nobody, the runs continue by themselves"
         if self.health is Health.WAITING:
             return "nobody: it continues by itself"
         return "you, but not at once: look what became of it"

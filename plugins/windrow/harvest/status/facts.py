@@ -54,6 +54,8 @@ class RunFact:
     """Tasks that wait for a person."""
     skipped: frozenset[str] = frozenset()
     """Tasks that were skipped."""
+    deadline_at: str = ""
+    """By when it must have succeeded, if its DAG says so and that time has not passed."""
 
 
 @dataclass(frozen=True, slots=True)

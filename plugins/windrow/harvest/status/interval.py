@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from windrow.harvest.status.facts import Facts, RunFact
 from windrow.model.errors import CallsStopped
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 
 _ALIVE = timedelta(seconds=90)
 """A harvest that wrote nothing for so long is not running, as far as MongoDB knows: it writes every second."""
@@ -207,7 +207,7 @@ def counts(summary: Summary | None, quarantined: int) -> Counts:
     gaps = int(receipt.get("gaps", 0)) if exact else int(summary.steps.get("harvest", {}).get("gaps", 0))
     if exact and "staged" in receipt:
         gaps = int(summary.steps.get("verdict", {}).get("query_gaps", gaps))  # the receipt's are of records, too
-        gaps += int(receipt.get("accepted_gaps", 0))
+        gaps += int(receipt.get("accepted_gaps", 0)) + int(receipt.get("erased", 0))
         planned, settled = int(receipt["planned"]), int(receipt["staged"]) + gaps
     if planned is None:
         return Counts(None, settled, quarantined, None, gaps)

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from windrow.harvest.status.attention import Attention, grouped, warned
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.interval import State, completed_at, iso
+from windrow.harvest.status.quotas import Need, needs, noted_by, short
 from windrow.harvest.status.stream import INTERVALS, Health, Stream, stream_of
 from windrow.model.plan import Run
-from windrow.store.status import Paused, QuotaUse, Reason, StatusStore, Stopped
+from windrow.store.reports import Paused, QuotaUse, Reason, Snoozed, Stopped
+from windrow.store.status import CONNECTION, StatusStore
 from windrow.store.warnings import Warned
 
 
@@ -22,10 +24,14 @@ class Snapshot:
     reasons: tuple[Reason, ...] = ()
     reasons_complete: bool = True
     quotas: tuple[QuotaUse, ...] = ()
+    needs: tuple[Need, ...] = ()
+    """What running and queued harvests need of quotas."""
     pauses: tuple[Paused, ...] = ()
     watched: str = ""
     """When the DAG `harvest_watch` last looked for problems; empty for never."""
     stops: tuple[Stopped, ...] = ()
+    snoozes: tuple[Snoozed, ...] = ()
+    """Alerts of what needs attention that nobody gets for a time."""
     facts: Facts = field(default_factory=Facts)
     error: str = ""
     advice: str = ""
@@ -33,7 +39,16 @@ class Snapshot:
     @property
     def attention(self) -> list[Attention]:
         """What is not as it should be, grouped by cause, the worst first; then the streams with warnings."""
-        return [*grouped(self.streams), *warned(self.streams)]
+        order = list(Health)
+        found = sorted(
+            [*grouped(self.streams), *self._short], key=lambda one: (not one.person, order.index(one.health))
+        )
+        return [*found, *warned(self.streams)]
+
+    @property
+    def _short(self) -> list[Attention]:
+        runs = {(each.dataset, each.run_id): each for one in self.streams for each in one.intervals}
+        return short(self.needs, runs)
 
     @property
     def sentence(self) -> str:
@@ -50,6 +65,8 @@ class Snapshot:
         for health in (Health.INCOMPLETE, Health.UNKNOWN, Health.WAITING, Health.RUNNING, Health.PAUSED, Health.NEW):
             if count := sum(one.health is health for one in self.streams):
                 parts.append(f"{count} {health.value.lower()}")
+        if count := len(self._short):
+            parts.append(f"{count} {'quota is' if count == 1 else 'quotas are'} not enough")
         if count := sum(bool(one.warnings) for one in self.streams):
             parts.append(f"{count} with warnings")
         return ", ".join(parts) + "."
@@ -90,6 +107,7 @@ class Snapshot:
             if sees(one.dag_ids)
         )
         names = {one.dataset for one in streams}
+        alerts = {one.alert for one in grouped(streams)}
         accounts = {conn_id for one in streams for conn_id in one.connections}
         return replace(
             self,
@@ -97,9 +115,15 @@ class Snapshot:
             reasons=tuple(
                 one for one in self.reasons if one.dataset in names and (one.dataset, one.run_id) not in hidden
             ),
+            needs=tuple(one for one in self.needs if one.dataset in names and (one.dataset, one.run_id) not in hidden),
             pauses=tuple(one for one in self.pauses if one.conn_id in accounts or sees(())),
             stops=tuple(one for one in self.stops if one.conn_id in accounts or sees(())),
-            facts=replace(self.facts, dags={name: one for name, one in self.facts.dags.items() if sees([name])}),
+            snoozes=tuple(one for one in self.snoozes if one.cause in alerts),
+            facts=replace(
+                self.facts,
+                dags={name: one for name, one in self.facts.dags.items() if sees([name])},
+                runs={name: runs for name, runs in self.facts.runs.items() if sees([name])},
+            ),
         )
 
 
@@ -137,14 +161,19 @@ def take(store: StatusStore, facts: Facts, *, now: datetime | None = None) -> Sn
         for dataset in datasets
     ]
     order = list(Health)
+    watched, snoozes = store.alerts()
+    quotas = store.quotas(now)
+    noted = store.noted(noted_by(streams), CONNECTION)
     return Snapshot(
         at=iso(now),
         streams=tuple(sorted(streams, key=lambda one: (order.index(one.health), one.dataset))),
         reasons=tuple(reasons),
         reasons_complete=complete,
-        quotas=tuple(store.quotas(now)),
+        quotas=tuple(quotas),
+        needs=needs(streams, noted, quotas, facts, now),
         pauses=tuple(store.pauses()),
-        watched=store.watched(),
+        watched=watched,
         stops=tuple(store.stops()),
+        snoozes=tuple(snoozes),
         facts=facts,
     )

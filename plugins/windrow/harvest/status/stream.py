@@ -8,7 +8,7 @@ from typing import Any
 
 from windrow.harvest.status.facts import DagFact, Facts
 from windrow.harvest.status.interval import DRY_RUN, Interval, State, completed_at, instant, interval_of
-from windrow.store.status import Summary
+from windrow.store.summary import Summary
 from windrow.store.warnings import Warned
 
 INTERVALS = 30
@@ -22,13 +22,15 @@ _GRACE = timedelta(minutes=10)
 class Health(StrEnum):
     """The state of a stream, the worst first. Only ``ACTION`` and ``LATE`` need a person.
 
-    ``WARNING`` is not the state of a stream: it has warnings that no person has accepted, whatever its state is.
+    ``QUOTA`` and ``WARNING`` are not the state of a stream: a quota will not be enough for it, and it has warnings that
+    no person has accepted, whatever its state is.
     """
 
     ACTION = "Action required"
     LATE = "Late"
     INCOMPLETE = "Incomplete"
     UNKNOWN = "Unknown"
+    QUOTA = "Quota"
     WAITING = "Waiting"
     RUNNING = "Running"
     PAUSED = "Paused"

@@ -53,6 +53,7 @@ class GithubStream(Stream):
     rate_limits = LIMITS
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}  # noqa: RUF012 - as declared
     conditional_requests = True
+    person = {"user_id": ("id", "databaseId"), "login": ("login",)}  # noqa: RUF012 - as declared
     credentials = {  # noqa: RUF012 - as declared
         "apps": CredentialKind(
             "windrow.sources.github.app_token:credential", ("app_id", "private_key (PEM)", "installation_id")

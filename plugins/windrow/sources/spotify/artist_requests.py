@@ -254,7 +254,7 @@ class PublishNewOperator(HarvestStep):
                 "requests_open": sum(
                     len(keys) for artist_id, keys in self.found["requests"].items() if artist_id not in answers
                 ),
-                "seconds_to_dynamodb": round(waited.total_seconds(), 1),
+                "seconds_to_dynamodb": round(max(0.0, waited.total_seconds()), 1),
             }
             state.note(run, PUBLISH, figures)
         return figures
@@ -277,9 +277,9 @@ class PublishNewOperator(HarvestStep):
 
 
 def _answers(state: Staging, run: Run) -> Iterator[Answer]:
-    """Return the staged answers of the run."""
+    """Return the staged answers of the run, without those of erased queries."""
     for number in range(state.plan(run).chunks):
-        yield from state.answers(state.chunk(run, number))
+        yield from (one for one in state.answers(state.chunk(run, number)) if one.outcome is not Answered.ERASED)
 
 
 def _no_stand_in_for_better(made: Sequence[dict[str, Any]], top_tracks: DynamoTable) -> list[dict[str, Any]]:

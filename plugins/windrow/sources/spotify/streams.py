@@ -49,6 +49,8 @@ class SpotifyStream(Stream):
 
     policy = POLICY
     quotas = QUOTAS
+    person = {"artist_id": ("id",), "request": ()}  # noqa: RUF012 - as declared
+    person_items = {"top_tracks": ("artist_id",), "artist_requests": ("request", "artist_id")}  # noqa: RUF012
 
     def plan(self, request: Request) -> PlanFlow:
         """Plan the calls for each artist, once."""

@@ -3,13 +3,15 @@
 ``GET /get_user_list`` lists names, each of them twice; ``GET /get_user_by_name?name=...`` returns one passenger.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from windrow.declare.rows import OneRow, Rows
 from windrow.declare.stream import Declared, Each
 from windrow.model.contract import Column, Kind
 from windrow.model.errors import Unreadable
 from windrow.model.query import Query
+from windrow.model.rows import RawRows
 from windrow.model.table import Table
 
 
@@ -36,6 +38,7 @@ class Passengers(Declared):
         Column("cabin", "Cabin", Kind.STRING, "Cabin or cabins; null if unknown."),
         Column("embarked", "Embarked", Kind.STRING, "Port: C Cherbourg, Q Queenstown, S Southampton."),
     )
+    person: ClassVar = {"passenger_id": ("PassengerId",), "name": ("Name", "users")}
     table = Table(
         key=("passenger_id",),
         cluster=("class", "sex"),
@@ -48,6 +51,13 @@ class Passengers(Declared):
         },
         description="Passengers of the Titanic, one row each.",
     )
+
+    def one_row_each(self, queries: Sequence[Query], answers: Sequence[Any]) -> RawRows | None:
+        """Return the passengers for landing, if all are the requested ones. `record` decides about others."""
+        requested = [
+            query.params == (("name", answer.get("Name")),) for query, answer in zip(queries, answers, strict=True)
+        ]
+        return RawRows(answers) if all(requested) else None
 
     def record(self, query: Query, page: object, row: object) -> dict[str, object]:
         """Read one passenger; it must be the requested one."""

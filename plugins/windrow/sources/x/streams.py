@@ -122,7 +122,10 @@ class Posts(Stream):
 
     dataset = "x_posts"
     policy = POLICY
+    person = {"author_id": ("author_id", "id"), "username": ("username",)}  # noqa: RUF012 - as declared
     plausible = Plausible(rows=0, nulls=0.5)  # a batch is of any size, and deletions have hardly any values
+    ignored = frozenset({"public_metrics", "entities", "note_post", "withheld"})
+    """Requested fields whose other contents are kept in ``_extra``. Any other field is a warning."""
     contract = Contract((
         Column("post_id", "id", Kind.STRING, "Id of the post; each edit is a new post.", required=True),
         Column("created_at", "created_at", Kind.TIMESTAMP, "When it was created, from the id.", required=True),

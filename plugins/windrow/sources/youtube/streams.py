@@ -52,8 +52,17 @@ class Videos(Stream):
     dataset = "youtube_videos"
     table = Table(key=("video_id",), cluster=("channel_id",), description="Videos, one row each.")
     plausible = Plausible()
+    ignored = frozenset({
+        *("kind", "etag"),
+        *("description", "thumbnails", "channelTitle", "tags", "categoryId", "liveBroadcastContent", "localized"),
+        *("defaultLanguage", "defaultAudioLanguage"),
+        *("dimension", "definition", "caption", "licensedContent", "regionRestriction", "contentRating", "projection"),
+        *("hasCustomThumbnail", "favoriteCount", "dislikeCount"),
+    })
+    """What the reference of the API lists of the requested parts, besides the columns. Any other field is a warning."""
     policy = GOOGLE_POLICY
     quotas = QUOTAS
+    person = {"channel_id": ("channelId", "id")}  # noqa: RUF012 - as declared
     contract = Contract((
         Column("video_id", "id", Kind.STRING, "Id of the video.", required=True),
         Column(

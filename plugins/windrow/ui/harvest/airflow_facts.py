@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
+from airflow.models.deadline import Deadline
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
@@ -126,6 +127,7 @@ def _runs(session: Session, dags: Mapping[str, DagFact]) -> dict[str, list[RunFa
     )
     provers = {task for dag in dags.values() for tasks in dag.provers.values() for task in tasks}
     tasks = _tasks(session, runs, provers)
+    deadlines = _deadlines(session, runs)
     found: dict[str, list[RunFact]] = {dag_id: [] for dag_id in dags}
     for run in runs:
         by_state = tasks.get((run.dag_id, run.run_id), {})
@@ -144,9 +146,18 @@ def _runs(session: Session, dags: Mapping[str, DagFact]) -> dict[str, list[RunFa
                 deferred=tuple(by_state.get("deferred", ())),
                 awaiting=tuple(by_state.get("awaiting_input", ())),
                 skipped=frozenset(by_state.get("skipped", ())),
+                deadline_at=deadlines.get(run.id, ""),
             )
         )
     return found
+
+
+def _deadlines(session: Session, runs: Iterable[DagRun]) -> dict[int, str]:
+    """Return the first deadline of each run that goes on, by the number of the run."""
+    active = [run.id for run in runs if run.state in {"queued", "running"}]
+    first = select(Deadline.dagrun_id, func.min(Deadline.deadline_time)).where(Deadline.dagrun_id.in_(active))
+    rows = session.execute(first.where(~Deadline.missed).group_by(Deadline.dagrun_id)).all() if active else ()
+    return {run_id: _iso(at) for run_id, at in rows if run_id is not None}
 
 
 def _tasks(session: Session, runs: Iterable[DagRun], provers: set[str]) -> dict[tuple[str, str], dict[str, list[str]]]:

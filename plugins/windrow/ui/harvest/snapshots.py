@@ -21,12 +21,16 @@ from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy.exc import SQLAlchemyError
 
-from windrow.harvest.actions import DAG
+from windrow.airflow.hooks.staging import keep_tls
+from windrow.harvest.actions import BODIES, DAG, dag_for
+from windrow.harvest.sizes import read_sizes
 from windrow.harvest.status.facts import Facts
+from windrow.harvest.status.interval import iso
 from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.model.errors import ConnectionUnusable, WindrowError
 from windrow.model.redact import know
-from windrow.store.status import DATABASE, StatusStore, reading
+from windrow.store.login import connect
+from windrow.store.status import DATABASE, StatusStore
 from windrow.ui.cache import Answer, RefreshedCache
 from windrow.ui.harvest import airflow_facts
 
@@ -38,7 +42,11 @@ CONN_ID = "mongo_default"
 FRESH_S = 5.0
 LOOK_S = 3.0
 """How long a request waits for a new snapshot; then it gets the last one, with its time."""
+SIZES_S = 60.0
+"""How long sizes count as fresh."""
 _SELECTION_MS, _SOCKET_MS = 1_500, 6_000
+_PARTS = 50
+"""Users with different rights, for whom a part of the last snapshot is kept."""
 _pool = ThreadPoolExecutor(4, thread_name_prefix="harvest")
 """For what one page reads: its requests do not use the threads that Airflow's own routes run in."""
 
@@ -51,13 +59,22 @@ class Viewer:
     everything: bool
     user: BaseUser
 
+    @property
+    def rights(self) -> tuple[frozenset[str], bool]:
+        """What decides which part of a snapshot they see."""
+        return self.dag_ids, self.everything
+
     def sees(self, dag_ids: Sequence[str]) -> bool:
         """Return whether they may see what belongs to these DAGs, all of them. Without a DAG only who sees all does."""
         return set(dag_ids) <= self.dag_ids if dag_ids else self.everything
 
-    def may_act(self) -> bool:
-        """Return whether they may start `windrow.harvest.actions.DAG`, and it is there."""
-        return DAG in self.dag_ids and self.triggers(DAG)
+    def acts_on(self, dag_id: str = "") -> str:
+        """Return the DAG of actions, for all DAGs or for one, that they may trigger; empty if there is none."""
+        return next((one for one in (DAG, dag_for(dag_id)) if one in self.dag_ids and self.triggers(one)), "")
+
+    def may_see_bodies(self) -> bool:
+        """Return whether they may start `windrow.harvest.actions.BODIES`, and it is there."""
+        return BODIES in self.dag_ids and self.triggers(BODIES)
 
     def triggers(self, dag_id: str) -> bool:
         """Return whether they may start runs of this DAG. It decides what a page offers; Airflow checks it again."""
@@ -90,11 +107,11 @@ def open_store() -> Iterator[StatusStore]:
             f"The Airflow connection '{CONN_ID}' is invalid: {error}.", advice="Fix it under Admin > Connections."
         ) from error
     hook.extras |= {"serverSelectionTimeoutMS": _SELECTION_MS, "socketTimeoutMS": _SOCKET_MS}
+    keep_tls(hook)
     know(hook.connection.password)
-    with reading():
-        client = hook.get_conn()
-    with client:
-        yield StatusStore(client, hook.connection.schema or DATABASE)
+    place = f"the Airflow connection '{CONN_ID}'"
+    with connect(hook.get_conn, place) as client:
+        yield StatusStore(client, hook.connection.schema or DATABASE, place)
 
 
 def _refresh(name: str) -> Answer:
@@ -123,6 +140,24 @@ _last: Answer = {}
 cache = RefreshedCache(_refresh, seconds=FRESH_S, patience_s=LOOK_S)
 
 
+def _measure(name: str) -> Answer:
+    """Read the sizes of all streams of the last snapshot; where that is not possible, say why."""
+    snapshot = _last.get("snapshot") or Snapshot(at="")
+    try:
+        with open_store() as store:
+            _last["sizes"] = read_sizes(store, [one.dataset for one in snapshot.streams], iso(datetime.now(UTC)))
+    except WindrowError as error:
+        return {"sizes": _last.get("sizes"), "trouble": error.what}
+    return {"sizes": _last["sizes"]}
+
+
+sizes = RefreshedCache(_measure, seconds=SIZES_S, patience_s=LOOK_S)
+
+
+_parts: dict[tuple[frozenset[str], bool], tuple[Snapshot, Snapshot]] = {}
+"""The last snapshot, and the part of it that users with these rights see."""
+
+
 async def look(user: BaseUser) -> tuple[Snapshot, Viewer]:
     """Return the newest snapshot as far as a user may see it."""
     answer = await cache.answer("all")
@@ -132,7 +167,14 @@ async def look(user: BaseUser) -> tuple[Snapshot, Viewer]:
         answer = {"snapshot": waiting, "dag_ids": frozenset()}
     allowed, of_any = await run(lambda: _allowed(user))
     viewer = Viewer(allowed, of_any and answer["dag_ids"] <= allowed, user)
-    return answer["snapshot"].only(viewer.sees), viewer
+    whole: Snapshot = answer["snapshot"]
+    known = _parts.get(viewer.rights)
+    if known is None or known[0] is not whole:
+        known = whole, await run(lambda: whole.only(viewer.sees))
+        if len(_parts) >= _PARTS:
+            _parts.clear()
+        _parts[viewer.rights] = known
+    return known[1], viewer
 
 
 def _allowed(user: BaseUser) -> tuple[frozenset[str], bool]:

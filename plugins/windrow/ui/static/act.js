@@ -59,6 +59,7 @@ async function act() {
   const state = await ended(form.dataset.dag, run);
   if (state === "failed") throw new Error("The action failed. Its log says why, and what to do.");
   if (!state) return say("It goes on. Follow it in Airflow.");
+  if (form.dataset.then) return location.assign(form.dataset.then);
   if (!(given.action in CLEARED) || !form.dataset.of) return say("Done.");
   say("Done. Airflow clears tasks of the harvest's run.");
   await carry(form.dataset.of);

@@ -117,6 +117,9 @@ def test_a_name_is_kept_to_the_letter(name: str):
 def test_an_answer_about_somebody_else_is_refused(other: str):
     with pytest.raises(Unreadable, match="was requested"):
         read(ANSWER | {"Name": other})
+    queries = [Query.of("/get_user_by_name", {"name": BRAUND})] * 2
+    assert STREAM.one_row_each(queries, [ANSWER, ANSWER | {"Name": other}]) is None
+    assert list(STREAM.one_row_each(queries, [ANSWER, ANSWER]) or ()) == [ANSWER, ANSWER]
 
 
 @pytest.mark.parametrize("field", ANSWER)

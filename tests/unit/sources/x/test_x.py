@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.apis.x import spec
 from tests.unit.flow import NOON, lead
+from tests.unit.measured import measured
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import BadParameter, Unreadable
 from windrow.model.policy import Action
@@ -49,6 +50,13 @@ NEW = {name: value for name, value in OLD.items() if "tweet" not in name} | {
 
 def line(said: object) -> x.Line:
     return POSTS.line(orjson.dumps(said), NOON)
+
+
+@pytest.mark.parametrize("post", [OLD, NEW], ids=["tweet", "post"])
+def test_requested_fields_are_no_warning_and_a_new_one_is(post: dict):
+    asked = {name: value for name, value in post.items() if name != "attachments"}
+    records = [line({"data": one}).record for one in (asked, post)]
+    assert measured(POSTS, records)["unknown_fields"] == [["attachments", 1]]
 
 
 @pytest.mark.parametrize("post", [OLD, NEW], ids=["tweet", "post"])

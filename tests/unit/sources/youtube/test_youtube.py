@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local_cloud.apis.youtube.catalog import DEMO
+from local_cloud.apis.youtube.resources import resource, video_parts
 from tests.unit.flow import lead, led
+from tests.unit.measured import measured
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import BadParameter, NotGiven, QueryRefused, Unreadable
 from windrow.model.query import Query
 from windrow.model.stream import MaybePage, Request
-from windrow.sources.youtube.streams import QUOTAS, VideoDays, Videos
+from windrow.sources.youtube.streams import PARTS, QUOTAS, VideoDays, Videos
 
 CHANNEL = "UC" + "c" * 22
 CHANNELS = {"items": [{"id": CHANNEL, "contentDetails": {"relatedPlaylists": {"uploads": "UU" + "c" * 22}}}]}
@@ -407,6 +410,15 @@ def test_counts_are_texts_and_become_numbers_and_hidden_ones_are_null():
     assert (record["title"], record["available"]) == ('Täg "1" 🎈', True)
     assert record["published_at"] == datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert json.loads(str(record["_extra"])) == {"kind": "youtube#video", "tags": ["x"]}
+
+
+def test_fields_of_the_reference_are_no_warning_and_a_new_one_is():
+    asked, today = PARTS.split(","), date(2026, 11, 20)
+    items = [resource("video", one.id, video_parts(one, DEMO, today), asked) for one in DEMO.videos[:50]]
+    details = Query.of("/youtube/v3/videos", {"part": PARTS, "id": ",".join(item["id"] for item in items)})
+    assert measured(VIDEOS, VIDEOS.records(details, {"items": items}))["unknown_fields"] == []
+    items[7]["snippet"]["mood"] = "calm"
+    assert measured(VIDEOS, VIDEOS.records(details, {"items": items}))["unknown_fields"] == [["mood", 1]]
 
 
 @pytest.mark.parametrize("count", ["many", "", "-1", "1.5", str(2**63), "9" * 5000])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from windrow.http.auth import StaticToken
 from windrow.http.client import Client, Limits
-from windrow.model.errors import Misconfigured, WindrowError
+from windrow.model.errors import LoginRejected, Misconfigured, WindrowError
 from windrow.sources.x.publisher.background import in_background
 from windrow.sources.x.publisher.outlet import Outlet
 from windrow.sources.x.publisher.publisher import PARTING_S, Publisher, Tempo
@@ -41,7 +41,7 @@ async def serve(settings: Settings, tempo: Tempo, beat: Path | None) -> None:
         settings.api_url, StaticToken(settings.bearer_token), name="x", policy=POLICY, limits=Limits(connections=2)
     )
     mongo = contextlib.ExitStack()
-    staging = mongo.enter_context(opened(settings.mongo_url, settings.mongo_database))
+    staging = mongo.enter_context(opened(settings.mongo_url, settings.mongo_database, "the variable MONGO_URL"))
     try:
         async with client:
             publisher = Publisher(
@@ -91,7 +91,7 @@ def main() -> int:
     tempo = Tempo(search_lag=options.search_lag, rules_lag=options.rules_lag)
     try:
         asyncio.run(serve(Settings.read(os.environ), tempo, options.beat))
-    except Misconfigured as error:
+    except (Misconfigured, LoginRejected) as error:
         log.error("%s", error)
         return FINAL
     except WindrowError as error:

@@ -20,7 +20,8 @@ ROOM = 5_000
 """Maximum messages that are sent but not acknowledged."""
 CALL_S = 60.0
 """The longest that a call to Pub/Sub may take. Publishing has its own limit in the client: ten minutes."""
-_ACK_DEADLINE_S = 600
+_ACK_DEADLINE_S = 60
+"""Until a client that was killed during a pull loses its messages. A client that lives leases them for longer."""
 _RETENTION_S = 7 * 24 * 3600
 
 
