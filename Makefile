@@ -172,12 +172,15 @@ pin-images: ## pull the images of docker compose and write their digests into .e
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-pages bench-stream bench-youtube
+.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-pages bench-stream bench-workers bench-youtube
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
 bench-check: setup .venv-bench/.ready ## whether the engine became slower, beside bare aiohttp and dlt: a minute
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.check $(ARGS)
+
+bench-workers: setup ## one worker and two on the same plan: CPU a call, and the speed-up: a minute
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.workers $(ARGS)
 
 bench-memory: setup .venv-bench/.ready ## the engine's memory at 10,000 and at 200,000 calls: some minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --memory

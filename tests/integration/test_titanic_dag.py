@@ -72,7 +72,7 @@ def test_faults_lose_nothing_and_a_second_run_replaces_the_rows_by_the_same(tita
     api.faults(
         error_share=0.05, error_status=503, token_lifetime_s=1, cut_share=0.02, malformed_share=0.02, latency_ms=10
     )
-    receipt = run("faulty", NOON + timedelta(days=1), workers=2)
+    receipt = run("faulty", NOON + timedelta(days=1))
     asked = api.counters()["routes"]["GET /get_user_by_name"]
 
     assert min(asked["by_status"]["503"], asked["cut"], asked["malformed"]) > 0, f"a fault did not fire: {asked}"
