@@ -111,16 +111,6 @@ def test_on_a_ci_server_a_missing_browser_is_an_error(tmp_path: Path) -> None:
 # --- the workflows, which only run elsewhere -----------------------------------------------------
 
 
-def test_the_stores_are_checked_on_the_versions_that_are_supported_alone_and_as_a_replica_set() -> None:
-    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["real-stores"]
-    matrix = job["strategy"]["matrix"]
-    assert [image.partition(".")[0] for image in matrix["mongo"]] == ["mongo:7", "mongo:8"]
-    assert matrix["replicas"] == ["", "rs0"]
-    assert "replicaSet=rs0" in job["env"]["MONGO_URL"]
-    tested = next(step["run"] for step in job["steps"] if "make test" in step.get("run", ""))
-    assert all((ROOT / path).exists() for path in tested.split('"')[1].split())
-
-
 @pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda path: path.stem)
 def test_each_script_of_a_workflow_can_be_parsed(path: Path) -> None:
     jobs = yaml.safe_load(path.read_text())["jobs"].values()

@@ -168,11 +168,16 @@ def test_the_real_stores_are_those_that_the_tests_are_told_of() -> None:
     job = dict(jobs())["ci/real-stores"]
     compose = yaml.safe_load(read("docker-compose.yaml"))["services"]
 
-    assert job["services"]["mongo"]["image"] == compose["mongo"]["image"].partition("$")[0]
+    matrix = job["strategy"]["matrix"]
+    assert [image.partition(".")[0] for image in matrix["mongo"]] == ["mongo:7", "mongo:8"]
+    assert compose["mongo"]["image"].partition("$")[0] in matrix["mongo"]
+    assert matrix["replicas"] == ["", "rs0"], "alone, and as a replica set"
     assert job["services"]["redis"]["image"].startswith("redis:")
-    for name, variable in (("mongo", "MONGO_URL"), ("redis", "REDIS_URL")):
-        (port,) = job["services"][name]["ports"]
-        assert job["env"][variable].endswith(f"//127.0.0.1:{port.split(':')[0]}")  # elsewhere the tests refuse to go
+    start = next(step for step in job["steps"] if step.get("name") == "Start MongoDB")
+    assert "--publish 127.0.0.1:27017:27017 " in start["run"]  # elsewhere the tests refuse to go
+    assert job["env"]["MONGO_URL"].startswith("mongodb://127.0.0.1:27017/${{ matrix.replicas && '?replicaSet=rs0")
+    (port,) = job["services"]["redis"]["ports"]
+    assert job["env"]["REDIS_URL"].endswith(f"//127.0.0.1:{port.split(':')[0]}")
     run = job["steps"][-1]["run"]
     files = [read(path) for path in re.findall(r"tests/\S+\.py", run)]
     assert any("Staging" in text for text in files)

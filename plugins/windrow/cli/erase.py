@@ -23,7 +23,7 @@ It finds the records of a person in everything that the harvests of a source hav
 streams declare as 'person'. Without --yes it only counts. Values are compared exactly: give each id and each spelling.
 
 It uses the connections of Airflow, so run it where Airflow runs, like
-docker compose exec airflow-scheduler python -m windrow erase ...
+docker compose run --rm airflow-scheduler python -m windrow erase ...
 It refuses while a run of the source is in progress. Killed, it does the rest when it is run again."""
 _NO_AIRFLOW = "Run it where Airflow is installed, like on a worker: there are the connections to the stores."
 
