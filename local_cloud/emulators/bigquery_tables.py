@@ -24,7 +24,7 @@ bigquery_py311.install()
 from local_bigquery.catalog import names, tables  # noqa: E402
 from local_bigquery.engine import database, types  # noqa: E402
 from local_bigquery.engine.database import quote  # noqa: E402
-from local_bigquery.errors import not_found  # noqa: E402
+from local_bigquery.errors import BigQueryError, not_found  # noqa: E402
 from local_bigquery.jobs import store  # noqa: E402
 from local_bigquery.models import Job, TableFieldSchema  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
@@ -34,7 +34,7 @@ from sqlglot import exp  # noqa: E402
 KEPT_RESULTS = 300
 """The results of so many queries can be read. A client reads its own at once, or after seconds."""
 
-_objects, _save, _load = database.objects, store.save, store.load
+_objects, _save, _load, _alter = database.objects, store.save, store.load, tables._alter
 _seen: set[tuple[str, str, str]] = set()
 """Tables that the slow look-up has found: database, schema and name, spelled as they are."""
 _unfinished: dict[tuple[str, str], Job] = {}
@@ -123,6 +123,30 @@ def _columns(*table: str) -> Iterator[tuple[str, object, bool]]:
             yield name, kind, name in required
 
 
+def alter(project_id: str, dataset_id: str, table_id: str, fields: list[TableFieldSchema]) -> None:
+    """Change the columns of a table to those of a schema, also the fields of RECORDs, which local-bigquery leaves."""
+    before = {field.name.casefold(): field for field in tables.columns(project_id, dataset_id, table_id)}
+    _alter(project_id, dataset_id, table_id, fields)
+    for field in fields:
+        current = before.get(field.name.casefold())
+        if current is None or not field.fields or types.duckdb_type(field) == types.duckdb_type(current):
+            continue
+        if not _extends(field, current):
+            label = names.label(project_id, dataset_id, table_id)
+            raise BigQueryError(
+                "invalid", f"Provided Schema does not match Table {label}. Field {field.name} has changed"
+            )
+        table, kind = tables.name(project_id, dataset_id, table_id), types.duckdb_type(field)
+        database.execute(f"ALTER TABLE {table} ALTER COLUMN {quote(field.name)} SET DATA TYPE {kind}")
+
+
+def _extends(field: TableFieldSchema, current: TableFieldSchema) -> bool:
+    """Say whether a column has all fields of another, in their order, and perhaps more at its end."""
+    new, old = field.fields or [], current.fields or []
+    pairs = zip(new, old, strict=False)
+    return len(new) >= len(old) and all(a.name.casefold() == b.name.casefold() and _extends(a, b) for a, b in pairs)
+
+
 def has_ingestion_time(table: exp.Table) -> bool:
     """Say whether a table of a statement is partitioned by the time of ingestion."""
     if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)):
@@ -166,6 +190,6 @@ def install() -> None:
     """Put the functions above in the place of local-bigquery's. Raises UnknownSource for those of another version."""
     known_source.check(database, tables, partitions, store)
     database._attach, database.projects, database.objects = attach, projects, objects
-    tables.columns = columns
+    tables.columns, tables._alter = columns, alter
     partitions._hidden = has_ingestion_time
     store.save, store.load = save, load

@@ -91,6 +91,42 @@ def test_the_next_run_widens_a_type_and_lets_a_column_be_empty(table: Tables, sc
     assert [row["count"] for row in found] == [7, 8, Decimal("9.5"), None]
 
 
+def places(*fields: str, more: str = "") -> tuple[Column, ...]:
+    """Return a RECORD with these fields, which has a RECORD with the same fields and more, and an array of such."""
+    inner = tuple(Column(name, name, Kind.STRING, "") for name in (*fields, *filter(None, [more])))
+    both = (Column("within", "within", Kind.RECORD, "", columns=inner), *inner[: len(fields)])
+    one = Column("place", "place", Kind.RECORD, "Place.", columns=both)
+    return one, Column("places", "places", Kind.RECORD, "Places.", repeated=True, columns=both)
+
+
+@BOTH
+def test_a_new_field_of_a_record_is_added_and_filled_without_a_call(tables: Tables, scripted: ScriptedApi):
+    tables.drop("changing.orders")
+    place = {"city": "Kiel", "street": "Weg", "within": {"city": "Bonn", "street": "Hof"}}
+    scripted.answers(Reply([{"id": 1, "place": place, "places": [place, {"city": "Ulm"}]}, {"id": 2}]))
+    DagRun(orders(tables.kind, ID, *places("city")), own("one"), at=NOON).run()
+    DagRun(orders(tables.kind, ID, *places("city", more="street")), own("one"), at=NOON).run("prepare_table")
+    changed = orders(tables.kind, ID, *places("city", "street"))
+    after_land = [task.task_id for task in changed.topological_sort() if task.task_id not in {"plan", "harvest"}]
+    assert DagRun(changed, own("one"), at=NOON).run(*after_land)["prove"]["agrees"]
+    assert len(scripted.asked) == 1
+    first, second = tables.rows("SELECT id, place, places, _extra FROM changing.orders ORDER BY id")
+    shown = "{within={city=Bonn,street=Hof},city=Kiel,street=Weg}"
+    assert plain(first["place"]) == shown
+    assert plain(first["places"]) == f"[{shown},{{within=null,city=Ulm,street=null}}]"
+    assert first["_extra"] is None
+    assert (second["place"], plain(second["places"])) == (None, "[]")
+    for other in (("street",), ("town", "street")):
+        with pytest.raises(SchemaConflict, match=r"The field 'place\.within\.city' of .* in its place"):
+            DagRun(orders(tables.kind, ID, *places(*other)), own("two"), at=NOON).run("prepare_table")
+    registry._declared.pop("changing_orders")
+
+
+def plain(value: object) -> str:
+    """Return a RECORD or an array of BigQuery as Athena shows it."""
+    return str(value).replace("'", "").replace(": ", "=").replace(", ", ",").replace("None", "null")
+
+
 @BOTH
 def test_a_column_that_is_retyped_is_refused(table: Tables):
     before = table.columns("changing.orders")

@@ -85,6 +85,60 @@ def test_a_column_that_is_gone_renamed_or_retyped_is_refused(
     assert changes(warehouse, declare(retired=("x",)), {"x": existing}) == []
 
 
+CITY = Column("city", "city", Kind.STRING, "")
+AMOUNT = Column("amount", "amount", Kind.NUMERIC, "", required=True)
+
+
+def record(*columns: Column, repeated: bool = False) -> Column:
+    within = Column("within", "within", Kind.RECORD, "", columns=columns)
+    return Column("x", "x", Kind.RECORD, "", repeated=repeated, columns=(within, *columns))
+
+
+def test_a_new_field_of_a_record_changes_the_table():
+    stream = declare(record(CITY, AMOUNT, repeated=True))
+    columns = "array<struct<within:struct<city:string,amount:decimal(38,9)>,city:string,amount:decimal(38,9)>>"
+    column = athena.definition(stream.columns[1], with_comment=False)
+    assert changes("athena", stream, {"x": "array<struct<within:struct<city: string>,city:string>>"}) == [
+        f"ALTER TABLE `made`.`orders` CHANGE COLUMN `x` {column}"
+    ]
+    assert changes("athena", stream, {"x": columns}) == []
+    before = declare(record(CITY, repeated=True)).contract.bigquery_fields
+    assert bigquery.changes(stream, "t", before) == []
+    found = bigquery.extended(stream, "t", before)
+    assert found is not None
+    fields = found[1]["fields"]
+    assert [(one["name"], one["mode"]) for one in fields] == [
+        ("within", "NULLABLE"), ("city", "NULLABLE"), ("amount", "NULLABLE")
+    ]  # fmt: skip
+    assert [one["name"] for one in fields[0]["fields"]] == ["city", "amount"]
+    assert bigquery.extended(stream, "t", found) is None
+
+
+@pytest.mark.parametrize("warehouse", ["athena", "bigquery"])
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [
+        (record(AMOUNT), r"'x.within.city' of .* is (string|STRING), .* has amount (NUMERIC|decimal.*) in its place"),
+        (record(AMOUNT, CITY), "'x.within.city' .* has amount .* in its place"),
+        (
+            Column("x", "x", Kind.RECORD, "", columns=record(CITY).columns[:1]),
+            "'x.city' .* has no such field in its place",
+        ),
+        (record(Column("city", "city", Kind.INTEGER, "")), "'x.within.city' .* has city .* another name and add"),
+        (record(CITY, repeated=True), "The column 'x' of .* is (RECORD|struct), but"),
+    ],
+)
+def test_a_field_of_a_record_that_is_gone_renamed_retyped_or_moved_is_refused(
+    warehouse: str, column: Column, what: str
+):
+    if warehouse == "athena":
+        with pytest.raises(SchemaConflict, match=what):
+            changes("athena", declare(column), {"x": "struct<within:struct<city:string>,city:string>"})
+    else:
+        with pytest.raises(SchemaConflict, match=what):
+            bigquery.extended(declare(column), "t", declare(record(CITY)).contract.bigquery_fields)
+
+
 def test_a_column_that_an_iceberg_table_once_had_does_not_count():
     columns = [{"Name": column.name, "Type": column.athena} for column in (ID, *LINEAGE)]
     past = {"Name": "x", "Type": "string", "Parameters": {"iceberg.field.current": "false"}}

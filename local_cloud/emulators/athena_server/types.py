@@ -93,7 +93,20 @@ def hive_type(kind: exp.DataType) -> str:
 
 def is_promoted(before: str, after: str) -> bool:
     """Say whether a column of an Iceberg table can be changed to another type, both in DuckDB's names."""
-    return (before, after) in {("INTEGER", "BIGINT"), ("FLOAT", "DOUBLE")} or holds_decimal(after, before)
+    return _is_promoted(duckdb.sqltype(before), duckdb.sqltype(after))
+
+
+def _is_promoted(before: DuckDBPyType, after: DuckDBPyType) -> bool:
+    if before == after:
+        return True
+    if before.id == after.id == "list":
+        return _is_promoted(before.children[0][1], after.children[0][1])
+    if before.id == after.id == "struct":  # new fields come last here; Iceberg has them at any place
+        pairs = zip(before.children, after.children, strict=False)
+        kept = all(old == new and _is_promoted(kind, wider) for (old, kind), (new, wider) in pairs)
+        return kept and len(before.children) <= len(after.children)
+    names = str(before), str(after)
+    return names in {("INTEGER", "BIGINT"), ("FLOAT", "DOUBLE")} or holds_decimal(names[1], names[0])
 
 
 def holds_decimal(wide: str, narrow: str) -> bool:

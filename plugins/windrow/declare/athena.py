@@ -111,10 +111,15 @@ def changes(stream: type[Stream] | Stream, table: str, existing: Sequence[Mappin
     """
     # Glue also lists the columns that an Iceberg table once had
     current = [one for one in existing if one.get("Parameters", {}).get("iceberg.field.current") != "false"]
-    found = [Existing(one["Name"], _spelled(one["Type"])) for one in current]
+    found = [_existing(one["Name"], _spelled(one["Type"])) for one in current]
+
+    def changed(column: Column) -> str:
+        return f"CHANGE COLUMN `{column.name}` {definition(column, with_comment=False)}"
+
     statements = {
         Change.ADD: lambda column: f"ADD COLUMNS ({definition(column, with_comment=False)})",
-        Change.WIDEN: lambda column: f"CHANGE COLUMN `{column.name}` {definition(column, with_comment=False)}",
+        Change.WIDEN: changed,
+        Change.EXTEND: changed,
     }
     return [
         f"ALTER TABLE {table} {statements[change](column)}" for change, column in compare(stream, table, found, _RULES)
@@ -244,6 +249,26 @@ def _spelled(kind: str) -> str:
     return kind.lower().replace(" ", "").replace("`", "")
 
 
+def _existing(name: str, kind: str) -> Existing:
+    """Return a column of a table, or a field, by its type like ``array<struct<city:string>>``."""
+    is_array = kind.startswith("array<")
+    one = kind[len("array<") : -1] if is_array else kind
+    if not one.startswith("struct<"):
+        return Existing(name, kind)
+    fields, begin, depth = [], len("struct<"), 0
+    for place, sign in enumerate(one[begin:], begin):
+        if depth == 0 and (sign == "," or place == len(one) - 1):
+            inner, _, of = one[begin:place].partition(":")
+            fields.append(_existing(inner, of))
+            begin = place + 1
+        depth += {"<": 1, "(": 1, ">": -1, ")": -1}.get(sign, 0)
+    return Existing(name, "array<struct>" if is_array else "struct", fields=tuple(fields))
+
+
+def _without_fields(column: Column) -> str:
+    return _existing(column.name, column.athena).type
+
+
 def _is_wider(before: str, after: str) -> bool:
     """Return whether an Iceberg table can change a type to another: of a decimal only the precision can grow."""
     old, new = _DECIMAL.fullmatch(before), _DECIMAL.fullmatch(after)
@@ -254,7 +279,7 @@ def _is_wider(before: str, after: str) -> bool:
 
 _RULES = Rules(
     warehouse="Athena",
-    type_of=lambda column: column.athena,
+    type_of=_without_fields,
     is_wider=_is_wider,
     rename="CHANGE COLUMN {name} ... {type}",
 )

@@ -50,18 +50,44 @@ def changes(stream: type[Stream] | Stream, table: str, existing: Sequence[Mappin
     """Return the statements that bring an existing table to the contract.
 
     :param table: the quoted name of the table.
-    :param existing: its columns, as in BigQuery's API: mappings with ``name``, ``type`` and ``mode``.
+    :param existing: its columns, as in BigQuery's API: mappings with ``name``, ``type``, ``mode`` and ``fields``.
     :raises SchemaConflict: a column was removed, renamed or narrowed, or has another type.
     """
-    found = [Existing(one["name"], _schema_type(one), one.get("mode") == "REQUIRED") for one in existing]
     statements = {
         Change.ADD: lambda column: f"ADD COLUMN {definition(replace(column, required=False))}",
         Change.WIDEN: lambda column: f"ALTER COLUMN {quoted(column.name)} SET DATA TYPE {column.bigquery}",
         Change.ALLOW_NULL: lambda column: f"ALTER COLUMN {quoted(column.name)} DROP NOT NULL",
     }
-    return [
-        f"ALTER TABLE {table} {statements[change](column)}" for change, column in compare(stream, table, found, _RULES)
-    ]
+    found = compare(stream, table, list(map(_existing, existing)), _RULES)
+    return [f"ALTER TABLE {table} {statements[change](column)}" for change, column in found if change in statements]
+
+
+def extended(
+    stream: type[Stream] | Stream, table: str, existing: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]] | None:
+    """Return all columns of a table with the new fields of RECORDs, for which BigQuery has no statement.
+
+    :param existing: as in `changes`, which raises the same error.
+    :returns: in the format of BigQuery's API; None if no RECORD has a new field.
+    """
+    more = {
+        column.name: column
+        for change, column in compare(stream, table, list(map(_existing, existing)), _RULES)
+        if change is Change.EXTEND
+    }
+    return [_with_more(one, more[one["name"]]) if one["name"] in more else one for one in existing] if more else None
+
+
+def _with_more(field: Mapping[str, Any], column: Column) -> Mapping[str, Any]:
+    """Return a RECORD with the new fields of the contract at its end, all of them nullable."""
+    fields = [_with_more(one, inner) for one, inner in zip(field.get("fields", ()), column.columns, strict=False)]
+    new = [replace(inner, required=False).bigquery_field for inner in column.columns[len(fields) :]]
+    return {**field, "fields": [*fields, *new]} if column.columns else field
+
+
+def _existing(field: Mapping[str, Any]) -> Existing:
+    inner = tuple(map(_existing, field.get("fields", ())))
+    return Existing(field["name"], _schema_type(field), field.get("mode") == "REQUIRED", inner)
 
 
 def _in_table(column: Column) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import zip_longest
 
 from windrow.model.contract import LINEAGE, Column
 from windrow.model.errors import SchemaConflict
@@ -19,15 +20,21 @@ class Change(Enum):
     """Its type becomes a wider one."""
     ALLOW_NULL = auto()
     """It is no longer required."""
+    EXTEND = auto()
+    """It is a RECORD, and gets more fields at its end. They are nullable, because past rows do not have them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """A column of a table. ``type`` is its type in the SQL of the warehouse, as messages show it."""
+    """A column of a table, or a field of a RECORD, of which ``fields`` are the fields.
+
+    ``type`` is its type in the SQL of the warehouse, as messages show it; that of a RECORD is without its fields.
+    """
 
     name: str
     type: str
     required: bool = False
+    fields: tuple["Existing", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +59,8 @@ def compare(
     """Yield the changes that bring a table to the contract, in the order of the columns.
 
     :param table: the name of the table, as messages show it.
-    :raises SchemaConflict: a column was removed, renamed or narrowed, or has another type.
+    :raises SchemaConflict: a column was removed, renamed or narrowed, or has another type; or a field of a RECORD was
+        changed, or is new and not the last one.
     """
     columns = {column.name: column for column in all_columns(stream)}
     found = {column.name: column for column in existing}
@@ -78,8 +86,35 @@ def compare(
                     f"contract back, or give the new column another name and add {name!r} to 'retired' of the table.",
                 )
             yield Change.WIDEN, column
+        elif _has_more(found[name], column, rules, f"{table}, of the dataset {stream.dataset}"):
+            yield Change.EXTEND, column
         if found[name].required and not column.required:
             yield Change.ALLOW_NULL, column
+
+
+def _has_more(existing: Existing, column: Column, rules: Rules, table: str, path: str = "") -> bool:
+    """Return whether the contract has more fields of a RECORD, or of a RECORD in it, than the table.
+
+    :param path: where the column is, like ``customer.``.
+    :raises SchemaConflict: anything else is different. Warehouses match the fields of a RECORD by their places.
+    """
+    more = False
+    for before, after in zip_longest(existing.fields, column.columns):
+        old = before and f"{before.name} {before.type}"
+        new = after and f"{after.name} {rules.type_of(after)}"
+        if old is None:
+            more = True
+        elif old != new:
+            raise SchemaConflict(
+                f"The field {f'{path}{column.name}.{before.name}'!r} of {table} is {before.type}, but the contract has "
+                f"{new or 'no such field'} in its place.",
+                advice="The fields of a RECORD can neither be removed nor renamed nor retyped, and new ones come last. "
+                f"Change the contract back, or give {(path + column.name).partition('.')[0]!r} another name and add "
+                "the old name to 'retired' of the table.",
+            )
+        elif _has_more(before, after, rules, table, f"{path}{column.name}."):
+            more = True
+    return more
 
 
 def all_columns(stream: type[Stream] | Stream) -> tuple[Column, ...]:

@@ -165,14 +165,16 @@ def test_columns_of_an_iceberg_table_are_added_and_widened(athena: Athena) -> No
     location = f"LOCATION 's3://{athena.name}/t/' TBLPROPERTIES ('table_type' = 'ICEBERG')"
     athena.run(f"CREATE TABLE t (a int, b float, c decimal(10,2)) {location}")
     athena.run("INSERT INTO t (a) VALUES (7)")
-    athena.run("ALTER TABLE t ADD COLUMNS (`d` array<string>)")
-    for name, kind in (("a", "bigint"), ("b", "double"), ("c", "decimal(38,2)")):
+    athena.run("ALTER TABLE t ADD COLUMNS (`d` array<struct<`x`:int>>)")
+    wider = "array<struct<`x`:bigint,`y`:struct<`z`:string>>>"
+    for name, kind in (("a", "bigint"), ("b", "double"), ("c", "decimal(38,2)"), ("d", wider)):
         athena.run(f"ALTER TABLE t CHANGE COLUMN `{name}` `{name}` {kind}")
     assert athena.rows("SELECT a, b, c, d FROM t") == [("7", None, None, None)]
     for sql, why in (
         ("ALTER TABLE t ADD COLUMNS (a bigint)", "Duplicate column name: a"),
         ("ALTER TABLE t CHANGE COLUMN a a decimal(38,9)", r"Cannot change column type: a: bigint -> decimal\(38,9\)"),
         ("ALTER TABLE t CHANGE COLUMN c c decimal(38,3)", "Cannot change column type"),
+        ("ALTER TABLE t CHANGE COLUMN d d array<struct<x:bigint>>", "Cannot change column type: d"),
         ("ALTER TABLE t CHANGE COLUMN x x bigint", "COLUMN_NOT_FOUND"),
         ("INSERT INTO t (x) VALUES (1)", "COLUMN_NOT_FOUND"),
     ):

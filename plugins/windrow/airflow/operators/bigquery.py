@@ -1,5 +1,6 @@
 """Run SQL files as BigQuery jobs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
@@ -8,7 +9,10 @@ from airflow.providers.google.cloud.operators.bigquery import (
     BigQueryInsertJobOperator,
 )
 from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
-from google.cloud.bigquery.table import RowIterator
+from airflow.sdk import Context
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud.bigquery import Client, SchemaField
+from google.cloud.bigquery.table import RowIterator, Table
 
 from windrow.airflow.hooks.bigquery import ask, limit
 from windrow.airflow.operators.tables import PrepareStep
@@ -105,7 +109,34 @@ class PrepareTableOperator(PrepareStep):
 
         :raises SchemaConflict: a column of the table does not match the contract.
         """
-        hook = limit(BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False))
-        client = hook.get_client(project_id=hook.project_id, location=hook.location)
-        existing = [field.to_api_repr() for field in client.get_table(self.table.strip("`")).schema]
+        existing = [field.to_api_repr() for field in self._found().schema]
         return made.changes(registry.stream(self.dataset), self.table, existing)
+
+    def execute(self, context: Context) -> list[str]:
+        """Create or change the table.
+
+        :raises SchemaConflict: a column of the table does not match the contract.
+        """
+        statements = super().execute(context)
+        has_records = any(column.columns for column in registry.stream(self.dataset).contract.columns)
+        if has_records and (more := self._extended()):
+            self.log.info("RECORDs of the contract of %s have new fields; %s gets them.", self.dataset, self.table)
+            table = self._found()
+            table.schema = [SchemaField.from_api_repr(dict(field)) for field in more]
+            try:
+                self._client().update_table(table, ["schema"])
+            except GoogleAPICallError:  # another account of the same table may have been quicker
+                if self._extended():
+                    raise
+        return statements
+
+    def _extended(self) -> list[Mapping[str, Any]] | None:
+        existing = [field.to_api_repr() for field in self._found().schema]
+        return made.extended(registry.stream(self.dataset), self.table, existing)
+
+    def _found(self) -> Table:
+        return self._client().get_table(self.table.strip("`"))
+
+    def _client(self) -> Client:
+        hook = limit(BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False))
+        return hook.get_client(project_id=hook.project_id, location=hook.location)
