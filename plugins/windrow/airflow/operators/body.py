@@ -19,6 +19,10 @@ class ShowBodyOperator(BaseOperator):
     :returns: what the body is of, and until when it is shown.
     """
 
+    advice = (
+        "No body was shown, and nothing was changed. Fix the cause, then request the body on the Harvest page again."
+    )
+
     def __init__(self, *, mongo_conn_id: str = "mongo_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.mongo_conn_id = mongo_conn_id
