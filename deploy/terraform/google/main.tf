@@ -140,7 +140,7 @@ resource "google_pubsub_topic" "posts" {
 resource "google_pubsub_subscription" "posts" {
   name                       = "x-posts"
   topic                      = google_pubsub_topic.posts.id
-  ack_deadline_seconds       = 600
+  ack_deadline_seconds       = 60
   message_retention_duration = "604800s"
 
   expiration_policy {
