@@ -266,7 +266,7 @@ CALLS: dict[str, tuple[bytes, Callable[[], Any]]] = {
     "bigquery, load": (HTTP, lambda: execute(load())),
     "bigquery, cancel": (HTTP, cancel),
     "pubsub acknowledge": (GRPC, lambda: Subscription(CONN, "s").acknowledge(["a"])),
-    "pubsub lease": (GRPC, lambda: Subscription(CONN, "s")._lease([mock.Mock(ack_id="a")], 9)),
+    "pubsub lease": (GRPC, lambda: Subscription(CONN, "s").lease(["a"], 9)),
     "cloud tasks, prepare": (GRPC, lambda: TaskQueue(CONN, "l", "q").prepare(Rates())),
     "cloud tasks, enqueue": (GRPC, enqueue),
     "cloud tasks, state": (GRPC, lambda: TaskQueue(CONN, "l", "q").state()),
@@ -310,7 +310,7 @@ def test_a_query_of_athena_that_does_not_end_is_tried_again():
 
 def test_a_silent_pubsub_has_no_messages(silent: Any):
     server = silent(GRPC)
-    assert Subscription(CONN, "s").pull(1, LIMIT_S) == []
+    assert Subscription(CONN, "s").pull(1, LIMIT_S, 9) == []
     with mock.patch("windrow.airflow.triggers.pubsub._LOOK_S", LIMIT_S):
         assert MessagesWaiting(subscription="s", gcp_conn_id=CONN).look() is False
     assert server.asked

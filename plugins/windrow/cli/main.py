@@ -13,7 +13,7 @@ import orjson
 
 from windrow import __version__
 from windrow.cli import act, auth, command, erase, harvest, new, plan, record, text, try_
-from windrow.cli.address import mongo_url
+from windrow.cli.address import mongo_url, place_of
 from windrow.cli.airflow import TOKEN, URL, Airflow
 from windrow.cli.source import SEARCHED, Direct, Source
 from windrow.cli.target import meant
@@ -128,8 +128,8 @@ def _answer(options: argparse.Namespace, environment: Mapping[str, str]) -> Answ
 
         found = options.command(ViaAirflow(Airflow.of(environment)), options)
         return found
-    options.url = mongo_url(options.mongo, environment)
-    with open_status(options.url, options.database) as store:
+    options.url, options.place = mongo_url(options.mongo, environment), place_of(options.mongo, environment)
+    with open_status(options.url, options.database, options.place) as store:
         found = options.command(Direct(store), options)
     return found
 
