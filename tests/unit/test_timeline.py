@@ -53,6 +53,7 @@ def test_a_task_that_waits_does_not_seem_to_work() -> None:
     ]
     harvests = [
         ("harvest 1", {"started_at": "2026-11-28T12:01:00+00:00", "seconds": 60, "stopped_by": "RateLimited"}),
+        ("harvest 2", {"started_at": "2026-11-28T12:02:00+00:00", "seconds": 60, "worker": 1}),
         ("harvest old", {"state": "ended"}),  # of an early version
         ("receipt", {}),
     ]
@@ -60,6 +61,6 @@ def test_a_task_that_waits_does_not_seem_to_work() -> None:
     found = spans_of(tasks, harvests, NOON + timedelta(hours=1))
 
     assert [(one.name, one.start.minute, (one.end - one.start).seconds // 60) for one in found] == [
-        ("harvest", 1, 1), ("plan", 0, 1), ("land", 50, 10),
+        ("harvest", 1, 1), ("harvest, worker 1", 2, 1), ("plan", 0, 1), ("land", 50, 10),
     ]  # fmt: skip
     assert [one.name for one in spans_of(tasks[:2], [], NOON + timedelta(hours=1))] == ["plan", "group.harvest"]

@@ -72,7 +72,8 @@ def spans_of(tasks: Sequence[TaskFact], notes: Sequence[tuple[str, Mapping[str, 
         began = instant(str(figures.get("started_at") or step.partition(" ")[2]))
         if step.startswith("harvest ") and began is not None:
             end = began + timedelta(seconds=min(float(figures.get("seconds") or 0), _LONGEST_S))
-            found.append(Span("harvest", began, end, str(figures.get("stopped_by") or figures.get("state") or "")))
+            name = f"harvest, worker {figures['worker']}" if "worker" in figures else "harvest"
+            found.append(Span(name, began, end, str(figures.get("stopped_by") or figures.get("state") or "")))
     noted = bool(found)
     for task in tasks:
         start, end_at = instant(task.started_at), instant(task.ended_at)
