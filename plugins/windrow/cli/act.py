@@ -16,6 +16,7 @@ from windrow.cli.address import mongo_url, place_of
 from windrow.cli.airflow import TOKEN, URL, Airflow
 from windrow.cli.command import DONE, FAILED, Result, add
 from windrow.harvest.actions import DAG, cost, dag_for
+from windrow.harvest.lineage import SEARCHED
 from windrow.model.errors import BadParameter, CredentialsRejected, WindrowError
 from windrow.model.plan import Run
 from windrow.store.status import open_status
@@ -78,7 +79,7 @@ def _of_run(options: argparse.Namespace, environment: Mapping[str, str]) -> Resu
         with open_status(url, place=place_of(options.mongo, environment)) as store:
             if not options.run:
                 reasons, _ = store.reasons(options.stream)
-                runs = [one.run_id for one in store.summaries(options.stream, limit=200)]
+                runs = [one.run_id for one in store.summaries(options.stream, limit=SEARCHED)]
                 options.run = next((run for run in runs if any(one.run_id == run for one in reasons)), "")
             if not options.run:
                 raise BadParameter(

@@ -15,8 +15,9 @@ from windrow import __version__
 from windrow.cli import act, auth, command, erase, harvest, new, plan, record, text, try_
 from windrow.cli.address import mongo_url, place_of
 from windrow.cli.airflow import TOKEN, URL, Airflow
-from windrow.cli.source import SEARCHED, Direct, Source
+from windrow.cli.source import Direct, Source
 from windrow.cli.target import meant
+from windrow.harvest.lineage import SEARCHED
 from windrow.harvest.status.interval import Interval, State
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.status.stream import Health, Stream

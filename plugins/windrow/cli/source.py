@@ -2,15 +2,12 @@
 
 from typing import Protocol
 
-from windrow.harvest.lineage import Origin, origins
+from windrow.harvest.lineage import SEARCHED, Origin, origins
 from windrow.harvest.status.facts import Facts
 from windrow.harvest.status.snapshot import Snapshot, take
 from windrow.harvest.waterfall import Attempt, attempts
 from windrow.model.plan import Run
 from windrow.store.status import StatusStore
-
-SEARCHED = 200
-"""Runs of each stream in which a key is looked for."""
 
 
 class Source(Protocol):

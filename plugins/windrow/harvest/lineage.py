@@ -12,6 +12,8 @@ from windrow.store.reports import Found
 from windrow.store.status import StatusStore
 from windrow.store.summary import Summary
 
+SEARCHED = 200
+"""Runs of each stream in which a key is looked for."""
 _DETAILED = 20
 """Results whose queries are read."""
 _SHOWN = 2_000

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response, Streami
 
 from windrow.airflow.hooks.secrets import know_secrets
 from windrow.harvest.actions import SHOWN_FOR
-from windrow.harvest.lineage import Origin, origins
+from windrow.harvest.lineage import SEARCHED, Origin
 from windrow.harvest.status.interval import iso
 from windrow.model.body import Body, Place
 from windrow.model.errors import WindrowError
@@ -17,14 +17,13 @@ from windrow.model.plan import Run
 from windrow.store.reports import Quarantined, Reason
 from windrow.store.status import StatusStore
 from windrow.ui.harvest import snapshots
+from windrow.ui.harvest.data import search
 from windrow.ui.harvest.lookup import older_run, runs_of
 from windrow.ui.harvest.rendering import LONGEST, Of, Text, User, nothing, page
 
 _NO_STORE = {"Cache-Control": "no-store"}
 SHOWN = 100
 """Reasons on one page."""
-SEARCHED = 200
-"""Runs of each stream in which a key is looked for."""
 router = APIRouter()
 
 
@@ -97,18 +96,9 @@ async def find(user: User, key: Text = "") -> HTMLResponse:
     found: list[Origin] = []
     trouble = ""
 
-    def search(store: StatusStore) -> list[Origin]:
-        runs = [
-            summary
-            for one in snapshot.streams
-            for summary in store.summaries(one.dataset, limit=SEARCHED)
-            if not summary.dag_id or summary.dag_id in one.dag_ids
-        ]
-        return origins(store, key, runs)
-
     if key:
         try:
-            found = await snapshots.read(search)
+            found = await snapshots.read(lambda store: search(snapshot, key, store))
         except WindrowError as error:
             trouble = error.what
     may_see = await snapshots.run(viewer.may_see_bodies)

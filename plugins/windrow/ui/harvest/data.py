@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from windrow.airflow.hooks.limits import read_limits
-from windrow.harvest.lineage import Origin, origins
+from windrow.harvest.lineage import SEARCHED, Origin, origins
 from windrow.harvest.status.snapshot import Snapshot
 from windrow.harvest.waterfall import attempts
 from windrow.harvest.wire import ATTEMPTS, ORIGINS, SNAPSHOT
@@ -19,8 +19,6 @@ from windrow.store.status import StatusStore
 from windrow.ui.harvest import snapshots
 from windrow.ui.harvest.rendering import Text, User
 
-SEARCHED = 200
-"""Runs of each stream in which a key is looked for."""
 T = TypeVar("T")
 
 router = APIRouter(prefix="/harvest")
