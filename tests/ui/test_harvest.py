@@ -57,12 +57,14 @@ from windrow.airflow.hooks.snapshot import snapshot
 from windrow.airflow.operators.body import ShowBodyOperator
 from windrow.airflow.operators.deadline import tell
 from windrow.cli.main import main
+from windrow.harvest.actions import SHOW_BODY
 from windrow.harvest.status.interval import iso
 from windrow.harvest.watch import problems
 from windrow.model.answer import Rejected
 from windrow.model.errors import BadParameter
 from windrow.model.plan import Run
 from windrow.model.query import Query
+from windrow.store.events import EVENTS
 from windrow.store.reports import Reason
 from windrow.store.staging import Staging
 from windrow.ui.cache import RefreshedCache
@@ -506,6 +508,13 @@ def test_there_is_no_form_for_what_is_not_there(harvests: Harvests, path: str) -
 BODY = f"{OF_RUN}&key=artists%3Fid%3D3"
 
 
+@pytest.fixture
+def _taken_back(harvests: Harvests, mongo: MongoClient[dict[str, Any]]) -> Iterator[None]:
+    """Requests are taken back at the end: after one, the pages show a body to a user for minutes."""
+    yield
+    mongo[urlsplit(harvests.mongo).path[1:]][EVENTS].delete_many({"action": SHOW_BODY})
+
+
 def record(run_id: str, conf: Mapping[str, str], user: str) -> None:
     """Do what the task of a request to see a body does."""
     dag_run = SimpleNamespace(triggering_user_name=user)
@@ -513,6 +522,7 @@ def record(run_id: str, conf: Mapping[str, str], user: str) -> None:
     ShowBodyOperator(task_id="record").execute(context)
 
 
+@pytest.mark.usefixtures("_taken_back")
 def test_a_body_is_shown_to_whom_a_recorded_request_names_and_only_for_minutes(
     harvests: Harvests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -549,6 +559,7 @@ def test_a_body_is_shown_to_whom_a_recorded_request_names_and_only_for_minutes(
     assert get(harvests, f"body.txt?{BODY}", "op").status_code == 403
 
 
+@pytest.mark.usefixtures("_taken_back")
 def test_who_asked_and_may_not_see_bodies_any_more_sees_none(
     harvests: Harvests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
