@@ -24,6 +24,7 @@ locals {
     "cloudbuild.googleapis.com",
     "cloudfunctions.googleapis.com",
     "cloudtasks.googleapis.com",
+    "iam.googleapis.com",
     "iamcredentials.googleapis.com",
     "pubsub.googleapis.com",
     "run.googleapis.com",
@@ -44,21 +45,25 @@ resource "google_project_service" "used" {
 resource "google_service_account" "windrow" {
   account_id   = "windrow"
   display_name = "Airflow: the connection google_cloud_default"
+  depends_on   = [google_project_service.used]
 }
 
 resource "google_service_account" "publisher" {
   account_id   = "x-publisher"
   display_name = "The publisher of x_posts"
+  depends_on   = [google_project_service.used]
 }
 
 resource "google_service_account" "tasks" {
   account_id   = "tasks"
   display_name = "Whom the queue calls fetch_passenger as. It may do nothing else"
+  depends_on   = [google_project_service.used]
 }
 
 resource "google_service_account" "function" {
   account_id   = "fetch-passenger"
   display_name = "The function fetch_passenger"
+  depends_on   = [google_project_service.used]
 }
 
 resource "google_project_iam_member" "windrow" {
@@ -215,9 +220,10 @@ resource "google_storage_bucket_object" "function" {
 }
 
 resource "google_cloudfunctions2_function" "fetch_passenger" {
-  count    = var.functions ? 1 : 0
-  name     = "fetch-passenger"
-  location = var.region
+  count      = var.functions ? 1 : 0
+  name       = "fetch-passenger"
+  location   = var.region
+  depends_on = [google_secret_manager_secret_iam_member.function] # a deployment reads the secrets
 
   build_config {
     runtime     = "python311"

@@ -35,10 +35,10 @@ MESSAGE = "windrow_alert"
 class WatchOperator(BaseOperator):
     """Looks for problems of all streams, and sends what has changed to people.
 
-    It sends to the webhook of the connection ``windrow_alerts`` and the addresses of ``windrow_email``, as far as they
-    exist. If it is killed after it has sent and before it has stored that, people are told again. If no channel takes
-    the message, nothing is stored, so the next check sends it. If some do, only the others are tried again, for three
-    hours; then the channel is a problem that those which work are told of.
+    The channels are the webhook of the connection ``windrow_alerts``, the addresses of ``windrow_email``, as far as
+    these exist, and ``notifiers``. A check stores what it has sent. If it is killed before that, the next check sends
+    the same again. If no channel takes the message, the check fails, and the next one sends it. If one channel fails,
+    the next checks retry that channel alone, for three hours. The other channels get an alert about it.
 
     :param notifiers: further notifiers of Airflow. A template of theirs has the message as ``{{ windrow_alert }}``.
     :param mongo_conn_id: the Airflow connection of the MongoDB that stores the state of harvests.
