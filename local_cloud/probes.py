@@ -116,14 +116,14 @@ def airflow_executor(url: str, workers: int) -> Callable[[], str]:
             return ""
         if future:
             return (
-                f"The last heartbeat of {future} components of Airflow is in the future, because they were killed "
-                "while the clock was ahead. Airflow gives their tasks and triggers to no other. `make up` ends them."
+                f"Components of Airflow with a last heartbeat in the future: {future}. They were killed while the clock "
+                "was ahead. Airflow gives their tasks and triggers to no other. `make up` ends them."
             )
         if not queued or running >= workers:
             return ""
         return (
-            f"{queued} tasks are queued for more than {STUCK_SECONDS} s, and {running} of {workers} workers are in "
-            "use: the scheduler starts no tasks. `make up` starts it again, and the tasks with it."
+            f"Tasks that are queued for more than {STUCK_SECONDS} s: {queued}. Only {running} of {workers} workers are "
+            "in use: the scheduler starts no tasks. `make up` starts it again, and the tasks with it."
         )
 
     return explain

@@ -291,6 +291,15 @@ def test_a_body_comes_back_word_for_word(staging: Staging, body: str) -> None:
     assert staging.answers(staging.chunk(RUN, 0)) == [staged]
 
 
+def test_answers_that_do_not_fit_into_one_command_are_written(mongodb: Staging) -> None:
+    mongodb.save_plan(RUN, [ship("a"), ship("b")])
+    staged = [answer(ship(name), name * 9_000_000) for name in "ab"]
+
+    mongodb.stage(RUN, [(0, each) for each in staged])
+
+    assert mongodb.answers(mongodb.chunk(RUN, 0)) == staged
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=st.dictionaries(st.text(min_size=1, max_size=40), st.text(max_size=60), min_size=1, max_size=8))
 def test_any_names_and_any_bodies_come_back(staging: Staging, found: dict[str, str]) -> None:

@@ -85,13 +85,15 @@ class Wire:
             raise ValueError("the URL has a control character")
         size = "" if method == "GET" and not data else f"Content-Length: {len(data)}\r\n"
         head = f"{line}\r\n{self._head(target, tuple(headers.items()))}{size}\r\n"
-        connection = self._kept(target, began - _IDLE_S) or await self._connected(target, began + self._timeout_s)
+        kept = self._kept(target, began - _IDLE_S)
+        connection = kept or await self._connected(target, began + self._timeout_s)
         try:
             self._watch(connection, began + self._timeout_s)
             protocol, transport = connection.protocol, connection.transport
             if protocol is None or transport is None:
                 raise aiohttp.ServerDisconnectedError
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+            if kept is None:  # the parser of the answer before reads the next one as well
+                protocol.set_response_params(read_until_eof=True, auto_decompress=False)
             transport.write(head.encode("utf-8", "surrogateescape") + data)
             answer, content = await protocol.read()
             while answer.code < 200 and answer.code != _SWITCHING:  # the answer follows
