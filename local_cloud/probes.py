@@ -116,8 +116,8 @@ def airflow_executor(url: str, workers: int) -> Callable[[], str]:
             return ""
         if future:
             return (
-                f"Components of Airflow with a last heartbeat in the future: {future}. They were killed while the clock "
-                "was ahead. Airflow gives their tasks and triggers to no other. `make up` ends them."
+                f"Components of Airflow with a last heartbeat in the future: {future}. They were killed while the "
+                "clock was ahead. Airflow gives their tasks and triggers to no other. `make up` ends them."
             )
         if not queued or running >= workers:
             return ""
