@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from local_cloud.emulators.athena_server import lake
 from local_cloud.emulators.athena_server.errors import QueryFailed, Refused
@@ -51,7 +52,7 @@ class Executions:
             execution = json.loads(file.read_text())
             self._remember(execution)
             if execution["Status"]["State"] not in ENDED:
-                self._end(execution, "FAILED", "INTERNAL_ERROR: the local Athena was restarted")
+                self._end(execution, "FAILED", "INTERNAL_ERROR: the local Athena was restarted", retryable=True)
 
     @property
     def calls(self) -> Mapping[str, Callable[[Json], Json]]:
@@ -153,6 +154,7 @@ class Executions:
             folder=self._scratch / query_id,
         )
         self._running.add(statement)
+        retryable = False
         try:
             result = statement.run()
             self._write(execution, result)
@@ -169,6 +171,7 @@ class Executions:
         except Exception as error:
             log.exception("the query %s failed", query_id)
             state, reason = "FAILED", f"GENERIC_INTERNAL_ERROR: {type(error).__name__}: {error}"
+            retryable = _is_passing(error)
         finally:
             self._running.remove(statement)
         milliseconds = int((time.monotonic() - began) * 1000)
@@ -178,7 +181,7 @@ class Executions:
             "DataScannedInBytes": statement.relations.scanned,
         }
         if execution["Status"]["State"] not in ENDED:  # it may have been cancelled meanwhile
-            self._end(execution, state, reason)
+            self._end(execution, state, reason, retryable=retryable)
 
     def _write(self, execution: Json, result: Result) -> None:
         """Write the result where Athena does: rows of a query as CSV, all else as text."""
@@ -190,11 +193,13 @@ class Executions:
             lines = [[name for name, _ in result.columns], *result.rows]
             self._lake.write(location, "".join(map(_csv, lines)).encode(), "text/csv")
 
-    def _end(self, execution: dict[str, Any], state: str, reason: str) -> None:
+    def _end(self, execution: dict[str, Any], state: str, reason: str, *, retryable: bool = False) -> None:
         status = execution["Status"]
         status |= {"State": state, "CompletionDateTime": time.time()}
         if reason:
             status["StateChangeReason"] = reason[:1500]
+        if state == "FAILED":
+            status["AthenaError"] = {"ErrorMessage": reason[:1500], "Retryable": retryable}
         self._save(execution)
 
     def _find(self, request: Json) -> dict[str, Any]:
@@ -213,6 +218,13 @@ class Executions:
         fresh = file.with_suffix(".new")
         fresh.write_text(json.dumps(execution))
         fresh.replace(file)
+
+
+def _is_passing(error: Exception) -> bool:
+    """Return whether S3 or Glue did not answer, or failed: Athena itself calls such queries retryable."""
+    if isinstance(error, ClientError):
+        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
+    return isinstance(error, (ConnectionError, HTTPClientError))
 
 
 def _column_info(name: str, athena: str, _hive: str, precision: int, scale: int) -> Json:

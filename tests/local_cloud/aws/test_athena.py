@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
 
+from local_cloud import supervisord
 from local_cloud.supervisor import LocalCloud
 from local_cloud.testing import running
 from tests.local_cloud.aws.athena import Athena, Failed
@@ -375,7 +376,7 @@ def test_a_crawler_says_what_it_cannot_read(athena: Athena) -> None:
 # --- durability --------------------------------------------------------------------------------
 
 
-def test_queries_and_tables_survive_a_kill(tmp_path: Path) -> None:
+def test_queries_and_tables_survive_a_kill_and_without_s3_a_query_may_be_tried_again(tmp_path: Path) -> None:
     var = tmp_path / "var"
     with running({"aws", "athena"}, var) as settings:
         with Athena.fresh(clients(settings)) as athena:
@@ -391,3 +392,15 @@ def test_queries_and_tables_survive_a_kill(tmp_path: Path) -> None:
         results = athena.api.get_query_results(QueryExecutionId=finished)["ResultSet"]["Rows"]
         assert results[1]["Data"] == [{"VarCharValue": "1"}]
         assert athena.rows("SELECT x FROM kept") == [("1",)]
+
+        (aws,) = (supervisord.program(service) for service in cloud.services if service.name == "aws")
+        supervisord.connect(settings).supervisor.stopProcess(aws)
+        asked = {"QueryString": "SELECT x FROM kept", "QueryExecutionContext": {"Database": athena.name}}
+        output = {"ResultConfiguration": {"OutputLocation": f"s3://{athena.name}/results/"}}
+        failed = athena.api.start_query_execution(**asked, **output)["QueryExecutionId"]
+
+        def state() -> dict[str, Any]:
+            return dict(athena.api.get_query_execution(QueryExecutionId=failed)["QueryExecution"]["Status"])
+
+        eventually(lambda: state()["State"] == "FAILED", "the query has failed")
+        assert state()["AthenaError"]["Retryable"] is True
