@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 AWKWARD = ["", "a", "A", "a ", "a\0", "a\0b", "1", "1.0", "01", "é", "e\u0301", "%61", "a" * 300, "a" * 299 + "b"]
 
 
-def test_each_key_is_new_once_and_like_no_other():
-    keys = Keys(AWKWARD[:3])
+@pytest.mark.parametrize("few", [0, 5, 100])
+def test_each_key_is_new_once_and_like_no_other(few: int):
+    keys = Keys(AWKWARD[:3], few=few)
 
     assert [keys.add(key) for key in AWKWARD] == [False] * 3 + [True] * (len(AWKWARD) - 3)
     assert not any(map(keys.add, AWKWARD))
@@ -40,7 +41,7 @@ print(peak_rss() - before)
 
 
 def test_a_full_disk_is_a_clear_error():
-    keys = Keys()
+    keys = Keys(few=0)
     keys._run("PRAGMA max_page_count = 10")
 
     with pytest.raises(StagingUnavailable, match="The keys of a plan cannot be written") as failed:

@@ -1,6 +1,7 @@
 """A query: one call to make, with a key that is the same whenever the same call is planned."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -13,6 +14,7 @@ _KEY_LIMIT = 300
 """Maximum bytes of a key; longer ones are shortened. Old versions of MongoDB limit an index entry to 1,024 bytes."""
 _ESCAPES = {ord(sign): f"%{ord(sign):02X}" for sign in "%&=+#?|" + "".join(map(chr, range(32))) + "\x7f"}
 """Characters that have a meaning in a URL or in an ``_id`` of the staging, and control characters."""
+_ESCAPED = re.compile(f"[{re.escape(''.join(map(chr, _ESCAPES)))}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def _key(path: str, told: Iterable[tuple[str, str]]) -> str:
     key = path.removeprefix("/")
     if asked := "&".join(f"{_escaped(name)}={_escaped(value)}" for name, value in sorted(told)):
         key += f"?{asked}"
+    if key.isascii() and len(key) <= _KEY_LIMIT:
+        return key
     try:
         encoded = key.encode()
     except UnicodeEncodeError:
@@ -129,8 +133,8 @@ def _key(path: str, told: Iterable[tuple[str, str]]) -> str:
 
 
 def _pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in pairs)
+    return tuple([(name, value) for name, value in pairs]) if pairs else ()
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES)
+    return text.translate(_ESCAPES) if _ESCAPED.search(text) else text  # most have none of them
