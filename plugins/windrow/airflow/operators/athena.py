@@ -367,6 +367,12 @@ class ProveInAthenaOperator(ProveOperator):
         super().__init__(dataset=dataset, sql=sql, **kwargs)
         self.results = results
 
+    def table(self, rows: int | None) -> Any:
+        """Return the final table for OpenLineage. See `ProveOperator`."""
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        return openlineage.athena_table(self.aws_conn_id, self.stream, rows)
+
     def warehouse(self) -> Figures:
         """Run the counting query."""
         (row,) = Athena(self.aws_conn_id, self.results).ask(self.sql)
