@@ -4,14 +4,18 @@ import asyncio
 import io
 import json
 import logging
+import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Context
 from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.execution_time import task_runner
 from airflow.sdk.log import configure_logging, reset_logging
 
 from windrow.airflow.operators.defaults import TASK_DEFAULTS
@@ -21,6 +25,7 @@ from windrow.model.plan import Run
 log = logging.getLogger("windrow.test")
 RUN = Run("shop_orders", "manual__1")
 NAMED = {"stream": "shop_orders", "run": "manual__1"}
+DOCS = Path(__file__).parents[2] / "docs/operations.md"
 FORGED = "2026-11-28 12:00:00,000 ERROR all is lost"
 ENDS = ("\n", "\r", "\x0b", "\x85", "\u2028", "\x1b[2K", "\ud800")
 """What ends a line in one viewer or another, moves the cursor, or cannot be written."""
@@ -46,24 +51,32 @@ def test_a_line_of_an_airflow_task_has_the_fields(root: None, tmp_path: Path) ->
     class Step(BaseOperator):
         dataset = RUN.dataset
 
-    with DAG("shop", schedule=None, default_args=TASK_DEFAULTS):
-        task = Step(task_id="step")
-    file = tmp_path / "task.log"
-    with file.open("wb") as output:
-        configure_logging.__wrapped__(json_output=True, output=output, sending_to_supervisor=True)
-        try:
-            for callback in task.on_execute_callback:
-                callback({"task": task, "run_id": RUN.run_id})
+        def execute(self, context: Context) -> None:
             log.info("begun")
             with logs.about(key=f"orders\n{FORGED}"):
                 asyncio.run(asyncio.to_thread(structlog.get_logger("another").warning, "refused"))
             log.info("ended")
+
+    with DAG("shop", schedule=None, default_args=TASK_DEFAULTS):
+        task = Step(task_id="step")
+    (tmp_path / "logs").mkdir()
+    file = tmp_path / "logs" / "task.log"
+    with file.open("wb") as output:
+        configure_logging.__wrapped__(json_output=True, output=output, sending_to_supervisor=True)
+        try:
+            instance = SimpleNamespace(task=task, _ti_context_from_server=None)
+            context = Context(task=task, run_id=RUN.run_id, outlet_events={})
+            task_runner._execute_task(context, instance, structlog.get_logger("task"))
         finally:
             for field in logs.FIELDS:
                 field.set("")
             structlog.reset_defaults()
             reset_logging()
-    begun, refused, ended = map(json.loads, file.read_bytes().splitlines())
+    *_, begun, refused, ended = map(json.loads, file.read_bytes().splitlines())
+    (search,) = re.findall(r"^grep .*", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    command = search.replace("scheduled__2026-11-28T00:00:00+00:00", RUN.run_id)
+    found = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout.split(maxsplit=1) == ["1", '"key":"orders\\\\n2026-11-28 12:00:00,000 ERROR all is lost"\n']
     assert begun | NAMED | {"event": "begun"} == begun
     assert refused | NAMED | {"event": "refused", "key": f"orders\\n{FORGED}"} == refused
     assert "key" not in begun

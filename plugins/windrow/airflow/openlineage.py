@@ -106,17 +106,20 @@ def subscription(gcp_conn_id: str, name: str) -> Dataset:
     return Dataset("pubsub", f"subscription:{PubSubHook(gcp_conn_id=gcp_conn_id).project_id}:{name}")
 
 
-def files(to: str, prefix: str, manifest: Manifest | None = None) -> OutputDataset:
+def files(to: str, prefix: str, manifest: Manifest | None = None) -> Dataset:
     """Return the landed files of a stream, with the folder of this run as a symlink.
 
     :param to: the bucket, like ``gs://bucket``; ``prefix`` is the folder of this run in it.
-    :param manifest: what the run has landed.
+    :param manifest: what the run has landed, for a task that writes.
     """
-    folder = "/".join(takewhile(lambda part: "=" not in part, prefix.split("/")))  # without dt= and run=
+    name = "/".join(takewhile(lambda part: "=" not in part, prefix.split("/"))) or prefix  # without dt= and run=
     of_run = symlinks_dataset.Identifier(namespace=to, name=prefix, type="DIRECTORY")
-    landed = manifest and _statistics(manifest.records, sum(part.bytes for part in manifest.parts), len(manifest.parts))
     facets: dict[str, DatasetFacet] = {"symlinks": symlinks_dataset.SymlinksDatasetFacet(identifiers=[of_run])}
-    return OutputDataset(to, folder or prefix, facets=facets, outputFacets=landed or {})
+    if manifest is None:
+        return Dataset(to, name, facets=facets)
+    size = sum(part.bytes for part in manifest.parts)
+    counts = _statistics(manifest.records, size, len(manifest.parts))
+    return OutputDataset(to, name, facets=facets, outputFacets=counts)
 
 
 def bigquery_table(gcp_conn_id: str, stream: Stream, rows: int | None) -> OutputDataset:

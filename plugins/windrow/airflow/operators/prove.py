@@ -50,11 +50,11 @@ class ProveStep(HarvestStep):
         return figures
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Return the receipt. Airflow's OpenLineage provider calls this, if it is configured."""
+        """Return the answers and the receipt. Airflow's OpenLineage provider calls this, if it is configured."""
         from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
 
         receipt = openlineage.receipt_of(self.stream, task_instance.run_id, self._figures)
-        return openlineage.lineage([], [], receipt)
+        return openlineage.lineage([openlineage.answers(self.mongo_conn_id, self.stream)], [], receipt)
 
     def move_watermark(self, context: Context, state: Staging, figures: Figures) -> None:
         """Set the watermark for the next run. It never moves back, and only moves after all checks have passed."""
