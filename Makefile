@@ -132,7 +132,7 @@ clean: down ## stop, and delete the data and logs of the local cloud (environmen
 package: setup ## build into build/dist the wheel of the command, and what Composer, MWAA, Astronomer and others take
 	@rm -rf build/package build/dist; mkdir -p build/package/requirements
 	@cp -R pyproject.toml README.md LICENSE NOTICE plugins build/package/
-	@cp requirements/airflow.in build/package/requirements/
+	@cp requirements/airflow.in requirements/openlineage.in build/package/requirements/
 	@rm -rf build/package/plugins/windrow.dist-info
 	@$(UV) build --quiet --wheel --offline --no-build-isolation --python $(AIRFLOW_PYTHON) --out-dir build/dist build/package
 	@$(AIRFLOW_PYTHON) deploy/package.py build/dist
@@ -267,7 +267,7 @@ chaos-load: setup ## 250 posts a second with kills, 200 requests in a minute, 10
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos.load --minutes $(MINUTES)
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch --names $(NAMES) --only "Cloud Tasks"
 
-RANGES_TESTS = $(shell grep -hoE '^(aiosmtpd|check-jsonschema|hypothesis|pytest[a-z-]*|proxy\.py|ruff|trustme)==[^ ]+' requirements/dev.in)
+RANGES_TESTS = $(shell grep -hoE '^(aiosmtpd|apache-airflow-providers-openlineage|check-jsonschema|hypothesis|pytest[a-z-]*|proxy\.py|ruff|trustme)==[^ ]+' requirements/dev.in requirements/openlineage.in)
 define IMPORT_ALL
 import importlib, pkgutil, windrow
 for one in pkgutil.walk_packages(windrow.__path__, "windrow."):

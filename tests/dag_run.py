@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -39,6 +40,7 @@ class DagRun:
 
     :param run_type: how it was made: manual, scheduled or backfill.
     :param states: shared by the runs of a test.
+    :param ended: called after each task with the task and its instance.
     :param params: those of the trigger.
     """
 
@@ -50,6 +52,7 @@ class DagRun:
         at: datetime,
         run_type: str = "manual",
         states: AssetStates | None = None,
+        ended: Callable[[Any, Any], None] = lambda task, instance: None,
         **params: Any,
     ) -> None:
         self.dag = dag
@@ -58,6 +61,7 @@ class DagRun:
         """XComs by task and key, but for results."""
         self.skipped: set[str] = set()
         self.states = states or AssetStates()
+        self.ended = ended
         at = at.astimezone(UTC)
         run = SimpleNamespace(
             dag_id=dag.dag_id, run_id=run_id, conf=params, logical_date=at, run_after=at, start_date=at,
@@ -113,7 +117,9 @@ class DagRun:
         self.context["task"] = own
         vars(self.context["ti"]).update(task=own, task_id=own.task_id, map_index=map_index)
         own.render_template_fields(self.context)  # of a mapped task, it puts the one of this index into the context
-        return self.context["task"].execute(self.context)
+        result = self.context["task"].execute(self.context)
+        self.ended(self.context["task"], self.context["ti"])
+        return result
 
     def _pull(self, task_ids: Any = None, key: str = "return_value", **_: Any) -> Any:
         task_id = task_ids if isinstance(task_ids, str) else task_ids[0]

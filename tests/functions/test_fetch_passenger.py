@@ -4,6 +4,7 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -204,13 +205,15 @@ def test_a_line_is_logged_for_each_call(function: Function, api: FakeApi, call: 
 
     line = function.lines()[-1]
     assert line.pop("ms") > 0
+    assert datetime.fromisoformat(line.pop("time")) <= datetime.now(UTC)
     assert line == {
         "severity": "INFO",
+        "logger": "fetch_passenger",
         "message": f"answered: {call.query.key}",
         "outcome": "answered",
         "status": 200,
-        "dataset": call.run.dataset,
-        "run_id": call.run.run_id,
+        "stream": call.run.dataset,
+        "run": call.run.run_id,
         "key": call.query.key,
         "retry": "4",
     }
@@ -247,7 +250,7 @@ def test_a_broken_task_is_recorded_with_its_reason_and_done(
     assert reason in rejected.reason
     assert (rejected.query.key, json.loads(rejected.body)) == (KEY, payload)
     line = function.lines()[-1]
-    assert (line["severity"], line["key"], line["run_id"]) == ("ERROR", KEY, run.run_id)
+    assert (line["severity"], line["key"], line["run"]) == ("ERROR", KEY, run.run_id)
     assert asked(api) == 0
 
 

@@ -192,7 +192,7 @@ def test_the_package_holds_nothing_of_airflow_or_mongodb(pushed_to: Path) -> Non
         "main.py",
         "writer.py",
         "caller.py",
-        "jsonlog.py",
+        "windrow/model/logs.py",
         "windrow/model/message.py",
         "windrow/sources/x/streams.py",
     }

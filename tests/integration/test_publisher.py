@@ -188,6 +188,13 @@ def desk(
     return Desk(x, bench, staging, environment, tmp_path, caplog)
 
 
+@pytest.fixture
+def stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What a program in this process wrote to standard error. It may configure logging."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    return lambda: capsys.readouterr().err
+
+
 def ids(x: X, query: str = "tesla") -> set[str]:
     return set(x.ids(query))
 
@@ -319,7 +326,7 @@ def test_a_stream_that_breaks_is_opened_again_at_once(desk: Desk, break_it: Call
 
 @pytest.mark.parametrize(("refuse", "told"), [("credits", "credits"), ("spend_cap", "cap"), ("usage_cap", "cap")])
 def test_what_costs_money_stops_it_with_what_to_do(
-    desk: Desk, refuse: str, told: str, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, refuse: str, told: str, monkeypatch: pytest.MonkeyPatch, stderr: Callable[[], str]
 ) -> None:
     desk.x.scene(refuse=refuse)
     for name, value in desk.environment.items():
@@ -327,19 +334,23 @@ def test_what_costs_money_stops_it_with_what_to_do(
     monkeypatch.setattr(sys, "argv", ["publisher"])
 
     assert program.main() == 2
-    assert "What to do:" in desk.caplog.text
-    assert told in desk.caplog.text
-    assert X_TOKEN not in desk.caplog.text
+    log = stderr()
+    assert "What to do:" in log
+    assert told in log
+    assert X_TOKEN not in log
 
 
 def test_a_revoked_token_stops_it_with_what_to_do(desk: Desk) -> None:
-    with desk.process() as process:
+    with desk.process(X_LOG_FORMAT="json") as process:
         desk.x.admin("DELETE", "/token")
         desk.x.admin("POST", "/cut")
         _, log = process.communicate(timeout=60)
 
     assert process.returncode == 2
-    assert "X_BEARER_TOKEN" in log
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {"The stream is open"} < {line["message"] for line in lines}
+    assert {(line["stream"], line["run"]) for line in lines} == {("x_posts", "stream")}
+    assert (lines[-1]["severity"], "X_BEARER_TOKEN" in lines[-1]["message"]) == ("ERROR", True)
     assert "Traceback" not in log
     assert X_TOKEN not in log
 
@@ -686,10 +697,10 @@ def test_a_full_pubsub_holds_the_stream_back_and_nothing_is_lost(
     assert sorted(message["post_id"] for message in messages) == sorted(wanted)
 
 
-def test_without_settings_it_says_which(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_settings_it_says_which(monkeypatch: pytest.MonkeyPatch, stderr: Callable[[], str]) -> None:
     for name in ("X_BEARER_TOKEN", "MONGO_URL"):
         monkeypatch.setenv(name, "mongodb://127.0.0.1:1")
     monkeypatch.setattr(sys, "argv", ["publisher"])
 
     assert program.main() == 2
-    assert "X_RULES, X_PROJECT" in caplog.text
+    assert "X_RULES, X_PROJECT" in stderr()

@@ -1,19 +1,32 @@
 """A declared stream into Athena, and into both warehouses: one harvest, and the same rows in each."""
 
 import json
+import os
+import re
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Any, ClassVar
 
+import jsonschema
+import pytest
+from airflow.providers.openlineage.extractors import ExtractorManager
+from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
+from airflow.utils.state import TaskInstanceState
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.dag_run import AssetStates, DagRun
+from tests.integration.conftest import KEY
 from tests.integration.tables import AthenaTables, Tables
 from tests.scripted_api import Reply, ScriptedApi
 from windrow.airflow.dags import harvest_dag
 from windrow.airflow.hooks.staging import staging
+from windrow.airflow.operators.base import HarvestStep
 from windrow.declare.stream import Declared
 from windrow.declare.times import Since
 from windrow.model.contract import Column, Kind
@@ -22,6 +35,8 @@ from windrow.model.table import Table, Warehouse
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BOTH = tuple(Warehouse)
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs/operations.md"
 
 
 class Orders(Declared):
@@ -40,8 +55,60 @@ class Orders(Declared):
     )
 
 
+class Lineage:
+    """A server for OpenLineage on this machine, and the provider that is configured to send to it."""
+
+    def __init__(self) -> None:
+        events = self.events = {}
+
+        class Server(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                events[event["job"]["name"]] = event
+                self.send_response(201)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.secrets: tuple[str, ...] = ()
+        self.server = HTTPServer(("127.0.0.1", 0), Server)
+
+    def way(self, task_id: str) -> tuple[tuple[str, str], ...]:
+        """Return what a task read and wrote, without the addresses of this machine."""
+        event = self.events[task_id]
+        sets = [(one["namespace"], one["name"]) for one in (*event["inputs"], *event["outputs"])]
+        return tuple((re.sub(r"(//127|//athena).*", "//...", space), name) for space, name in sets)
+
+    def report(self, task: Any, instance: Any) -> None:
+        """Do what the provider does after a task of ours."""
+        if not isinstance(task, HarvestStep):
+            return
+        found = ExtractorManager().extract_metadata(instance, task, TaskInstanceState.SUCCESS, instance)
+        OpenLineageAdapter().complete_task(
+            str(uuid.uuid4()), task.task_id, NOON.isoformat(), found, None, None, None, None, None
+        )
+
+
+@pytest.fixture
+def lineage(monkeypatch: pytest.MonkeyPatch, connections: None) -> Iterator[Lineage]:
+    """What a run reports to OpenLineage through Airflow's configuration."""
+    receiver = Lineage()
+    with receiver.server as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        (transport,) = re.findall(r"^AIRFLOW__OPENLINEAGE__TRANSPORT='(.*)'", DOCS.read_text("utf-8"), re.MULTILINE)
+        transport = transport.replace("marquez.example.com:5000", f"127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", transport)
+        extra = {"auth": "query_key", "param": "apikey", "api_key": KEY}
+        orders, mongo = (json.loads(os.environ[f"AIRFLOW_CONN_{name}"]) for name in ("ORDERS", "MONGO_DEFAULT"))
+        monkeypatch.setenv("AIRFLOW_CONN_ORDERS", json.dumps(orders | {"extra": extra}))
+        receiver.secrets = KEY, mongo["password"]
+        yield receiver
+        server.shutdown()
+
+
 def test_a_stream_into_both_is_harvested_once_and_each_warehouse_has_its_own_tasks(
-    tables: Tables, athena_tables: AthenaTables, scripted: ScriptedApi
+    tables: Tables, athena_tables: AthenaTables, scripted: ScriptedApi, lineage: Lineage
 ):
     both = (tables, athena_tables)
     for one in both:
@@ -49,7 +116,7 @@ def test_a_stream_into_both_is_harvested_once_and_each_warehouse_has_its_own_tas
     good = [{"id": 1, "at": "2026-11-01T10:00:00Z"}, {"id": 2, "at": "2026-11-02T10:00:00.000600Z"}]
     scripted.answers(Reply([*good, {"id": "x", "at": good[0]["at"]}, {"id": None, "at": good[0]["at"]}]))
     dag, states = harvest_dag(Orders, conn_id="orders", schedule=None, into=BOTH), AssetStates()
-    run = DagRun(dag, "both one", at=NOON, states=states, max_gaps=2)
+    run = DagRun(dag, "both one", at=NOON, states=states, ended=lineage.report, max_gaps=2)
     assert {task.split(".")[0] for task in dag.task_ids} == {"plan", "cost", "harvest", "more_workers", *BOTH, "prove"}
     first = {task for task in dag.task_ids if not task.startswith(Warehouse.ATHENA) and task != "prove"}
     run.run(*first)
@@ -75,6 +142,28 @@ def test_a_stream_into_both_is_harvested_once_and_each_warehouse_has_its_own_tas
     assert run.results["prove"] | counts == run.results["prove"]
     with staging("mongo_default", "both_orders") as state:
         assert state.notes(Run("both_orders", "both one"))["receipt"]["agrees"]
+
+    answers = ("mongodb://...", "windrow.both_orders")
+    tasks = {
+        "harvest": (("http://...", "/orders"), answers),
+        "bigquery.land": (answers, ("gs://windrow-landing", "both/orders")),
+        "bigquery.prove": (("gs://windrow-landing", "both/orders"), ("bigquery", "windrow.both.orders")),
+        "athena.land": (answers, ("s3://windrow-lake", "both/orders")),
+        "athena.prove": (("s3://windrow-lake", "both/orders"), ("awsathena://...", "AwsDataCatalog.both.orders")),
+    }
+    assert {name: lineage.way(name) for name in tasks} == tasks
+    for name in ("bigquery.land", "bigquery.prove", "athena.land", "athena.prove"):
+        (written,) = lineage.events[name]["outputs"]
+        assert written["outputFacets"]["outputStatistics"]["rowCount"] == 2
+        if name.endswith("prove"):
+            fields = {field["name"]: field["type"] for field in written["facets"]["schema"]["fields"]}
+            assert fields | {"id": {"b": "INT64", "a": "bigint"}[name[0]]} == fields
+            assert {"at", "_key", "_run_id"} < fields.keys()
+    facet = lineage.events["prove"]["run"]["facets"]["windrow_receipt"]
+    jsonschema.validate(facet, json.loads((ROOT / "deploy/openlineage/receipt-run-facet.json").read_text("utf-8")))
+    assert facet | {name: receipt[name] for name in counts if name in facet} == facet
+    assert facet | {"stream": "both_orders", "run": "both one", "staged": 1, "quarantined": 1} == facet
+    assert not [secret for secret in lineage.secrets if secret in json.dumps(lineage.events)]
 
 
 INNER = (Column("end", "end", Kind.STRING, ""), Column("having", "having", Kind.NUMERIC, ""))

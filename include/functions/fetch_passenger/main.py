@@ -32,7 +32,6 @@ import os
 import time
 
 import functions_framework.aio
-import jsonlog
 from caller import CallerRefused, Callers, CertificatesUnavailable
 from delivery import RETRY_COUNT, BrokenTask, Delivery
 from environment import Environment
@@ -40,12 +39,9 @@ from settling import Reply, Settler, Staging
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from windrow.model.plan import Run
+from windrow.model import logs
 
 log = logging.getLogger("fetch_passenger")
-
-Asked = tuple[Run, str] | None
-"""The run and the key of a request; None if it has none, or is not allowed."""
 
 
 class Function:
@@ -56,25 +52,27 @@ class Function:
         self._callers = Callers(environment.oidc_audience, environment.oidc_service_account, environment.oidc_certs_url)
         self._opening: asyncio.Task[Settler] | None = None
 
-    async def reply(self, request: Request) -> tuple[Reply, Asked]:
-        """Handle a request, if it is allowed."""
+    async def reply(self, request: Request) -> Reply:
+        """Handle a request, if it is allowed. Its log lines then have the run and the key."""
         if request.method != "POST":
-            return Reply(405, "not a POST", request.method), None
+            return Reply(405, "not a POST", request.method)
         try:
             await self._callers.check(request.headers.get("Authorization"))
         except CallerRefused as refused:
-            return Reply(refused.status, "caller refused", f"{refused}", logging.WARNING), None
+            return Reply(refused.status, "caller refused", f"{refused}", logging.WARNING)
         except CertificatesUnavailable as error:
-            return Reply(503, "caller unknown", f"{error}", logging.ERROR), None
+            return Reply(503, "caller unknown", f"{error}", logging.ERROR)
         settler = await self._settler()
         try:
             delivery = Delivery.read(request.headers, await request.body())
         except BrokenTask as broken:
             if broken.record:
                 run, _, rejected = broken.record
-                return await settler.record(*broken.record), (run, rejected.query.key)
-            return Reply(200, "broken task", broken.reason, logging.ERROR), None
-        return await settler.settle(delivery), (delivery.call.run, delivery.call.query.key)
+                logs.begin(run, key=rejected.query.key)
+                return await settler.record(*broken.record)
+            return Reply(200, "broken task", broken.reason, logging.ERROR)
+        logs.begin(delivery.call.run, key=delivery.call.query.key)
+        return await settler.settle(delivery)
 
     async def _settler(self) -> Settler:
         """Return the settler. The first request creates it, because its parts belong to the event loop."""
@@ -88,7 +86,7 @@ class Function:
         return Settler(client, staging)
 
 
-jsonlog.configure()
+logs.configure(as_json=True)
 _function = Function(Environment.read(os.environ))
 
 
@@ -96,16 +94,14 @@ _function = Function(Environment.read(os.environ))
 async def fetch_passenger(request: Request) -> Response:
     """Answer one request, and log one line about it."""
     began = time.monotonic()
-    reply, asked = await _function.reply(request)
+    reply = await _function.reply(request)
     fields: dict[str, object] = {"outcome": reply.outcome, "status": reply.status}
     if reply.reason:
         fields["reason"] = reply.reason
-    if asked is not None:
-        run, key = asked
-        fields |= {"dataset": run.dataset, "run_id": run.run_id, "key": key}
+    if key := logs.fields().get("key"):
         fields["retry"] = request.headers.get(RETRY_COUNT)
     fields["ms"] = round((time.monotonic() - began) * 1000, 1)
-    log.log(reply.level, "%s: %s", reply.outcome, fields.get("key", reply.reason), extra={"fields": fields})
+    log.log(reply.level, "%s: %s", reply.outcome, key or reply.reason, extra={"fields": fields})
     headers = {"Allow": "POST"} if reply.status == 405 else {}
     if reply.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import functions_framework.aio
-import jsonlog
 import orjson
 from caller import CallerRefused, Callers, CertificatesUnavailable
 from environment import Environment
@@ -37,8 +36,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from writer import NotWritten, Writer
 
+from windrow.model import logs
 from windrow.model.errors import Unreadable
 from windrow.model.message import from_message
+from windrow.model.plan import Run
 from windrow.sources.x.streams import Posts
 
 log = logging.getLogger("posts_to_bigquery")
@@ -83,6 +84,7 @@ class Function:
             message_id, data = _pushed(await request.body())
         except ValueError as error:
             return Reply(400, "not a push message", f"{error}", logging.WARNING)
+        logs.begin(Run(Posts.dataset, SOURCE), key=f"messages?id={message_id}")
         return await self._write(message_id, data)
 
     async def _write(self, message_id: str, data: bytes) -> Reply:
@@ -113,7 +115,7 @@ def _pushed(body: bytes) -> tuple[str, bytes]:
         raise ValueError(f"the body is not a Pub/Sub push message: {type(error).__name__}") from error
 
 
-jsonlog.configure()
+logs.configure(as_json=True)
 _function = Function(Environment.read(os.environ))
 
 

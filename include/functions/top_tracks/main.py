@@ -19,8 +19,10 @@ from botocore.config import Config
 from windrow.http.client import Client, Limits
 from windrow.http.flow import Driver
 from windrow.http.oauth import BasicClientCredentials
+from windrow.model import logs
 from windrow.model.dynamo_item import put_of
 from windrow.model.errors import BadParameter, WindrowError
+from windrow.model.plan import Run
 from windrow.sources.spotify.access import POLICY
 from windrow.sources.spotify.artists import key_of, look_up
 from windrow.sources.spotify.streams import NEWEST_ALBUM, TopTracks, fetch
@@ -38,7 +40,7 @@ from windrow.sources.spotify.top_tracks import (
     unmet,
 )
 
-logging.getLogger().setLevel(logging.INFO)
+logs.configure(as_json=True)
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0
@@ -72,10 +74,12 @@ async def _answer(request: object) -> dict[str, Any]:
     """
     text = requested(request)
     asked_at = datetime.now(UTC)
+    run = Run(TopTracks.dataset, f"lambda {instant(asked_at)}")
+    logs.begin(run, key=key_of(text))
     dynamodb = boto3.resource("dynamodb", config=LIMITS)
     settled: dict[str, Any] = {REQUEST: key_of(text), "text": text, "asked_at": instant(asked_at)}
     try:
-        item = await _fetched(text, asked_at)
+        item = await _fetched(text, run)
     except BadParameter as error:
         settled |= unmet(error)
     else:
@@ -97,13 +101,13 @@ def _write(table: Any, item: dict[str, Any]) -> None:
         table.put_item(**put)
 
 
-async def _fetched(text: str, asked_at: datetime) -> dict[str, Any]:
+async def _fetched(text: str, run: Run) -> dict[str, Any]:
     """Find the artist and make the item."""
     async with _client() as client:
         driver = Driver(client)
         artist = await driver.lead(look_up(text))
         answer = await driver.lead(fetch(artist.id))
-    lineage = {"_fetched_at": answer.fetched_at, "_run_id": f"lambda {instant(asked_at)}"}
+    lineage = {"_fetched_at": answer.fetched_at, "_run_id": run.run_id}
     records = TopTracks().records(answer.query, orjson.loads(answer.body))
     (item,) = items(rows(artist.name, [record | lineage for record in records]))
     return item

@@ -123,6 +123,14 @@ class Api(ABC):
             on_response=on_response,
         )
 
+    @property
+    def base_url(self) -> str:
+        """The URL of the API, without a login and a query string.
+
+        :raises ConnectionUnusable: the connection does not exist, or its host is invalid.
+        """
+        return self._base_url(self.connection())
+
     def pool_size(self, stream: Stream) -> int:
         """Return how many owners the pool of this connection has; 0 without a pool.
 

@@ -106,6 +106,7 @@ class Declared(Stream):
         if "dataset" not in cls.__dict__:
             return  # a base class of declarations
         cls.contract = Contract(cls.columns)
+        cls.endpoint = (cls.get or cls.post).partition("?")[0]
         if cls.paging and not cls.paging.rows and isinstance(cls.rows, Rows) and "[]" not in cls.rows.path:
             cls.paging = replace(cls.paging, rows=cls.rows.path)
         cls.may_be_empty = cls.may_be_empty or cls.time is not None

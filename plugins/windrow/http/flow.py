@@ -16,6 +16,7 @@ from windrow.http.client import Client
 from windrow.http.paging import Trail
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import NotGiven, QueryRefused, RateLimited, Unanswered, Unreadable, Unusable, WindrowError
+from windrow.model.logs import about
 from windrow.model.stream import Asked, Flow, Gap, Planned
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ class Driver:
                 if isinstance(step, Planned):
                     await self._planned(step)
                 elif isinstance(step, Gap):
-                    log.warning("%r is a gap: %s", step.query.key, step.reason)
+                    with about(key=step.query.key):
+                        log.warning("%r is a gap: %s", step.query.key, step.reason)
                     await self._missing(step)
                 elif isinstance(step, Unreadable) and self._last:
                     await self._set_aside(_unread(self._last, step))
@@ -151,7 +153,8 @@ class Driver:
     async def _set_aside(self, settled: Answer | Rejected, error: Unusable | None = None) -> Unusable:
         """Quarantine an answer, and return the error with the reason."""
         error = error or _trouble(settled)
-        log.warning("%s", error)
+        with about(key=settled.query.key):
+            log.warning("%s", error)
         self.left_out.append(error)
         bad = settled if isinstance(settled, Rejected) else _unread(settled, error)
         await asyncio.to_thread(self._quarantine, bad)
@@ -160,7 +163,8 @@ class Driver:
     async def _settled(self, asked: Asked) -> Answer | Rejected:
         """Ask the API."""
         self.asked += 1
-        return await self._client.ask(asked.query, lambda _, parsed: asked.read(parsed))
+        with about(key=asked.query.key):
+            return await self._client.ask(asked.query, lambda _, parsed: asked.read(parsed))
 
     # --- for a run --------------------------------------------------------------------------------
 

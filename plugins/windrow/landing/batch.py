@@ -22,6 +22,7 @@ from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetF
 from windrow.landing.profile import ProfileCount
 from windrow.model.answer import Rejected, kept
 from windrow.model.errors import ManifestMissing, Unreadable
+from windrow.model.logs import about
 from windrow.model.message import from_message
 from windrow.model.plan import Run
 from windrow.model.query import Query
@@ -164,6 +165,7 @@ class Batch:
 
 
 def _rejected(message: Received, reason: str) -> Rejected:
-    log.warning("Message %s goes into the quarantine: %s", message.message_id, reason)
     query = Query.of("/messages", {"id": message.message_id})
+    with about(key=query.key):
+        log.warning("Message %s goes into the quarantine: %s", message.message_id, reason)
     return Rejected(query, 200, kept(message.data.decode("utf-8", "backslashreplace")), reason, datetime.now(UTC))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from windrow.landing.archive import Archive
 from windrow.landing.files import ObjectStore
 from windrow.model.errors import WindrowError
+from windrow.model.logs import about
 from windrow.model.plan import Run
 from windrow.store.staging import Staging
 from windrow.store.status import StatusStore
@@ -79,7 +80,8 @@ class Housekeeping:
     def _purge(self, run: Run) -> int:
         documents = self._staging.forget(run)
         self._staging.note(run, PURGED, {"answers": documents})
-        log.info("deleted %s answers of %s", f"{documents:,}", run)
+        with about(run):
+            log.info("deleted %s answers of %s", f"{documents:,}", run)
         return documents
 
     def _reason_to_keep(self, run: Run, summary: Summary) -> str:
@@ -98,7 +100,8 @@ class Housekeeping:
         except WindrowError as error:
             missing = error.what
         if missing:
-            log.warning("%s is kept, as its archive is not complete: %s", run, missing)
+            with about(run):
+                log.warning("%s is kept, as its archive is not complete: %s", run, missing)
         return "without a complete archive" if missing else ""
 
 

@@ -21,6 +21,7 @@ from windrow.landing.files import Count, Manifest, ObjectStore, Output, ParquetF
 from windrow.landing.profile import ProfileCount
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Unreadable
+from windrow.model.logs import about
 from windrow.model.plan import Plan, Run
 from windrow.model.query import Query
 from windrow.model.stream import Stream
@@ -113,7 +114,8 @@ class Landing:
         count.rejected.add(answer.query.key)
         rejected = Rejected(answer.query, answer.status, answer.body, error.reason, answer.fetched_at)
         self._staging.reject(run, [(chunk, rejected)])
-        log.warning("%r goes into the quarantine: %s", answer.query.key, error.reason)
+        with about(key=answer.query.key):
+            log.warning("%r goes into the quarantine: %s", answer.query.key, error.reason)
 
     def _accept(self, run: Run, chunk: int, converted: Converted, count: Count) -> None:
         count.answers += len(converted.answers)
@@ -134,7 +136,8 @@ class Landing:
         """Put the records that are left out of an answer into the quarantine: one entry beside that of its query."""
         count.left_out += len(errors)
         reason = f"{len(errors)} records are left out: {'; '.join(error.reason for error in errors[:_REASONS])}"
-        log.warning("%r: %s", answer.query.key, reason)
+        with about(key=answer.query.key):
+            log.warning("%r: %s", answer.query.key, reason)
         beside = replace(answer.query, key=f"{answer.query.key}{_LEFT_OUT}")
         rejected = Rejected(beside, answer.status, answer.body, reason, answer.fetched_at, incomplete=True)
         count.rejected.add(beside.key)
@@ -218,7 +221,8 @@ def refill(store: ObjectStore, archived: str, stream: Stream, prefix: str, *, si
             for some, records, left_out in converter.convert(answers):
                 if isinstance(records, Unreadable):
                     count.unreadable += 1
-                    log.warning("%r in %s cannot be read: %s", some[0].query.key, archived, records.reason)
+                    with about(run, key=some[0].query.key):
+                        log.warning("%r in %s cannot be read: %s", some[0].query.key, archived, records.reason)
                 else:
                     count.answers += len(some)
                     count.left_out += sum(len(errors) for _, errors in left_out)

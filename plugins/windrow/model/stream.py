@@ -168,6 +168,8 @@ class Stream(ABC):
     dataset: ClassVar[str]
     """Name of the DAG and of the records: ``<source>_<noun>``, like ``shop_orders``."""
     contract: ClassVar[Contract]
+    endpoint: ClassVar[str] = ""
+    """Path of the calls, with what varies in braces, for lineage; empty for the noun of the dataset."""
     one_record_an_answer: ClassVar[bool] = False
     """True where each answer holds exactly one record; the receipt then demands as many records as answers."""
     policy: ClassVar[ResponsePolicy] = HTTP_POLICY

@@ -48,6 +48,7 @@ class AcknowledgeOperator(HarvestStep):
         self.prefix = prefix
         self.sql = sql
         self.gcp_conn_id = gcp_conn_id
+        self._figures: Figures = {}
 
     def execute(self, context: Context) -> Figures:
         """Count, compare, acknowledge.
@@ -74,6 +75,7 @@ class AcknowledgeOperator(HarvestStep):
             found, warnings = warn(context, state, run, state.notes(run))
             figures |= found
             state.note(run, "receipt", figures)
+            self._figures = figures
             state.note(run, "verdict", {"warnings": warnings})
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
@@ -87,3 +89,13 @@ class AcknowledgeOperator(HarvestStep):
                 "later run receives them again.",
             )
         return figures
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return what the task read and wrote. Airflow's OpenLineage provider calls this, if it is configured."""
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        return openlineage.lineage(
+            [openlineage.files(self.to, self.prefix)],
+            [openlineage.bigquery_table(self.gcp_conn_id, self.stream, self._figures.get("merged"))],
+            openlineage.receipt_of(self.stream, task_instance.run_id, self._figures),
+        )

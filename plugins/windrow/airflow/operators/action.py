@@ -21,6 +21,7 @@ from windrow.harvest.replay import replay
 from windrow.http.pacing import Stop
 from windrow.model import registry
 from windrow.model.errors import BadParameter, ConnectionUnusable, RateLimited
+from windrow.model.logs import about, begin
 from windrow.model.plan import Plan, Run
 from windrow.model.stream import Stream
 from windrow.store.events import EVENTS, LONGEST, Event, of_connection
@@ -110,6 +111,7 @@ class ActionOperator(BaseOperator):
     def _replay(self, state: Staging, given: Any, user: str, action_id: str) -> tuple[str, str, dict[str, Any]]:
         choice = self._choice(given)
         run = choice.run
+        begin(run)
         stream = _stream(run.dataset)
         plan = state.plan(run)
         claim = state.claim_replay(run, by=action_id)
@@ -139,7 +141,8 @@ class ActionOperator(BaseOperator):
         state.note(run, f"replay {action_id}", found.figures | {"by": user, "at": datetime.now(UTC).isoformat()})
         state.end_replay(run)
         for key, reason in found.failed:
-            self.log.warning("Failed again: %r: %s", key, reason)
+            with about(key=key):
+                self.log.warning("Failed again: %r: %s", key, reason)
         return str(choice), str(found), found.figures
 
     def _call_again(self, state: Staging, plan: Plan, stream: Stream, items: Sequence[Item], rate: Any) -> str:

@@ -42,11 +42,12 @@ class AthenaSqlOperator(AthenaOperator):
 
     :param query: one statement.
     :param title: what messages call the query.
+    :param dataset: the dataset of the stream, for log lines.
     """
 
     advice = "The landed files are kept. Fix the cause, then clear this task with all tasks downstream."
 
-    def __init__(self, *, query: str, title: str, sleep_time: int = POLL_S, **kwargs: Any) -> None:
+    def __init__(self, *, query: str, title: str, dataset: str = "", sleep_time: int = POLL_S, **kwargs: Any) -> None:
         super().__init__(
             query=query,
             output_location=RESULTS,
@@ -56,6 +57,7 @@ class AthenaSqlOperator(AthenaOperator):
             **kwargs,
         )
         self.title = title
+        self.dataset = dataset
 
     def execute(self, context: Context) -> str | None:
         """Start the query and wait for it. Defer only if it is not short, because each deferral starts a process.
@@ -227,23 +229,28 @@ def load_and_merge(stream: type[Stream], *, bucket: str) -> list[BaseOperator]:
         AthenaScriptOperator(
             task_id="load",
             title=f"load of {dataset}",
+            dataset=dataset,
             queries=[athena.unregister(stream), athena.register(stream, bucket)],
         ),
         AuditOperator(task_id="audit", dataset=dataset, sql=athena.audit(stream), contradiction=contradiction),
-        AthenaScriptOperator(task_id="merge", title=f"merge of {dataset}", queries=write, max_active_tis_per_dag=1),
+        AthenaScriptOperator(
+            task_id="merge", title=f"merge of {dataset}", dataset=dataset, queries=write, max_active_tis_per_dag=1
+        ),
     ]
 
 
 def databases(dataset: str, task_id: str) -> AthenaScriptOperator:
     """Make the task that creates the databases of a dataset: of its landed table, and of what is made from it."""
     queries = athena.databases(type(registry.stream(dataset)))
-    return AthenaScriptOperator(task_id=task_id, queries=queries, title=f"databases of {dataset}")
+    return AthenaScriptOperator(task_id=task_id, queries=queries, title=f"databases of {dataset}", dataset=dataset)
 
 
 def landed_table(dataset: str, bucket: str, task_id: str) -> AthenaSqlOperator:
     """Make the task that creates the landed table of a dataset. Its columns are those of the contract."""
     stream = type(registry.stream(dataset))
-    return AthenaSqlOperator(task_id=task_id, query=athena.create(stream, bucket), title=f"create {dataset}")
+    return AthenaSqlOperator(
+        task_id=task_id, query=athena.create(stream, bucket), title=f"create {dataset}", dataset=dataset
+    )
 
 
 class RegisterOperator(AthenaSqlOperator):
@@ -256,8 +263,7 @@ class RegisterOperator(AthenaSqlOperator):
 
     def __init__(self, *, dataset: str, bucket: str, mongo_conn_id: str = "mongo_default", **kwargs: Any) -> None:
         query = athena.register(type(registry.stream(dataset)), bucket)
-        super().__init__(query=query, title=f"register {dataset}", **kwargs)
-        self.dataset = dataset
+        super().__init__(query=query, title=f"register {dataset}", dataset=dataset, **kwargs)
         self.mongo_conn_id = mongo_conn_id
 
     def execute(self, context: Context) -> str | None:
@@ -360,6 +366,12 @@ class ProveInAthenaOperator(ProveOperator):
         sql = sql or athena.prove(type(registry.stream(dataset)))
         super().__init__(dataset=dataset, sql=sql, **kwargs)
         self.results = results
+
+    def table(self, rows: int | None) -> Any:
+        """Return the final table for OpenLineage. See `ProveOperator`."""
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        return openlineage.athena_table(self.aws_conn_id, self.stream, rows)
 
     def warehouse(self) -> Figures:
         """Run the counting query."""

@@ -51,7 +51,14 @@ class _Limited:
 
 
 class LoadOperator(_Limited, GCSToBigQueryOperator):
-    """Loads files of a bucket into a table. No call waits for ever."""
+    """Loads files of a bucket into a table. No call waits for ever.
+
+    :param dataset: the dataset of the stream, for log lines.
+    """
+
+    def __init__(self, *, dataset: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
 
 
 class SqlOperator(_Limited, BigQueryInsertJobOperator):
@@ -64,16 +71,18 @@ class SqlOperator(_Limited, BigQueryInsertJobOperator):
     jobs that change the same table.
 
     :param sql: one statement, or a script.
+    :param dataset: the dataset of the stream, for log lines.
     """
 
     advice = "The statement is atomic: no partial change was made. Clear this task with all tasks downstream."
 
-    def __init__(self, *, sql: str, **kwargs: Any) -> None:
+    def __init__(self, *, sql: str, dataset: str = "", **kwargs: Any) -> None:
         super().__init__(
             configuration={"query": {"query": sql, "useLegacySql": False}},
             durable=False,
             **{"max_active_tis_per_dag": 1, **kwargs},
         )
+        self.dataset = dataset
 
 
 class SqlFileOperator(SqlOperator):

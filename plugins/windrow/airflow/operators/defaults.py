@@ -3,13 +3,20 @@
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Variable
+from airflow.sdk import Context, Variable
 
 from windrow.airflow.operators.alert import EmailAlert, WebhookAlert
 from windrow.airflow.operators.failure import explain_failure, explain_retry, note_failure
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.declare.include import include_folder
-from windrow.model.plan import slug
+from windrow.model.logs import begin
+from windrow.model.plan import Run, slug
+
+
+def name_run(context: Context) -> None:
+    """Add the run, and the stream if the task has one, to each further line of the task's log."""
+    begin(Run(getattr(context["task"], "dataset", ""), context["run_id"]))
+
 
 TASK_DEFAULTS: dict[str, Any] = {
     "owner": "windrow",
@@ -19,6 +26,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=10),
     "execution_timeout": timedelta(hours=2),
     "retry_policy": ErrorPolicy(),
+    "on_execute_callback": name_run,
     "on_failure_callback": [explain_failure, note_failure, WebhookAlert(), EmailAlert()],
     "on_retry_callback": explain_retry,
 }

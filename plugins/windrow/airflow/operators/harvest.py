@@ -104,6 +104,14 @@ class HarvestOperator(HarvestStep):
         """Store which connection this run calls. The other workers of the run begin then."""
         state.note(run, CONNECTION, {"conn_id": self.conn_id, **ApiHook(self.conn_id).shared_quotas(self.stream)})
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return what the task read and wrote. Airflow's OpenLineage provider calls this, if it is configured."""
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        return openlineage.lineage(
+            [openlineage.endpoint(self.conn_id, self.stream)], [openlineage.answers(self.mongo_conn_id, self.stream)]
+        )
+
     @property
     def connections_or_none(self) -> int | None:
         """The maximum number of concurrent calls, after rendering."""

@@ -7,7 +7,7 @@ from airflow.sdk import Context
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
-from windrow.landing.files import MANIFEST
+from windrow.landing.files import MANIFEST, Manifest
 from windrow.landing.housekeeping import LANDED
 from windrow.landing.parts import Landing
 from windrow.landing.receipt import Staged
@@ -43,6 +43,7 @@ class LandOperator(HarvestStep):
         self.prefix = prefix
         self.gcp_conn_id = gcp_conn_id
         self.aws_conn_id = aws_conn_id
+        self._manifest: Manifest | None = None
 
     def execute(self, context: Context) -> dict[str, object]:
         """Land the answers.
@@ -53,7 +54,7 @@ class LandOperator(HarvestStep):
         with staging(self.mongo_conn_id, self.dataset) as state:
             landing = Landing(state, self.stream, store, self.prefix)
             plan = landing.plan(self.run_of(context))
-            manifest = landing.land(plan)
+            self._manifest = manifest = landing.land(plan)
             place = {"to": self.to, "prefix": self.prefix, "gcp": self.gcp_conn_id, "aws": self.aws_conn_id}
             state.note(plan.run, f"{LANDED} {self.task_id}", place)
             if not manifest.parts:
@@ -68,3 +69,12 @@ class LandOperator(HarvestStep):
             "records": manifest.records,
             "manifest": f"{self.to}/{self.prefix}/{MANIFEST}",
         }
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return what the task read and wrote. Airflow's OpenLineage provider calls this, if it is configured."""
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        return openlineage.lineage(
+            [openlineage.answers(self.mongo_conn_id, self.stream)],
+            [openlineage.files(self.to, self.prefix, self._manifest)],
+        )

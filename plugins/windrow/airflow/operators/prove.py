@@ -33,6 +33,7 @@ class ProveStep(HarvestStep):
             kwargs["outlets"] = [*kwargs.get("outlets", ()), watermark]
         super().__init__(**kwargs)
         self.watermark = watermark
+        self._figures: Figures = {}
 
     def publish(self, context: Context, state: Staging, figures: Figures, verdict: Figures) -> Figures:
         """Write the receipt of the run and its warnings, and return the figures with those that it has in addition."""
@@ -41,11 +42,19 @@ class ProveStep(HarvestStep):
         found, warnings = warn(context, state, run, notes)
         figures |= found
         state.note(run, "receipt", figures)
+        self._figures = figures
         state.note(run, "verdict", verdict | {"warnings": warnings})
         self.log.info("Receipt of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = figures
         return figures
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return the answers and the receipt. Airflow's OpenLineage provider calls this, if it is configured."""
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        receipt = openlineage.receipt_of(self.stream, task_instance.run_id, self._figures)
+        return openlineage.lineage([openlineage.answers(self.mongo_conn_id, self.stream)], [], receipt)
 
     def move_watermark(self, context: Context, state: Staging, figures: Figures) -> None:
         """Set the watermark for the next run. It never moves back, and only moves after all checks have passed."""
@@ -125,6 +134,7 @@ class ProveOperator(ProveStep):
             if self.is_only:
                 figures = self.publish(context, state, figures, receipt.verdict())
             else:
+                self._figures = figures
                 state.note(run, proof_of(self.task_id), {"figures": figures, "verdict": receipt.verdict()})
                 self.log.info("Counts of %s, run %s:\n%s", run.dataset, run.run_id, as_text(figures))
             receipt.prove()
@@ -135,6 +145,23 @@ class ProveOperator(ProveStep):
     def more(self, notes: Mapping[str, Figures]) -> Figures:
         """Return further figures for the receipt, from the notes of the run's steps."""
         return {}
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return the landed files, the final table and the receipt. See `ProveStep`."""
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        found = super().get_openlineage_facets_on_complete(task_instance)
+        table = self.table(self._figures.get("merged"))
+        return openlineage.lineage([openlineage.files(self.to, self.prefix)], [table], found.run_facets)
+
+    def table(self, rows: int | None) -> Any:
+        """Return the final table for OpenLineage.
+
+        :param rows: how many rows the run has merged.
+        """
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        return openlineage.bigquery_table(self.gcp_conn_id, self.stream, rows)
 
     def warehouse(self) -> Figures:
         """Run the counting query."""

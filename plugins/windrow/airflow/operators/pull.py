@@ -10,7 +10,7 @@ from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.base import HarvestStep
 from windrow.landing.batch import Batch, Bounds, gather
-from windrow.landing.files import MANIFEST
+from windrow.landing.files import MANIFEST, Manifest
 from windrow.landing.housekeeping import LANDED
 
 
@@ -49,6 +49,7 @@ class PullOperator(HarvestStep):
         self.max_messages = max_messages
         self.max_seconds = max_seconds
         self.gcp_conn_id = gcp_conn_id
+        self._manifest: Manifest | None = None
 
     def execute(self, context: Context) -> dict[str, object]:
         """Pull and land.
@@ -63,7 +64,7 @@ class PullOperator(HarvestStep):
         if not messages:
             raise AirflowSkipException(f"{queue.path} has no messages.")
         with staging(self.mongo_conn_id, self.dataset) as state:
-            manifest = batch.land(queue, messages, state)
+            self._manifest = manifest = batch.land(queue, messages, state)
             figures = {"pulled": len(messages), "records": manifest.records, "unreadable": manifest.unreadable}
             state.note(run, "pull", figures)
             place = {"to": self.to, "prefix": self.prefix, "gcp": self.gcp_conn_id, "aws": "aws_default"}
@@ -77,3 +78,12 @@ class PullOperator(HarvestStep):
             "records": manifest.records,
             "manifest": f"{self.to}/{self.prefix}/{MANIFEST}",
         }
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return what the task read and wrote. Airflow's OpenLineage provider calls this, if it is configured."""
+        from windrow.airflow import openlineage  # noqa: PLC0415 - the provider is optional
+
+        return openlineage.lineage(
+            [openlineage.subscription(self.gcp_conn_id, self.subscription)],
+            [openlineage.files(self.to, self.prefix, self._manifest)],
+        )

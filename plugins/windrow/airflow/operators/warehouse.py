@@ -56,6 +56,7 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
         return f"{{% include '{sql}/{name}.sql' %}}" if has_file(name) or stream.table is None else made(stream)
 
     load: dict[str, Any] = {
+        "dataset": stream.dataset,
         "bucket": bucket,
         "source_objects": land.output["objects"],  # type: ignore[index]
         "source_format": "PARQUET",
@@ -70,7 +71,7 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
     prepare: BaseOperator = (
         PrepareTableOperator(task_id="prepare_table", dataset=stream.dataset)
         if stream.table is not None
-        else SqlOperator(task_id="prepare_table", sql=task("create", bigquery.create))
+        else SqlOperator(task_id="prepare_table", dataset=stream.dataset, sql=task("create", bigquery.create))
     )
     return [
         prepare,
@@ -81,5 +82,5 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
             contradiction=contradiction,
             sql=task("audit", bigquery.audit),
         ),
-        SqlOperator(task_id="merge", sql=task("merge", bigquery.write)),
+        SqlOperator(task_id="merge", dataset=stream.dataset, sql=task("merge", bigquery.write)),
     ]

@@ -13,6 +13,7 @@ from windrow.airflow.hooks.cloud_tasks import TaskQueue
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.harvest.progress import Progress
+from windrow.model.logs import begin
 from windrow.model.plan import Run
 from windrow.model.redact import blot
 
@@ -60,6 +61,7 @@ class DrainTrigger(BaseTrigger):
 
         An error that may pass is logged. One that a person must mend ends the trigger, and so the task.
         """
+        begin(Run(self.dataset, self.run_id))
         while True:
             try:
                 progress, ended = await asyncio.to_thread(self.look)

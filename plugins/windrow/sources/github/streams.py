@@ -65,6 +65,7 @@ class Memberships(GithubStream):
     """One record per member of a list of a repository. Its plan consists of the pages of the lists."""
 
     dataset = "github_memberships"
+    endpoint = "/repos/{owner}/{name}/{list}"
     table = Table(
         key=("repository_id", "list", "member_key"),
         cluster=("repository_id", "list"),
@@ -177,6 +178,7 @@ class Users(GithubStream):
     """One record per user."""
 
     dataset = "github_users"
+    endpoint = "/user/{id}"
     table = Table(
         key=("user_id",),
         keep=_REST_ONLY,

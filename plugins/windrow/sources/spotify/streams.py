@@ -111,6 +111,7 @@ class Artists(SpotifyStream):
     """One record for each artist, also for an artist who no longer exists."""
 
     dataset = "spotify_artists"
+    endpoint = "/artists/{id}"
     plausible = Plausible(rows=0, not_compared=("genres", "popularity", "followers"))  # for some client ids
     contract = Contract((
         Column("artist_id", "id", Kind.STRING, "Id of the artist.", required=True),
@@ -163,6 +164,7 @@ class Albums(SpotifyStream):
     """One record for each album of an artist."""
 
     dataset = "spotify_albums"
+    endpoint = "/artists/{id}/albums"
     plausible = Plausible(rows=0, not_compared=("album_group",))  # newer client ids do not get it
     contract = Contract((
         Column("artist_id", "artist", Kind.STRING, "Id of the requested artist.", required=True),
@@ -232,6 +234,7 @@ class TopTracks(SpotifyStream):
     """
 
     dataset = "spotify_top_tracks"
+    endpoint = "/artists/{id}/top-tracks"
     plausible = Plausible(rows=0, not_compared=("popularity",))
     contract = Contract((
         Column("artist_id", "artist", Kind.STRING, "Id of the requested artist.", required=True),
@@ -330,6 +333,7 @@ class AudioFeatures(SpotifyStream):
     """One record for each top track that has audio features."""
 
     dataset = "spotify_audio_features"
+    endpoint = "/audio-features/{id}"
     planned_from = TopTracks.dataset
     plausible = Plausible(rows=0)
     contract = Contract((

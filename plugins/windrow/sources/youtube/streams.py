@@ -50,6 +50,7 @@ class Videos(Stream):
     """One record per listed video, with its current details. A listed video that was deleted has a record too."""
 
     dataset = "youtube_videos"
+    endpoint = "/youtube/v3/videos"
     table = Table(key=("video_id",), cluster=("channel_id",), description="Videos, one row each.")
     plausible = Plausible()
     ignored = frozenset({
@@ -125,6 +126,7 @@ class VideoDays(Stream):
     """One record per video and day."""
 
     dataset = "youtube_video_days"
+    endpoint = "/v2/reports"
     table = Table(
         key=("video_id", "day"),
         partition="day",

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from windrow.http.auth import StaticToken
 from windrow.http.client import Client, Limits
+from windrow.model import logs
 from windrow.model.errors import LoginRejected, Misconfigured, WindrowError
 from windrow.sources.x.publisher.background import in_background
+from windrow.sources.x.publisher.intake import RUN
 from windrow.sources.x.publisher.outlet import Outlet
 from windrow.sources.x.publisher.publisher import PARTING_S, Publisher, Tempo
 from windrow.sources.x.publisher.settings import Settings
@@ -87,7 +89,8 @@ def main() -> int:
         help="how long new rules may be inactive in the stream; this also is a gap (%(default)s)",
     )
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logs.configure(as_json=os.environ.get("X_LOG_FORMAT") == "json", to=sys.stderr)
+    logs.begin(RUN)
     tempo = Tempo(search_lag=options.search_lag, rules_lag=options.rules_lag)
     try:
         asyncio.run(serve(Settings.read(os.environ), tempo, options.beat))

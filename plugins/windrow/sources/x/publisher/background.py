@@ -1,6 +1,7 @@
 """Run blocking calls in daemon threads, so that the process can end while a call waits for MongoDB."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -23,5 +24,6 @@ async def in_background(call: Callable[[], T]) -> T:
         except BaseException as error:
             done.set_exception(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    context = contextvars.copy_context()  # of the fields of log lines
+    threading.Thread(target=context.run, args=(work,), daemon=True).start()
     return await asyncio.wrap_future(done)

@@ -14,6 +14,7 @@ from windrow.http.client import Client
 from windrow.http.paging import Trail
 from windrow.model.answer import Answer, Outcome, Rejected
 from windrow.model.errors import Misconfigured, RateLimited, Unreadable, WindrowError
+from windrow.model.logs import about
 from windrow.model.query import Query
 from windrow.sources.x.streams import SEARCH_DAYS, SEARCH_WORDS, Posts, post_id_at, search
 
@@ -79,7 +80,8 @@ async def fill(
                     advice="Split the rule in X_RULES and start the publisher again. It retries the gap, because the "
                     "watermark is before it.",
                 ) from None
-            answer = await _page(client, query, pause_s)
+            with about(key=query.key):
+                answer = await _page(client, query, pause_s)
             if (why := _not_understood(answer)) and (other := next(wordings, None)):
                 log.warning("The search with %s %s; trying %s", " and ".join(words), why, " and ".join(other))
                 words = other

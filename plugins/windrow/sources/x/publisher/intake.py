@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from windrow.model.answer import Rejected, kept
+from windrow.model.logs import about
 from windrow.model.message import to_message
 from windrow.model.plan import Run
 from windrow.model.query import Query
@@ -63,8 +64,9 @@ class Intake:
     async def set_aside(self, told: bytes, reason: str) -> None:
         """Put an unreadable line, or post of the search, into the quarantine."""
         self.count["unreadable"] += 1
-        log.warning("Put unreadable data from X into the quarantine: %s", reason)
         query = Query.of(STREAM_PATH, {"line": hashlib.sha256(told).hexdigest()[:32]})
+        with about(key=query.key):
+            log.warning("Put unreadable data from X into the quarantine: %s", reason)
         rejected = Rejected(query, 200, kept(told.decode("utf-8", "backslashreplace")), reason, datetime.now(UTC))
         await in_background(lambda: self._staging.reject(RUN, [(0, rejected)]))
 

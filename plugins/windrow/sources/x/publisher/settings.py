@@ -45,6 +45,9 @@ class Settings:
         usernames = environ.get("X_USERNAMES", "").lower()
         if usernames not in {"", "0", "1", "false", "true"}:
             raise Misconfigured(f"X_USERNAMES is invalid: {usernames!r:.20}.", advice="Set X_USERNAMES to 1 or 0.")
+        log_format = environ.get("X_LOG_FORMAT", "")
+        if log_format not in {"", "text", "json"}:
+            raise Misconfigured(f"X_LOG_FORMAT is invalid: {log_format!r:.20}.", advice="Set it to text or json.")
         return cls(
             bearer_token=environ["X_BEARER_TOKEN"],
             rules=_rules(environ["X_RULES"]),

@@ -58,6 +58,7 @@ def test_a_variable_that_is_missing_is_named(name: str):
         ("X_RULES", "x" * 513),
         ("X_API_URL", "api.x.com"),
         ("X_USERNAMES", "maybe"),
+        ("X_LOG_FORMAT", "xml"),
     ],
 )
 def test_a_variable_that_cannot_be_meant_is_named(name: str, value: str):
