@@ -60,17 +60,18 @@ $(UV_READY): requirements/uv.txt
 	@$(INSTALL) --python .venv-bench/bin/python -r requirements/bench.txt
 	@touch $@
 
-.venv-deploy/.ready: $(UV_READY) requirements/deploy.txt
-	@echo "setting up the schemas of Terraform and Kubernetes (.venv-deploy)"
+.venv-deploy/.ready: $(UV_READY) requirements/deploy.txt requirements/deploy-nodeps.txt
+	@echo "setting up what deploy/ is checked with (.venv-deploy)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-deploy
-	@$(INSTALL) --python .venv-deploy/bin/python --no-deps -r requirements/deploy.txt
+	@$(INSTALL) --python .venv-deploy/bin/python -r requirements/deploy.txt
+	@$(INSTALL) --python .venv-deploy/bin/python --no-deps -r requirements/deploy-nodeps.txt
 	@touch $@
 
-.venv-fab/.ready: $(UV_READY) requirements.txt requirements/dev.txt requirements/dev-nodeps.txt requirements/fab-nodeps.txt
+.venv-fab/.ready: $(UV_READY) requirements.txt requirements/dev.txt requirements/dev-nodeps.txt requirements/kubernetes-nodeps.txt
 	@echo "setting up Airflow with the FAB auth manager (.venv-fab)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-fab
 	@$(INSTALL) --python .venv-fab/bin/python -r requirements.txt -r requirements/dev.txt
-	@$(INSTALL) --python .venv-fab/bin/python --no-deps -r requirements/dev-nodeps.txt -r requirements/fab-nodeps.txt
+	@$(INSTALL) --python .venv-fab/bin/python --no-deps -r requirements/dev-nodeps.txt -r requirements/kubernetes-nodeps.txt
 	@touch $@
 
 .venv-audit/.ready: $(UV_READY) requirements/audit.txt
@@ -85,9 +86,9 @@ COMPILE := $(UV) pip compile --quiet --universal --generate-hashes
 .PHONY: lock audit
 lock: $(UV_READY) ## resolve requirements/*.in into pinned files with hashes again
 	@$(COMPILE) --python-version 3.11 requirements/airflow.in -o requirements.txt
-	@for name in dev cloud aws bench audit uv; do \
+	@for name in dev cloud aws bench audit deploy uv; do \
 		$(COMPILE) --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
-	@for name in dev-nodeps fab-nodeps deploy; do \
+	@for name in dev-nodeps kubernetes-nodeps deploy-nodeps; do \
 		$(COMPILE) --python-version 3.11 --no-deps requirements/$$name.in -o requirements/$$name.txt; done
 	@$(COMPILE) --python-version 3.13 --no-deps requirements/cloud-nodeps.in -o requirements/cloud-nodeps.txt
 	@{ echo "# ../requirements.txt without its hashes, for services that do not accept them. \`make lock\` writes both."; \
