@@ -302,9 +302,9 @@ fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; unco
 	make ranges; make package; $(UV) tool run --isolated --constraints requirements/no-hashes.txt --from build/dist/*.whl windrow --version; \
 	make demo; make down
 
-deploy-check: setup .venv-deploy/.ready ## compare deploy/ with the schemas of Terraform's providers and of Kubernetes
-	@for folder in terraform kubernetes; do \
-		PYTHONPATH="$$(echo .venv-deploy/lib/python*/site-packages)" $(AIRFLOW_PYTHON) deploy/$$folder/check.py || exit 1; done
+deploy-check: setup .venv-deploy/.ready ## check deploy/ and the commands of the cloud pages by schemas, Helm, gcloud and moto
+	@for part in commands kubernetes.check terraform.check; do \
+		PYTHONPATH=. .venv-deploy/bin/python -m deploy.$$part || exit 1; done
 
 deploy-test: ## build the image, start docker compose with passwords of its own, look, and delete it all again
 	@deploy/test.sh

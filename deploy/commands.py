@@ -28,19 +28,13 @@ _FIELD, _CALL = "\x1f", "\x1e"
 
 
 def run(
-    page: str,
-    *,
-    folder: Path,
-    replaced: Iterable[str] = REPLACED,
-    environ: Mapping[str, str] | None = None,
-    change: tuple[str, str] = ("", ""),
+    page: str, *, folder: Path, replaced: Iterable[str] = REPLACED, environ: Mapping[str, str] | None = None
 ) -> list[list[str]]:
     """Run the shell blocks of a page and return the calls of the replaced programs.
 
     :param folder: an empty folder. It gets links to the project's files, an .env, and what the blocks write.
     :param replaced: programs that are noted and not run.
     :param environ: variables beside those of this process.
-    :param change: a text of the blocks and what a reader writes in its place.
     :raises RuntimeError: a command failed, or a variable was not set; the error has the end of what was printed.
     """
     text = (ROOT / page).read_text(encoding="utf-8").replace(".venv/bin/google-oauthlib-tool", "google-oauthlib-tool")
@@ -48,7 +42,7 @@ def run(
     script = "set -euo pipefail\n"
     for program in replaced:
         script += f"{program}() {{ printf '%s\\x1f' {program} \"$@\" >&9; printf '\\x1e' >&9; echo {program}-said; }}\n"
-    script += "\n".join(re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in blocks).replace(*change)
+    script += "\n".join(re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in blocks)
     for path in ROOT.iterdir():
         if path.name not in {".env", "build"} and not (folder / path.name).exists():
             (folder / path.name).symlink_to(path)

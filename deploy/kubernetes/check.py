@@ -1,9 +1,9 @@
 """Check deploy/kubernetes as README.md beside this file uses it, for `make deploy-check`; no cluster is needed.
 
 The commands of the page are noted, not run. Its secrets are made by `kubectl create --dry-run=client`, its release is
-rendered by `helm template` with each file of values, and all objects are compared with the schemas of Kubernetes, and with
-one another. The chart is the file or folder of the variable CHART, or `helm pull` gets it. Programs that are not installed
-come from a package of AWS.
+rendered by `helm template` with each file of values, and all objects are compared with the schemas of Kubernetes, and
+with one another. The chart is the file or folder of the variable CHART, or `helm pull` gets it. Programs that are not
+installed come from a package of AWS.
 """
 
 import base64
@@ -162,11 +162,8 @@ def check(folder: Path) -> Iterator[str]:
         for one in found + made:
             yield from (f"{values.name}: {fault}" for fault in against_schemas(json.dumps(one)))
         yield from against_one_another(found, made, image, values.name)
-        annotated = {
-            one["metadata"]["name"]
-            for one in found
-            if one["kind"] == "ServiceAccount" and "iam.gke.io/gcp-service-account" in one["metadata"].get("annotations", {})
-        }
+        accounts = [one["metadata"] for one in found if one["kind"] == "ServiceAccount"]
+        annotated = {one["name"] for one in accounts if "iam.gke.io/gcp-service-account" in one.get("annotations", {})}
         if annotated != bound():
             yield f"{values.name}: Terraform binds {sorted(bound())}, annotated are {sorted(annotated)}"
 

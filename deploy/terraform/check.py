@@ -1,8 +1,9 @@
-"""Check deploy/terraform, for `make deploy-check`: each resource against the schemas of the providers, then by Terraform.
+"""Check deploy/terraform, for `make deploy-check`: each resource against schemas of the providers, then by Terraform.
 
 The schemas are those that the packages `cdktf-cdktf-provider-aws` and `-google` carry, as signatures of Python classes.
 These are read and not imported. Where the program `terraform` is installed, it checks the format, validates each module
-whose provider can be had, and applies the one of AWS to moto: on_moto.py beside this file. The check says what it left out.
+whose provider can be had, and applies the one of AWS to moto: on_moto.py beside this file. The check says what it left
+out.
 """
 
 import ast

@@ -1,9 +1,10 @@
-"""Create everything in moto, which imitates AWS: once by the commands of the pages, once by Terraform, and compare both.
+"""Create everything in moto, which imitates AWS: by the commands of the pages, then by Terraform, and compare both.
 
 moto checks more than a parser: names, policies, which things exist. It does not check rights.
 """
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -22,8 +23,8 @@ from deploy import commands
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/clouds.md", "include/functions/top_tracks/README.md")
-REGIONS = ("us-east-1", "eu-central-1")
-"""The one in which a bucket is created otherwise, and that of the pages."""
+REGION = "eu-central-1"
+"""That of the pages and of the module."""
 VARIABLES = {
     "bucket": "my-bucket",
     "airflow_principals": '["arn:aws:iam::123456789012:user/airflow"]',
@@ -52,11 +53,16 @@ def moto() -> Iterator[dict[str, str]]:
     os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
     from moto.server import ThreadedMotoServer  # noqa: PLC0415  it reads the variable when it is imported
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request otherwise
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         _, port = server.get_host_and_port()
-        found = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"}
+        found = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_CONFIG_FILE": os.devnull,
+            "CHECKPOINT_DISABLE": "1",
+        }
         yield found | {"AWS_ACCESS_KEY_ID": "moto", "AWS_SECRET_ACCESS_KEY": "moto", "AWS_PAGER": ""}
     finally:
         server.stop()
@@ -68,9 +74,9 @@ def forget(environ: dict[str, str]) -> None:
         pass
 
 
-def state(environ: dict[str, str], region: str) -> dict[str, Any]:
+def state(environ: dict[str, str]) -> dict[str, Any]:
     """Return what was created, as far as both ways have to agree."""
-    session = boto3.Session("moto", "moto", region_name=region)
+    session = boto3.Session("moto", "moto", region_name=REGION)
 
     def client(name: str) -> Any:  # boto3 makes clients at run time
         return session.client(name, endpoint_url=environ["AWS_ENDPOINT_URL"])
@@ -113,19 +119,24 @@ def state(environ: dict[str, str], region: str) -> dict[str, Any]:
     return found
 
 
-def by_commands(environ: dict[str, str], region: str) -> dict[str, Any]:
-    """Run the commands of the pages, in another region too, and return what they created."""
-    environ = environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with TemporaryDirectory() as temporary:
+def by_commands(environ: dict[str, str]) -> dict[str, Any]:
+    """Run the commands of the pages and return what they created."""
+    with TemporaryDirectory() as temporary, TemporaryDirectory() as programs:
+        # Version 1 of the command line has an address of its own for SQS, before that of the variable.
+        aws = Path(programs, "aws")
+        program = Path(sys.executable).parent / "aws"
+        aws.write_text(f'exec {program} --endpoint-url "$AWS_ENDPOINT_URL" "$@"\n', encoding="utf-8")
+        aws.chmod(0o755)
+        environ = environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
         folder = Path(temporary)
         zipped(folder)
         replaced = [name for name in commands.REPLACED if name != "aws"]
         for page in PAGES:
-            commands.run(page, folder=folder, replaced=replaced, environ=environ, change=("eu-central-1", region))
-    return state(environ, region)
+            commands.run(page, folder=folder, replaced=replaced, environ=environ)
+    return state(environ)
 
 
-def by_terraform(folder: Path, environ: dict[str, str], region: str) -> dict[str, Any]:
+def by_terraform(folder: Path, environ: dict[str, str]) -> dict[str, Any]:
     """Apply the module of a copy of deploy/, which is initialized, and return what it created.
 
     :raises RuntimeError: Terraform failed; with what it said.
@@ -133,9 +144,9 @@ def by_terraform(folder: Path, environ: dict[str, str], region: str) -> dict[str
     module = folder / "deploy/terraform/aws"
     zipped(folder)
     (module / "moto_override.tf").write_text(OVERRIDE, encoding="utf-8")
-    given = [f"-var={name}={value}" for name, value in (VARIABLES | {"region": region}).items()]
+    given = [f"-var={name}={value}" for name, value in VARIABLES.items()]
     terraform(module, "apply", "-auto-approve", "-input=false", *given, environ=environ)
-    return state(environ, region)
+    return state(environ)
 
 
 def terraform(module: Path, *words: str, environ: dict[str, str] | None = None) -> None:
@@ -169,14 +180,13 @@ def compare(folder: Path | None) -> Iterator[str]:
     :param folder: a copy of deploy/ in which Terraform is initialized, or None to run the commands only.
     """
     with moto() as environ:
-        for region in REGIONS:
-            commanded = by_commands(environ, region)
-            print(f"moto: the commands of {len(PAGES)} pages created {len(commanded)} things in {region}")
-            forget(environ)
+        commanded = by_commands(environ)
+        print(f"moto: the commands of {len(PAGES)} pages ran, and created {len(commanded)} things")
         if folder is None:
             return
-        applied = by_terraform(folder, environ, region)
-        print(f"moto: terraform created {len(applied)} things in {region}")
+        forget(environ)
+        applied = by_terraform(folder, environ)
+        print(f"moto: terraform created {len(applied)} things")
     for name in sorted(commanded.keys() | applied.keys()):
         if commanded.get(name) != applied.get(name):
             yield f"{name}: by commands {commanded.get(name)}, by Terraform {applied.get(name)}"
