@@ -62,6 +62,7 @@ def moto() -> Iterator[dict[str, str]]:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_CONFIG_FILE": os.devnull,
             "CHECKPOINT_DISABLE": "1",
+            "NO_PROXY": "127.0.0.1",
         }
         yield found | {"AWS_ACCESS_KEY_ID": "moto", "AWS_SECRET_ACCESS_KEY": "moto", "AWS_PAGER": ""}
     finally:
