@@ -60,17 +60,18 @@ $(UV_READY): requirements/uv.txt
 	@$(INSTALL) --python .venv-bench/bin/python -r requirements/bench.txt
 	@touch $@
 
-.venv-deploy/.ready: $(UV_READY) requirements/deploy.txt
-	@echo "setting up the schemas of Terraform and Kubernetes (.venv-deploy)"
+.venv-deploy/.ready: $(UV_READY) requirements/deploy.txt requirements/deploy-nodeps.txt
+	@echo "setting up what deploy/ is checked with (.venv-deploy)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-deploy
-	@$(INSTALL) --python .venv-deploy/bin/python --no-deps -r requirements/deploy.txt
+	@$(INSTALL) --python .venv-deploy/bin/python -r requirements/deploy.txt
+	@$(INSTALL) --python .venv-deploy/bin/python --no-deps -r requirements/deploy-nodeps.txt
 	@touch $@
 
-.venv-fab/.ready: $(UV_READY) requirements.txt requirements/dev.txt requirements/dev-nodeps.txt requirements/fab-nodeps.txt
+.venv-fab/.ready: $(UV_READY) requirements.txt requirements/dev.txt requirements/dev-nodeps.txt requirements/kubernetes-nodeps.txt
 	@echo "setting up Airflow with the FAB auth manager (.venv-fab)"
 	@$(UV) venv --quiet --clear --python .venv-uv/bin/python .venv-fab
 	@$(INSTALL) --python .venv-fab/bin/python -r requirements.txt -r requirements/dev.txt
-	@$(INSTALL) --python .venv-fab/bin/python --no-deps -r requirements/dev-nodeps.txt -r requirements/fab-nodeps.txt
+	@$(INSTALL) --python .venv-fab/bin/python --no-deps -r requirements/dev-nodeps.txt -r requirements/kubernetes-nodeps.txt
 	@touch $@
 
 .venv-audit/.ready: $(UV_READY) requirements/audit.txt
@@ -85,9 +86,9 @@ COMPILE := $(UV) pip compile --quiet --universal --generate-hashes
 .PHONY: lock audit
 lock: $(UV_READY) ## resolve requirements/*.in into pinned files with hashes again
 	@$(COMPILE) --python-version 3.11 requirements/airflow.in -o requirements.txt
-	@for name in dev cloud aws bench audit uv; do \
+	@for name in dev cloud aws bench audit deploy uv; do \
 		$(COMPILE) --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
-	@for name in dev-nodeps fab-nodeps deploy; do \
+	@for name in dev-nodeps kubernetes-nodeps deploy-nodeps; do \
 		$(COMPILE) --python-version 3.11 --no-deps requirements/$$name.in -o requirements/$$name.txt; done
 	@$(COMPILE) --python-version 3.13 --no-deps requirements/cloud-nodeps.in -o requirements/cloud-nodeps.txt
 	@{ echo "# ../requirements.txt without its hashes, for services that do not accept them. \`make lock\` writes both."; \
@@ -301,9 +302,9 @@ fresh: ## do what a new user does in a fresh clone of HEAD, then delete it; unco
 	make ranges; make package; $(UV) tool run --isolated --constraints requirements/no-hashes.txt --from build/dist/*.whl windrow --version; \
 	make demo; make down
 
-deploy-check: setup .venv-deploy/.ready ## compare deploy/ with the schemas of Terraform's providers and of Kubernetes
-	@for folder in terraform kubernetes; do \
-		PYTHONPATH="$$(echo .venv-deploy/lib/python*/site-packages)" $(AIRFLOW_PYTHON) deploy/$$folder/check.py || exit 1; done
+deploy-check: setup .venv-deploy/.ready ## check deploy/ and the commands of the cloud pages by schemas, Helm, gcloud and moto
+	@for part in commands kubernetes.check terraform.check; do \
+		PYTHONPATH=. .venv-deploy/bin/python -m deploy.$$part || exit 1; done
 
 deploy-test: ## build the image, start docker compose with passwords of its own, look, and delete it all again
 	@deploy/test.sh

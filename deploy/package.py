@@ -1,6 +1,6 @@
 """Build what each service that runs Airflow takes, beside the wheel: `make package`. Nothing is downloaded.
 
-It writes folders below the one that is given: composer, mwaa, astronomer, git-sync, bundle. docs/clouds.md says what to
+It writes folders below the one that is given: composer, mwaa, astronomer, bundle. docs/clouds.md says what to
 do with each. Where an Airflow comes with its own packages, the requirements are the ranges of requirements/ranges.in.
 """
 
@@ -22,20 +22,6 @@ DOCKERFILE = """\
 # The number before the hyphen is the version of Airflow: take the newest release of it.
 FROM astrocrpublic.azurecr.io/runtime:{release}-1
 """
-VALUES = """\
-# For the official Helm chart of Airflow: DAGs from git. The same checkout has the plugins and include/.
-dags:
-  gitSync:
-    enabled: true
-    repo: https://git.example.com/windrow.git
-    branch: main
-    subPath: dags
-env:
-  - name: AIRFLOW__CORE__PLUGINS_FOLDER
-    value: /opt/airflow/dags/repo/plugins
-  - name: PYTHONPATH
-    value: /opt/airflow/dags/repo/plugins
-"""
 
 
 def build(to: Path) -> None:
@@ -44,7 +30,7 @@ def build(to: Path) -> None:
     assert airflow is not None  # noqa: S101 - the file pins it
     version = airflow[1]
     ranges = _ranges()
-    for name in ("composer", "mwaa", "astronomer", "git-sync", "bundle"):
+    for name in ("composer", "mwaa", "astronomer", "bundle"):
         shutil.rmtree(to / name, ignore_errors=True)
         (to / name).mkdir(parents=True)
 
@@ -68,8 +54,6 @@ def build(to: Path) -> None:
     _write(to / "astronomer/Dockerfile", DOCKERFILE.format(release=version.rpartition(".")[0]))
     _write(to / "astronomer/requirements.txt", ranges)
     _write(to / "astronomer/packages.txt", "")
-
-    _write(to / "git-sync/values.yaml", VALUES)
 
     _copy("dags", to / "bundle/dags")
     _copy_include(to / "bundle/include")

@@ -1,18 +1,24 @@
-"""Check each resource of the .tf files against the schemas of Terraform's providers: types, arguments, required ones.
+"""Check deploy/terraform, for `make deploy-check`: each resource against schemas of the providers, then by Terraform.
 
 The schemas are those that the packages `cdktf-cdktf-provider-aws` and `-google` carry, as signatures of Python classes.
-These are read and not imported. `make terraform-check` runs this. Nothing is planned or applied.
+These are read and not imported. Where the program `terraform` is installed, it checks the format, validates each module
+whose provider can be had, and applies the one of AWS to moto: on_moto.py beside this file. The check says what it left
+out.
 """
 
 import ast
+import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hcl2
+
+from deploy.terraform import on_moto
 
 FOLDER = Path(__file__).parent
 META = {"count", "depends_on", "for_each", "lifecycle", "provider", "provisioner", "connection"}
@@ -92,6 +98,34 @@ def check(path: Path) -> Iterator[str]:
                         yield from faults(known, next(one for one in known if one.lower() == main), given, where)
 
 
+def by_terraform(folder: Path) -> Iterator[str]:
+    """Let Terraform say what is wrong in a copy of deploy/, and print what it did not check."""
+    if not shutil.which("terraform"):
+        print("not validated and not applied to moto: terraform is not installed")
+        yield from on_moto.compare(None)
+        return
+    ready, copy = [], on_moto.copied(folder)
+    try:
+        on_moto.terraform(copy, "fmt", "-check", "-recursive", "-diff")
+    except RuntimeError as error:
+        yield str(error)
+    for module in ("aws", "google"):
+        try:
+            on_moto.terraform(copy / module, "init", "-backend=false", "-input=false")
+        except RuntimeError as error:
+            print(f"not validated: {module}, as its provider cannot be had: {str(error)[-300:]}")
+            continue
+        try:
+            on_moto.terraform(copy / module, "validate")
+            print(f"terraform validated {module}")
+            ready.append(module)
+        except RuntimeError as error:
+            yield f"{module}: {error}"
+    yield from on_moto.compare(folder if "aws" in ready else None)
+
+
 if __name__ == "__main__":
     found = [fault for path in sorted(FOLDER.glob("*/*.tf")) for fault in check(path)]
+    with TemporaryDirectory() as temporary:
+        found += by_terraform(Path(temporary))
     sys.exit("\n".join(found) if found else 0)

@@ -12,7 +12,6 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 
 from windrow.declare.include import include_folder
@@ -59,7 +58,7 @@ for line in sys.stdin:
         print("LAYOUT", json.dumps({"name": layout["name"]} | json.load(answer)), flush=True)
 """
 LAYOUTS = {
-    "a checkout, a baked image, git-sync": ("dags", "plugins", None),
+    "a checkout, a baked image": ("dags", "plugins", None),
     "Astronomer": ("astronomer/dags", "astronomer/plugins", None),
     "Cloud Composer": ("composer/dags", "composer/plugins", None),
     "Amazon MWAA": ("mwaa/dags", "mwaa/plugins", None),
@@ -118,8 +117,8 @@ def test_all_templates_are_found(layouts: dict[str, dict[str, object]], name: st
     told = layouts[name]
 
     assert told["missing"] == []
-    assert told["dags"] == layouts["a checkout, a baked image, git-sync"]["dags"]
-    assert told["found"] == layouts["a checkout, a baked image, git-sync"]["found"] != 0
+    assert told["dags"] == layouts["a checkout, a baked image"]["dags"]
+    assert told["found"] == layouts["a checkout, a baked image"]["found"] != 0
 
 
 def test_without_the_folder_the_error_says_what_to_do(layouts: dict[str, dict[str, object]]) -> None:
@@ -154,7 +153,4 @@ def test_settings_of_other_layouts_can_be_parsed(packed: Path) -> None:
     (bundle,) = json.loads((packed / "bundle/dag_bundle_config_list.json").read_text())
     assert set(bundle) == {"name", "classpath", "kwargs"}
     assert (ROOT / bundle["kwargs"]["subdir"]).is_dir()
-    values = yaml.safe_load((packed / "git-sync/values.yaml").read_text())
-    assert (ROOT / values["dags"]["gitSync"]["subPath"]).is_dir()
-    assert {one["value"] for one in values["env"]} == {"/opt/airflow/dags/repo/plugins"}
     assert (packed / "astronomer/Dockerfile").read_text().splitlines()[-1].startswith("FROM ")

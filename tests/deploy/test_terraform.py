@@ -1,9 +1,11 @@
 """deploy/terraform is parsed, is formatted, and has the names that the code uses. `make deploy-check` does more."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import hcl2
 import pytest
 
@@ -13,6 +15,8 @@ from windrow.airflow.hooks.cloud_tasks import Rates
 from windrow.sources.x.publisher import outlet
 
 ROOT = Path(__file__).resolve().parents[2]
+POLICIES = ROOT / "deploy/aws"
+PAGE = (ROOT / "docs/clouds.md").read_text(encoding="utf-8")
 FILES = sorted((ROOT / "deploy/terraform").glob("*/*.tf"))
 USED = "".join(
     path.read_text(encoding="utf-8")
@@ -120,12 +124,53 @@ def test_its_lines_for_env_are_those_of_the_example(cloud: str) -> None:
     assert lines <= example
 
 
+def allowed() -> dict[str, set[str]]:
+    """Return the actions of the role windrow, by service."""
+    statements = json.loads((POLICIES / "windrow.json").read_text(encoding="utf-8"))["Statement"]
+    found: dict[str, set[str]] = {}
+    for statement in statements:
+        for action in statement["Action"]:
+            service, _, name = action.partition(":")
+            found.setdefault(service, set()).add(name)
+    return found
+
+
 def test_aws_allows_what_the_documentation_names() -> None:
-    page = (ROOT / "docs/clouds.md").read_text(encoding="utf-8")
-    section = page[page.index("## What to create in AWS") : page.index("## Connections")]
-    policy = (ROOT / "deploy/terraform/aws/main.tf").read_text(encoding="utf-8")
+    section = PAGE[PAGE.index("## What to create in AWS") : PAGE.index("## Connections")]
     rows = re.findall(r"^\| (`(athena|dynamodb|s3|sqs):.*?) \|", section, re.MULTILINE)
-    assert len(rows) == 4
+    assert len(rows) == 5
     for cell, service in rows:
-        named = {f"{service}:{name.rpartition(':')[2]}" for name in re.findall(r"`([\w:]+)`", cell)}
-        assert named <= set(re.findall(r'"(\w+:\w+)"', policy))
+        assert {name.rpartition(":")[2] for name in re.findall(r"`([\w:]+)`", cell)} <= allowed()[service]
+
+
+@pytest.mark.parametrize(
+    ("service", "files"),
+    [
+        ("dynamodb", ["hooks/dynamodb.py"]),
+        ("sqs", ["hooks/sqs.py", "triggers/sqs.py"]),
+        ("glue", ["operators/athena.py"]),
+        ("athena", ["hooks/athena.py"]),
+    ],
+)
+def test_the_role_may_do_what_the_code_calls(service: str, files: list[str]) -> None:
+    model = botocore.session.get_session().get_service_model(service)
+    operations = {botocore.xform_name(name): name for name in model.operation_names}
+    code = "".join((ROOT / "plugins/windrow/airflow" / file).read_text(encoding="utf-8") for file in files)
+    called = {operations[word] for word in re.findall(r"\w+", code) if word in operations}
+    assert called
+    assert called <= allowed()[service]
+
+
+def test_each_policy_is_used_by_terraform_and_by_a_command_of_a_page() -> None:
+    main = (ROOT / "deploy/terraform/aws/main.tf").read_text(encoding="utf-8")
+    readme = (ROOT / "include/functions/top_tracks/README.md").read_text(encoding="utf-8")
+    names = {path.stem for path in POLICIES.glob("*.json")}
+    lists = listed(re.findall(r"for name in (\[.*?\])", main)[0])
+    assert lists | {"trust", "lifecycle"} == names
+    assert "/trust.json" in main
+    filled = set(re.findall(r"\$\(fill (\w+)", PAGE)) | set(re.findall(r"deploy/aws/(\w+)\.json", PAGE + readme))
+    assert filled >= names
+    placeholders = set(re.findall(r"\$\{(\w+)\}", "".join(path.read_text() for path in POLICIES.glob("*.json"))))
+    assert placeholders == {"account", "bucket", "kind", "prefix", "principal", "region"}
+    for name in placeholders:
+        assert f"\\${{{name}}}" in PAGE  # what `fill` replaces

@@ -6,7 +6,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.0, < 7.0"
+      version = ">= 5.100, < 7.0"
     }
   }
 }
@@ -18,9 +18,20 @@ provider "aws" {
 data "aws_caller_identity" "me" {}
 
 locals {
-  catalog   = "arn:aws:glue:${var.region}:${data.aws_caller_identity.me.account_id}"
+  account   = data.aws_caller_identity.me.account_id
+  catalog   = "arn:aws:glue:${var.region}:${local.account}"
   databases = setunion(["spotify", "spotify_crawled", "spotify_landed"], var.databases)
   tables    = { top_tracks = "artist_id", artist_requests = "request" }
+  lambda    = "${path.module}/../../../build/top_tracks.zip"
+
+  # Policies are files, which docs/clouds.md uses too.
+  files    = "${path.module}/../../aws"
+  names    = { account = local.account, bucket = var.bucket, prefix = var.prefix, region = var.region }
+  policies = { for name in ["crawler", "lambda", "windrow"] : name => templatefile("${local.files}/${name}.json", local.names) }
+  trust = { for service in ["glue", "lambda"] : service => templatefile(
+    "${local.files}/trust.json", { kind = "Service", principal = "${service}.amazonaws.com" }
+  ) }
+  catalogue = one([for one in jsondecode(local.policies.windrow).Statement : one if one.Sid == "Catalogue"])
 }
 
 # --- the bucket and Athena -------------------------------------------------------------------
@@ -129,127 +140,39 @@ resource "aws_sqs_queue" "requests" {
 
 # --- the role of Airflow ---------------------------------------------------------------------
 
-data "aws_iam_policy_document" "airflow_may_take" {
-  statement {
-    actions = ["sts:AssumeRole"]
-    principals {
-      type        = "AWS"
-      identifiers = var.airflow_principals
-    }
-  }
-}
-
-data "aws_iam_policy_document" "windrow" {
-  statement {
-    sid       = "Bucket"
-    actions   = ["s3:ListBucket", "s3:GetBucketLocation"]
-    resources = [aws_s3_bucket.lake.arn]
-  }
-
-  statement {
-    sid       = "Objects"
-    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
-    resources = ["${aws_s3_bucket.lake.arn}/*"]
-  }
-
-  statement {
-    sid       = "Queries"
-    actions   = ["athena:StartQueryExecution", "athena:GetQueryExecution", "athena:GetQueryResults", "athena:StopQueryExecution"]
-    resources = [aws_athena_workgroup.windrow.arn]
-  }
-
-  statement {
-    sid = "Catalogue"
-    actions = [
-      "glue:GetDatabase",
-      "glue:GetDatabases",
-      "glue:CreateDatabase",
-      "glue:GetTable",
-      "glue:GetTables",
-      "glue:CreateTable",
-      "glue:UpdateTable",
-      "glue:DeleteTable",
-      "glue:GetPartition",
-      "glue:GetPartitions",
-      "glue:CreatePartition",
-      "glue:BatchCreatePartition",
-      "glue:UpdatePartition",
-      "glue:BatchGetPartition",
-      "glue:BatchDeletePartition",
-      "glue:DeletePartition",
-    ]
-    resources = concat(
-      ["${local.catalog}:catalog", "${local.catalog}:database/default"],
-      [for name in local.databases : "${local.catalog}:database/${var.prefix}${name}"],
-      [for name in local.databases : "${local.catalog}:table/${var.prefix}${name}/*"],
-    )
-  }
-
-  statement {
-    sid       = "Crawler"
-    actions   = ["glue:GetCrawler", "glue:CreateCrawler", "glue:UpdateCrawler", "glue:StartCrawler", "glue:GetCrawlerMetrics"]
-    resources = ["${local.catalog}:crawler/*"]
-  }
-
-  statement {
-    sid       = "CrawlerRole"
-    actions   = ["iam:PassRole", "iam:GetRole"]
-    resources = [aws_iam_role.crawler.arn]
-  }
-
-  statement {
-    sid       = "ChatbotTables"
-    actions   = ["dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:Scan"]
-    resources = [for table in aws_dynamodb_table.chatbot : table.arn]
-  }
-
-  statement {
-    sid = "Requests"
-    actions = [
-      "sqs:ReceiveMessage",
-      "sqs:ChangeMessageVisibility",
-      "sqs:DeleteMessage",
-      "sqs:SendMessage",
-      "sqs:GetQueueUrl",
-      "sqs:GetQueueAttributes",
-    ]
-    resources = [aws_sqs_queue.requests.arn, aws_sqs_queue.dead.arn]
-  }
-}
-
 resource "aws_iam_role" "windrow" {
-  name               = "windrow"
-  assume_role_policy = data.aws_iam_policy_document.airflow_may_take.json
+  name = "windrow"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = flatten([for principal in var.airflow_principals : jsondecode(
+      templatefile("${local.files}/trust.json", { kind = "AWS", principal = principal })
+    ).Statement])
+  })
 }
 
 resource "aws_iam_role_policy" "windrow" {
   name   = "windrow"
   role   = aws_iam_role.windrow.id
-  policy = data.aws_iam_policy_document.windrow.json
+  policy = local.policies.windrow
+}
+
+resource "aws_iam_role_policy" "databases" {
+  count = length(var.databases) > 0 ? 1 : 0
+  name  = "databases"
+  role  = aws_iam_role.windrow.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [merge(local.catalogue, { Resource = flatten([for name in var.databases : [
+      "${local.catalog}:database/${var.prefix}${name}", "${local.catalog}:table/${var.prefix}${name}/*"
+    ]]) })]
+  })
 }
 
 # --- the role of the crawler, for the param `crawl` of spotify_artists -----------------------
 
-data "aws_iam_policy_document" "glue_may_take" {
-  statement {
-    actions = ["sts:AssumeRole"]
-    principals {
-      type        = "Service"
-      identifiers = ["glue.amazonaws.com"]
-    }
-  }
-}
-
-data "aws_iam_policy_document" "crawler" {
-  statement {
-    actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.lake.arn}/spotify/*"]
-  }
-}
-
 resource "aws_iam_role" "crawler" {
   name               = "AWSGlueServiceRole-windrow"
-  assume_role_policy = data.aws_iam_policy_document.glue_may_take.json
+  assume_role_policy = local.trust.glue
 }
 
 resource "aws_iam_role_policy_attachment" "crawler" {
@@ -260,44 +183,22 @@ resource "aws_iam_role_policy_attachment" "crawler" {
 resource "aws_iam_role_policy" "crawler" {
   name   = "landed-files"
   role   = aws_iam_role.crawler.id
-  policy = data.aws_iam_policy_document.crawler.json
+  policy = local.policies.crawler
 }
 
 # --- one artist by Lambda, in place of the DAG spotify_new_artist ----------------------------
 
-data "aws_iam_policy_document" "lambda_may_take" {
-  statement {
-    actions = ["sts:AssumeRole"]
-    principals {
-      type        = "Service"
-      identifiers = ["lambda.amazonaws.com"]
-    }
-  }
-}
-
-data "aws_iam_policy_document" "lambda" {
-  statement {
-    actions   = ["dynamodb:PutItem"]
-    resources = [for table in aws_dynamodb_table.chatbot : table.arn]
-  }
-
-  statement {
-    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
-    resources = [aws_sqs_queue.requests.arn]
-  }
-}
-
 resource "aws_iam_role" "lambda" {
   count              = var.function ? 1 : 0
   name               = "windrow-top-tracks"
-  assume_role_policy = data.aws_iam_policy_document.lambda_may_take.json
+  assume_role_policy = local.trust.lambda
 }
 
 resource "aws_iam_role_policy" "lambda" {
   count  = var.function ? 1 : 0
   name   = "windrow-top-tracks"
   role   = aws_iam_role.lambda[0].id
-  policy = data.aws_iam_policy_document.lambda.json
+  policy = local.policies.lambda
 }
 
 resource "aws_iam_role_policy_attachment" "lambda_logs" {
@@ -314,13 +215,18 @@ resource "aws_lambda_function" "top_tracks" {
   role             = aws_iam_role.lambda[0].arn
   runtime          = "python3.11"
   handler          = "main.handle"
-  filename         = "${path.module}/../../../build/top_tracks.zip"
-  source_code_hash = filebase64sha256("${path.module}/../../../build/top_tracks.zip")
+  filename         = local.lambda
+  source_code_hash = try(filebase64sha256(local.lambda), null) # `validate` looks without the file, too
   timeout          = 60
   memory_size      = 256
 
   lifecycle {
     ignore_changes = [environment]
+
+    precondition {
+      condition     = fileexists(local.lambda)
+      error_message = "build/top_tracks.zip is missing: run `make lambda` first."
+    }
   }
 }
 

@@ -36,6 +36,11 @@ variable "bytes_per_query" {
 variable "airflow_principals" {
   description = "ARNs of the roles or users that Airflow has, which may take the role `windrow`."
   type        = list(string)
+
+  validation {
+    condition     = length(var.airflow_principals) > 0
+    error_message = "Name at least one role or user."
+  }
 }
 
 variable "function" {

@@ -23,6 +23,7 @@ locals {
     "bigquerystorage.googleapis.com",
     "cloudbuild.googleapis.com",
     "cloudfunctions.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
     "cloudtasks.googleapis.com",
     "iam.googleapis.com",
     "iamcredentials.googleapis.com",
@@ -31,6 +32,7 @@ locals {
     "secretmanager.googleapis.com",
     "storage.googleapis.com",
   ]
+  function = "${path.module}/../../../build/fetch_passenger.zip"
   datasets = setunion(["github", "harvest", "spotify", "titanic", "x", "youtube"], var.datasets)
 }
 
@@ -214,9 +216,16 @@ resource "google_secret_manager_secret_iam_member" "function" {
 
 resource "google_storage_bucket_object" "function" {
   count  = var.functions ? 1 : 0
-  name   = "functions/fetch_passenger-${filemd5("${path.module}/../../../build/fetch_passenger.zip")}.zip"
+  name   = "functions/fetch_passenger-${try(filemd5(local.function), "")}.zip" # `validate` looks without the file, too
   bucket = google_storage_bucket.landing.name
-  source = "${path.module}/../../../build/fetch_passenger.zip"
+  source = local.function
+
+  lifecycle {
+    precondition {
+      condition     = fileexists(local.function)
+      error_message = "build/fetch_passenger.zip is missing: run `make function` first."
+    }
+  }
 }
 
 resource "google_cloudfunctions2_function" "fetch_passenger" {
@@ -284,7 +293,7 @@ resource "google_artifact_registry_repository" "windrow" {
 }
 
 resource "google_service_account_iam_member" "airflow_on_gke" {
-  for_each = var.gke_namespace == "" ? toset([]) : toset(["airflow-worker", "airflow-triggerer"])
+  for_each = var.gke_namespace == "" ? toset([]) : toset(["airflow-api-server", "airflow-triggerer", "airflow-worker"])
 
   service_account_id = google_service_account.windrow.name
   role               = "roles/iam.workloadIdentityUser"
