@@ -268,6 +268,10 @@ chaos-load: setup ## 250 posts a second with kills, 200 requests in a minute, 10
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos.load --minutes $(MINUTES)
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.dispatch --names $(NAMES) --only "Cloud Tasks"
 
+.PHONY: chaos-many
+chaos-many: setup ## two schedulers, two users, a backfill, a clear, 50 tasks, shared credentials, all at once: 20 minutes
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m chaos.many
+
 RANGES_TESTS = $(shell grep -hoE '^(aiosmtpd|apache-airflow-providers-openlineage|check-jsonschema|hypothesis|pytest[a-z-]*|proxy\.py|ruff|trustme)==[^ ]+' requirements/dev.in requirements/openlineage.in)
 define IMPORT_ALL
 import importlib, pkgutil, windrow

@@ -84,10 +84,21 @@ def check(settings: Settings, warehouse: bigquery.Client, requested: Iterable[st
     :param requested: names of the artists that the chatbot asked for.
     :param since: the id of the newest post that was made before the publisher read the stream.
     """
+    asked = [one for one in ASKABLE if one.name in set(requested)]
+    return [
+        *check_harvested(warehouse),
+        compare("x.posts", posts_found(warehouse), *posts(settings.var / "apis" / "posts", since)),
+        compare("spotify.top_tracks", _tracks_found(settings), _tracks(KNOWN), _tracks(asked)),
+        compare("DynamoDB top_tracks", _told(settings), _items([*KNOWN, *asked])),
+        compare("DynamoDB artist_requests", outcomes(settings), {one.name.casefold(): ("found",) for one in asked}),
+    ]
+
+
+def check_harvested(warehouse: bigquery.Client) -> list[Difference]:
+    """Compare the tables of titanic_passengers, github_users and youtube_analytics with their APIs."""
     passengers = {str(one["Name"]): _fields(one, Passengers.contract.columns) for one in make_passengers()}
     users = make_world().details(make_world().member_ids(REPOSITORIES))
     details = {user_id: _fields(detail, Users.contract.columns) for user_id, detail in users.items()}
-    asked = [one for one in ASKABLE if one.name in set(requested)]
     titanic, github, youtube = Passengers.contract.columns, Users.contract.columns, VideoDays.contract.columns
     return [
         compare("titanic.passengers", _bigquery(warehouse, "titanic.passengers", "name", titanic), passengers),
@@ -98,10 +109,6 @@ def check(settings: Settings, warehouse: bigquery.Client, requested: Iterable[st
             (((values[0], values[1]), values) for _, values in _bigquery(warehouse, "youtube.video_days", "", youtube)),
             _video_days(youtube),
         ),
-        compare("x.posts", posts_found(warehouse), *posts(settings.var / "apis" / "posts", since)),
-        compare("spotify.top_tracks", _tracks_found(settings), _tracks(KNOWN), _tracks(asked)),
-        compare("DynamoDB top_tracks", _told(settings), _items([*KNOWN, *asked])),
-        compare("DynamoDB artist_requests", outcomes(settings), {one.name.casefold(): ("found",) for one in asked}),
     ]
 
 

@@ -89,7 +89,8 @@ class Search:
         begin, end = (_moment(query.get(name)) for name in ("start_time", "end_time"))
         newest = datetime.fromtimestamp(time.time() - self._stage.scene.search_lag_s, UTC)
         end = min(end or newest, newest)
-        for post in self._timeline.newest_first():
+        through_ms = min(end.timestamp() * 1000, (until >> 22) + EPOCH_MS)
+        for post in self._timeline.newest_first(through_ms):
             if int(post.id) <= since or (begin and post.created_at < begin):
                 return
             if int(post.id) < until and post.created_at <= end and post.repost_of is None and test(post):

@@ -1,7 +1,9 @@
 """Which posts were made when. They are made whether anybody listens or not."""
 
 import asyncio
+import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,7 +53,8 @@ class Timeline:
     def make(self, count: int) -> None:
         """Make posts now, and tell all who listen."""
         for _ in range(count):
-            self._made_ms.append(time.time_ns() // 1_000_000)
+            # in order, also when the clock is set back
+            self._made_ms.append(max([time.time_ns() // 1_000_000, *self._made_ms[-1:]]))
             if self._file is not None:
                 self._file.write(b"%d\n" % self._made_ms[-1])
             post = self.post(len(self._made_ms) - 1)
@@ -64,6 +67,9 @@ class Timeline:
         earlier = post_id(before, self._made_ms[before]) if before >= 0 else ""
         return make_post(self._stage.scene, number, self._made_ms[number], earlier)
 
-    def newest_first(self) -> Iterator[Post]:
-        """Return all posts, the newest first."""
-        return map(self.post, reversed(range(len(self._made_ms))))
+    def newest_first(self, through_ms: float = math.inf) -> Iterator[Post]:
+        """Return the posts, the newest first.
+
+        :param through_ms: no post that was made later, in milliseconds of the epoch. Finding the first is quick.
+        """
+        return map(self.post, reversed(range(bisect_right(self._made_ms, through_ms))))

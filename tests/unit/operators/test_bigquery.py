@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
-from windrow.airflow.operators.bigquery import SqlFileOperator
+from windrow.airflow.operators.bigquery import SqlFileOperator, SqlOperator
 
 
 def sent(path: str, folder: Path, **context: Any) -> str:
@@ -35,3 +35,10 @@ def test_the_job_is_standard_sql_and_runs_again_when_it_is_cleared():
     assert operator.configuration["query"]["useLegacySql"] is False
     assert operator.durable is False
     assert (operator.path, operator.gcp_conn_id, operator.location) == ("a/b.sql", "cloud", "EU")
+
+
+def test_mapped_statements_take_turns_too_unless_the_dag_says_otherwise():
+    """BigQuery queues 20 statements for a table: 50 mapped merges would fail. Airflow asks `partial`, not the task."""
+    turns = SqlOperator.partial(task_id="merge").expand(sql=["SELECT 1", "SELECT 2"])
+    together = SqlFileOperator.partial(task_id="marts", max_active_tis_per_dag=4).expand(path=["a.sql", "b.sql"])
+    assert (turns.max_active_tis_per_dag, together.max_active_tis_per_dag) == (1, 4)

@@ -23,6 +23,7 @@ LANDING = "windrow_landing"
 """Dataset of the landing tables."""
 _LANDING_DAYS = 7
 """Each run has its own landing table; a week is enough to inspect it, and to clear a task of its run."""
+_ONE_AT_A_TIME = {"max_active_tis_per_dag": 1}
 _LOCATION = "{{ conn.google_cloud_default.extra_dejson.get('location', 'US') }}"
 
 
@@ -67,8 +68,8 @@ class SqlOperator(_Limited, BigQueryInsertJobOperator):
     The job runs again when the task is cleared. Airflow's durable jobs keep the id of a finished job, so a cleared
     task would succeed without running it; therefore they are off. The SQL files are safe to run twice.
 
-    Only one run at a time executes the task: a backfill has several concurrent runs, and BigQuery aborts one of two
-    jobs that change the same table.
+    Only one run at a time executes the task, and one of its mapped tasks: a backfill has several concurrent runs, and
+    BigQuery aborts one of two jobs that change the same table, and queues 20 at most.
 
     :param sql: one statement, or a script.
     :param dataset: the dataset of the stream, for log lines.
@@ -80,9 +81,14 @@ class SqlOperator(_Limited, BigQueryInsertJobOperator):
         super().__init__(
             configuration={"query": {"query": sql, "useLegacySql": False}},
             durable=False,
-            **{"max_active_tis_per_dag": 1, **kwargs},
+            **{**_ONE_AT_A_TIME, **kwargs},
         )
         self.dataset = dataset
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map it; mapped tasks take turns too. Airflow does not ask the constructor for that."""
+        return super().partial(**{**_ONE_AT_A_TIME, **kwargs})
 
 
 class SqlFileOperator(SqlOperator):
