@@ -1,8 +1,8 @@
 """What Airflow costs while nothing is to do: each service, each queue that is watched, and a run that finds nothing.
 
 ``python -m benchmarks.idle [--seconds 120] [--runs 3]``, with the environment of Airflow (``make bench-idle``). It
-starts the local cloud in a folder of its own and pauses all DAGs. The unit is CPU time, user and system, of a service and
-all its child processes: on a busy machine it says more than a time, though it still grows there.
+starts the local cloud in a folder of its own and pauses all DAGs. The unit is CPU time, user and system, of a service
+and all its child processes: on a busy machine it says more than a time, though it still grows there.
 """
 
 import argparse
