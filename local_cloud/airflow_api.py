@@ -32,13 +32,12 @@ class AirflowApi:
         return str(made["dag_run_id"])
 
     def pause(self, dag_id: str, *, is_paused: bool) -> None:
-        """Switch a DAG off; or on, and have its file parsed, so that the queue that it watches can start it at once.
+        """Switch a DAG off or on, and have its file parsed.
 
-        Airflow itself starts to watch when it parses the file the next time.
+        Airflow begins and ends to watch the queue of a DAG when it parses the file, which may be minutes later.
         """
         dag = self.call("PATCH", f"/dags/{dag_id}", {"is_paused": is_paused})
-        if not is_paused:
-            self.call("PUT", f"/parseDagFile/{dag['file_token']}")
+        self.call("PUT", f"/parseDagFile/{dag['file_token']}")
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run."""
