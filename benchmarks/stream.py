@@ -59,7 +59,7 @@ class Load:
         :param meanwhile: called every five seconds; it may kill services.
         """
         self._scene(rate_per_s=0, duplicate_share=0.01)
-        self._airflow.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
+        self._airflow.pause(DAG_ID, is_paused=False)
         self._scene(rate_per_s=rate)
         most_waiting = 0
         until = time.monotonic() + seconds

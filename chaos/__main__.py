@@ -110,7 +110,7 @@ class Campaign:
         ids = self.cloud.api("GET", "x/posts?query=tesla")["ids"]
         self.since = max(map(int, ids), default=0)
         for dag in ("x_posts", "titanic_passengers", "youtube_analytics", "github_users", "spotify_artists"):
-            self.cloud.airflow.call("PATCH", f"/dags/{dag}", {"is_paused": False})
+            self.cloud.airflow.pause(dag, is_paused=False)
 
     def run(self, number: int, incidents: Sequence[Incident], *, is_last: bool) -> list[Incident]:
         """Run all DAGs once, let the incidents happen, and compare.

@@ -23,7 +23,7 @@ from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOpera
 from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, dag, task
 
 from windrow.airflow.operators import params
-from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.bigquery import SqlFileOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.discover import DiscoverOperator
 from windrow.airflow.operators.estimate import EstimateOperator
@@ -74,15 +74,12 @@ def github_users() -> None:  # noqa: D103 - the module's text is the DAG's
     ).expand(worker=workers)
     sweep = HarvestOperator(task_id="sweep", dataset=Users.dataset, **ASKING)
     list_members = PlanOperator(task_id="list_members", dataset=Memberships.dataset, **LISTING)
-    prepare = prepare_datasets("github")
     users = _into_bigquery("users", Users, accepted="max_gaps")
     members = _into_bigquery("members", Memberships, accepted="max_missing_pages")
 
     chain(estimate, [discover, workers])
     chain([discover, fetch], sweep, users)
-    chain(discover, list_members, prepare)
-    for tables in (users, members):
-        chain(prepare, tables)
+    chain(discover, list_members, members)
 
     check = BigQueryCheckOperator(task_id="check", sql=f"{SQL}/memberships/check.sql", use_legacy_sql=False)
     marts = [

@@ -10,7 +10,7 @@ Lists the passengers of an API, makes one call per name, and updates the dataset
 | `more_workers` | with `workers` above 1: mapped tasks that make a part of the calls; else skipped | yes; the same |
 | `enqueue`, `drain` | instead of `harvest`, with `dispatch` = `cloud_tasks`: a queue makes the calls | yes; the same |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes |
-| `prepare_*`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
+| `prepare_table`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
 | `merge`, `check`, `marts` | update the final table with newer answers; check it; build the mart | yes |
 | `prove` | counts again in every system: planned = staged = exported = loaded = merged | yes |
 
@@ -23,7 +23,7 @@ from airflow.providers.google.cloud.operators.bigquery import BigQueryColumnChec
 from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag
 
 from windrow.airflow.operators import params
-from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.bigquery import SqlFileOperator
 from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.dispatch import DispatchOperator
@@ -92,9 +92,9 @@ def titanic_passengers() -> None:  # noqa: D103 - the module's text is the DAG's
         max_gaps="{{ params.max_gaps }}",
         outlets=[Asset(DATASET)],
     )
-    chain(plan, cost, dispatch, [*harvest, enqueue])
-    chain([*harvest, enqueue >> drain], land)
-    chain(land, prepare_datasets("titanic"), *to_table, check, marts, prove)
+    chain(plan, cost, [*harvest, enqueue])
+    dispatch >> [*harvest, enqueue]  # it needs no plan, so nothing waits for it
+    chain([*harvest, enqueue >> drain], land, *to_table, check, marts, prove)
 
 
 titanic_passengers()

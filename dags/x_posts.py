@@ -1,12 +1,12 @@
 """### Posts of X with a keyword, from Pub/Sub
 
 A separate process, the publisher, reads the stream of X and publishes each post to Pub/Sub. This DAG pulls the posts in
-batches, and updates the dataset `x` in BigQuery. It runs when there are messages, and at least every ten minutes.
+batches, and updates the dataset `x` in BigQuery. It runs when there are messages, and at least every hour.
 
 | task | does | safe to clear |
 |---|---|---|
 | `pull` | writes messages, up to a maximum number or time, as Parquet to the bucket; skipped if there are none | yes |
-| `prepare_*`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
+| `prepare_table`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
 | `merge` | keeps one row per post: its last version; a deleted post stays deleted | yes |
 | `acknowledge` | checks landed = loaded and distinct = merged, then acknowledges the messages | yes |
 | `mart_*` | posts by minute and hour, hashtags, accounts: the data of the page Posts under Browse | yes |
@@ -18,7 +18,7 @@ kill that takes two minutes at most. Runs on a real cloud cost money, so this DA
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param, chain, dag
 
 from windrow.airflow.operators.acknowledge import AcknowledgeOperator
-from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.bigquery import SqlFileOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.pull import PullOperator
 from windrow.airflow.operators.warehouse import load_and_merge
@@ -37,7 +37,7 @@ WAITING = Asset(
 
 
 @dag(
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC"), assets=[WAITING]),
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("23 * * * *", timezone="UTC"), assets=[WAITING]),
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=True,
@@ -68,7 +68,7 @@ def x_posts() -> None:  # noqa: D103 - the module's text is the DAG's
         for mart in ("by_minute", "by_hour", "by_rule", "hashtags", "accounts")
     ]
     merged = load_and_merge(Posts, pull, bucket=BUCKET, sql=f"{SQL}/posts")
-    chain(pull, prepare_datasets("x"), *merged, acknowledge, marts)
+    chain(pull, *merged, acknowledge, marts)
 
 
 x_posts()

@@ -22,10 +22,10 @@ tasks downstream*. If a task failed, the last line of its log says what to do.
 from datetime import timedelta
 
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCheckOperator
-from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, cross_downstream, dag
+from airflow.sdk import Asset, CronTriggerTimetable, Param, TaskGroup, chain, dag
 
 from windrow.airflow.operators import params
-from windrow.airflow.operators.bigquery import SqlFileOperator, prepare_datasets
+from windrow.airflow.operators.bigquery import SqlFileOperator
 from windrow.airflow.operators.cost import CostOperator
 from windrow.airflow.operators.deadline import ends_within
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
@@ -95,9 +95,7 @@ def youtube_analytics() -> None:  # noqa: D103 - the module's text is the DAG's
         watermark=DAYS, max_gaps="{{ params.max_gaps }}",
     )  # fmt: skip
 
-    prepared = prepare_datasets("youtube")
-    chain(plan_videos, plan_days, cost, prepared)
-    cross_downstream(prepared, [videos, days])  # to chain two lists is to pair them
+    chain(plan_videos, plan_days, cost, [videos, days])
     chain([videos, days], check, coverage, marts, prove)
 
 

@@ -28,8 +28,16 @@ class AirflowApi:
         In this order it starts before a run that an asset triggers once the DAG is unpaused.
         """
         made = self.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
-        self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+        self.pause(dag_id, is_paused=False)
         return str(made["dag_run_id"])
+
+    def pause(self, dag_id: str, *, is_paused: bool) -> None:
+        """Switch a DAG off or on, and have its file parsed.
+
+        Airflow begins and ends to watch the queue of a DAG when it parses the file, which may be minutes later.
+        """
+        dag = self.call("PATCH", f"/dags/{dag_id}", {"is_paused": is_paused})
+        self.call("PUT", f"/parseDagFile/{dag['file_token']}")
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run."""

@@ -271,13 +271,12 @@ def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_c
 
 
 def test_the_datasets_of_a_statement_are_made_before_it_runs(dagbag):
-    from airflow.providers.google.cloud.operators.bigquery import BigQueryCreateEmptyDatasetOperator
-
-    from windrow.airflow.operators.bigquery import LANDING, SqlOperator
+    from windrow.airflow.operators.bigquery import LANDING, PrepareTableOperator, SqlOperator
 
     for dag, task in steps(dagbag, SqlOperator):
-        creating = [one for one in before(task) if isinstance(one, BigQueryCreateEmptyDatasetOperator)]
-        made = {one.dataset_id.removeprefix("{{ prefix() }}") for one in creating}
+        creating = [one for one in before(task) if isinstance(one, PrepareTableOperator)]
+        names = {name for one in creating for name in (one.landing, one.table.strip("`").partition(".")[0])}
+        made = {name.removeprefix("{{ prefix() }}") for name in names}
         assert {LANDING, dag.dag_id.partition("_")[0]} <= made, task
 
 

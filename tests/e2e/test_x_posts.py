@@ -60,10 +60,8 @@ class Posts(Dag):
         return int(report["waiting"]) + int(report["leased"])
 
     def pause(self, is_paused: bool) -> None:
-        """Switch the DAG off, or on and have its file parsed: then it gets its trigger at once, not within a minute."""
-        dag = self.system.airflow.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": is_paused})
-        if not is_paused:
-            self.system.airflow.call("PUT", f"/parseDagFile/{dag['file_token']}")
+        """Switch the DAG off, or on."""
+        self.system.airflow.pause(DAG_ID, is_paused=is_paused)
 
     def woken(self, known: Collection[str]) -> str:
         """Name the new run that the queue has begun; make more posts if a run by time took all before it was looked."""

@@ -79,6 +79,6 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     assert "hush" not in repr(settings)
 
 
-def test_a_dag_that_is_switched_on_gets_its_trigger_within_a_minute() -> None:
-    """Only when its file is parsed: the end-to-end tests ask for that, a user has to wait for it."""
-    assert int(SMALL_MACHINE["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"]) <= 60
+def test_a_dag_that_is_switched_on_gets_its_trigger_within_five_minutes() -> None:
+    """Only when its file is parsed: what goes through `AirflowApi` asks for that, a user of the UI may have to wait."""
+    assert int(SMALL_MACHINE["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"]) <= 300

@@ -13,7 +13,6 @@ from windrow.airflow.operators import athena as athena_steps
 from windrow.airflow.operators import groups, params, warehouse
 from windrow.airflow.operators.approve import ApproveOperator
 from windrow.airflow.operators.athena import ProveInAthenaOperator
-from windrow.airflow.operators.bigquery import prepare_datasets
 from windrow.airflow.operators.cost import COSTS, CostOperator
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.land import LandOperator
@@ -135,7 +134,7 @@ def _into_bigquery(stream: type[Declared], **proof: Any) -> list[Any]:
     counts = ProveOperator(
         task_id="prove", sql=bigquery.prove(stream), max_gaps="{{ params.max_gaps }}", **landing, **proof
     )
-    return [land, prepare_datasets(source), *warehouse.load_and_merge(stream, land, bucket=_BUCKET), counts]
+    return [land, *warehouse.load_and_merge(stream, land, bucket=_BUCKET), counts]
 
 
 def _into_athena(stream: type[Declared], **proof: Any) -> list[Any]:
@@ -197,7 +196,7 @@ _TASKS = """| task | does | safe to clear |
 | `harvest` | makes the calls; stores each answer in MongoDB | yes; makes only missing calls |
 | `more_workers` | with `workers` above 1: mapped tasks that make a part of the calls; else skipped | yes; the same |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes; reads the stored answers again |
-| `prepare_*`, `load`, `audit` | load the landed records of this run, and check them before the merge | yes |
+| `prepare_table`, `load`, `audit` | load the landed records of this run, and check them before the merge | yes |
 | `merge` | updates the final table | yes |
 | `prove` | counts again in every system: planned = staged = exported = loaded = merged | yes |
 

@@ -11,7 +11,7 @@ from airflow.providers.google.cloud.operators.bigquery import (
 from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
 from airflow.sdk import Context
 from google.api_core.exceptions import GoogleAPICallError
-from google.cloud.bigquery import Client, SchemaField
+from google.cloud.bigquery import Client, Dataset, SchemaField
 from google.cloud.bigquery.table import RowIterator, Table
 
 from windrow.airflow.hooks.bigquery import ask, limit
@@ -21,15 +21,18 @@ from windrow.model import registry
 
 LANDING = "windrow_landing"
 """Dataset of the landing tables."""
-_LANDING_DAYS = 7
+_LANDING_MS = 7 * 24 * 3600 * 1000
 """Each run has its own landing table; a week is enough to inspect it, and to clear a task of its run."""
 _ONE_AT_A_TIME = {"max_active_tis_per_dag": 1}
 _LOCATION = "{{ conn.google_cloud_default.extra_dejson.get('location', 'US') }}"
 
 
 def prepare_datasets(dataset: str) -> list[BigQueryCreateEmptyDatasetOperator]:
-    """Make the tasks that create the landing dataset and the dataset of a DAG, in the location of the connection."""
-    expires = {"defaultTableExpirationMs": str(_LANDING_DAYS * 24 * 3600 * 1000)}
+    """Make the tasks that create the landing dataset and the dataset of a DAG, in the location of the connection.
+
+    For a table that no `PrepareTableOperator` prepares.
+    """
+    expires = {"defaultTableExpirationMs": str(_LANDING_MS)}
     return [
         BigQueryCreateEmptyDatasetOperator(
             task_id=f"prepare_{task}",
@@ -105,14 +108,23 @@ class SqlFileOperator(SqlOperator):
 
 
 class PrepareTableOperator(PrepareStep):
-    """See `PrepareStep`, in BigQuery."""
+    """See `PrepareStep`, in BigQuery. It also creates the datasets of the landing and of the final table.
 
-    template_fields = (*PrepareStep.template_fields, "table", "gcp_conn_id")
+    :param sql: the statement that creates the table, if it is not made from the table of the stream. Then the columns
+        of an existing table are not compared with the contract.
+    """
 
-    def __init__(self, *, dataset: str, gcp_conn_id: str = "google_cloud_default", **kwargs: Any) -> None:
+    template_fields = (*PrepareStep.template_fields, "table", "landing", "location", "gcp_conn_id")
+
+    def __init__(
+        self, *, dataset: str, sql: str = "", gcp_conn_id: str = "google_cloud_default", **kwargs: Any
+    ) -> None:
         stream = registry.stream(dataset)
-        super().__init__(dataset=dataset, create=[made.create(stream)], **kwargs)
+        super().__init__(dataset=dataset, create=[sql or made.create(stream)], **kwargs)
+        self.is_made = not sql
         self.table = made.final(stream)
+        self.landing = f"{{{{ prefix() }}}}{LANDING}"
+        self.location = _LOCATION
         self.gcp_conn_id = gcp_conn_id
 
     def ask(self, sql: str) -> RowIterator:
@@ -124,16 +136,19 @@ class PrepareTableOperator(PrepareStep):
 
         :raises SchemaConflict: a column of the table does not match the contract.
         """
+        if not self.is_made:
+            return []
         existing = [field.to_api_repr() for field in self._found().schema]
         return made.changes(registry.stream(self.dataset), self.table, existing)
 
     def execute(self, context: Context) -> list[str]:
-        """Create or change the table.
+        """Create the datasets; create or change the table.
 
         :raises SchemaConflict: a column of the table does not match the contract.
         """
+        self._create_datasets()
         statements = super().execute(context)
-        has_records = any(column.columns for column in registry.stream(self.dataset).contract.columns)
+        has_records = self.is_made and any(column.columns for column in registry.stream(self.dataset).contract.columns)
         if has_records and (more := self._extended()):
             self.log.info("RECORDs of the contract of %s have new fields; %s gets them.", self.dataset, self.table)
             table = self._found()
@@ -148,6 +163,14 @@ class PrepareTableOperator(PrepareStep):
     def _extended(self) -> list[Mapping[str, Any]] | None:
         existing = [field.to_api_repr() for field in self._found().schema]
         return made.extended(registry.stream(self.dataset), self.table, existing)
+
+    def _create_datasets(self) -> None:
+        client = self._client()
+        for name, expires_ms in ((self.landing, _LANDING_MS), (self.table.strip("`").partition(".")[0], None)):
+            dataset = Dataset(f"{client.project}.{name}")
+            dataset.location = self.location
+            dataset.default_table_expiration_ms = expires_ms
+            client.create_dataset(dataset, exists_ok=True)
 
     def _found(self) -> Table:
         return self._client().get_table(self.table.strip("`"))

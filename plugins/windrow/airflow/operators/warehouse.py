@@ -68,13 +68,12 @@ def load_and_merge(stream: type[Stream], land: BaseOperator, *, bucket: str, sql
     }
     is_made = stream.table is not None and stream.table.write is Write.MERGE and not has_file("audit")
     contradiction = bigquery.contradiction(stream) if is_made else ""
-    prepare: BaseOperator = (
-        PrepareTableOperator(task_id="prepare_table", dataset=stream.dataset)
-        if stream.table is not None
-        else SqlOperator(task_id="prepare_table", dataset=stream.dataset, sql=task("create", bigquery.create))
-    )
     return [
-        prepare,
+        PrepareTableOperator(
+            task_id="prepare_table",
+            dataset=stream.dataset,
+            sql="" if stream.table is not None else task("create", bigquery.create),
+        ),
         LoadOperator(task_id="load", **load),
         AuditOperator(
             task_id="audit",
