@@ -36,7 +36,7 @@ from windrow.model.errors import (
 )
 from windrow.model.export import ExportJob
 from windrow.model.formats import JSON, Format
-from windrow.model.logs import about
+from windrow.model.logs import name_query
 from windrow.model.paging import Paging
 from windrow.store.pages import RunPages
 from windrow.store.staging import Figures, Staging
@@ -182,28 +182,25 @@ class Harvester:
         """Take queries and settle them, until there are none left or the harvest stops."""
         while self._stopped_by is None and (item := await self._feed.next()) is not None:
             await self._window.acquire()
-            with about(key=item.query.key):
-                await self._settle(item)
-
-    async def _settle(self, item: Item) -> None:
-        try:
-            settled = await self._pages.ask(self._client, item.query)
-        except (ApiUnreachable, Unanswered) as error:
-            self._window.release()
-            self.tally.unanswered += 1
-            self._failed(error)
-        except WindrowError as error:
-            self._window.release()
-            self._stop_by(error)
-        else:
-            self._outbox.append((item, settled))
-            self._news.set()
-            if len(self._outbox) >= self._batch:
-                self._enough.set()
-            if isinstance(settled, Rejected):
-                self._failed(_refused(settled))
+            name_query(item.query.key)
+            try:
+                settled = await self._pages.ask(self._client, item.query)
+            except (ApiUnreachable, Unanswered) as error:
+                self._window.release()
+                self.tally.unanswered += 1
+                self._failed(error)
+            except WindrowError as error:
+                self._window.release()
+                self._stop_by(error)
             else:
-                self._failures_in_a_row = 0
+                self._outbox.append((item, settled))
+                self._news.set()
+                if len(self._outbox) >= self._batch:
+                    self._enough.set()
+                if isinstance(settled, Rejected):
+                    self._failed(_refused(settled))
+                else:
+                    self._failures_in_a_row = 0
 
     def _failed(self, error: ApiError) -> None:
         log.warning("%s", error.what)

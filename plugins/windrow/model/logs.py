@@ -45,6 +45,14 @@ def begin(run: Run | None = None, *, key: str = "") -> list[tuple[ContextVar[str
     return [(field, field.set(_on_one_line(value[:_LONGEST]))) for field, value in values if value]
 
 
+def name_query(key: str) -> None:
+    """Add the key of a query to every further line of this task or thread, in place of the key before.
+
+    For workers that log about queries only: it takes a tenth of the time of `about`.
+    """
+    _KEY.set(_on_one_line(key[:_LONGEST]))
+
+
 def fields() -> dict[str, str]:
     """Return the present fields by name."""
     return {field.name[_PREFIX:]: value for field in FIELDS if (value := field.get(""))}
