@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import gc
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -58,6 +60,7 @@ from windrow.model.errors import (
     Unreadable,
     WindrowError,
 )
+from windrow.model.logs import JsonLines
 from windrow.model.plan import Plan, Run
 from windrow.model.policy import Backoff
 from windrow.model.query import Query
@@ -308,9 +311,17 @@ def test_queries_without_an_answer_do_not_stop_the_others_and_are_asked_next_tim
 ) -> None:
     silent = list(passengers)[::50]
     api.faults(sticky=dict.fromkeys(silent, 503))
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("windrow.harvest.engine")
+    logger.addHandler(handler)
 
     done = harvest(api.url, staging, plan)
 
+    logger.removeHandler(handler)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert {line.get("key") for line in lines if line["severity"] == "WARNING"} == {one.key for one in asking(silent)}
     assert type(done.error) is Unanswered
     assert "6 of 300 queries got no answer" in str(done.error)
     assert (done.tally.unanswered, done.tally.answered) == (6, 294)

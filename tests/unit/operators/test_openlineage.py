@@ -81,7 +81,8 @@ def test_the_schema_in_the_repository_has_the_counts() -> None:
 
 def test_nothing_imports_the_module_before_the_provider_asks() -> None:
     for file in (ROOT / "plugins").rglob("*.py"):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        text = file.read_text(encoding="utf-8")
+        for node in ast.parse(text).body if "openlineage" in text else ():
             named = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             assert "openlineage" not in named, file
             assert getattr(node, "module", "") != "windrow.airflow.openlineage", file
