@@ -173,7 +173,7 @@ pin-images: ## pull the images of docker compose and write their digests into .e
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-idle bench-pages bench-stream bench-workers bench-youtube
+.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-idle bench-pages bench-stream bench-workers bench-youtube bench-year bench-scale
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
@@ -191,6 +191,12 @@ bench-landing: setup ## CPU and memory of landing a million rows, column by colu
 
 bench-merge: setup ## a million staged rows to a merged table, on the local cloud: a minute
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.merge
+
+bench-year: setup ## a year of the five systems in MongoDB, with housekeeping: half an hour
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.year $(ARGS)
+
+bench-scale: setup ## 100 workers and a pool, simulated: a minute; writes tables into docs/scale.md
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.scale
 
 bench-youtube: setup .venv-bench/.ready ## 146,000 calls with faults and a kill, a loop and dlt beside: ten minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.youtube

@@ -51,7 +51,7 @@ def main() -> None:
         print(f"{options.runs:,} runs of {options.streams:,} streams, {options.answers:,} answers")
         _measure("snapshot", lambda: take(store, Facts()))
         run = Run("stream_00", "run_00000", "dag")
-        update = summary_update(run, "harvest 1", _figures(7)) or {}
+        update = summary_update(run, "harvest 1", _figures(7), stamp()) or {}
         _measure("note of a harvest, with its summary", lambda: staging.note(run, "harvest 1", _figures(7)))
         _measure(
             "of that, the summary", lambda: client[DATABASE][RUNS].update_one({"_id": str(run)}, update, upsert=True)

@@ -5,7 +5,8 @@
 | `tidy` | deletes answers, plans and receipts of old runs from MongoDB; the bucket has an archive of each | yes |
 
 A run keeps everything while its receipt does not agree, while something is in its quarantine, or if its archive is not
-complete. When `land` of a deleted run is cleared, its answers come back from the archive. To see what would be deleted:
+complete; the param `give_up` deletes it all the same. When `land` of a deleted run is cleared, its answers come back
+from the archive. To see what would be deleted:
 
 `airflow dags trigger housekeeping --conf '{"dry_run": true}'`
 """
@@ -37,6 +38,14 @@ from windrow.airflow.operators.housekeeping import HousekeepingOperator
             minimum=30,
             title="Days of receipts",
             description="How long MongoDB keeps the receipt of a run, which the page Harvest shows.",
+        ),
+        "give_up": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Give up runs",
+            description="Old runs to delete although they failed or have a quarantine, each as `dataset|run id`. Their "
+            "answers do not come back.",
         ),
         "dry_run": Param(False, type="boolean", title="Dry run", description="Only count what would be deleted."),
     },

@@ -150,7 +150,9 @@ BREAKS: list[tuple[str, Callable[[Compose], object]]] = [
     ("valkey: has no health check", lambda s: s["valkey"].pop("healthcheck")),
     (
         "mongo-init: has no health check",
-        lambda s: [s[name]["depends_on"].pop("mongo-init") for name in ("airflow-worker", "x-publisher")],
+        lambda s: [
+            s[name]["depends_on"].pop("mongo-init") for name in ("airflow-worker", "airflow-clean", "x-publisher")
+        ],
     ),
     ("mongo: is not started again", lambda s: s["mongo"].pop("restart")),
     ("mongo-init: waits for mongo", lambda s: s["mongo-init"]["depends_on"].update(mongo={"condition": COMPLETED})),
@@ -360,7 +362,7 @@ def test_a_connection_of_env_wins(tmp_path: Path) -> None:
 def test_env_reaches_all_of_airflow(compose: Compose) -> None:
     built = {name for name, service in compose["services"].items() if "build" in service}
 
-    assert len(built) == 7
+    assert len(built) == 8
     assert {name for name, service in compose["services"].items() if "env_file" in service} == built
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
+from benchmarks.year import System, Year
 from local_cloud import airflow_env
 from local_cloud.settings import BUCKET, Settings
 from tests.dag_run import DagRun, load
@@ -227,6 +228,61 @@ def test_a_deletion_that_was_killed_is_repeated(staging: Staging, status: Status
     assert landing.plan(OLD) == plan
 
 
+def test_lists_are_deleted_with_the_last_dataset_of_their_run(
+    staging: Staging, status: StatusStore, store: GcsStore
+) -> None:
+    harvested(staging, store, OLD)
+    staging.keep_listing(OLD, "shop", answer("A-0"))
+    staging.keep_listing(Run(Orders.dataset, f"{OLD.run_id}_er"), "shop", answer("A-0"))
+    beside = Run("shop_customers", OLD.run_id)
+    staging.note(beside, "receipt", {"agrees": False})
+    first = tidied(staging, status, store)
+    staging.note(beside, "receipt", {"agrees": True})
+
+    second = tidied(staging, status, store)
+
+    assert (first.runs, first.listings) == (1, 0)
+    assert (second.runs, second.listings) == (1, 1)
+    assert documents(staging) == {"windrow_listings": 1}
+
+
+def test_a_run_that_was_given_up_is_deleted(staging: Staging, status: StatusStore, store: GcsStore) -> None:
+    for run in (OLD, OTHER):
+        harvested(staging, store, run, agrees=False)
+        staging.reject(run, [(0, Rejected(query("A-1"), 500, "", "HTTP 500", MOMENT))])
+        staging.warn(run, {run.run_id: "implausible"})
+        staging.claim_replay(run, by="ada")
+
+    def given_up(before: str) -> Tidied:
+        keeping = Housekeeping(staging, status, lambda _: store, give_up=[str(OLD)])
+        return keeping.tidy(answers_before=before, receipts_before=FUTURE)
+
+    young, old = given_up(NEVER), given_up(FUTURE)
+
+    assert young.runs == 0
+    assert (old.runs, old.documents, old.receipts) == (1, 10, 1)
+    assert old.kept == {"without a receipt that agrees": 1}
+    each = {"windrow_quarantine", "windrow_warnings", "windrow_claims"}
+    assert {name: count for name, count in documents(staging).items() if name in each} == dict.fromkeys(each, 1)
+    assert [one.run_id for one in status.summaries()] == [OTHER.run_id]
+
+
+def test_runs_whose_answers_were_deleted_do_not_hide_later_ones(
+    staging: Staging, status: StatusStore, store: GcsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Receipts stay for years, so there are more of them than are read at a time."""
+    monkeypatch.setattr("windrow.store.status._OLD", 2)
+    for number in range(7):
+        staging.note(Run(Orders.dataset, f"old_{number}"), "receipt", {"agrees": number != 3})
+
+    first = tidied(staging, status, store, before=FUTURE)
+    staging.note(Run(Orders.dataset, "old_3"), "receipt", {"agrees": True})
+    second = tidied(staging, status, store, receipts=FUTURE)
+
+    assert (first.runs, first.kept) == (6, {"without a receipt that agrees": 1})
+    assert (second.runs, second.receipts) == (1, 7)
+
+
 def test_a_dry_run_deletes_nothing(staging: Staging, status: StatusStore, store: GcsStore) -> None:
     harvested(staging, store, OLD)
     before = documents(staging)
@@ -252,9 +308,23 @@ def test_receipts_are_deleted_after_the_answers(staging: Staging, status: Status
     assert staging.notes(OLD) == {}
     assert [one.run_id for one in status.summaries()] == [OTHER.run_id]
     assert str(found) == (
-        "Deleted 10 answers of 1 runs, which are in their archives, and 1 receipts. "
+        "Deleted 10 answers of 1 runs, which are in their archives or were given up, 0 lists, and 1 receipts. "
         "Kept: 1 without a receipt that agrees."
     )
+
+
+def test_a_month_of_the_systems_reaches_a_size_and_stays_there(staging: Staging, tmp_path: Path) -> None:
+    """MongoDB's own deletions by age are part of it; with the receipts of ten days, all but one-time documents are."""
+    systems = (System("shop_orders", 1, 2, 200, lists=1, cached=True), System("shop_posts", 2, 0, 0))
+    year = Year(staging._client, staging._database.name, tmp_path, systems)
+    sizes = []
+    for number in range(16):
+        year.day(number, keep_answers=3, keep_receipts=6)
+        sizes.append(year.sizes())
+
+    octets = [sum(size for _, size in one.values()) for one in sizes]
+    assert octets[3] < octets[6]
+    assert sizes[10:] == sizes[10:11] * 6
 
 
 def test_the_dag_deletes_by_its_params(
@@ -272,5 +342,5 @@ def test_the_dag_deletes_by_its_params(
     staging._summarize(OLD, {"$set": dict.fromkeys(times, "2020-01-01T00:00:00")})
     old = DagRun(dag, "old", at=MOMENT).run()
 
-    assert young["tidy"] == {"runs": 0, "documents": 0, "receipts": 0, "kept": {}}
-    assert old["tidy"] == {"runs": 1, "documents": 10, "receipts": 1, "kept": {}}
+    assert young["tidy"] == {"runs": 0, "documents": 0, "listings": 0, "receipts": 0, "kept": {}}
+    assert old["tidy"] == {"runs": 1, "documents": 10, "listings": 0, "receipts": 1, "kept": {}}

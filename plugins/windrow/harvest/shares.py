@@ -34,7 +34,8 @@ _MOST_PIECES = 10
 """Pieces of a chunk. Each piece reads the keys of the whole chunk."""
 _AHEAD = 100
 """The next part is claimed when the queries left are so few, so that no worker holds parts that others could do."""
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S, _LOOKED_AT_PER_S = 1.0, 1_000
+"""How often a worker without a part looks for one: each look reads all leases, and so many a second at most."""
 
 
 class Leases:
@@ -231,7 +232,7 @@ class SharedFeed(PlanFeed):
                 return await asyncio.to_thread(self._load_leased, lease)
             if not self._leases.others_work:
                 break
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(max(_LOOK_EVERY_S, self._leases.parts / _LOOKED_AT_PER_S))
         self._over = True
         return []
 

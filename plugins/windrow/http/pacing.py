@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -83,18 +84,29 @@ class Pace:
     :param rate_per_s: calls per second; None for no limit.
     :param name: the API, for the store.
     :param turns: the store; None if nothing else calls the API.
+    :param clock: returns the monotonic time, in seconds.
     """
 
-    def __init__(self, rate_per_s: float | None = None, *, name: str = "api", turns: TurnStore | None = None) -> None:
+    def __init__(
+        self,
+        rate_per_s: float | None = None,
+        *,
+        name: str = "api",
+        turns: TurnStore | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._interval_s = (1.0 + _SPARE if turns else 1.0) / rate_per_s if rate_per_s else 0.0
         self._most = max(1, int(_SPAN_S / self._interval_s)) if self._interval_s else 1
         self._name = name
         self._turns = turns
+        self._clock = clock
         self._next_at = 0.0
         self._queue = asyncio.Lock()  # wakes its waiters in the order they came
         self._waiting = 0
         # turns of the last claim, and how many of them are left, and were used
         self._number = self._left = self._used = 0
+        self._in_line = False
+        """Whether the last span that was claimed begins behind those of others."""
         self._ahead_s = 0.0
         """How long a claim takes."""
         self._store_ahead_s: float | None = None
@@ -111,16 +123,16 @@ class Pace:
         :raises StagingUnavailable: the store cannot be reached.
         """
         if not self._interval_s:
-            return time.monotonic()
-        arrived = time.monotonic()
+            return self._clock()
+        arrived = self._clock()
         self._waiting += 1
         try:
             async with self._queue:
                 at = max(arrived, self._next_at) if self._turns is None else await self._claimed(self._turns)
-                await asyncio.sleep(max(0.0, at - time.monotonic()))
-                while self._turns is not None and time.monotonic() - at > _LATE_S:
+                await asyncio.sleep(max(0.0, at - self._clock()))
+                while self._turns is not None and self._clock() - at > _LATE_S:
                     at = await self._claimed(self._turns)
-                    await asyncio.sleep(max(0.0, at - time.monotonic()))
+                    await asyncio.sleep(max(0.0, at - self._clock()))
                 # From when it should have been sent, not from when it was: sleeps end late, which must not add up.
                 self._next_at = at + self._interval_s
                 return at
@@ -133,19 +145,20 @@ class Pace:
             while self._left:
                 at, self._next_at = self._next_at, self._next_at + self._interval_s
                 self._left -= 1
-                if time.monotonic() - at <= _LATE_S:
+                if self._clock() - at <= _LATE_S:
                     self._used += 1
                     return at
             # As many as wait, and more where the last ones were all used: what is not used is kept from other tasks.
-            likely = 2 * self._used if self._used == self._number else self._used
+            # Where others are in line, they would miss every turn that is not used: no more than what waits.
+            likely = 0 if self._in_line else 2 * self._used if self._used == self._number else self._used
             number = self._number = min(self._most, max(self._waiting, likely))
             if self._store_ahead_s is None:
                 self._store_ahead_s = await asyncio.to_thread(self._compare, store)
-            began = time.monotonic()
-            start = await asyncio.to_thread(
-                store.claim_turns, self._name, number * self._interval_s, began + self._ahead_s + self._store_ahead_s
-            )
-            self._ahead_s = min(2 * (time.monotonic() - began), 1.0)
+            began = self._clock()
+            asked = began + self._ahead_s + self._store_ahead_s
+            start = await asyncio.to_thread(store.claim_turns, self._name, number * self._interval_s, asked)
+            self._in_line = start > asked
+            self._ahead_s = min(2 * (self._clock() - began), 1.0)
             # never before the turns that this client has used: a store of one client alone does not know them
             self._next_at = max(self._next_at, start - self._store_ahead_s)
             self._left, self._used = number, 0
@@ -154,9 +167,9 @@ class Pace:
         """Return by how much the clock of the store is ahead: of five answers, the quickest one tells. In a thread."""
         found = []
         for _ in range(5):
-            began = time.monotonic()
+            began = self._clock()
             told = store.turns_clock()
-            took = time.monotonic() - began
+            took = self._clock() - began
             found.append((took, told - began - took / 2))
         self._ahead_s, ahead_s = min(found)
         return ahead_s

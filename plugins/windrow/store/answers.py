@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from tempfile import SpooledTemporaryFile
 
 import bson
@@ -133,7 +133,7 @@ class AnswerDocuments(Documents):
 
     def keep(self, api: str, key: str, kept: CachedAnswer) -> None:
         """Keep an answer, in place of the one before."""
-        self._replace(KEPT, [{"_id": f"{api}|{key}", "kept_at": datetime.now(UTC), **asdict(kept)}])
+        self._replace(KEPT, [{"_id": f"{api}|{key}", "kept_at": self._now(), **asdict(kept)}])
 
     def _answer(self, collection: str, query: Query, document: Document) -> Answer:
         """Make the answer again from the fields of a document."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from windrow.model.answer import LARGEST
@@ -16,6 +17,10 @@ class Documents(ABC):
 
     All methods raise `StagingUnavailable` when the store cannot be reached or refuses.
     """
+
+    def _now(self) -> datetime:
+        """Return the time that is written into documents which MongoDB or housekeeping deletes by age."""
+        return datetime.now(UTC)
 
     @abstractmethod
     def _replace(self, collection: str, documents: Sequence[Document]) -> None:

@@ -37,7 +37,7 @@ class PlanDocuments(Documents):
         """Write the size of a plan, which makes it whole."""
         size = {"listed": plan.listed, "planned": plan.planned, "chunks": plan.chunks}
         self._replace(PLANS, [{"_id": f"{plan.run}|size", **size}])
-        self._summarize(plan.run, summary.plan_update(plan.run, plan.listed, plan.planned))
+        self._summarize(plan.run, summary.plan_update(plan.run, plan.listed, plan.planned, summary.stamp(self._now())))
 
     def plan(self, run: Run) -> Plan:
         """Return the size of a run's plan.

@@ -51,7 +51,7 @@ from windrow.model.plan import Run
 from windrow.store import status, summary
 from windrow.store.accepted import ACCEPTED, AcceptedDocuments
 from windrow.store.alerts import AlertDocuments
-from windrow.store.answers import KEPT, PAGES
+from windrow.store.answers import KEPT, LISTINGS, PAGES
 from windrow.store.consents import CONSENTS, ConsentDocuments
 from windrow.store.documents import Document
 from windrow.store.erasure import ErasureDocuments
@@ -60,7 +60,7 @@ from windrow.store.leases import LEASES, LeaseDocuments
 from windrow.store.limits import QUOTAS, TURNS, LimitDocuments
 from windrow.store.login import connect, know_password, login_error
 from windrow.store.plans import PLANS
-from windrow.store.quarantine import QUARANTINE
+from windrow.store.quarantine import CLAIMS, QUARANTINE
 from windrow.store.warnings import WARNINGS, WarningDocuments
 
 T = TypeVar("T")
@@ -127,7 +127,7 @@ class Staging(
         """Keep what a step of a run counted; the last word of a step stays."""
         document = {"_id": f"{run}|{step}", "run": str(run), "step": step, "figures": figures}
         self._replace(_FIGURES, [document])
-        if change := summary.summary_update(run, step, figures):
+        if change := summary.summary_update(run, step, figures, summary.stamp(self._now())):
             self._summarize(run, change)
 
     def notes(self, run: Run) -> dict[str, Figures]:
@@ -178,10 +178,19 @@ class Staging(
         return self._delete_below(run.dataset, run.run_id)
 
     def forget_figures(self, run: Run) -> None:
-        """Delete what the steps of a run counted and the gaps that people accepted, then its summary."""
+        """Delete what the steps of a run counted, its warning, and the gaps that people accepted; last its summary."""
         for collection in (_FIGURES, ACCEPTED):
             self._delete_below(collection, str(run))
+        self._delete(WARNINGS, f"{run.dataset}|{run.run_id}")
+        self._delete(CLAIMS, str(run))
         self._delete(summary.RUNS, str(run))
+
+    def forget_listings(self, run_id: str) -> int:
+        """Delete what the plans of a run were made from, and return how many documents that were.
+
+        All datasets of a run share them.
+        """
+        return self._delete_below(LISTINGS, run_id)
 
     # --- the operations ------------------------------------------------------------------------
 

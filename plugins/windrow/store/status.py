@@ -35,8 +35,8 @@ DATABASE = "windrow"
 _SELECTION_MS, _READ_MS = 2_000, 3_000
 """How long a reader waits for a server, and for one answer of it: a page must not wait as long as a task."""
 RUNS_AT_ONCE, _QUARANTINED, _BLOCKS, _NOTES, _WARNINGS = 2_000, 20_000, 20_000, 500, 2_000
-_OLD = 100_000
-"""Runs that are looked at in one housekeeping."""
+_OLD = 500
+"""Runs that are read at a time for housekeeping."""
 AFTER = "}"
 """The character after ``|``: ``dataset|`` up to ``dataset}`` are all ids of a dataset."""
 
@@ -85,9 +85,18 @@ class StatusStore:
                 found[dataset] = self.summaries(dataset, limit=each)
         return {dataset: runs[:each] for dataset, runs in found.items()}
 
-    def older(self, than: str) -> Iterator[Summary]:
-        """Yield the runs of all datasets that began before a time, the oldest first; the first `_OLD`."""
-        yield from map(Summary.of, self._find(RUNS, {"first_at": {"$lt": than}}, sort=[("first_at", 1)], limit=_OLD))
+    def older(self, than: str, *, with_answers: bool = False) -> Iterator[Summary]:
+        """Yield the runs of all datasets that began before a time, the oldest first, without their profiles.
+
+        :param with_answers: only those whose answers were not deleted.
+        """
+        where: Document = {"first_at": {"$lt": than}} | ({"purged": {"$exists": False}} if with_answers else {})
+        found = self._find(RUNS, where, {"_id": 1}, sort=[("first_at", 1)], limit=0)
+        fields = dict.fromkeys(("profile", "verdict", "scope", "code"), 0)
+        for start in range(0, len(found), _OLD):
+            ids = [one["_id"] for one in found[start : start + _OLD]]
+            by_id = {one["_id"]: one for one in self._find(RUNS, {"_id": {"$in": ids}}, fields, limit=len(ids))}
+            yield from (Summary.of(by_id[id_]) for id_ in ids if id_ in by_id)
 
     def named(self, runs: Sequence[Run]) -> list[Summary]:
         """Return the summaries of these runs, as far as there are some."""

@@ -26,24 +26,25 @@ KINDS = (
 """Steps that a summary has, by the first word of their names. Each harvest of a run replaces the one before."""
 _COUNTS = ("settled_before", "answered", "gaps", "rejected", "unanswered", "sent", "retried", "throttled", "tokens")
 _TROUBLE = ("error", "advice", "stopped_by", "waits_until")
+_NOT_PURGED = {"purged": "", "purged_at": ""}
+"""What a step removes: `purged` is true only until something is written again."""
 _SILENT = timedelta(seconds=90)
 """A worker that has written nothing for so long, while others have, is dead: each writes every second."""
 
 
-def stamp() -> str:
+def stamp(now: datetime | None = None) -> str:
     """Return the time as summaries have it: ISO 8601 in UTC with milliseconds, which sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return (now or datetime.now(UTC)).isoformat(timespec="milliseconds")
 
 
-def summary_update(run: Run, step: str, figures: Mapping[str, Any]) -> Document | None:
+def summary_update(run: Run, step: str, figures: Mapping[str, Any], now: str) -> Document | None:
     """Return the change of a run's summary when a step notes its figures; None for a step that it does not have.
 
-    Doing it twice changes nothing, so it may be tried again.
+    ``now`` is an ISO text in UTC. Doing it twice changes nothing, so it may be tried again.
     """
     kind = step.split(" ", 1)[0]
     if kind not in KINDS:
         return None
-    now = stamp()
     worker = figures.get("worker") if kind == "harvest" else None
     change: Document = {f"{kind}_at": now, "updated_at": now}
     change |= {kind: dict(figures)} if worker is None else {f"workers.{worker}": {**figures, "at": now}}
@@ -51,6 +52,8 @@ def summary_update(run: Run, step: str, figures: Mapping[str, Any]) -> Document 
     if run.dag_id:
         change["dag_id"] = run.dag_id
     update: Document = {"$set": change, "$setOnInsert": first}
+    if kind != "purged":
+        update["$unset"] = _NOT_PURGED
     if kind == "harvest" and worker is None:  # what reads Redis knows only its own part: the largest is a lower bound
         update["$max"] = {"done": _done(figures)}
     return update
@@ -79,14 +82,13 @@ def _of_workers(workers: Mapping[str, Mapping[str, Any]]) -> Document:
     return {**found, **{name: troubled[-1][name] for name in _TROUBLE if troubled and name in troubled[-1]}}
 
 
-def plan_update(run: Run, listed: int, planned: int) -> Document:
+def plan_update(run: Run, listed: int, planned: int, now: str) -> Document:
     """Return the change of a run's summary when its plan is complete."""
-    now = stamp()
     change = {"listed": listed, "planned": planned, "plan_at": now, "updated_at": now}
     if run.dag_id:
         change["dag_id"] = run.dag_id
     first = {"dataset": run.dataset, "run_id": run.run_id, "first_at": now}
-    return {"$set": change, "$setOnInsert": first}
+    return {"$set": change, "$setOnInsert": first, "$unset": _NOT_PURGED}
 
 
 @dataclass(frozen=True, slots=True)

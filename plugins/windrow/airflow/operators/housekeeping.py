@@ -15,7 +15,8 @@ from windrow.landing.housekeeping import Housekeeping
 class HousekeepingOperator(BaseOperator):
     """Deletes answers, plans and receipts that are older than the params ``keep_answers_days``, ``keep_receipts_days``.
 
-    Answers are deleted only of runs whose receipt agrees and whose archive in the bucket is complete.
+    Answers are deleted only of runs whose receipt agrees and whose archive in the bucket is complete, and of those that
+    the param ``give_up`` names.
 
     :param mongo_conn_id: the Airflow connection of the MongoDB that stores the state of harvests.
     :returns: how many runs, documents and receipts were deleted, and why old runs were kept.
@@ -36,10 +37,10 @@ class HousekeepingOperator(BaseOperator):
             for name in ("answers", "receipts")
         }
         with staging_and_status(self.mongo_conn_id) as (state, seen):
-            keeping = Housekeeping(state, seen, _open, dry_run=params["dry_run"])
+            keeping = Housekeeping(state, seen, _open, give_up=params["give_up"], dry_run=params["dry_run"])
             tidied = keeping.tidy(answers_before=before["answers"], receipts_before=before["receipts"])
         self.log.info("%s%s", "Only counted. " if params["dry_run"] else "", tidied)
-        figures = {name: getattr(tidied, name) for name in ("runs", "documents", "receipts")}
+        figures = {name: getattr(tidied, name) for name in ("runs", "documents", "listings", "receipts")}
         return {**figures, "kept": dict(tidied.kept)}
 
 
