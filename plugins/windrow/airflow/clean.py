@@ -14,6 +14,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pendulum
 from airflow.configuration import conf
 from airflow.models.dagrun import DagRun
 from airflow.utils.db_cleanup import config_dict, run_cleanup
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"The run {needed_by} needs what is newer than {before:%Y-%m-%d %H:%M} UTC.")
     tables = sorted(config_dict.keys() - _NOT_BY_AGE)
     run_cleanup(
-        clean_before_timestamp=before,
+        clean_before_timestamp=pendulum.instance(before),
         table_names=tables,
         dry_run=options.dry_run,
         confirm=False,
