@@ -321,7 +321,7 @@ def tables() -> str:
     for what, calls, spent in (
         ("800,000 calls", 800_000, 0),
         ("2,400,000 calls", 2_400_000, 0),
-        ("800,000 calls; something else has used up 40 owners, of 4 workers", 800_000, 40),
+        ("700,000 calls; something else has used up the 40 owners of 4 workers", 700_000, 40),
     ):
         shared = pooled(20, 200, calls=calls, limit=5_000, spent=spent)
         lines.append(
