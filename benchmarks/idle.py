@@ -28,8 +28,8 @@ from local_cloud.testing import running
 
 DAGS = ("x_posts", "spotify_requests", "spotify_new_artist", "harvest_watch", "harvest_status", "housekeeping")
 """DAGs that also run while there is nothing to do. The others make calls in each run."""
-WATCHERS = ("x_posts", "spotify_requests")
-"""Those for which the triggerer watches a queue."""
+WATCHERS = {"x_posts": ("airflow-triggerer", "pubsub"), "spotify_requests": ("airflow-triggerer", "aws")}
+"""Those for which the triggerer watches a queue, and the services that this occupies."""
 SETTLE_S = 10.0
 """Until what was switched on or off has taken effect."""
 RUN_S = 600.0
@@ -117,17 +117,18 @@ def measure(idle: Idle, seconds: float, runs: int) -> None:
     for name, cores in [*sorted(base.items(), key=lambda one: -one[1]), ("all", sum(base.values()))]:
         print(f"| {name} | {100 * cores:.2f} | {DAY_S * cores:,.0f} s |")
     print("\n| watched for | % of a core | CPU a day |\n|---|---:|---:|")
-    for dag_id in WATCHERS:
+    for dag_id, services in WATCHERS.items():
         idle.switch_on(dag_id)
-        cores = sum(idle.cores(seconds).values()) - sum(base.values())
+        found = idle.cores(seconds)
+        cores = sum(found[name] - base[name] for name in services)
         idle.pause_all()
         print(f"| {dag_id} | {100 * cores:.2f} | {DAY_S * cores:,.0f} s |", flush=True)
     print("\n| run of | tasks | CPU | runs a day | CPU a day |\n|---|---|---:|---:|---:|")
     for dag_id in DAGS:
-        found = [idle.run(dag_id, sum(base.values())) for _ in range(runs)]
+        made = [idle.run(dag_id, sum(base.values())) for _ in range(runs)]
         idle.pause_all()
-        used_s, often = sum(used for used, _ in found) / runs, idle.runs_a_day(dag_id)
-        tasks = ", ".join(f"{count} {state}" for state, count in sorted(found[-1][1].items()))
+        used_s, often = sum(used for used, _ in made) / runs, idle.runs_a_day(dag_id)
+        tasks = ", ".join(f"{count} {state}" for state, count in sorted(made[-1][1].items()))
         print(f"| {dag_id} | {tasks} | {used_s:.2f} s | {often} | {used_s * often:,.0f} s |", flush=True)
 
 
