@@ -28,13 +28,15 @@ from local_cloud.testing import running
 
 DAGS = ("x_posts", "spotify_requests", "spotify_new_artist", "harvest_watch", "harvest_status", "housekeeping")
 """DAGs that also run while there is nothing to do. The others make calls in each run."""
-WATCHERS = ("x_posts", "spotify_requests")
-"""Those for which the triggerer watches a queue."""
+WATCHERS = {"x_posts": ("airflow-triggerer", "pubsub"), "spotify_requests": ("airflow-triggerer", "aws")}
+"""Those for which the triggerer watches a queue, and the services that this occupies."""
 SETTLE_S = 10.0
 """Until what was switched on or off has taken effect."""
 RUN_S = 600.0
 """A run that takes longer is stuck."""
 DAY_S = 86_400
+TASKS = "tasks"
+"""The processes of tasks, which are children of the scheduler's."""
 _CRON = re.compile(r"[\d*/,-]+(?: [\d*/,-]+){4}")
 
 
@@ -71,8 +73,11 @@ class Idle:
         took_s = time.monotonic() - began
         return {name: (after - before[name]) / took_s for name, after in self._cpu_s().items()}
 
-    def run(self, dag_id: str, cores: float) -> tuple[float, Mapping[str, int]]:
-        """Run a DAG. Return the CPU seconds beyond those of doing nothing, and the number of tasks by state.
+    def run(self, dag_id: str, cores: float) -> tuple[float, float, Mapping[str, int]]:
+        """Run a DAG. Return CPU seconds and the number of tasks by state.
+
+        The first figure is of the processes of its tasks, which use none while nothing runs. The second is of all
+        services, less those of doing nothing: on a busy machine, it says little.
 
         :param cores: what all services use while they do nothing.
         """
@@ -80,8 +85,10 @@ class Idle:
         run_id = self._airflow.trigger(dag_id)
         self._airflow.wait(dag_id, run_id, limit_s=RUN_S)
         time.sleep(SETTLE_S)  # its processes end after the run
-        used = sum(self._cpu_s().values()) - sum(before.values()) - cores * (time.monotonic() - began)
-        return used, Counter(str(task["state"]) for task in self._airflow.tasks(dag_id, run_id).values())
+        after = self._cpu_s()
+        used = sum(after.values()) - sum(before.values()) - cores * (time.monotonic() - began)
+        states = Counter(str(task["state"]) for task in self._airflow.tasks(dag_id, run_id).values())
+        return after[TASKS] - before[TASKS], used, states
 
     def runs_a_day(self, dag_id: str) -> int:
         """Return how often its schedule starts a DAG in a day."""
@@ -95,7 +102,11 @@ class Idle:
     def _cpu_s(self) -> dict[str, float]:
         """Return the CPU seconds of each service so far, with those of its child processes that have ended."""
         services = supervisord.connect(self._settings).supervisor.getAllProcessInfo()
-        return {str(one["name"]): _of_tree(int(one["pid"])) for one in services if one["pid"]}  # type: ignore[index, call-overload, union-attr]
+        found = {str(one["name"]): _of_tree(int(one["pid"])) for one in services if one["pid"]}  # type: ignore[index, call-overload, union-attr]
+        (scheduler,) = (int(one["pid"]) for one in services if one["name"] == "airflow-scheduler")  # type: ignore[index, call-overload, union-attr]
+        found[TASKS] = sum(_of_tree(worker.pid) for worker in psutil.Process(scheduler).children())
+        found["airflow-scheduler"] -= found[TASKS]
+        return found
 
 
 def _of_tree(pid: int) -> float:
@@ -117,18 +128,24 @@ def measure(idle: Idle, seconds: float, runs: int) -> None:
     for name, cores in [*sorted(base.items(), key=lambda one: -one[1]), ("all", sum(base.values()))]:
         print(f"| {name} | {100 * cores:.2f} | {DAY_S * cores:,.0f} s |")
     print("\n| watched for | % of a core | CPU a day |\n|---|---:|---:|")
-    for dag_id in WATCHERS:
+    for dag_id, services in WATCHERS.items():
         idle.switch_on(dag_id)
-        cores = sum(idle.cores(seconds).values()) - sum(base.values())
+        found = idle.cores(seconds)
+        cores = sum(found[name] - base[name] for name in services)
         idle.pause_all()
         print(f"| {dag_id} | {100 * cores:.2f} | {DAY_S * cores:,.0f} s |", flush=True)
-    print("\n| run of | tasks | CPU | runs a day | CPU a day |\n|---|---|---:|---:|---:|")
+    print("\n| run of | tasks | CPU of tasks | CPU of all | runs a day | CPU of tasks a day |")
+    print("|---|---|---:|---:|---:|---:|")
     for dag_id in DAGS:
-        found = [idle.run(dag_id, sum(base.values())) for _ in range(runs)]
+        made = [idle.run(dag_id, sum(base.values())) for _ in range(runs)]
         idle.pause_all()
-        used_s, often = sum(used for used, _ in found) / runs, idle.runs_a_day(dag_id)
-        tasks = ", ".join(f"{count} {state}" for state, count in sorted(found[-1][1].items()))
-        print(f"| {dag_id} | {tasks} | {used_s:.2f} s | {often} | {used_s * often:,.0f} s |", flush=True)
+        tasks_s, all_s = (sum(one[place] for one in made) / runs for place in (0, 1))
+        states, often = made[-1][2], idle.runs_a_day(dag_id)
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        print(
+            f"| {dag_id} | {counts} | {tasks_s:.2f} s | {all_s:.2f} s | {often} | {tasks_s * often:,.0f} s |",
+            flush=True,
+        )
 
 
 def main() -> None:

@@ -210,7 +210,7 @@ def sql_of(task) -> str:
     """The SQL file that a task runs; empty if it runs none."""
     text = getattr(task, "sql", None)
     assert not str(text).endswith(".sql"), f"{task}: there is no {text}"
-    statement = str(text or getattr(task, "configuration", ""))
+    statement = str(text or getattr(task, "configuration", "") or getattr(task, "create", ""))
     included = re.search(r"{% include '([^']+)' %}", statement)
     return getattr(task, "path", "") or TEXTS.get(text, "") or (included[1] if included else "")
 
