@@ -59,6 +59,7 @@ LIMIT_S = 60 * 60
 CHANGED = {
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{airflow_env.USER}:admin,{SECOND_USER}:op",
     "AIRFLOW__CORE__PARALLELISM": "4",  # of each scheduler
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
     # On a busy machine a heartbeat may be 20 s late. With the 15 s of the local cloud, one scheduler took the other for
     # dead, and its running tasks were started again.
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "90",
