@@ -23,8 +23,8 @@ from windrow.model import logs, redact
 from windrow.model.plan import Run
 
 log = logging.getLogger("windrow.test")
-RUN = Run("shop_orders", "manual__1")
-NAMED = {"stream": "shop_orders", "run": "manual__1"}
+RUN = Run("logged_orders", "manual__1")
+NAMED = {"stream": "logged_orders", "run": "manual__1"}
 DOCS = Path(__file__).parents[2] / "docs/operations.md"
 FORGED = "2026-11-28 12:00:00,000 ERROR all is lost"
 ENDS = ("\n", "\r", "\x0b", "\x85", "\u2028", "\x1b[2K", "\ud800")
@@ -63,6 +63,7 @@ def test_a_line_of_an_airflow_task_has_the_fields(root: None, tmp_path: Path, mo
         task = Step(task_id="step")
     (tmp_path / "logs").mkdir()
     file = tmp_path / "logs" / "task.log"
+    before = structlog.get_config()
     with file.open("wb") as output:
         configure_logging.__wrapped__(json_output=True, output=output, sending_to_supervisor=True)
         try:
@@ -72,8 +73,8 @@ def test_a_line_of_an_airflow_task_has_the_fields(root: None, tmp_path: Path, mo
         finally:
             for field in logs.FIELDS:
                 field.set("")
-            structlog.reset_defaults()
             reset_logging()
+            structlog.configure(**before)
     *_, begun, refused, ended = map(json.loads, file.read_bytes().splitlines())
     (search,) = re.findall(r"^grep .*", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     command = search.replace("scheduled__2026-11-28T00:00:00+00:00", RUN.run_id)
