@@ -57,7 +57,7 @@ def test_a_file_is_locked_wherever_the_makefile_installs_from_one() -> None:
 
     lines = [line for line in makefile.splitlines() if ".venv-ranges" not in line]  # it is about what is not locked
     installs = [line for line in lines if re.search(r"\$\(INSTALL\)|pip install", line)]
-    assert len(installs) == 12, "INSTALL itself, uv, and ten files or pairs of files"
+    assert len(installs) == 13, "INSTALL itself, uv, and eleven files or pairs of files"
     assert all("--require-hashes" in line or "$(INSTALL)" in line for line in installs)
     assert {name for line in installs for name in re.findall(r"-r (\S+)", line)} == {
         str(lock.relative_to(ROOT)) for lock in LOCKS
