@@ -135,7 +135,7 @@ def test_it_names_the_variables_of_docker_compose_and_no_others() -> None:
 
     # the proxies reach the containers with the rest of .env
     in_file = set(names(section("docker compose"))) - {"HTTPS_PROXY", "HTTP_PROXY"}
-    assert interpolated == SHARED | in_file | {"AIRFLOW_CONN_REDIS_DEFAULT", "X_SUBSCRIPTION", "X_LOG_FORMAT"}
+    assert interpolated == SHARED | in_file | {"AIRFLOW_CONN_REDIS_DEFAULT", "X_SUBSCRIPTION"}
 
 
 # --- connections, here and in docs/clouds.md ---------------------------------------------------
