@@ -6,7 +6,6 @@ project's fake API; MongoDB, queue and function are those of the local cloud.
 """
 
 import argparse
-import asyncio
 import csv
 import functools
 import json
@@ -24,6 +23,7 @@ from pymongo import MongoClient
 
 from local_cloud import airflow_env
 from local_cloud.testing import ROOT, running
+from windrow.http.loop import run_async
 
 SERVICES = {"mongo", "apis", "cloud-tasks", "fetch-passenger"}
 DATASET = "titanic_passengers"
@@ -114,7 +114,7 @@ def _harvested(run_id: str, settle: Callable[..., None]) -> int:
             return await Discovery(client, state, Run(DATASET, run_id), stream).plan(Request())
 
     with staging("mongo_default", DATASET) as state:
-        plan = asyncio.run(planned(ApiHook("titanic").client(stream, state)))
+        plan = run_async(planned(ApiHook("titanic").client(stream, state)))
         settle(state, plan, stream)
         return Progress.count(state, plan).settled
 
@@ -128,7 +128,7 @@ def _harvest(connections: int, state: Any, plan: Any, stream: Any) -> None:
         async with ApiHook("titanic").client(stream, state, connections=connections) as client:
             await Harvester(client, state, PlanFeed(state, plan), stream.records).run()
 
-    asyncio.run(harvest())
+    run_async(harvest())
 
 
 def _enqueue_and_drain(state: Any, plan: Any, stream: Any) -> None:

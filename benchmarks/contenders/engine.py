@@ -1,6 +1,5 @@
 """Windrow itself, as a task uses it: the plan is written, then harvested by the engine."""
 
-import asyncio
 from itertools import count
 
 from pymongo import MongoClient
@@ -12,6 +11,7 @@ from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.shares import SharedFeed
 from windrow.http.client import Client, Limits
+from windrow.http.loop import run_async
 from windrow.http.oauth import ClientCredentials
 from windrow.model import registry
 from windrow.model.contract import Column, Kind
@@ -54,7 +54,7 @@ class Listed(Declared):
 
 def discover(job: Job) -> None:
     """Write the same plan from the pages of a list."""
-    asyncio.run(_discover(job))
+    run_async(_discover(job))
 
 
 async def _discover(job: Job) -> None:
@@ -68,7 +68,7 @@ async def _discover(job: Job) -> None:
 
 def harvest(job: Job) -> None:
     """Settle every query of the plan."""
-    asyncio.run(_harvest(job))
+    run_async(_harvest(job))
 
 
 async def _harvest(job: Job) -> None:

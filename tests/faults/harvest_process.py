@@ -4,7 +4,6 @@
 task. It prints the figures of the harvest at its end, and ends with code 1 and a traceback when it was stopped.
 """
 
-import asyncio
 import dataclasses
 import json
 import os
@@ -32,6 +31,7 @@ from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.shares import SharedFeed
 from windrow.http.client import Client, Limits
 from windrow.http.ledger import Ledger
+from windrow.http.loop import run_async
 from windrow.http.oauth import ClientCredentials
 from windrow.http.results import Reader
 from windrow.model import registry
@@ -161,7 +161,7 @@ async def harvesting(
 
 def harvest(url: str, staging: Staging, plan: Plan, **options: Any) -> Harvested:
     """As `harvesting`, for a test without a loop of its own."""
-    return asyncio.run(harvesting(url, staging, plan, **options))
+    return run_async(harvesting(url, staging, plan, **options))
 
 
 def after(reads: int, then: Callable[[], object]) -> Reader:
@@ -230,4 +230,4 @@ async def _main(job: Job) -> None:
 
 if __name__ == "__main__":
     die_with_parent(os.getppid())
-    asyncio.run(_main(Job(**json.loads(sys.argv[1]))))
+    run_async(_main(Job(**json.loads(sys.argv[1]))))

@@ -1,10 +1,10 @@
 """What one of several processes does that take from the same quotas at once. It has nothing to do with pytest."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 from windrow.http.ledger import Ledger
+from windrow.http.loop import run_async
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
 from windrow.store.staging import Staging, opened
@@ -53,4 +53,4 @@ def compete(url: str, database: str, number: int) -> tuple[list[int], list[int]]
             return staging.claim_block("race", n, 1, by=str(number), ends_at=NOON)
 
         won = [n for n in range(300) if wins(n)]
-        return won, [asyncio.run(taken(ledger(staging, quota), cost)) for quota, cost in QUOTAS.items()]
+        return won, [run_async(taken(ledger(staging, quota), cost)) for quota, cost in QUOTAS.items()]

@@ -49,6 +49,7 @@ from tests.faults.harvest_process import (
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.replay import replay
+from windrow.http.loop import run_async
 from windrow.model.answer import Outcome
 from windrow.model.errors import (
     ApiUnreachable,
@@ -387,7 +388,7 @@ def harvest_a_part(api: FakeApi, staging: Staging, plan: Plan, reads: int) -> No
             with suppress(WindrowError):
                 await harvester.run()
 
-    asyncio.run(stopped())
+    run_async(stopped())
 
 
 @contextmanager
@@ -415,7 +416,7 @@ def test_an_api_that_dies_costs_nothing_that_was_answered(
             await eventually(api, 100)
         return await going
 
-    done = asyncio.run(dying())
+    done = run_async(dying())
 
     assert type(done.error) is ApiUnreachable
     assert 100 - CONNECTIONS <= len(answers(staging, plan)) == done.tally.answered < PLANNED
@@ -436,7 +437,7 @@ def test_a_restart_of_the_api_is_outlasted(staging: Staging, plan: Plan, passeng
         with api_on(port) as api:
             return await going
 
-    done = asyncio.run(restarted())
+    done = run_async(restarted())
 
     assert_complete(done, staging, plan, passengers)
     assert done.tally.unanswered == 0
@@ -471,7 +472,7 @@ def test_a_401_storm_makes_one_refresh(
         await asyncio.to_thread(api.revoke_tokens)
         return await going
 
-    done = asyncio.run(storm())
+    done = run_async(storm())
 
     assert_complete(done, staging, plan, passengers)
     assert api.counters()["tokens_issued"] == done.tokens == 2
@@ -523,7 +524,7 @@ def test_a_token_endpoint_that_is_down_for_a_while_is_outlasted(
         await asyncio.to_thread(api.faults, token_error_share=0.0)
         return await going
 
-    done = asyncio.run(outage())
+    done = run_async(outage())
 
     assert_complete(done, staging, plan, passengers)
     assert done.tally.unanswered == 0
@@ -541,7 +542,7 @@ def test_when_the_token_endpoint_stays_down_all_that_was_answered_is_staged(
         await asyncio.to_thread(api.faults, token_error_share=1.0)
         return await going
 
-    done = asyncio.run(outage())
+    done = run_async(outage())
 
     assert type(done.error) is ApiUnreachable
     assert "The token endpoint of 'titanic'" in str(done.error)
@@ -571,7 +572,7 @@ def test_a_short_pause_is_waited_for_in_place_by_all_calls_and_burns_none(
         waited_s = time.monotonic() - began
         return await going, waited_s
 
-    done, waited_s = asyncio.run(paused())
+    done, waited_s = run_async(paused())
 
     assert waited_s >= least_s
     assert (done.error, done.tally.answered) == (None, 40)
@@ -618,7 +619,7 @@ def test_a_long_pause_ends_the_harvest_which_says_when_to_come_back(
         return await going
 
     began = datetime.now(UTC)
-    done = asyncio.run(limited())
+    done = run_async(limited())
     ended = datetime.now(UTC)
 
     assert isinstance(done.error, RateLimited)
@@ -699,7 +700,7 @@ def test_a_mongodb_that_is_killed_and_comes_back_is_waited_for(
         staging = Staging(client, "windrow")
         staging.prepare(DATASET)
         plan = staging.save_plan(RUN, asking(passengers))
-        done = asyncio.run(killed(staging, plan))
+        done = run_async(killed(staging, plan))
 
         assert_complete(done, staging, plan, passengers)
     counts = totals(api)
@@ -721,7 +722,7 @@ def test_a_mongodb_that_stays_away_ends_the_harvest_and_no_more_than_the_window_
         staging = Staging(client, "windrow")
         plan = staging.save_plan(RUN, asking(passengers))
         began = time.monotonic()
-        done = asyncio.run(killed(staging, plan))
+        done = run_async(killed(staging, plan))
         assert time.monotonic() - began < 10
         assert type(done.error) is StagingUnavailable
         assert "Data staged earlier is safe" in str(done.error)
@@ -793,7 +794,7 @@ def test_whatever_happens_in_whatever_order_all_is_settled_once_and_the_counts_a
 
     for faults, end, reads, connections in rounds:
         api.faults(**faults)
-        answered += asyncio.run(one(end, reads, connections))
+        answered += run_async(one(end, reads, connections))
         window += connections
         counts = totals(api)
         assert len(answers(staging, plan)) == answered  # what was counted is there

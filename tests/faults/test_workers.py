@@ -33,6 +33,7 @@ from tests.faults.harvest_process import (
 )
 from windrow.harvest.shares import SharedFeed
 from windrow.http.ledger import Ledger
+from windrow.http.loop import run_async
 from windrow.http.pacing import Pace
 from windrow.model.errors import RateLimited, Unanswered
 from windrow.model.plan import Plan, Run
@@ -85,7 +86,7 @@ def together(url: str, staging: Staging, plan: Plan, workers: int, *only: int, *
             *(harvesting(url, staging, plan, feed=feed, connections=2, **options) for feed in feeds)
         )
 
-    return asyncio.run(harvest())
+    return run_async(harvest())
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 40])
@@ -197,7 +198,7 @@ def test_workers_never_use_more_units_than_a_quota_has(api: FakeApi, staging: St
             )
         )  # fmt: skip
 
-    found = asyncio.run(harvest())
+    found = run_async(harvest())
 
     assert {type(one.error) for one in found} == {RateLimited}
     made = totals(api)["requests"]
@@ -220,7 +221,7 @@ def test_no_second_has_more_turns_than_the_rate_however_many_share_it(staging: S
         many = await asyncio.gather(*map(take, paces, (rate_per_s, rate_per_s // 2, rate_per_s // 5), (10, 4, 1)))
         return sorted(at for each in many for at in each)
 
-    at = asyncio.run(share())
+    at = run_async(share())
 
     clocks_s = 0.01
     """How far the clock of the store may be off, as each pace sees it."""

@@ -29,6 +29,7 @@ from tests.faults.harvest_process import (
 )
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
+from windrow.http.loop import run_async
 from windrow.http.results import Reader
 from windrow.model.answer import Answer, Outcome
 from windrow.model.errors import Interrupted, PlanMissing
@@ -256,7 +257,7 @@ def test_after_a_stop_all_that_the_api_served_is_staged(
                 await harvester.run()
             return harvester
 
-    harvester = asyncio.run(stopped())
+    harvester = run_async(stopped())
 
     served_until_then = totals(api)["ok"]
     assert 100 <= served_until_then < 100 + WINDOW
@@ -294,7 +295,7 @@ def test_after_a_cancellation_all_that_was_received_is_staged(
             return len(other_tasks())
 
     task: asyncio.Task[Any]
-    left = asyncio.run(cancelled())
+    left = run_async(cancelled())
 
     assert left == 0
     assert len(bodies(staging, plan)) == received >= 100
@@ -321,7 +322,7 @@ def test_answers_are_durable_long_before_the_harvest_ends(
         assert not harvesting_all.done()
         await harvesting_all
 
-    asyncio.run(watched())
+    run_async(watched())
     assert bodies(staging, plan) == passengers
 
 
@@ -335,7 +336,7 @@ def test_two_harvests_of_one_run_at_once_leave_the_same_rows(
     async def both() -> list[Any]:
         return await asyncio.gather(*(harvesting(api.url, staging, plan) for _ in range(2)))
 
-    first, second = asyncio.run(both())
+    first, second = run_async(both())
 
     assert first.error is second.error is None
     assert first.tally.settled == second.tally.settled == PLANNED
@@ -368,7 +369,7 @@ def test_without_a_chunk_the_harvest_says_so_and_what_was_answered_is_staged(
         nonlocal received
         received += 1
 
-    left = asyncio.run(raising(PlanMissing, "Chunk 1", api.url, staging, plan, read))
+    left = run_async(raising(PlanMissing, "Chunk 1", api.url, staging, plan, read))
 
     assert left == 0
     assert len(bodies(staging, saved)) == received
@@ -388,7 +389,7 @@ def test_a_reader_with_a_bug_ends_the_harvest_and_what_was_answered_is_staged(
             raise KeyError("a bug")
         accepted += 1
 
-    left = asyncio.run(raising(KeyError, "a bug", api.url, staging, plan, read))
+    left = run_async(raising(KeyError, "a bug", api.url, staging, plan, read))
 
     assert left == 0
     assert len(bodies(staging, plan)) == accepted

@@ -1,6 +1,5 @@
 """Answers of several pages: whole or not at all, in the client, in the engine, in the quarantine."""
 
-import asyncio
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.replay import replay
 from windrow.http.auth import NoAuth
 from windrow.http.client import Client, Limits
+from windrow.http.loop import run_async
 from windrow.http.paging import NextPage, Pages, StoredPage
 from windrow.http.results import Reader
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
@@ -73,7 +73,7 @@ def asked(api: ScriptedApi, read: Reader = STREAM.records, next_page: NextPage =
         async with Client(api.url, NoAuth(), name="shop", limits=Limits(backoff=QUICK, patience_s=0.2)) as client:
             return await Pages(read, next_page).ask(client, SHELF)
 
-    return asyncio.run(ask())
+    return run_async(ask())
 
 
 def ids(answer: Answer) -> list[object]:
@@ -260,7 +260,7 @@ def harvest(api: ScriptedApi, staging: Staging, stream: Stream = STREAM) -> Tall
             pages: Any = {name: getattr(stream, name) for name in ("next_page", "paging", "format", "export")}
             return await Harvester(client, staging, feed, stream.records, **pages).run()
 
-    return asyncio.run(run())
+    return run_async(run())
 
 
 def staged(staging: Staging) -> list[Answer]:
@@ -415,7 +415,7 @@ def test_a_worker_that_takes_over_a_query_continues_behind_its_pages(shelf: Stag
         await own.drop_pages(SHELF)
         return pages
 
-    assert [page.following.key for page in asyncio.run(take_over())] == ["shelf?page=2"]
+    assert [page.following.key for page in run_async(take_over())] == ["shelf?page=2"]
     assert shelf.paged(RUN) == {}
 
 

@@ -16,6 +16,7 @@ from tests.unit.books import MemoryBook
 from windrow.http.auth import Auth, Exchange, NoAuth, StaticToken
 from windrow.http.client import Client, Limits
 from windrow.http.ledger import Ledger
+from windrow.http.loop import run_async
 from windrow.http.pacing import Pause
 from windrow.http.pool import Credential, TokenPool
 from windrow.http.results import Reader
@@ -78,7 +79,7 @@ def asking(
         async with Client(api.url + base, auth or Keys("k1"), name="shop", limits=many, **settings) as client:
             return await client.ask(query, read), client
 
-    return asyncio.run(ask())
+    return run_async(ask())
 
 
 def asked(api: ScriptedApi, query: Query = QUERY, **settings: Any) -> Answer | Rejected:
@@ -219,7 +220,7 @@ def test_a_form_with_secrets_is_taken_nowhere_else(api: ScriptedApi, stranger: S
         async with Client(api.url, NoAuth(), limits=Limits()) as client:
             return await client._exchange("/token", {"client_secret": "s3cr3t"})
 
-    assert asyncio.run(post()).status == 307
+    assert run_async(post()).status == 307
     assert stranger.asked == []
     assert [(one.body, one.signature) for one in api.asked] == [("client_secret=s3cr3t", None)]
 
@@ -458,7 +459,7 @@ def test_few_calls_are_made_while_the_api_limits_the_rate(api: ScriptedApi):
             asking = (client.ask(Query.of(f"/{place}"), lambda query, answer: None) for place in range(16))
             return list(await asyncio.gather(*asking, return_exceptions=True))
 
-    assert {type(end) for end in asyncio.run(ask())} == {RateLimited}
+    assert {type(end) for end in run_async(ask())} == {RateLimited}
     assert len(api.asked) <= 16 + 9, "after the calls that were in flight, one probe for each pause from 1 to 256 ms"
 
 
@@ -501,7 +502,7 @@ def test_the_next_call_is_the_probe_when_the_answer_of_the_probe_cannot_be_judge
             async with asyncio.timeout(10):
                 return await client.ask(QUERY, lambda query, answer: None)
 
-    assert isinstance(asyncio.run(ask()), Answer)
+    assert isinstance(run_async(ask()), Answer)
     assert book.pauses == {}
 
 
@@ -552,7 +553,7 @@ def test_a_quota_that_is_full_again_soon_is_waited_for_in_place(api: ScriptedApi
             await turning
             return settled
 
-    settled = asyncio.run(ask())
+    settled = run_async(ask())
     assert all(isinstance(one, Answer) for one in settled)
     assert len(api.asked) == 4
     assert [*map(sum, book.windows.values())] == [2, 2]
@@ -569,7 +570,7 @@ def test_one_that_is_full_again_late_is_not_waited_for_and_named(api: ScriptedAp
                 await client.ask(dear, lambda query, answer: None)
             assert until(limit.value) == pytest.approx(HALF_A_DAY_S, abs=30)
 
-    asyncio.run(ask())
+    run_async(ask())
     assert len(api.asked) == 1
 
 

@@ -9,11 +9,18 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
+from windrow.http.loop import LOOP, run_async
 from windrow.http.transport import SESSION, Transport
 from windrow.model.response import Response
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 HEADERS = {"User-Agent": "windrow", "Accept": "application/json", "Accept-Encoding": "gzip"}
+
+
+@pytest.fixture(autouse=True, params=["uvloop", "asyncio"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test here on both event loops."""
+    monkeypatch.setenv(LOOP, request.param)
 
 
 @asynccontextmanager
@@ -89,9 +96,9 @@ def test_a_call_is_the_same_without_a_session(method, path, headers, data, monke
             assert (response.status, response.body) == (200, b"{}"), response
             return came[0].replace(str(url.port).encode(), b"PORT")
 
-    without = parts(asyncio.run(sent()))
+    without = parts(run_async(sent()))
     monkeypatch.setenv(SESSION, "1")
-    assert parts(asyncio.run(sent())) == without
+    assert parts(run_async(sent())) == without
 
 
 @pytest.mark.parametrize("place", ["name", "value", "URL"])
@@ -104,7 +111,7 @@ def test_no_value_becomes_a_header_of_its_own(place):
             where = URL.build(scheme="http", host=url.host or "", port=url.port, path=evil, encoded=True)
             return await transport.send("GET", where if place == "URL" else url, headers=headers, most=100), came
 
-    response, came = asyncio.run(send())
+    response, came = run_async(send())
     assert "control character" in response.trouble, response
     assert not came
 
@@ -116,7 +123,7 @@ def test_an_answer_may_follow_an_early_one():
         async with server(lambda _: early + OK) as (url, _), opened(url) as transport:
             return await transport.send("GET", url, most=100)
 
-    response = asyncio.run(send())
+    response = run_async(send())
     assert (response.status, response.body, dict(response.headers)) == (200, b"{}", {"Content-Length": "2"})
 
 
@@ -128,7 +135,7 @@ def test_a_value_that_is_not_utf_8_goes_back_as_it_came():
                 await transport.send("GET", url, headers={"If-None-Match": first.headers["ETag"]}, most=100)
             return came[1]
 
-    assert b'If-None-Match: "\xe4"\r\n' in asyncio.run(send())
+    assert b'If-None-Match: "\xe4"\r\n' in run_async(send())
 
 
 def test_idle_connections_leave_one_for_other_calls_and_make_room_for_other_servers():
@@ -145,7 +152,7 @@ def test_idle_connections_leave_one_for_other_calls_and_make_room_for_other_serv
             form = await transport.send("POST", URL("token"), data={"a": "b"}, most=100)  # by the session
             return form.status
 
-    assert asyncio.run(send()) == 200
+    assert run_async(send()) == 200
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
@@ -158,7 +165,7 @@ def test_a_connection_is_used_again_unless_the_server_closed_it(is_closed):
             assert transport._wire
             return transport._wire._idle_count
 
-    assert asyncio.run(send()) == (0 if is_closed else 1)
+    assert run_async(send()) == (0 if is_closed else 1)
 
 
 def test_what_comes_on_an_idle_connection_is_no_answer():
@@ -176,7 +183,7 @@ def test_what_comes_on_an_idle_connection_is_no_answer():
                     await asyncio.sleep(0.001)
             return (await transport.send("GET", url, most=100)).status
 
-    assert asyncio.run(send()) == 200
+    assert run_async(send()) == 200
 
 
 @pytest.mark.parametrize("beginning", [b"", OK[:-1]])
@@ -188,4 +195,4 @@ def test_the_time_of_each_call_ends_by_itself(beginning):
                 for response in await asyncio.gather(*(transport.send("GET", url, most=100) for _ in range(3)))
             ]
 
-    assert asyncio.run(send()) == ["TimeoutError"] * 3
+    assert run_async(send()) == ["TimeoutError"] * 3

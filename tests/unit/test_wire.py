@@ -1,6 +1,5 @@
 """What comes over the wire is bounded while it arrives: servers that send what no API should."""
 
-import asyncio
 import contextlib
 import json
 import socket
@@ -16,6 +15,7 @@ import pytest
 from windrow.http.auth import Auth, NoAuth, StaticToken
 from windrow.http.bounds import LARGEST_ASIDE, LineTooLong
 from windrow.http.client import Client, Limits, StreamRefused
+from windrow.http.loop import LOOP, run_async
 from windrow.http.oauth import ClientCredentials
 from windrow.http.results import Reader
 from windrow.model.answer import LARGEST, Answer, Rejected
@@ -59,6 +59,12 @@ def serve() -> Iterator[Callable[[Script], str]]:
         ear.close()
 
 
+@pytest.fixture(autouse=True, params=["uvloop", "asyncio"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test here on both event loops."""
+    monkeypatch.setenv(LOOP, request.param)
+
+
 def limits(**changes: Any) -> Limits:
     return Limits(**{"timeout_s": 3.0, "patience_s": 1.0, "backoff": Backoff(0.001, 0.002, 2)} | changes)
 
@@ -76,7 +82,7 @@ def ask(
         async with Client(url, auth or NoAuth(), name="shop", limits=bounds, owner_only=owner_only) as client:
             return await client.ask(QUERY, read)
 
-    return asyncio.run(asking())
+    return run_async(asking())
 
 
 STREAM_TOKEN = "t0ken-of-the-stream"
@@ -91,7 +97,7 @@ def lines(url: str, silence_s: float = 0.5) -> list[bytes]:
             async for line in client.lines(QUERY, silence_s=silence_s, opened=lambda _: None):
                 found.append(line)
 
-    asyncio.run(read())
+    run_async(read())
     return found
 
 

@@ -1,7 +1,5 @@
 """Windrow itself, as the two tasks of the DAG use it: one process plans, another harvests."""
 
-import asyncio
-
 from pymongo import MongoClient
 
 from benchmarks.youtube.job import DATASET, TOKEN_PATH, Job
@@ -11,6 +9,7 @@ from windrow.harvest.feeds import PlanFeed
 from windrow.http.client import Client, Limits
 from windrow.http.consent import Consent
 from windrow.http.ledger import Ledger
+from windrow.http.loop import run_async
 from windrow.http.oauth import RefreshToken
 from windrow.model import registry
 from windrow.model.plan import Run
@@ -23,12 +22,12 @@ _STREAM = registry.stream(DATASET)
 
 def plan(job: Job) -> None:
     """Ask which videos there are, and write one query a video and day."""
-    asyncio.run(_plan(job))
+    run_async(_plan(job))
 
 
 def harvest(job: Job) -> None:
     """Settle every query that is not settled yet."""
-    asyncio.run(_harvest(job))
+    run_async(_harvest(job))
 
 
 async def _plan(job: Job) -> None:

@@ -23,6 +23,7 @@ from windrow.declare.stream import Declared
 from windrow.harvest.discovery import Discovery
 from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
+from windrow.http.loop import run_async
 from windrow.landing.files import Manifest
 from windrow.landing.folder import FolderStore
 from windrow.landing.parts import Landing
@@ -98,7 +99,7 @@ def _harvest(options: argparse.Namespace, environment: Mapping[str, str]) -> Res
     with local.opened(options.to / STORE) as state:
         order = _order(state, target, params, new=options.new)
         run = Run(target.stream.dataset, order.run_id)
-        plan = asyncio.run(_harvested(target, order, run, api, state))
+        plan = run_async(_harvested(target, order, run, api, state))
         prefix = f"{target.stream.dataset.replace('_', '/', 1)}/run={slug(order.run_id)}"
         manifest = Landing(state, target.stream, FolderStore(options.to), prefix).land(plan)
         staged = Staged.count(state, plan)

@@ -1,6 +1,5 @@
 """action: do to a harvest what a person asks for, and record who asked."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from windrow.harvest import actions
 from windrow.harvest.actions import DAG, Choice, dag_for
 from windrow.harvest.feeds import Item
 from windrow.harvest.replay import replay
+from windrow.http.loop import run_async
 from windrow.http.pacing import Stop
 from windrow.model import registry
 from windrow.model.errors import BadParameter, ConnectionUnusable, RateLimited
@@ -154,7 +154,7 @@ class ActionOperator(BaseOperator):
                 advice="Clear the task 'harvest' of that run with all tasks downstream: it calls these queries again.",
             )
         client = ApiHook(conn_id).client(stream, state, rate_per_s=float(rate) if rate else None)
-        return asyncio.run(actions.call_again(client, state, plan, stream, items))
+        return run_async(actions.call_again(client, state, plan, stream, items))
 
     def _accept(self, state: Staging, given: Any, user: str, action_id: str) -> tuple[str, str, dict[str, Any]]:
         if not given["note"]:

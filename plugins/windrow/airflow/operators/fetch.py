@@ -1,6 +1,5 @@
 """fetch: make the calls of the queries in Redis, as one of several workers."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from windrow.airflow.operators.harvest import HarvestOperator, harvest, number_o
 from windrow.airflow.triggers.pause import PauseTrigger
 from windrow.harvest.broker import BrokerFeed
 from windrow.harvest.engine import Harvester
+from windrow.http.loop import run_async
 from windrow.model.errors import CredentialsRejected, RateLimited
 from windrow.model.plan import Run
 from windrow.store.staging import Figures
@@ -90,7 +90,7 @@ class FetchOperator(HarvestOperator):
                 export=stream.export,
             )
             try:
-                figures = asyncio.run(harvest(self.dataset, client, harvester))
+                figures = run_async(harvest(self.dataset, client, harvester))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
             except CredentialsRejected as rejected:

@@ -1,6 +1,5 @@
 """harvest: make the calls of the plan."""
 
-import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from windrow.harvest.engine import Harvester
 from windrow.harvest.feeds import PlanFeed
 from windrow.harvest.shares import SharedFeed
 from windrow.http.client import Client
+from windrow.http.loop import run_async
 from windrow.model.errors import BadParameter, RateLimited
 from windrow.model.plan import Run
 from windrow.store.staging import Figures, Staging
@@ -96,7 +96,7 @@ class HarvestOperator(HarvestStep):
                 export=stream.export,
             )
             try:
-                return asyncio.run(harvest(self.dataset, client, self._harvester))
+                return run_async(harvest(self.dataset, client, self._harvester))
             except RateLimited as limit:
                 raise self.deferral(limit) from None
 
