@@ -28,7 +28,9 @@ def rule_of(error: object) -> CloudRule | None:
             return find(GOOGLE_POLICY, [*reasons, str(error.code)], str(error))
         case ClientError():
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            return find(AWS_POLICY, [error.response["Error"]["Code"], str(status)], str(error))
+            codes = error.response["Error"]
+            # SQS has a code of its former protocol in `Code`, and the documented one in `QueryErrorCode`
+            return find(AWS_POLICY, [codes["Code"], codes.get("QueryErrorCode", ""), str(status)], str(error))
         case AirflowException():
             return _rule_of_text(str(error))
     return None
