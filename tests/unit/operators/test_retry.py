@@ -27,7 +27,6 @@ from windrow.model import errors
 from windrow.model.cloud_policy import ATHENA_POLICY, AWS_POLICY, CHECK_POLICY, GOOGLE_POLICY
 from windrow.model.policy import TASK_POLICY, TaskRule
 
-
 MODELS = Loader()
 
 
@@ -155,10 +154,24 @@ CALLED = {
     "athena": ("StartQueryExecution", "GetQueryExecution", "GetQueryResults", "StopQueryExecution"),
     "dynamodb": ("PutItem", "GetItem", "Scan", "DeleteItem", "DescribeTable", "CreateTable"),
     "glue": ("GetTable", "GetTables", "GetCrawler", "StartCrawler"),
-    "s3": ("PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject", "CreateMultipartUpload")
-    + ("UploadPart", "CompleteMultipartUpload"),
-    "sqs": ("GetQueueUrl", "ReceiveMessage", "DeleteMessage", "SendMessage", "GetQueueAttributes")
-    + ("ChangeMessageVisibility",),
+    "s3": (
+        "PutObject",
+        "GetObject",
+        "HeadObject",
+        "ListObjectsV2",
+        "DeleteObject",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "CompleteMultipartUpload",
+    ),
+    "sqs": (
+        "GetQueueUrl",
+        "ReceiveMessage",
+        "DeleteMessage",
+        "SendMessage",
+        "GetQueueAttributes",
+        "ChangeMessageVisibility",
+    ),
     "sts": ("AssumeRole", "AssumeRoleWithWebIdentity"),
 }
 """The operations of AWS that tasks call, also through Airflow's providers, by service."""
