@@ -151,28 +151,18 @@ AWS_FINAL = [
     *("EncryptionTypeMismatch", "InvalidWriteOffset", "TooManyParts", "InvalidObjectState", "PreconditionFailed"),
 ]
 CALLED = {
-    "athena": ("StartQueryExecution", "GetQueryExecution", "GetQueryResults", "StopQueryExecution"),
-    "dynamodb": ("PutItem", "GetItem", "Scan", "DeleteItem", "DescribeTable", "CreateTable"),
-    "glue": ("GetTable", "GetTables", "GetCrawler", "StartCrawler"),
-    "s3": (
-        "PutObject",
-        "GetObject",
-        "HeadObject",
-        "ListObjectsV2",
-        "DeleteObject",
-        "CreateMultipartUpload",
-        "UploadPart",
-        "CompleteMultipartUpload",
-    ),
-    "sqs": (
-        "GetQueueUrl",
-        "ReceiveMessage",
-        "DeleteMessage",
-        "SendMessage",
-        "GetQueueAttributes",
+    "athena": ["StartQueryExecution", "GetQueryExecution", "GetQueryResults", "StopQueryExecution"],
+    "dynamodb": ["PutItem", "GetItem", "Scan", "DeleteItem", "DescribeTable", "CreateTable"],
+    "glue": ["GetTable", "GetTables", "GetCrawler", "StartCrawler"],
+    "s3": [
+        *("PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject"),
+        *("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"),
+    ],
+    "sqs": [
+        *("GetQueueUrl", "ReceiveMessage", "DeleteMessage", "SendMessage", "GetQueueAttributes"),
         "ChangeMessageVisibility",
-    ),
-    "sts": ("AssumeRole", "AssumeRoleWithWebIdentity"),
+    ],
+    "sts": ["AssumeRole", "AssumeRoleWithWebIdentity"],
 }
 """The operations of AWS that tasks call, also through Airflow's providers, by service."""
 TEMPORARY_STATUSES = (408, 429, 500, 502, 503, 504)
