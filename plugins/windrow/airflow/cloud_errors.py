@@ -7,7 +7,15 @@ from botocore.exceptions import ClientError
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.cloud.storage.exceptions import InvalidResponse  # type: ignore[import-untyped]
 
-from windrow.model.cloud_policy import ATHENA_POLICY, AWS_POLICY, CHECK_POLICY, GOOGLE_POLICY, CloudRule, find
+from windrow.model.cloud_policy import (
+    ATHENA_POLICY,
+    AWS_POLICY,
+    CHECK_POLICY,
+    GOOGLE_POLICY,
+    WORKER_POLICY,
+    CloudRule,
+    find,
+)
 
 _JOB_FAILED = re.compile(r"BigQuery job \S+ failed: .*'reason': '(\w+)'", re.DOTALL)
 """What the operators of the Google provider say about a failed job. They put its ``error_result`` into the message."""
@@ -33,6 +41,8 @@ def rule_of(error: object) -> CloudRule | None:
             return find(AWS_POLICY, [codes["Code"], codes.get("QueryErrorCode", ""), str(status)], str(error))
         case AirflowException():
             return _rule_of_text(str(error))
+        case OSError():
+            return find(WORKER_POLICY, [], str(error))
     return None
 
 

@@ -40,6 +40,8 @@ SQS_VISIBILITY = (
 )
 STS_ERRORS = "https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html"
 
+INSUFFICIENT_STORAGE = "https://www.rfc-editor.org/rfc/rfc4918#section-11.5"
+
 
 @dataclass(frozen=True, slots=True)
 class CloudRule:
@@ -87,7 +89,31 @@ _BILLING = "Enable billing for the project, or wait until the free quota is rene
 _WRITER = "Look for a second writer."
 _CUSTOM = "Raise the custom quota of the project, or clear the task after midnight in California."
 
+_FREE = "Free space on this disk, or enlarge it. All that was written is kept, and the next try writes the rest."
+
+DISK_FULL = {
+    "space left on device": "https://man7.org/linux/man-pages/man3/errno.3.html, ENOSPC",
+    "Disk quota exceeded": "https://man7.org/linux/man-pages/man3/errno.3.html, EDQUOT",
+    "disk is full": "https://www.sqlite.org/rescode.html, SQLITE_FULL",
+    "OutOfDiskSpace": "https://www.mongodb.com/docs/manual/reference/error-codes/",
+    "XMinioStorageFull": "https://github.com/minio/minio, cmd/api-errors.go",
+}
+"""What a system says whose disk is full, and the page that documents it. The clouds' buckets and tables do not fill;
+what replaces them may: S3 of another vendor, or a database that you run."""
+
+
+def _fills(service: str) -> tuple[CloudRule, ...]:
+    """Return the rules for a service, or something that replaces it, whose disk is full."""
+    return tuple(
+        CloudRule(service, "", True, "its disk is full", _FREE, source, text) for text, source in DISK_FULL.items()
+    )
+
+
+WORKER_POLICY = _fills("the worker")
+"""By the message of an `OSError`."""
 GOOGLE_POLICY: tuple[CloudRule, ...] = (
+    *_fills(_GOOGLE),
+    _passes(_GOOGLE, "507", "the service has no space left", INSUFFICIENT_STORAGE),
     # the same reason can mean several things; the message decides
     _passes(_BQ, "", "another job changes the same table", BIGQUERY_QUERIES, text="due to concurrent update"),
     _passes(_BQ, "", "the queue of statements for this table is full", BIGQUERY_QUOTAS, text="Too many DML statements"),
@@ -189,6 +215,8 @@ _ALLOW = "Allow the action in the message in the IAM policy of the account."
 _REQUEST = "Check the value that the message names, in the DAG or the Airflow variable that it comes from."
 
 AWS_POLICY: tuple[CloudRule, ...] = (
+    *_fills(_AWS),
+    _passes(_AWS, "507", "the service has no space left", INSUFFICIENT_STORAGE),
     # all services
     _passes(_AWS, "InternalFailure", "an internal error", AWS_ERRORS),
     _passes(_AWS, "RequestAbortedException", "the connection was closed", AWS_ERRORS),
@@ -340,6 +368,7 @@ AWS_POLICY: tuple[CloudRule, ...] = (
 """By the code of an error, then by its HTTP status. Other errors use the task's settings: 400 also means throttling."""
 
 ATHENA_POLICY: tuple[CloudRule, ...] = (
+    *_fills(_ATHENA),
     _passes(_ATHENA, "", "S3 limits the rate of requests", ATHENA_SLOW_DOWN, text="Slow Down"),
     _passes(_ATHENA, "", "Glue limits the rate of requests", GLUE_THROTTLING, text="Rate exceeded"),
     _passes(_ATHENA, "", "another query changes the same table", ATHENA_ICEBERG, text="ICEBERG_COMMIT_ERROR"),

@@ -22,9 +22,10 @@ from google.api_core import exceptions as google
 from google.cloud.bigquery.job.base import _error_result_to_exception as job_error_of_client
 
 from windrow.airflow.operators.defaults import TASK_DEFAULTS
+from windrow.airflow.operators.failure import story
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.model import errors
-from windrow.model.cloud_policy import ATHENA_POLICY, AWS_POLICY, CHECK_POLICY, GOOGLE_POLICY
+from windrow.model.cloud_policy import ATHENA_POLICY, AWS_POLICY, CHECK_POLICY, GOOGLE_POLICY, WORKER_POLICY
 from windrow.model.policy import TASK_POLICY, TaskRule
 
 MODELS = Loader()
@@ -165,7 +166,7 @@ CALLED = {
     "sts": ["AssumeRole", "AssumeRoleWithWebIdentity"],
 }
 """The operations of AWS that tasks call, also through Airflow's providers, by service."""
-TEMPORARY_STATUSES = (408, 429, 500, 502, 503, 504)
+TEMPORARY_STATUSES = (408, 429, 500, 502, 503, 504, 507)
 
 
 def action(*, temporary: bool) -> RetryAction:
@@ -240,6 +241,41 @@ def test_a_failed_check_is_not_tried_again():
     with pytest.raises(AirflowException) as raised:
         OPERATORS[-1]._validate_records([False])
     assert decide(raised.value).action is RetryAction.FAIL
+
+
+FULL = [
+    "500 POST http://127.0.0.1/upload/storage/v1/b/lake/o: [Errno 28] No space left on device",
+    'IO Error: Could not write file "/var/bq.db": No space left on device',
+    "mkdir /export/lake/.minio.sys: no space left on device",
+    "[Errno 122] Disk quota exceeded: '/var/lake/o'",
+    "database or disk is full",
+]
+
+
+@pytest.mark.parametrize("said", FULL)
+def test_a_full_disk_is_named_wherever_it_is(said: str):
+    code = {"Error": {"Code": "InternalError", "Message": said}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+    job = job_error(OPERATORS[0], {"reason": "invalidQuery", "message": said})
+    athena = AirflowException(f"Final state of Athena job is FAILED, query_execution_id is 0. Error: {said}")
+    for error, whose in (
+        (google.InternalServerError(said), "Google Cloud"),
+        (job, "Google Cloud"),
+        (ClientError(code, "PutObject"), "AWS"),
+        (athena, "Athena"),
+        (OSError(28, said), "the worker"),
+    ):
+        decision = decide(error)
+        assert decision.action is RetryAction.RETRY, repr(error)
+        assert decision.reason.startswith(f"{whose} ")
+        assert decision.reason.endswith(": its disk is full")
+        instance = SimpleNamespace(task_id="load", task=None)
+        line = story({"task_instance": instance, "run_id": "r", "exception": error})  # type: ignore[typeddict-item]
+        assert "What to do: Free space on this disk" in line
+
+
+def test_a_store_of_minio_that_is_full_is_named():
+    response = {"Error": {"Code": "XMinioStorageFull", "Message": "-"}, "ResponseMetadata": {"HTTPStatusCode": 507}}
+    assert "its disk is full" in str(decide(ClientError(response, "PutObject")).reason)
 
 
 def test_only_a_longer_term_quota_has_a_pause_of_its_own():
@@ -324,7 +360,7 @@ def test_what_the_clients_of_google_try_again_is_temporary():
 
 def test_every_rule_is_tested_and_has_a_source_and_says_what_to_do():
     tested = {*RESULTS, *FINAL, *AWS_TEMPORARY, *AWS_FINAL, *map(str, TEMPORARY_STATUSES), "Retryable", ""}
-    for rule in GOOGLE_POLICY + AWS_POLICY + ATHENA_POLICY + CHECK_POLICY:
+    for rule in GOOGLE_POLICY + AWS_POLICY + ATHENA_POLICY + CHECK_POLICY + WORKER_POLICY:
         assert rule.reason in tested | {"400", "401", "403", "404", "412", "413", "509"}, rule
         assert rule.reason or rule.text, rule
         assert rule.source.startswith("https://"), rule
