@@ -5,7 +5,8 @@ What it changes, and why:
   on every request (17 uploads a second at 2,000 objects) and can be torn by a crash;
 * files that are in the folder but not in the index are adopted: uploads survive kill -9, and what the
   BigQuery emulator exports into the shared folder is seen;
-* an object `folder/` can live beside `folder/x`: its file has another name.
+* an object `folder/` can live beside `folder/x`: its file has another name;
+* an object appears when all of it is written, and until then the one before stays: also if the disk is full.
 """
 
 import json
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gcp_storage_emulator.handlers import buckets, objects
-from gcp_storage_emulator.storage import Storage
+from gcp_storage_emulator.storage import Storage, _FileStore
 
 Resource = dict[str, Any]
 """An object or bucket as the JSON API shows it."""
@@ -31,6 +32,21 @@ INDEXED = ("buckets", "objects", "resumable", "bucket_iam_policies", "soft_delet
 FLUSH_SECONDS = 0.5
 
 
+class WholeFiles(_FileStore):  # type: ignore[misc]
+    """Files that are replaced in one step."""
+
+    def write_bytes(self, rel: str, content: bytes) -> None:
+        """Write a file beside all others, and put it in its place."""
+        path: Path = self._disk_path(rel)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh: Path = self._disk_path(f"_new.{threading.get_ident()}")
+        try:
+            fresh.write_bytes(content)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
 class DurableStorage(Storage):
     """A folder of files, and an index that can be made again from them."""
 
@@ -39,6 +55,7 @@ class DurableStorage(Storage):
         self._modified: dict[tuple[str, str], int] = {}  # mtime_ns of each file when it was indexed
         self._changed = threading.Event()
         super().__init__(data_dir=str(data_dir))
+        self._store = WholeFiles(use_memory=False, root=self._file(""))
 
     def reconcile(self) -> None:
         """Bring the index in line with the files: after a crash, or writes of another process."""

@@ -65,9 +65,16 @@ class CloudRule:
 
 
 def _passes(
-    service: str, reason: str, why: str, source: str, *, text: str = "", pause: timedelta | None = None
+    service: str,
+    reason: str,
+    why: str,
+    source: str,
+    *,
+    do: str = _LATER,
+    text: str = "",
+    pause: timedelta | None = None,
 ) -> CloudRule:
-    return CloudRule(service, reason, True, why, _LATER, source, text, pause)
+    return CloudRule(service, reason, True, why, do, source, text, pause)
 
 
 def _stays(service: str, reason: str, why: str, source: str, *, do: str, text: str = "") -> CloudRule:
@@ -322,7 +329,13 @@ AWS_POLICY: tuple[CloudRule, ...] = (
     # DynamoDB
     _passes(_DYNAMODB, "InternalServerError", "an internal error", DYNAMODB_ERRORS),
     _passes(_DYNAMODB, "LimitExceededException", "too many operations on tables at once", DYNAMODB_ERRORS),
-    _passes(_DYNAMODB, "ProvisionedThroughputExceededException", "the table has no capacity left", DYNAMODB_ERRORS),
+    _passes(
+        _DYNAMODB,
+        "ProvisionedThroughputExceededException",
+        "the table has no capacity left",
+        DYNAMODB_ERRORS,
+        do="No action needed while tries remain: the error is temporary. If it returns, increase the table's capacity.",
+    ),
     _passes(_DYNAMODB, "ReplicatedWriteConflictException", "another region writes the same item", BOTOCORE),
     # the page says no: the same request would fail. But the next try of a task looks first, and uses what is there
     _passes(_DYNAMODB, "ResourceInUseException", "the table is being changed", DYNAMODB_ERRORS),
