@@ -25,7 +25,7 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from local_cloud import aws_resources
+from local_cloud import airflow_env, aws_resources
 from local_cloud.services import select, table
 from local_cloud.settings import LAKE, PROJECT_ID, Settings
 from local_cloud.testing import free_settings
@@ -36,6 +36,11 @@ from windrow.airflow.hooks.stores import GcsStore, S3Store
 from windrow.airflow.operators.failure import story
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.landing.files import ObjectStore
+from windrow.model.answer import Answer, Outcome
+from windrow.model.errors import StagingUnavailable
+from windrow.model.plan import Run
+from windrow.model.query import Query
+from windrow.store.staging import opened
 
 GOOGLE, AWS = "google_cloud_default", "aws_default"
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -181,3 +186,22 @@ def test_bigquery(settings: Settings) -> None:
         disk.free()
         run(f"INSERT INTO d.t {MANY}")
         assert run("SELECT COUNT(*), COUNT(DISTINCT n), MAX(n) FROM d.t") == [(9001, 9001, 9000)]
+
+
+def test_mongodb(settings: Settings) -> None:
+    run, queries = Run("ships", "r"), [Query.of("/ship", {"name": str(number)}) for number in range(3)]
+    answers = [
+        (0, Answer(query, Outcome.ANSWERED, 200, str(number) * 1_000_000, datetime(2026, 1, 1, tzinfo=UTC)))
+        for number, query in enumerate(queries)
+    ]
+    with running("mongo", settings) as disk, opened(airflow_env.mongo_url(settings), "windrow") as staging:
+        staging.save_plan(run, queries)
+        staging.stage(run, answers[:1])
+        disk.fill()
+        with pytest.raises(StagingUnavailable) as raised:
+            staging.stage(run, answers[1:])
+        assert raised.value.what.startswith("The disk of MongoDB is full"), raised.value
+        assert "Free space on the disk of MongoDB" in raised.value.advice
+        disk.free()
+        staging.stage(run, answers[1:])
+        assert staging.answers(staging.chunk(run, 0)) == [answer for _, answer in answers]
