@@ -6,7 +6,8 @@ What it changes, and why:
 * files that are in the folder but not in the index are adopted: uploads survive kill -9, and what the
   BigQuery emulator exports into the shared folder is seen;
 * an object `folder/` can live beside `folder/x`: its file has another name;
-* an object appears when all of it is written, and until then the one before stays: also if the disk is full.
+* an object appears when all of it is written, and until then the one before stays: also if the disk is full;
+* a chunk of an upload may come again, as its client sends it after an error.
 """
 
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gcp_storage_emulator.handlers import buckets, objects
-from gcp_storage_emulator.storage import Storage, _FileStore
+from gcp_storage_emulator.storage import RESUMABLE_DIR, Storage, _FileStore
 
 Resource = dict[str, Any]
 """An object or bucket as the JSON API shows it."""
@@ -108,6 +109,17 @@ class DurableStorage(Storage):
         session: str = super().create_resumable_upload(bucket_name, file_name, file_obj)
         self.flush()
         return session
+
+    def add_to_resumable_upload(
+        self, file_id: str, content: bytes, total_size: int | None = None, expected_start: int | None = None
+    ) -> bytes | None:
+        """Append a chunk to an upload; one that comes again, as its answer was an error or was lost, takes its place."""
+        if expected_start is not None and expected_start < self.get_resumable_byte_count(file_id):
+            name = self.safe_id(file_id)
+            before = self.get_file(RESUMABLE_DIR, name, False)[:expected_start]
+            self._store.write_bytes(self._object_path(RESUMABLE_DIR, name), before)
+        whole: bytes | None = super().add_to_resumable_upload(file_id, content, total_size, expected_start)
+        return whole
 
     def get_file_obj(self, bucket_name: str, file_name: str) -> Resource:
         """Return an object's resource, after a look at its file. Raises the emulator's NotFound."""

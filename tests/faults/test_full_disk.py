@@ -65,12 +65,13 @@ class Disk:
     def __init__(self, folder: Path, pid: int) -> None:
         self._ballast = Path(f"/proc/{pid}/root{folder}/ballast")
 
-    def fill(self) -> None:
-        """Leave no byte."""
+    def fill(self, *, spare: int = 0) -> None:
+        """Leave so many bytes."""
         for piece in (bytes(1 << 16), bytes(1)):
             with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as file:
                 while True:
                     file.write(piece)
+        os.truncate(self._ballast, self._ballast.stat().st_size - spare)
 
     def free(self) -> None:
         self._ballast.unlink()
@@ -149,6 +150,12 @@ def test_a_bucket_of_cloud_storage(settings: Settings) -> None:
         disk.fill()
         says_full(lambda: store.put("kept", NEW))
         assert store.get("kept") == OLD, "until all of the new object is written, the old one stays"
+        disk.free()
+        disk.fill(spare=len(NEW) * 3 // 2)  # the upload arrives, but there is no room for the object
+        says_full(lambda: store.put_file("later", io.BytesIO(NEW)))
+        disk.free()
+        store.put_file("later", io.BytesIO(NEW))
+        assert store.get("later") == NEW
 
 
 def test_a_bucket_of_s3_with_athena_and_dynamodb(settings: Settings) -> None:
