@@ -113,7 +113,7 @@ class DurableStorage(Storage):
     def add_to_resumable_upload(
         self, file_id: str, content: bytes, total_size: int | None = None, expected_start: int | None = None
     ) -> bytes | None:
-        """Append a chunk to an upload; one that comes again, as its answer was an error or was lost, takes its place."""
+        """Append a chunk to an upload. One that comes again, as its answer was an error or was lost, replaces it."""
         if expected_start is not None and expected_start < self.get_resumable_byte_count(file_id):
             name = self.safe_id(file_id)
             before = self.get_file(RESUMABLE_DIR, name, False)[:expected_start]
