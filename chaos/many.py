@@ -31,8 +31,9 @@ import psycopg2
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from chaos import truth
+from chaos import findings, truth
 from chaos.cloud import Cloud, insisting
+from chaos.findings import Finding, Key
 from chaos.shared import MAPPED, OWN, SECOND_HOST, SHARED, UNTIL, second_host
 from local_cloud import airflow_env, processes, signals
 from local_cloud.airflow_api import AirflowApi
@@ -69,9 +70,6 @@ CHANGED = {
 ENDED = frozenset({"success", "failed"})
 DAGS = ("titanic_passengers", "many_passengers", "github_users", "many_github", "youtube_analytics", "many_merges")
 
-Key = tuple[str, str, str, int]
-"""A task instance: DAG, run, task and map index."""
-
 
 class TwoSchedulers(LocalCloud):
     """The local cloud without what these DAGs do not need, with a second scheduler and a second user."""
@@ -98,14 +96,13 @@ SERVICES = (
 
 @dataclass
 class Many:
-    """What happens, and what it led to. ``problems`` are sentences."""
+    """What happens, and what it led to."""
 
     settings: Settings
     environment: dict[str, str]
     cloud: Cloud
     warehouse: bigquery.Client
-    problems: list[str] = field(default_factory=list)
-    lines: list[tuple[str, str]] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
     killed: set[Key] = field(default_factory=set)
     cleared: set[Key] = field(default_factory=set)
 
@@ -114,18 +111,17 @@ class Many:
         self._limit_apis()
         self._begin()
         self._watch()
-        self._report_runs()
-        for difference in [*truth.check_harvested(self.warehouse), self._merged()]:
-            self._expect(difference.table, str(difference).partition(": ")[2], good=difference.is_none)
-        self._report_limits()
-        self._report_deadlocks()
-        self._report_tries()
-        return not self.problems
-
-    def _expect(self, what: str, result: str, *, good: bool) -> None:
-        self.lines.append((what, result))
-        if not good:
-            self.problems.append(f"{what}: {result}")
+        self.found += map(self._runs, DAGS)
+        self.found += map(findings.of_table, [*truth.check_harvested(self.warehouse), self._merged()])
+        self.found += [
+            findings.of_passengers(PER_S, self.cloud.api("GET", "counters?api=titanic")["totals"]),
+            findings.of_github(PER_HOUR, self.cloud.api("GET", "github")),
+            findings.of_youtube(self.cloud.api("GET", "youtube")["units"]),
+            self._deadlocks(),
+            self._tries(),
+            self._schedulers(),
+        ]
+        return all(one.is_good for one in self.found)
 
     # --- what happens --------------------------------------------------------------------------
 
@@ -155,7 +151,7 @@ class Many:
             user.call("POST", f"/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})
         told, _ = backfill.communicate(timeout=600)
         if backfill.returncode:
-            self.problems.append(f"airflow backfill create failed: {told.decode(errors='replace')[-500:]}")
+            self.found.append(Finding("airflow backfill create", told.decode(errors="replace")[-500:], is_good=False))
 
     def _backfill(self) -> list[str]:
         today = datetime.now(UTC).date()
@@ -182,8 +178,8 @@ class Many:
             if self.killed and self.cleared and not is_scheduled and all(state in ENDED for (state,) in states):
                 break
         else:
-            self.problems.append(f"not ended after {LIMIT_S} s")
-        self.lines.append(("all of it", f"{time.monotonic() - began:.0f} s"))
+            self.found.append(Finding("not ended", f"after {LIMIT_S} s", is_good=False))
+        self.found.append(Finding("all of it", f"{time.monotonic() - began:.0f} s"))
 
     def _clear_while_it_harvests(self, at_s: float) -> None:
         running = self._rows(
@@ -214,12 +210,8 @@ class Many:
 
     # --- what it led to ------------------------------------------------------------------------
 
-    def _report_runs(self) -> None:
-        for dag in DAGS:
-            states = self._rows("SELECT run_type, state FROM dag_run WHERE dag_id = %s", dag)
-            counts = Counter(f"{kind} {state}" for kind, state in states)
-            result = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-            self._expect(f"runs of {dag}", result, good=bool(states) and {state for _, state in states} == {"success"})
+    def _runs(self, dag: str) -> Finding:
+        return findings.of_runs(dag, self._rows("SELECT run_type, state FROM dag_run WHERE dag_id = %s", dag))
 
     def _merged(self) -> truth.Difference:
         must: truth.Rows = dict.fromkeys(range(SHARED), (MAPPED - 1,))
@@ -227,47 +219,21 @@ class Many:
         rows = self.warehouse.query_and_wait("SELECT id, version FROM many.versions")
         return truth.compare("many.versions", ((row["id"], (row["version"],)) for row in rows), must)
 
-    def _report_limits(self) -> None:
-        totals = self.cloud.api("GET", "counters?api=titanic")["totals"]
-        refused = totals["by_status"].get("429", 0)
-        result = f"{totals['requests']:,} calls, {refused} refused, {totals['repeated_ok']} repeated"
-        self._expect(f"passengers, {PER_S} calls a second", result, good=not refused)
-        github = self.cloud.api("GET", "github")
-        windows = [one for kinds in github["windows"].values() for one in kinds.get("core", [])]
-        most, refused = max(one["used"] for one in windows), sum(one["refused"] for one in windows)
-        refused += github["secondary_refusals"]
-        calls = sum(one["used"] for one in windows)
-        result = f"{calls:,} calls in {len(windows)} windows, at most {most} in one, {refused} refused"
-        self._expect(f"GitHub, {PER_HOUR} calls an hour and owner", result, good=not refused)
-        units = self.cloud.api("GET", "youtube")["units"]
-        refused = sum(one["refused"] for one in units.values())
-        used = ", ".join(f"{one['used']:,} of {name}" for name, one in units.items() if one["used"])
-        self._expect("YouTube, units of a day", f"{used}, {refused} refused", good=not refused)
-
-    def _report_deadlocks(self) -> None:
+    def _deadlocks(self) -> Finding:
         ((counted,),) = self._rows("SELECT sum(deadlocks)::int FROM pg_stat_database")
         logs = [*self.settings.log.glob("*.log*"), *(self.settings.var / "airflow" / "logs").rglob("*.log")]
-        found = [log.name for log in logs if b"deadlock" in log.read_bytes().lower()]
-        result = f"{counted} counted by PostgreSQL, {len(found)} of {len(logs)} logs name one {found[:5] or ''}".strip()
-        self._expect("deadlocks", result, good=not counted and not found)
+        return findings.of_deadlocks(counted, {str(log): log.read_bytes() for log in logs})
 
-    def _report_tries(self) -> None:
-        """Compare how often each task was tried with what was killed and cleared."""
+    def _tries(self) -> Finding:
         columns = "dag_id, run_id, task_id, map_index, try_number"
         rows = self._rows(f"SELECT {columns} FROM task_instance WHERE dag_id IN %s", DAGS)
-        again = {tuple(key): tries for *key, tries in rows if tries > 1}
-        unexplained = {
-            key: tries for key, tries in again.items() if tries > 1 + (key in self.killed) + (key in self.cleared)
-        }
-        names = Counter(f"{dag}.{task}" for dag, _, task, _ in unexplained)
-        result = f"{len(rows):,} tasks, {len(again)} tried again, {len(unexplained)} of them neither killed nor cleared"
-        told = ", ".join(f"{name} {count}x" for name, count in names.items())
-        self._expect("tries", f"{result} {told}".strip(), good=not unexplained)
-        ran = self._rows(
-            "SELECT hostname, count(*) FROM task_instance WHERE dag_id IN %s AND hostname <> '' GROUP BY 1", DAGS
+        return findings.of_tries({tuple(key): tries for *key, tries in rows}, self.killed, self.cleared)
+
+    def _schedulers(self) -> Finding:
+        columns = "hostname, count(*)"
+        return findings.of_schedulers(
+            self._rows(f"SELECT {columns} FROM task_instance WHERE dag_id IN %s AND hostname <> '' GROUP BY 1", DAGS)
         )
-        shares = ", ".join(f"{count:,} on {host}" for host, count in ran)
-        self._expect("tasks by scheduler", shares, good=len(ran) > 1)
 
     # --- Airflow's database --------------------------------------------------------------------
 
@@ -324,10 +290,8 @@ def main() -> int:
     finally:
         local.down()
     say("\n| what | result |\n|---|---|")
-    for what, result in many.lines:
-        say(f"| {what} | {result} |")
-    for problem in many.problems:
-        say(f"PROBLEM {problem}")
+    for finding in sorted(many.found, key=lambda one: one.is_good, reverse=True):  # problems last
+        say(str(finding))
     return 0 if good else 1
 
 

@@ -80,6 +80,7 @@ SOURCES: Mapping[str, Source] = {
         *("ministack", "1.5.33", "emulators/ministack_durable.py"),
         ministack__app="2694306ee9187e1ae154685f0a357822da60863cf09a300f28b1fe315cd405b0",
         ministack__core__persistence="3cae1224c8d514c6d8db4c2e76abfa55442789fcc621c24cda85af7564e627f9",
+        ministack__services__s3="1d7bcd484d865e6e2035801e8a279cbaa14286ee0db57ad73f3f25ab9321109e",
     ),
     **_of(
         *("ministack", "1.5.33", "emulators/ministack_children.py"),

@@ -158,7 +158,10 @@ def has_ingestion_time(table: exp.Table) -> bool:
 
 
 def save(job: Job) -> Job:
-    """Keep a job: in memory until it is done, as its work ends with this process; then in the file."""
+    """Keep a job: in memory until it is done, as its work ends with this process; then in the file.
+
+    If the disk is full, it stays in memory: without it, whoever waits for the job would wait for ever.
+    """
     key = (job.jobReference.projectId, job.jobReference.jobId)
     if job.status.state != "DONE":
         _unfinished[key] = job
@@ -166,9 +169,14 @@ def save(job: Job) -> Job:
     destination = job.configuration.query and job.configuration.query.destinationTable
     if destination and destination.datasetId == tables.RESULTS:
         _keep_result(tables.physical(*tables.reference(destination))[2])
-    saved: Job = _save(job)
-    _unfinished.pop(key, None)
-    return saved
+    try:
+        _save(job)
+    except duckdb.Error as error:
+        print(f"cannot write the job {key[1]}: {error}", flush=True)
+        _unfinished[key] = job
+    else:
+        _unfinished.pop(key, None)
+    return job
 
 
 def load(project_id: str, job_id: str) -> Job | None:

@@ -4,7 +4,8 @@
 * `maxResults` and `pageToken` of a listing work;
 * names that end in `/` are objects too;
 * names that collide on disk (`a` and `a/b`) get an error, not a dropped connection that clients try again
-  for two minutes.
+  for two minutes;
+* a full disk is an error that says so, not a dropped connection.
 """
 
 import json
@@ -52,6 +53,8 @@ def _guarded(handler: Handler) -> Handler:
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
                 message = "This emulator keeps objects as files: it cannot hold both `a` and `a/b`."
                 _refuse(response, HTTPStatus.BAD_REQUEST, "invalid", message)
+            except OSError as error:  # a full disk
+                _refuse(response, HTTPStatus.INTERNAL_SERVER_ERROR, "backendError", str(error))
 
     return run
 

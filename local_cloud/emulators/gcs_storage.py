@@ -5,7 +5,9 @@ What it changes, and why:
   on every request (17 uploads a second at 2,000 objects) and can be torn by a crash;
 * files that are in the folder but not in the index are adopted: uploads survive kill -9, and what the
   BigQuery emulator exports into the shared folder is seen;
-* an object `folder/` can live beside `folder/x`: its file has another name.
+* an object `folder/` can live beside `folder/x`: its file has another name;
+* an object appears when all of it is written, and until then the one before stays: also if the disk is full;
+* a chunk of an upload may come again, as its client sends it after an error.
 """
 
 import json
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gcp_storage_emulator.handlers import buckets, objects
-from gcp_storage_emulator.storage import Storage
+from gcp_storage_emulator.storage import RESUMABLE_DIR, Storage, _FileStore
 
 Resource = dict[str, Any]
 """An object or bucket as the JSON API shows it."""
@@ -31,6 +33,21 @@ INDEXED = ("buckets", "objects", "resumable", "bucket_iam_policies", "soft_delet
 FLUSH_SECONDS = 0.5
 
 
+class WholeFiles(_FileStore):  # type: ignore[misc]
+    """Files that are replaced in one step."""
+
+    def write_bytes(self, rel: str, content: bytes) -> None:
+        """Write a file beside all others, and put it in its place."""
+        path: Path = self._disk_path(rel)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh: Path = self._disk_path(f"_new.{threading.get_ident()}")
+        try:
+            fresh.write_bytes(content)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
 class DurableStorage(Storage):
     """A folder of files, and an index that can be made again from them."""
 
@@ -39,6 +56,7 @@ class DurableStorage(Storage):
         self._modified: dict[tuple[str, str], int] = {}  # mtime_ns of each file when it was indexed
         self._changed = threading.Event()
         super().__init__(data_dir=str(data_dir))
+        self._store = WholeFiles(use_memory=False, root=self._file(""))
 
     def reconcile(self) -> None:
         """Bring the index in line with the files: after a crash, or writes of another process."""
@@ -91,6 +109,17 @@ class DurableStorage(Storage):
         session: str = super().create_resumable_upload(bucket_name, file_name, file_obj)
         self.flush()
         return session
+
+    def add_to_resumable_upload(
+        self, file_id: str, content: bytes, total_size: int | None = None, expected_start: int | None = None
+    ) -> bytes | None:
+        """Append a chunk to an upload. One that comes again, as its answer was an error or was lost, replaces it."""
+        if expected_start is not None and expected_start < self.get_resumable_byte_count(file_id):
+            name = self.safe_id(file_id)
+            before = self.get_file(RESUMABLE_DIR, name, False)[:expected_start]
+            self._store.write_bytes(self._object_path(RESUMABLE_DIR, name), before)
+        whole: bytes | None = super().add_to_resumable_upload(file_id, content, total_size, expected_start)
+        return whole
 
     def get_file_obj(self, bucket_name: str, file_name: str) -> Resource:
         """Return an object's resource, after a look at its file. Raises the emulator's NotFound."""

@@ -15,7 +15,7 @@ import duckdb
 
 from local_cloud.airflow_settings import known_source
 from local_cloud.emulators import duckdb_limits, guard, ministack_children
-from local_cloud.emulators.ministack_durable import Durable
+from local_cloud.emulators.ministack_durable import Durable, keep_objects
 
 
 def configure(host: str, port: int, data_dir: Path) -> None:
@@ -59,8 +59,10 @@ async def serve(host: str, port: int) -> None:
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack import app  # noqa: PLC0415  reads its environment when it is imported
     from ministack.core import lambda_runtime, persistence  # noqa: PLC0415
+    from ministack.services import s3  # noqa: PLC0415
 
-    known_source.check(app, persistence, lambda_runtime)
+    known_source.check(app, persistence, lambda_runtime, s3)
+    keep_objects(s3)
     config = Config()
     config.bind = [f"{host}:{port}"]
     config.keep_alive_timeout = 75

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.sax.saxutils import escape
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,6 +36,12 @@ class Durable:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request; hold its answer back until what it changed is saved."""
         service = changed_service(scope) if scope["type"] == "http" else None
+        try:
+            await self._serve(service, scope, receive, send)
+        except (OSError, Unsaved) as error:  # a full disk
+            await _refuse(send, str(error), as_xml=service in {None, "s3"})
+
+    async def _serve(self, service: str | None, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         if service is None:
             await self._ministack.app(scope, receive, send)
             return
@@ -49,10 +56,44 @@ class Durable:
             await send(message)
 
 
+class Unsaved(BaseException):
+    """An object was not written. No `Exception`, as ministack answers each of those without saying what it is."""
+
+
+async def _refuse(send: Send, why: str, *, as_xml: bool) -> None:
+    """Answer that nothing is promised, and why."""
+    text = f"<Error><Code>InternalError</Code><Message>{escape(why)}</Message></Error>"
+    body = text if as_xml else json.dumps({"__type": "InternalFailure", "message": why})
+    kind = b"application/xml" if as_xml else b"application/x-amz-json-1.0"
+    await send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", kind)]})
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
+def keep_objects(s3: ModuleType) -> None:
+    """Let a call for an object of S3 fail whose file could not be written: ministack only logs it, and answers 200."""
+    write, persist = s3._atomic_write, s3._persist_object
+    failed: list[OSError] = []
+
+    def written(*arguments: Any, **options: Any) -> None:
+        try:
+            write(*arguments, **options)
+        except OSError as error:
+            failed.append(error)
+            raise
+
+    def persisted(*arguments: Any) -> None:
+        failed.clear()
+        persist(*arguments)
+        if failed:
+            raise Unsaved(failed[0])
+
+    s3._atomic_write, s3._persist_object = written, persisted
+
+
 def changed_service(scope: Mapping[str, Any]) -> str | None:
     """Name the service that a request may change; None when it changes none, or only an object of S3.
 
-    Objects are on disk when S3 answers, as ministack sees to that itself.
+    Objects are on disk when S3 answers, as ministack sees to that itself, see `keep_objects`.
     """
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
     signed = SCOPE.search(headers.get(b"authorization", ""))
@@ -77,7 +118,7 @@ class Journal:
     async def saved(self, service: str) -> None:
         """Return when the state that this service has now is on disk.
 
-        :raises OSError: it cannot be written. The client then gets no answer, as nothing may be promised.
+        :raises OSError: it cannot be written.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(service, []).append(done)

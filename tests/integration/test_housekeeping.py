@@ -283,6 +283,23 @@ def test_runs_whose_answers_were_deleted_do_not_hide_later_ones(
     assert (second.runs, second.receipts) == (1, 7)
 
 
+@pytest.mark.parametrize("write", ["a step", "a plan"])
+def test_a_run_has_answers_again_once_something_is_written_to_it(
+    staging: Staging, status: StatusStore, write: str
+) -> None:
+    staging.note(OLD, PURGED, {"documents": 10})
+    assert [*status.older(FUTURE, with_answers=True)] == []
+    assert status.oldest(OLD.dataset) == ""
+
+    if write == "a plan":
+        staging.save_plan(OLD, [query("A-0")])
+    else:
+        staging.note(OLD, "receipt", {"agrees": True})
+
+    assert [one.run_id for one in status.older(FUTURE, with_answers=True)] == [OLD.run_id]
+    assert status.oldest(OLD.dataset)
+
+
 def test_a_dry_run_deletes_nothing(staging: Staging, status: StatusStore, store: GcsStore) -> None:
     harvested(staging, store, OLD)
     before = documents(staging)

@@ -300,6 +300,17 @@ def test_answers_that_do_not_fit_into_one_command_are_written(mongodb: Staging) 
     assert mongodb.answers(mongodb.chunk(RUN, 0)) == staged
 
 
+def test_an_answer_that_mongodb_refuses_is_an_error_and_all_others_are_written(mongodb: Staging) -> None:
+    mongodb.save_plan(RUN, [ship(name) for name in "abc"])
+    mongodb._database[RUN.dataset].create_index("body", unique=True)  # so that it refuses one of them
+    staged = [answer(ship(name), body) for name, body in (("a", "1"), ("b", "1"), ("c", "2"))]
+
+    with pytest.raises(StagingUnavailable, match=r"BulkWriteError.*11000"):
+        mongodb.stage(RUN, [(0, each) for each in staged])
+
+    assert mongodb.answers(mongodb.chunk(RUN, 0)) == [staged[0], staged[2]]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=st.dictionaries(st.text(min_size=1, max_size=40), st.text(max_size=60), min_size=1, max_size=8))
 def test_any_names_and_any_bodies_come_back(staging: Staging, found: dict[str, str]) -> None:

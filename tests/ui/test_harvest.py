@@ -210,6 +210,13 @@ def test_a_task_gets_the_snapshot_of_the_pages(harvests: Harvests, monkeypatch: 
     assert len(problems(found, {}, NOW)) >= 4
 
 
+@pytest.mark.parametrize(
+    ("zone", "shown"), [("UTC", "0 6 * * *"), ("America/Los_Angeles", "0 6 * * *, America/Los_Angeles")]
+)
+def test_a_schedule_names_its_zone_unless_it_is_utc(zone: str, shown: str) -> None:
+    assert airflow_facts._in_zone("0 6 * * *", ("0 6 * * *", zone)) == shown
+
+
 def test_the_deadline_of_a_run_that_goes_on_is_known(harvests: Harvests) -> None:
     with create_session() as session:
         runs = {dag: session.scalars(select(DagRun).filter_by(dag_id=dag, run_id=run_id(0))).one() for dag in DEADLINES}

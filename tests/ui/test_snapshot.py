@@ -430,11 +430,10 @@ def test_a_key_is_found_whatever_its_characters(staging: Staging, store: StatusS
 
 def test_sizes_are_by_stream_and_kind(staging: Staging, store: StatusStore) -> None:
     other = replace(RUN, dataset="others", run_id="old")
+    staging.note(replace(other, run_id="purged"), "purged", {})  # the oldest
     for run in (other, RUN):
         staging.prepare(run.dataset)
         staging.save_plan(run, queries(3))
-    purged = replace(other, run_id="purged")
-    staging.note(purged, "purged", {})
     answers = [(0, Answer(query, Outcome.ANSWERED, 200, "x" * 1_000, NOW)) for query in queries(3)]
     staging.stage(RUN, answers)
     staging.reject(RUN, [(0, Rejected(queries(1)[0], 200, "y" * 5_000, "invalid JSON", NOW))])
@@ -448,6 +447,9 @@ def test_sizes_are_by_stream_and_kind(staging: Staging, store: StatusStore) -> N
     }  # fmt: skip
     assert 3_000 < orders.kinds["answers"].octets < 5_000 < orders.kinds["quarantine"].octets < 6_000
     assert orders.octets == sum(one.octets for one in orders.kinds.values())
+    plans = [one.kinds["plans"] for one in (orders, rest[0])]
+    assert plans[0] == plans[1], "each has half of the collection"
+    assert 2 * plans[0].octets == pytest.approx(store.size("windrow_plans").octets, abs=1)
     assert [(one.dataset, one.kinds["receipts"].documents) for one in rest] == [("others", 3), ("new", 0)]
     summary = store.summary(other)
     assert summary is not None

@@ -1,7 +1,9 @@
-"""The chaos campaign's own logic: which incidents a seed gives, and what its comparison notices."""
+"""The logic of chaos itself: which incidents a seed gives, and what comparison and findings notice."""
 
 import pytest
 
+from chaos import findings
+from chaos.findings import Finding, Key
 from chaos.incidents import KINDS, WORKER, deal
 from chaos.truth import compare
 
@@ -43,3 +45,40 @@ def test_the_comparison_notices_what_is_lost_duplicated_and_wrong(found: list, t
     difference = compare("t", found, {"a": (1,), "b": (2,)}, {"extra": (3,)})
     assert told in str(difference)
     assert difference.is_none is told.endswith("0 wrong")
+
+
+def task(run: str, index: int = -1) -> Key:
+    return ("titanic_passengers", run, "harvest", index)
+
+
+@pytest.mark.parametrize(
+    ("found", "result", "is_good"),
+    [
+        (findings.of_runs("d", [("manual", "success"), ("backfill", "success")]), "1 backfill success, 1 manual", True),
+        (findings.of_runs("d", [("manual", "success"), ("manual", "failed")]), "1 manual failed", False),
+        (findings.of_runs("d", [("manual", "success"), ("manual", "running")]), "1 manual running", False),
+        (findings.of_runs("d", [("backfill", "queued")]), "1 backfill queued", False),
+        (findings.of_runs("d", []), "none", False),
+        (findings.of_table(compare("t", [("a", (1,))], {"a": (1,)})), "0 lost, 0 duplicated, 0 wrong", True),
+        (findings.of_table(compare("t", [], {"a": (1,)})), "1 lost", False),
+        (findings.of_table(compare("t", [("a", (1,))] * 2, {"a": (1,)})), "1 duplicated", False),
+        (findings.of_table(compare("t", [("a", (2,))], {"a": (1,)})), "1 wrong", False),
+        (findings.of_deadlocks(0, {"a.log": b"all is well"}), "0 counted by PostgreSQL, 0 of 1 logs", True),
+        (findings.of_deadlocks(1, {"a.log": b"all is well"}), "1 counted by PostgreSQL", False),
+        (findings.of_deadlocks(0, {"a.log": b"", "b.log": b"psycopg2: DeadlockDetected"}), "['b.log']", False),
+        (findings.of_tries({task("a"): 1, task("b"): 1}, (), ()), "2 tasks, 0 tried again", True),
+        (findings.of_tries({task("a"): 2}, {task("a")}, ()), "1 tried again, 0 of them", True),
+        (findings.of_tries({task("a"): 2}, (), {task("a")}), "1 tried again, 0 of them", True),
+        (findings.of_tries({task("a"): 3}, {task("a")}, {task("a")}), "1 tried again, 0 of them", True),
+        (findings.of_tries({task("a"): 3}, {task("a")}, ()), "titanic_passengers.harvest 1x", False),
+        (findings.of_tries({task("a"): 2}, {task("b")}, {task("a", 0)}), "1 of them neither", False),
+        (findings.of_tries({}, (), ()), "0 tasks", False),
+        (findings.of_schedulers([("one", 159), ("two", 96)]), "159 on one, 96 on two", True),
+        (findings.of_schedulers([("one", 255)]), "255 on one", False),
+        (findings.of_schedulers([]), "none", False),
+    ],
+)
+def test_a_finding_is_good_only_if_all_is_as_it_has_to_be(found: Finding, result: str, is_good: bool) -> None:
+    assert result in found.result
+    assert found.is_good is is_good
+    assert str(found).startswith("| " if is_good else "PROBLEM "), found

@@ -37,6 +37,8 @@ def test_a_month_is_from_its_first_moment_to_the_next() -> None:
         ([run("11-01T00:00", "11-01T02:00", failure={"task_id": "load"})], (1, 1, 1, 2, 10)),
         ([run("11-01T00:00", state=State.INCOMPLETE), run("11-02T00:00", state=State.MISSING)], (2, 0, 0, None, 20)),
         ([run("11-01T00:00", state=State.NOT_DUE, sent=3)], (0, 0, 0, None, 3)),
+        # Cloud Tasks made the calls
+        ([run("11-01T00:00", "11-01T02:00", receipt={"enqueued": 7, "given_up": 0})], (1, 1, 1, None, 7)),
         ([run("10-31T23:59", "11-01T02:00"), run("12-01T00:00", "12-01T01:00")], (0, 0, 0, None, 0)),
     ],
 )  # fmt: skip

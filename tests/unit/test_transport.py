@@ -1,6 +1,7 @@
 """What is sent, with and without `aiohttp.ClientSession`, and which connections are kept."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -166,6 +167,65 @@ def test_a_connection_is_used_again_unless_the_server_closed_it(is_closed):
             return transport._wire._idle_count
 
     assert run_async(send()) == (0 if is_closed else 1)
+
+
+PACKED = gzip.compress(b"[1]", mtime=0)
+ON_ONE_CONNECTION = {
+    "chunked": (
+        b"Transfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n2\r\n[2\r\n1\r\n]\r\n0\r\nX-End: 1\r\n\r\n",
+        b"[2]",
+    ),
+    "length": (b"Content-Length: 3\r\n\r\n[3]", b"[3]"),
+    "gzip": (b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(PACKED), PACKED), b"[1]"),
+    "gzip, chunked": (
+        b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(PACKED), PACKED),
+        b"[1]",
+    ),
+    "empty": (b"Content-Length: 0\r\n\r\n", b""),
+    "204": (b"\r\n", b""),
+    "304": (b"Content-Length: 3\r\n\r\n", b""),  # the length of what it does not send
+}
+"""What follows the status line of an answer, and its body."""
+CUT = {
+    "in a body": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[",
+    "in a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n[",
+    "in the headers": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "nowhere": b"HTTP/1.1 200 OK\r\n\r\n[4]",  # without a length, the end of the connection is that of the body
+}
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_one_parser_reads_answers_of_all_kinds_and_an_answer_that_is_cut_costs_the_connection(cut):
+    """Each kind after each other kind, on one connection. Then the server closes it in the middle of an answer."""
+    kinds = [kind for first in ON_ONE_CONNECTION for other in ON_ONE_CONNECTION for kind in (first, other)]
+    script = [b"HTTP/1.1 %d -\r\n%b" % (status_of(kind), ON_ONE_CONNECTION[kind][0]) for kind in kinds]
+    begun: list[int] = []
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.append(0)
+        for answer in [*script, CUT[cut]] if len(begun) == 1 else [OK]:
+            await reader.readuntil(b"\r\n\r\n")
+            begun[-1] += 1
+            writer.write(answer)
+        writer.close()
+
+    async def send() -> list[Response]:
+        async with await asyncio.start_server(one, "127.0.0.1", 0) as listening:
+            url = URL(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+            async with opened(url) as transport:
+                return [await transport.send("GET", url, most=100) for _ in range(len(script) + 2)]
+
+    *whole, broken, after = asyncio.run(send())
+    assert [(got.status, got.body) for got in whole] == [
+        (status_of(kind), ON_ONE_CONNECTION[kind][1]) for kind in kinds
+    ]
+    assert (broken.status, broken.body) == ((200, b"[4]") if cut == "nowhere" else (None, b"")), broken
+    assert (after.status, after.body) == (200, b"{}")
+    assert begun == [len(script) + 1, 1]
+
+
+def status_of(kind: str) -> int:
+    return int(kind) if kind.isdigit() else 200
 
 
 def test_what_comes_on_an_idle_connection_is_no_answer():

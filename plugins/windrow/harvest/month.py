@@ -40,6 +40,7 @@ class Sheet:
     mended_h: float | None
     """The median of the hours from when an interval was due until it was complete, where it was late or had failed."""
     calls: int
+    """Calls that tasks made, and queries that Cloud Tasks called, each once."""
     units: Mapping[str, int]
     """Units that calls took, by the name of the quota; of a run that did not count them, those of its plan."""
 
@@ -63,7 +64,7 @@ def sheet(dataset: str, intervals: Sequence[Interval], month: Month) -> Sheet:
     for one in mine:
         steps = one.summary.steps if one.summary else {}
         counted = steps.get("receipt") or steps.get("harvest") or {}
-        calls += int(counted.get("sent", 0))
+        calls += int(counted.get("sent", counted.get("enqueued", 0)))
         planned = next((way.units for way in ways(one.summary)), {}) if one.state is not State.NOT_DUE else {}
         units.update(dict(counted.get("units", ())) or planned)
     complete = sum(one.state in _GOOD for one in due)

@@ -46,6 +46,7 @@ from pymongo import DeleteOne, MongoClient, ReadPreference, ReplaceOne, ReturnDo
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DocumentTooLarge, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
+from windrow.model.cloud_policy import DISK_FULL
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import Run
 from windrow.store import status, summary
@@ -296,6 +297,12 @@ class Staging(
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: PyMongoError) -> StagingUnavailable:
+        if any(text in str(error) for text in DISK_FULL):
+            return StagingUnavailable(
+                f"The disk of MongoDB is full: {type(error).__name__}: {error}",
+                advice="Free space on the disk of MongoDB, or enlarge it. Data staged earlier is safe; the next try "
+                "continues from there.",
+            )
         return login_error(error, self._place) or StagingUnavailable(
             f"MongoDB operation failed: {type(error).__name__}: {error}",
             advice=f"Check that MongoDB is running, and that host, port and database of {self._place} are correct. "

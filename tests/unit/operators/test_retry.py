@@ -1,6 +1,8 @@
 """Airflow's retry decisions, by error."""
 
 import json
+import re
+from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +14,21 @@ from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQue
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision
 from airflow.sdk.exceptions import AirflowException
 from botocore.exceptions import ClientError
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
+from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 from google.api_core import exceptions as google
 from google.cloud.bigquery.job.base import _error_result_to_exception as job_error_of_client
 
 from windrow.airflow.operators.defaults import TASK_DEFAULTS
+from windrow.airflow.operators.failure import story
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.model import errors
-from windrow.model.cloud_policy import ATHENA_POLICY, AWS_POLICY, CHECK_POLICY, GOOGLE_POLICY
+from windrow.model.cloud_policy import ATHENA_POLICY, AWS_POLICY, CHECK_POLICY, GOOGLE_POLICY, WORKER_POLICY
 from windrow.model.policy import TASK_POLICY, TaskRule
+
+MODELS = Loader()
 
 
 def decide(error: BaseException) -> RetryDecision:
@@ -78,6 +87,7 @@ FINAL = {
     "badRequest": 400,
     "billingNotEnabled": 403,
     "billingTierLimitExceeded": 400,
+    "bytesBilledLimitExceeded": 500,
     "blocked": 403,
     "invalid": 400,
     "invalidQuery": 400,
@@ -120,7 +130,8 @@ AWS_TEMPORARY = [
     *("ProvisionedThroughputExceededException", "ReplicatedWriteConflictException", "ResourceInUseException"),
     *("TransactionConflictException", "TransactionInProgressException", "ItemCollectionSizeLimitExceededException"),
     *("BandwidthLimitExceeded", "PriorRequestNotComplete", "RequestThrottledException", "ThrottledException"),
-    "IncompleteBody",
+    *("IncompleteBody", "BadDigest", "IDPCommunicationError", "KmsThrottled", "OverLimit"),
+    *("MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidIdFormat"),
 ]
 AWS_FINAL = [
     *("AccessDenied", "AccessDeniedException", "MissingAuthenticationTokenException", "NotAuthorized"),
@@ -131,9 +142,31 @@ AWS_FINAL = [
     *("GlueEncryptionException", "InvalidInputException", "ResourceNumberLimitExceededException"),
     *("ConditionalCheckFailedException", "ResourceNotFoundException", "IncompleteSignatureException"),
     *("AccountProblem", "AllAccessDisabled", "InvalidToken", "MetadataException", "FederationSourceException"),
-    *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
+    *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidAddress", "InvalidAttributeName"),
+    *("InvalidMessageContents", "InvalidSecurity", "KmsAccessDenied", "KmsDisabled", "KmsInvalidKeyUsage"),
+    *("KmsInvalidState", "KmsNotFound", "KmsOptInRequired", "UnsupportedOperation", "InvalidStateException"),
+    *("MalformedHttpRequestException", "RequestEntityTooLargeException", "UnknownOperationException"),
+    *("IDPRejectedClaim", "InvalidIdentityToken", "MalformedPolicyDocument", "PackedPolicyTooLarge"),
+    *("RegionDisabledException", "InvalidPayer", "NotSignedUp", "TokenRefreshRequired", "InvalidArgument"),
+    *("InvalidRequest", "KeyTooLongError", "MethodNotAllowed", "NotImplemented", "PermanentRedirect"),
+    *("EncryptionTypeMismatch", "InvalidWriteOffset", "TooManyParts", "InvalidObjectState", "PreconditionFailed"),
 ]
-TEMPORARY_STATUSES = (408, 429, 500, 502, 503, 504)
+CALLED = {
+    "athena": ["StartQueryExecution", "GetQueryExecution", "GetQueryResults", "StopQueryExecution"],
+    "dynamodb": ["PutItem", "GetItem", "Scan", "DeleteItem", "DescribeTable", "CreateTable"],
+    "glue": ["GetTable", "GetTables", "GetCrawler", "StartCrawler"],
+    "s3": [
+        *("PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject"),
+        *("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"),
+    ],
+    "sqs": [
+        *("GetQueueUrl", "ReceiveMessage", "DeleteMessage", "SendMessage", "GetQueueAttributes"),
+        "ChangeMessageVisibility",
+    ],
+    "sts": ["AssumeRole", "AssumeRoleWithWebIdentity"],
+}
+"""The operations of AWS that tasks call, also through Airflow's providers, by service."""
+TEMPORARY_STATUSES = (408, 429, 500, 502, 503, 504, 507)
 
 
 def action(*, temporary: bool) -> RetryAction:
@@ -210,6 +243,41 @@ def test_a_failed_check_is_not_tried_again():
     assert decide(raised.value).action is RetryAction.FAIL
 
 
+FULL = [
+    "500 POST http://127.0.0.1/upload/storage/v1/b/lake/o: [Errno 28] No space left on device",
+    'IO Error: Could not write file "/var/bq.db": No space left on device',
+    "mkdir /export/lake/.minio.sys: no space left on device",
+    "[Errno 122] Disk quota exceeded: '/var/lake/o'",
+    "database or disk is full",
+]
+
+
+@pytest.mark.parametrize("said", FULL)
+def test_a_full_disk_is_named_wherever_it_is(said: str):
+    code = {"Error": {"Code": "InternalError", "Message": said}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+    job = job_error(OPERATORS[0], {"reason": "invalidQuery", "message": said})
+    athena = AirflowException(f"Final state of Athena job is FAILED, query_execution_id is 0. Error: {said}")
+    for error, whose in (
+        (google.InternalServerError(said), "Google Cloud"),
+        (job, "Google Cloud"),
+        (ClientError(code, "PutObject"), "AWS"),
+        (athena, "Athena"),
+        (OSError(28, said), "the worker"),
+    ):
+        decision = decide(error)
+        assert decision.action is RetryAction.RETRY, repr(error)
+        assert decision.reason.startswith(f"{whose} ")
+        assert decision.reason.endswith(": its disk is full")
+        instance = SimpleNamespace(task_id="load", task=None)
+        line = story({"task_instance": instance, "run_id": "r", "exception": error})  # type: ignore[typeddict-item]
+        assert "What to do: Free space on this disk" in line
+
+
+def test_a_store_of_minio_that_is_full_is_named():
+    response = {"Error": {"Code": "XMinioStorageFull", "Message": "-"}, "ResponseMetadata": {"HTTPStatusCode": 507}}
+    assert "its disk is full" in str(decide(ClientError(response, "PutObject")).reason)
+
+
 def test_only_a_longer_term_quota_has_a_pause_of_its_own():
     """BigQuery asks for ten minutes; for all others the pause of the task grows."""
     assert TASK_DEFAULTS["retry_exponential_backoff"] > 1
@@ -220,17 +288,80 @@ def test_only_a_longer_term_quota_has_a_pause_of_its_own():
     assert decide(google.ServiceUnavailable("-")).retry_delay is None
 
 
-def test_what_the_clients_of_aws_try_again_is_in_the_table():
-    from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
+def test_sqs_is_judged_by_its_documented_code_too():
+    """Its client gives the code of the former protocol, here that of KMS, as the code of the error."""
+    answer = {
+        "status_code": 400,
+        "headers": {"x-amzn-query-error": "KMS.ThrottlingException;Sender"},
+        "body": b'{"__type": "com.amazonaws.sqs#KmsThrottled", "message": "-"}',
+    }
+    read = create_parser("json").parse(answer, None)
+    assert read["Error"]["Code"] == "KMS.ThrottlingException"
+    assert decide(ClientError(read, "SendMessage")).action is RetryAction.RETRY
 
+
+def legacy_rules() -> Iterator[dict[str, Any]]:
+    """What the AWS client tries again in its default mode, for all services and for those that tasks call."""
+    table = MODELS.load_data("_retry")
+    defaults = table["retry"]["__default__"]["policies"].values()
+    yield from (table["definitions"][rule["$ref"]]["applies_when"].get("response", {}) for rule in defaults)
+    for service in CALLED.keys() & table["retry"].keys():
+        for rule in table["retry"][service]["__default__"]["policies"].values():
+            yield rule["applies_when"]["response"]
+
+
+def test_what_the_client_of_aws_tries_again_is_temporary():
+    """In its standard mode, and in its default mode."""
     codes = {*ThrottledRetryableChecker._THROTTLED_ERROR_CODES, *TransientRetryableChecker._TRANSIENT_ERROR_CODES}
-    assert codes - {"EC2ThrottledException"} <= {*AWS_TEMPORARY}
+    statuses = {*TransientRetryableChecker._TRANSIENT_STATUS_CODES}
+    for rule in legacy_rules():
+        code, status = rule.get("service_error_code"), rule.get("http_status_code")
+        if code or status:
+            (codes if code else statuses).add(code or status)
+    assert {"SlowDown", "BadDigest"} <= codes
+    assert {503, 509} <= statuses
+    rules = {rule.reason: rule.transient for rule in AWS_POLICY}
+    missing = [code for code in codes | {*map(str, statuses)} if not rules.get(code)]
+    assert missing == ["EC2ThrottledException"], "tasks do not call EC2"
+
+
+@pytest.mark.parametrize("service", CALLED)
+def test_each_error_that_the_model_of_an_aws_service_documents_is_in_the_table(service: str):
+    """A new version of the client that knows a new one fails here."""
+    model = ServiceModel(MODELS.load_service_model(service, "service-2"))
+    rules = {rule.reason: rule.transient for rule in AWS_POLICY}
+    for operation in CALLED[service]:
+        for shape in model.operation_model(operation).error_shapes:
+            code = shape.metadata.get("error", {}).get("code", shape.name)
+            assert code in rules, f"{service} {operation}"
+            if shape.metadata.get("retryable") or shape.metadata.get("fault"):
+                assert rules[code], f"{code} is temporary, says {service}"
+
+
+def test_each_server_error_that_s3_documents_is_temporary():
+    documented = MODELS.load_service_model("s3", "service-2")["shapes"]["Error"]["members"]["Code"]["documentation"]
+    words = re.sub(r"<[^>]+>|\s+", " ", documented)
+    faults = re.findall(r"Code: +(\w+) +(?:(?!Code: ).)*HTTP Status Code: +5\d\d", words)
+    assert {"InternalError", "ServiceUnavailable", "SlowDown"} <= {*faults}
+    assert {*faults} - {*AWS_TEMPORARY} == {"NotImplemented"}
+
+
+def test_what_the_clients_of_google_try_again_is_temporary():
+    from google.cloud.bigquery import retry
+    from google.cloud.bigquery.job.base import _ERROR_REASON_TO_EXCEPTION
+    from google.cloud.storage.retry import _RETRYABLE_STATUS_CODES
+
+    rules = {rule.reason: rule.transient for rule in GOOGLE_POLICY}
+    again = {*retry._RETRYABLE_REASONS, *retry.job_retry_reasons, *map(str, map(int, _RETRYABLE_STATUS_CODES))}
+    assert again >= {"backendError", "jobBackendError", "503"}
+    assert [reason for reason in again if not rules.get(reason)] == []
+    assert _ERROR_REASON_TO_EXCEPTION.keys() - rules.keys() == set()
 
 
 def test_every_rule_is_tested_and_has_a_source_and_says_what_to_do():
     tested = {*RESULTS, *FINAL, *AWS_TEMPORARY, *AWS_FINAL, *map(str, TEMPORARY_STATUSES), "Retryable", ""}
-    for rule in GOOGLE_POLICY + AWS_POLICY + ATHENA_POLICY + CHECK_POLICY:
-        assert rule.reason in tested | {"400", "401", "403", "404", "412", "413"}, rule
+    for rule in GOOGLE_POLICY + AWS_POLICY + ATHENA_POLICY + CHECK_POLICY + WORKER_POLICY:
+        assert rule.reason in tested | {"400", "401", "403", "404", "412", "413", "509"}, rule
         assert rule.reason or rule.text, rule
         assert rule.source.startswith("https://"), rule
         assert rule.do.endswith("."), rule

@@ -89,9 +89,9 @@ class DynamoTable:
             rule = rule_of(error)
             if rule and rule.transient:
                 raise Unwritten(
-                    f"DynamoDB did not write the item {item[self._key]!r:.80} of the table {self._table!r}: {error}",
-                    advice="The next try writes all items again. If this happens again, increase the capacity of the "
-                    "table.",
+                    f"DynamoDB did not write the item {item[self._key]!r:.80} of the table {self._table!r}: {error} "
+                    f"({rule})",
+                    advice=f"{rule.do} It is safe to write items again.",
                 ) from error
             log.warning("DynamoDB refused the item %.80r of the table %r: %s", item[self._key], self._table, error)
             return error

@@ -88,7 +88,7 @@ def read_limits(
         conn_id = accounts.get(use.account, "another connection")
         account = use.account if use.account in accounts and reads_connection(conn_id) else conn_id
         units = known[0].units if known else None
-        streams = tuple(sorted(known[1])) if known else ()
+        streams = tuple(sorted({*known[1]})) if known else ()  # one may use it by several connections
         quotas.append(Quotas(use.name, account, use.taken, units, use.ends_at, use.closed, streams))
     quotas.sort(key=lambda one: (-one.share, one.ends_at))
     credentials.sort(key=lambda one: (one.days is None, one.days or 0, one.conn_id))

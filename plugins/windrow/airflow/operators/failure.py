@@ -5,7 +5,7 @@ import logging
 from airflow.sdk import Context
 from jinja2 import TemplateNotFound
 
-from windrow.airflow.cloud_errors import rule_of
+from windrow.airflow.cloud_errors import rule_of, text_of
 from windrow.airflow.hooks.staging import staging
 from windrow.declare.include import HELP, include_folder
 from windrow.model.errors import StagingUnavailable, WindrowError
@@ -81,7 +81,7 @@ def explain(context: Context) -> tuple[str, str]:
         return blot(error.what), blot(error.advice)
     if isinstance(error, TemplateNotFound):
         return f"The SQL file {error.name} was not found below {include_folder() / 'sql'}.", HELP
-    what = f"{type(error).__name__}: {error}" if error else "Airflow reported no error."
+    what = f"{type(error).__name__}: {text_of(error)}" if error else "Airflow reported no error."
     advice = _advice(type(context.get("task") or getattr(context["task_instance"], "task", None)))
     if rule := rule_of(error):
         what, advice = f"{what} ({rule})", f"{rule.do} {advice}"

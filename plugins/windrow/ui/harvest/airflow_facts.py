@@ -72,7 +72,7 @@ def read() -> tuple[Facts, frozenset[str]]:
                 connections=shape.connections,
                 provers=shape.provers,
                 paused=bool(row.is_paused),
-                schedule=row.timetable_summary or "",
+                schedule=_in_zone(row.timetable_summary or "", shape.cron),
                 next_at=_iso(row.next_dagrun_create_after),
                 cron=shape.cron,
                 params=shape.params,
@@ -198,6 +198,11 @@ def _cron(timetable: Mapping[str, Any]) -> tuple[str, str] | None:
         return _cron(inner)
     expression, zone = given.get("expression"), given.get("timezone", "UTC")
     return (expression, str(zone)) if isinstance(expression, str) and croniter.is_valid(expression) else None
+
+
+def _in_zone(schedule: str, cron: tuple[str, str] | None) -> str:
+    """Add the time zone to a schedule that is not in UTC, as all other times of the pages are in UTC."""
+    return f"{schedule}, {cron[1]}" if cron and cron[1] != "UTC" else schedule
 
 
 @lru_cache(maxsize=1_000)
