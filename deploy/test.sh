@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the image and runs docker-compose.yaml as it is, from a copy of this folder, under a project name, with volumes, a
 # port and secrets of its own: what already runs here is not touched. Two workers share tasks, one is killed; then three
-# workers, down and up, a backup, a restore onto empty volumes, an upgrade, the publisher without a token.
+# workers, down and up, a backup, a restore onto empty volumes, an upgrade, the clean-up of what is old, the publisher without
+# a token.
 #
 # Without an image registry, deploy/imitations/make.sh builds stand-ins for the images. Says what is wrong with code 1;
 # without an engine, with code 2.
@@ -124,6 +125,21 @@ deploy/restore.sh "$folder/backup" 2>/dev/null
 deploy/upgrade.sh >/dev/null 2>&1 || fail "deploy/upgrade.sh failed"
 [ "$(facts)" = "$before" ] || fail "after the upgrade: $(facts), before: $before"
 echo "a backup, a restore onto empty volumes, and an upgrade kept everything"
+
+# A run that waits since 150 days keeps what is newer than it, of all that is older than 90.
+sql "update dag set is_paused = true where dag_id = 'deploy_test'" >/dev/null
+run airflow-scheduler airflow dags trigger deploy_test --run-id waiting >/dev/null
+sql "update dag_run set start_date = now() - interval '200 days' where run_id = 'killed'" >/dev/null
+sql "update dag_run set queued_at = now() - interval '150 days', run_after = now() - interval '150 days'
+    where run_id = 'waiting'" >/dev/null
+run airflow-clean bash -c "cd logs; touch -d '200 days ago' old.log; touch -d '100 days ago' needed.log"
+docker compose restart airflow-clean 2>/dev/null
+for _ in $(seq 60); do run airflow-clean test -e logs/old.log || break; sleep 2; done
+run airflow-clean test ! -e logs/old.log || fail "airflow-clean left an old log: $(docker compose logs --tail 20 airflow-clean)"
+run airflow-clean test -e logs/needed.log || fail "airflow-clean deleted a log that a run in progress needs"
+left=$(sql "select string_agg(run_id, ' ' order by run_id) from dag_run")
+[ "$left" = waiting ] || fail "airflow-clean left the runs: $left"
+echo "airflow-clean deleted an old run and an old log, and nothing that a waiting run needs"
 
 docker compose --profile x up --detach x-publisher 2>/dev/null
 publisher=$(docker compose --profile x ps --all --quiet x-publisher)

@@ -28,7 +28,13 @@ class PrivateCa:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test CA")])
-        own = self._built(self._name, self._key, DAY).add_extension(x509.BasicConstraints(True, None), critical=True)
+        signs = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+        own = (
+            self
+            ._built(self._name, self._key, DAY)
+            .add_extension(x509.BasicConstraints(True, None), critical=True)
+            .add_extension(signs, critical=True)  # from Python 3.13 on, TLS wants this, and the identifiers of keys
+        )
         self.root = folder / "ca.pem"
         self.root.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
@@ -66,4 +72,6 @@ class PrivateCa:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 3 * DAY)
             .not_valid_after(now + ends_in)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )

@@ -4,6 +4,7 @@ Each test leaves a healthy API behind. What the rows are, and what a cleared tas
 tests/integration/test_titanic_dag.py.
 """
 
+import json
 import os
 import re
 import signal
@@ -103,6 +104,16 @@ def test_a_killed_harvest_goes_on_where_it_stopped_and_the_demo_shows_what_it_ga
     assert re.search(r"1 +female +90 +87 +0.9667", output), output
     assert system.settings.airflow_url in output
     assert "password admin" in output
+
+
+def test_lines_of_a_task_log_have_fields_on_disk_and_in_the_ui(system, titanic, killed):
+    attempt = titanic.tasks(killed.run_id)["harvest"]["try_number"]
+    task = f"dag_id={DAG_ID}/run_id={killed.run_id}/task_id=harvest"
+    file = system.settings.var / "airflow" / "logs" / task / f"attempt={attempt}.log"
+    written = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for lines in (written, system.airflow.log(DAG_ID, killed.run_id, "harvest", attempt)):
+        fields = {(line["stream"], line["run"]) for line in lines if "stream" in line}
+        assert fields == {(DAG_ID, killed.run_id)}
 
 
 def test_a_queue_makes_the_calls_and_the_rows_are_the_same(system, titanic, killed):

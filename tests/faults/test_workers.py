@@ -231,8 +231,8 @@ def test_no_second_has_more_turns_than_the_rate_however_many_share_it(staging: S
 
 def test_a_wrong_time_in_the_store_does_not_stop_the_calls(staging: Staging) -> None:
     now = staging.turns_clock()
-    assert staging.claim_turns("shop", 0.5, now) == pytest.approx(now, abs=1e-5)
-    assert staging.claim_turns("shop", 0.5, now) == pytest.approx(now + 0.5, abs=1e-5)
+    assert staging.claim_turns("shop", 0.5, now, 0.1) == pytest.approx(now + 0.1, abs=1e-5)
+    assert staging.claim_turns("shop", 0.5, now, 0.1) == pytest.approx(now + 0.6, abs=1e-5)
     later = now + timedelta(days=2).total_seconds()
-    assert staging.claim_turns("shop", 0.5, later) == pytest.approx(later, abs=1e-5)
-    assert staging.claim_turns("shop", 0.5, now) == pytest.approx(now, abs=1e-5), "a clock was two days ahead"
+    assert staging.claim_turns("shop", 0.5, later, 0) == pytest.approx(later, abs=1e-5)
+    assert staging.claim_turns("shop", 0.5, now, 0) == pytest.approx(now, abs=1e-5), "a clock was two days ahead"

@@ -11,10 +11,11 @@ from airflow import settings as airflow_settings
 from airflow.models import DagRun, Trigger, import_all_models
 from airflow.models.base import Base
 from airflow.utils.session import create_session
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from local_cloud import airflow_env
 from local_cloud.settings import Settings
+from tests.shared_cloud import SharedCloud
 from windrow.airflow import clean
 from windrow.model.plan import Run
 from windrow.store.staging import Staging
@@ -24,28 +25,51 @@ NOW = datetime.now(UTC)
 KEPT = Run("shop_orders", "manual__kept")
 
 
-def ago(days: int) -> datetime:
+def ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
 
 
+@pytest.fixture(scope="module")
+def database(shared: SharedCloud) -> Iterator[None]:
+    """Airflow's tables in PostgreSQL, as in production."""
+    url = airflow_env.database_url(shared.need("postgres"), "postgresql+psycopg2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
+        airflow_settings.configure_vars()
+        airflow_settings.reconfigure_orm()
+        import_all_models()
+        Base.metadata.create_all(airflow_settings.engine)
+        yield
+    airflow_settings.configure_vars()
+    airflow_settings.reconfigure_orm()
+
+
 @pytest.fixture
-def runs() -> Iterator[None]:
-    """Four runs in Airflow's database, one of which waits since 150 days, with its trigger."""
-    import_all_models()
-    Base.metadata.create_all(airflow_settings.engine)
+def runs(database: None) -> None:
+    """Runs by the days since they began. One waits since 150 days, with its trigger, and one is queued."""
+    states = {200: "failed", 150.5: "success", 150: "running", 135: "queued", 120: "success", 10: "success"}
     with create_session() as session:
-        for days, state in ((200, "failed"), (150, "running"), (120, "success"), (10, "success")):
+        session.execute(delete(DagRun))
+        for days, state in states.items():
             run = DagRun(dag_id="shop", run_id=f"manual__{days}", run_type="manual", state=state, run_after=ago(days))
-            run.start_date = ago(days)
+            run.queued_at = ago(days)
+            run.start_date = None if state == "queued" else ago(days)
             session.add(run)
         session.add(Trigger(classpath="shop.Waits", kwargs={}, created_date=ago(150)))
-    yield
-    Base.metadata.drop_all(airflow_settings.engine)
 
 
-def left() -> list[str]:
+def left() -> list[float]:
+    """Return the days of the runs that Airflow has."""
     with create_session() as session:
-        return sorted(session.scalars(select(DagRun.run_id)))
+        return sorted(float(one.removeprefix("manual__")) for one in session.scalars(select(DagRun.run_id)))
+
+
+def end(days: float) -> None:
+    """Let a run end."""
+    with create_session() as session:
+        session.execute(
+            update(DagRun).where(DagRun.run_id == f"manual__{days}").values(state="success", start_date=ago(days))
+        )
 
 
 def test_nothing_is_deleted_that_an_open_run_needs(
@@ -68,26 +92,35 @@ def test_nothing_is_deleted_that_an_open_run_needs(
     staging.note(KEPT, "receipt", {"agrees": False})
     staging._summarize(KEPT, {"$set": {"first_at": stamp(ago(130))}})
 
-    assert clean.main(["--dry-run"]) == 0
-    counted = left()
-    assert clean.main([]) == 0
-    beside_waiting = left()
-    with create_session() as session:
-        session.execute(update(DagRun).values(state="success"))
-    assert clean.main([]) == 0
-    beside_kept = left()
-    with create_session() as session:
-        waiting = session.scalars(select(Trigger)).all()
-    staging.note(KEPT, "purged", {})
-    assert clean.main([]) == 0
+    def logs() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "dag_id=shop").iterdir())
 
-    assert counted == ["manual__10", "manual__120", "manual__150", "manual__200"]
-    assert beside_waiting == ["manual__10", "manual__120", "manual__150"]
-    assert len(waiting) == 1
-    assert beside_kept == ["manual__10", "manual__120"]
-    assert left() == ["manual__10"]
-    assert [path.name for path in (tmp_path / "dag_id=shop").iterdir()] == ["run_id=10"]
-    assert "The run shop_orders|manual__kept needs what is newer than" in capsys.readouterr().out
+    def cleaned(*arguments: str) -> str:
+        assert clean.main([*arguments]) == 0
+        return capsys.readouterr().out
+
+    assert "Only counted: 1 log files" in cleaned("--dry-run")
+    assert left() == [10, 120, 135, 150, 150.5, 200]
+    assert logs() == ["run_id=10", "run_id=120", "run_id=200"]
+
+    assert "The run shop|manual__150 needs what is newer than" in cleaned()
+    assert left() == [10, 120, 135, 150, 150.5], "what a run refers to is older than the run"
+    assert logs() == ["run_id=10", "run_id=120"]
+
+    end(150)
+    assert "The run shop|manual__135 needs what is newer than" in cleaned()
+    assert left() == [10, 120, 135]
+
+    end(135)
+    assert "The run shop_orders|manual__kept needs what is newer than" in cleaned()
+    assert left() == [10, 120]
+
+    staging.note(KEPT, "purged", {})
+    assert "needs" not in cleaned()
+    assert left() == [10]
+    assert logs() == ["run_id=10"]
+    with create_session() as session:
+        assert len(session.scalars(select(Trigger)).all()) == 1, "Airflow deletes those that nothing uses"
 
 
 def test_nothing_is_deleted_while_nobody_knows_what_is_needed(
@@ -97,5 +130,5 @@ def test_nothing_is_deleted_while_nobody_knows_what_is_needed(
     monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", json.dumps(connection))
 
     assert clean.main([]) == 1
-    assert len(left()) == 4
+    assert len(left()) == 6
     assert "MongoDB did not answer" in capsys.readouterr().err

@@ -57,8 +57,8 @@ class MemoryBook(ConsentDocuments):
     def turns_clock(self) -> float:
         return time.time()
 
-    def claim_turns(self, api: str, span_s: float, now: float) -> float:
-        start = max(now, self.turns.get(api, 0.0))
+    def claim_turns(self, api: str, span_s: float, now: float, ahead_s: float) -> float:
+        start = max(now + ahead_s, self.turns.get(api, 0.0))
         self.turns[api] = start + span_s
         return start
 

@@ -534,8 +534,9 @@ def test_every_attempt_takes_units_also_one_that_fails(api: ScriptedApi):
     assert sum(book.windows.popitem()[1]) == 21, "what was not used is given back at the end"
 
 
-def test_a_quota_that_is_full_again_soon_is_waited_for_in_place(api: ScriptedApi):
+def test_a_quota_that_is_full_again_soon_is_waited_for_in_place(api: ScriptedApi, caplog: pytest.LogCaptureFixture):
     """The minute ends a moment from now, as the ledger's clock sees it."""
+    caplog.set_level("INFO", "windrow")
     now = [NOON.replace(second=59, microsecond=900_000)]
     book = MemoryBook()
     minute = Quota("fast", Period.MINUTE, 2, ("/items",))
@@ -557,6 +558,11 @@ def test_a_quota_that_is_full_again_soon_is_waited_for_in_place(api: ScriptedApi
     assert all(isinstance(one, Answer) for one in settled)
     assert len(api.asked) == 4
     assert [*map(sum, book.windows.values())] == [2, 2]
+    waits = [line for line in caplog.messages if "has no free units" in line]
+    assert waits == [
+        "The quota 'fast' has no free units for a call of cost 1 until 2026-06-15 19:01:00 UTC: they are used, or "
+        "claimed by other tasks. Calls wait."
+    ]
 
 
 def test_one_that_is_full_again_late_is_not_waited_for_and_named(api: ScriptedApi):

@@ -156,10 +156,26 @@ def test_without_a_number_all_is_given_until_the_api_says_stop():
 def test_while_a_block_lasts_the_book_stays_shut():
     book = WatchedBook()
     one = ledger(book, daily(10_000))
-    assert taken(one, 100) == 100
-    assert book.opened == 2, "a look, a claim"
-    assert taken(one, 100) == 100
-    assert book.opened == 4
+    blocks = (10, 10, 20, 40, 80, 100, 100)
+    for number, block in enumerate(blocks, start=1):
+        assert taken(one, block) == block
+        assert book.opened == 2 * number, "a look, a claim"
+
+
+def test_nobody_claims_more_than_it_can_use_until_the_window_ends():
+    clock, book = Clock(MIDNIGHT - timedelta(minutes=60)), MemoryBook()
+    one = ledger(book, daily(10_000), clock=clock)
+    taken(one, 80)
+    clock.now += timedelta(minutes=40)
+    taken(one, 1)
+    clock.now += timedelta(minutes=19, seconds=59)
+    taken(one, 41)
+    assert list(book.windows.values()) == [[10, 10, 20, 40, 40, 10]]
+
+
+def test_hundreds_of_clients_get_units_of_a_quota():
+    book = MemoryBook()
+    assert [taken(ledger(book, daily(10_000)), 1) for _ in range(300)] == [1] * 300
 
 
 def test_blocks_get_smaller_towards_the_end_and_all_units_are_given_out():
@@ -183,7 +199,7 @@ def test_tasks_that_take_at_once_take_no_more_than_there_is(units: int):
 
     waits = asyncio.run(take())
     assert waits.count(0.0) == min(units, 400)
-    assert book.opened <= 4 * 2 or units < 5_000, "they share blocks"
+    assert book.opened <= 9 * 2 or units < 5_000, "they share blocks"
 
 
 def test_tasks_get_their_units_in_the_order_they_came():
@@ -314,7 +330,7 @@ def test_what_is_not_used_is_given_back():
     taken(first, 30)
     taken(second, 5)
     asyncio.run(first.close())
-    assert reserved(book) == 30 + 90  # ten in a hundred of what was free for the second
+    assert reserved(book) == 30 + 8  # five, in blocks of 1, 1, 2 and 4
     asyncio.run(second.close())
     assert reserved(book) == 35
     assert taken(ledger(book, daily(1_000)), 1_000) == 965
@@ -373,12 +389,12 @@ def test_giving_back_one_quota_leaves_the_others_alone():
     clock, book = Clock(), WatchedBook()
     fast = Quota("fast", Period.MINUTE, 60, ("/fast",))
     one = ledger(book, fast, daily(1_000, "/items"), clock=clock)
-    taken(one, 10)
+    taken(one, 33)  # of 64 that are reserved
     taken(one, 1, Query.of("/fast"))
     before = book.opened
     clock.now += timedelta(minutes=1)
     taken(one, 1, Query.of("/fast"))
-    assert taken(one, 90) == 90
+    assert taken(one, 31) == 31
     assert book.opened - before == 2, "only the new minute was claimed"
 
 
@@ -406,19 +422,21 @@ def test_what_cannot_be_written_down_is_not_taken(openings: int):
 
 
 def test_a_book_that_is_away_at_the_end_does_not_hide_how_the_harvest_ended(caplog: pytest.LogCaptureFixture):
-    one = ledger(Unreachable(2), daily(1_000))
+    one = ledger(Unreachable(10), daily(1_000))
     taken(one, 10)
     asyncio.run(one.close())
-    assert "90 unused units of the quota 'items' could not be returned" in caplog.text
+    assert "6 unused units of the quota 'items' could not be returned" in caplog.text
 
 
 # --- the next window ---------------------------------------------------------------------------
 
 
-def test_the_next_window_is_full_again():
+def test_the_next_window_is_full_again(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "windrow")
     clock, book = Clock(), MemoryBook()
     one, other = ledger(book, daily(10), clock=clock), ledger(book, daily(10), clock=clock)
     assert (taken(one, 20), taken(other, 20)) == (10, 0)
+    assert len(caplog.messages) == 2, "each client says it once"
     clock.now = MIDNIGHT
     assert taken(other, 4) == 4
     assert taken(one, 20) == 6
@@ -451,7 +469,7 @@ def test_tasks_that_wait_while_a_window_begins_share_it():
 def test_a_spent_quota_is_spent_for_all_and_only_until_the_window_ends():
     clock, book = Clock(), MemoryBook()
     one, other = ledger(book, daily(1_000), clock=clock), ledger(book, daily(1_000), clock=clock)
-    assert (taken(one, 1), taken(other, 90)) == (1, 90)
+    assert (taken(one, 1), taken(other, 64)) == (1, 64)
 
     assert asyncio.run(one.exhaust(ITEM)) == (MIDNIGHT - NOON).total_seconds()
 

@@ -51,7 +51,11 @@ async def server(
                 writer.write(late)
 
     def quiet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asyncio.ensure_future(one(reader, writer)).add_done_callback(lambda task: task.cancelled() or task.exception())
+        def end(task: asyncio.Task[None]) -> None:
+            writer.close()  # from Python 3.12 on, a server waits for its connections
+            _ = task.cancelled() or task.exception()
+
+        asyncio.ensure_future(one(reader, writer)).add_done_callback(end)
 
     listening = await asyncio.start_server(quiet, "127.0.0.1", 0)
     async with listening:

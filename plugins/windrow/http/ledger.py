@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK = 100
 """Units claimed at a time, at most; a hundredth of a quota of more than 10,000, so that its book stays short."""
+_SHARES = 1_000
+"""So many clients have units of a window, if each wants some."""
 _UNSURE = timedelta(minutes=5)
 """For up to this time after its start, a window is not marked as used up: see `Ledger.exhaust`."""
 
@@ -70,12 +72,16 @@ class _QuotaState:
     window: str = ""
     starts_at: datetime = _LONG_AGO
     ends_at: datetime = _LONG_AGO
+    began_at: datetime = _LONG_AGO
+    """When this client made its first call in the window."""
     reserved: int = 0
     used: int = 0
     spent: bool = False
     refusals: int = 0
     refused_cost: int = 0
     """Cost of the last query for which no units could be reserved."""
+    logged: str = ""
+    """The last window for which the log says that it has no free units."""
     not_before: datetime = _LONG_AGO
     """When calls are allowed again, as reported by the API."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -190,6 +196,7 @@ class Ledger:
         if now >= account.ends_at:
             account.starts_at, account.ends_at = quota.period.bounds(now)
             account.window = f"{self._account}|{quota.name}|{account.starts_at.isoformat()}"
+            account.began_at = now
             account.reserved = account.used = 0
             account.spent = False
         if account.spent or account.covers(query.cost):
@@ -205,6 +212,13 @@ class Ledger:
         account.reserved = reserved or account.reserved
         if not account.covers(query.cost):
             account.refusals, account.refused_cost = account.refusals + 1, query.cost
+            if account.logged != account.window:
+                account.logged = account.window
+                log.info(
+                    "The quota '%s' has no free units for a call of cost %d until %s UTC: they are used, or claimed by "
+                    "other tasks. Calls wait.",
+                    *(quota.name, query.cost, f"{account.ends_at:%Y-%m-%d %H:%M:%S}"),
+                )
 
     def _claim(self, account: _QuotaState, cost: int) -> int | None:
         """Claim a block if there are enough units. Runs in a thread.
@@ -224,9 +238,21 @@ class Ledger:
             free = units - math.ceil(units * self._reserved) - page.taken
             if free < cost:
                 return account.reserved
-            block = max(cost, min(max(_BLOCK, units // 100), free // 10))
+            most = min(max(_BLOCK, units // 100), free // 10)
+            block = max(cost, min(most, max(units // _SHARES, self._likely(account))))
             if self._write(account, page.number, block):
                 return account.reserved + block
+
+    def _likely(self, account: _QuotaState) -> int:
+        """Return how many more units a client will use: as many again, but only at its rate until the window ends.
+
+        So nobody holds units that it cannot use, while others wait for some.
+        """
+        now = self._clock()
+        if now <= account.began_at:
+            return account.used
+        rest = (account.ends_at - now) / (now - account.began_at)
+        return math.ceil(account.used * min(1.0, rest))
 
     def _write(self, account: _QuotaState, number: int, units: int) -> bool:
         by = f"{self._process}|{uuid.uuid4().hex[:8]}"

@@ -20,7 +20,7 @@ LONGEST_PAUSE_S = 3600.0
 """A pause that the API does not name grows up to this."""
 _SPARE = 0.03
 """Turns that tasks share are spaced by so much more than the rate demands."""
-_LATE_S = 0.02
+LATE_S = 0.02
 """How late such a turn may be used. The rest of `_SPARE` is for clocks that are compared."""
 _SPAN_S = 0.25
 """The longest time that is claimed at once."""
@@ -70,15 +70,18 @@ class TurnStore(Protocol):
     def turns_clock(self) -> float:
         """Return the time of the store, in seconds of the epoch."""
 
-    def claim_turns(self, api: str, span_s: float, now: float) -> float:
-        """Claim a span of time for calls to an API, from ``now`` on, and return its start. No two spans overlap."""
+    def claim_turns(self, api: str, span_s: float, now: float, ahead_s: float) -> float:
+        """Claim a span of time for calls to an API, and return its start. No two spans overlap.
+
+        It begins where the last one ends; if that has passed, ``ahead_s`` after ``now``. Times are those of the store.
+        """
 
 
 class Pace:
     """Spaces calls evenly at ``rate_per_s``, in the order they come.
 
     With a store, all tasks that call the API share the rate. A client claims the turns of the calls that wait, a
-    quarter of a second's worth at most. It does not use a turn that is `_LATE_S` past, and turns are spaced by more
+    quarter of a second's worth at most. It does not use a turn that is `LATE_S` past, and turns are spaced by more
     than that, so that no second has more calls than ``rate_per_s``.
 
     :param rate_per_s: calls per second; None for no limit.
@@ -130,7 +133,7 @@ class Pace:
             async with self._queue:
                 at = max(arrived, self._next_at) if self._turns is None else await self._claimed(self._turns)
                 await asyncio.sleep(max(0.0, at - self._clock()))
-                while self._turns is not None and self._clock() - at > _LATE_S:
+                while self._turns is not None and self._clock() - at > LATE_S:
                     at = await self._claimed(self._turns)
                     await asyncio.sleep(max(0.0, at - self._clock()))
                 # From when it should have been sent, not from when it was: sleeps end late, which must not add up.
@@ -145,7 +148,7 @@ class Pace:
             while self._left:
                 at, self._next_at = self._next_at, self._next_at + self._interval_s
                 self._left -= 1
-                if self._clock() - at <= _LATE_S:
+                if self._clock() - at <= LATE_S:
                     self._used += 1
                     return at
             # As many as wait, and more where the last ones were all used: what is not used is kept from other tasks.
@@ -155,9 +158,9 @@ class Pace:
             if self._store_ahead_s is None:
                 self._store_ahead_s = await asyncio.to_thread(self._compare, store)
             began = self._clock()
-            asked = began + self._ahead_s + self._store_ahead_s
-            start = await asyncio.to_thread(store.claim_turns, self._name, number * self._interval_s, asked)
-            self._in_line = start > asked
+            now, ahead_s = began + self._store_ahead_s, self._ahead_s
+            start = await asyncio.to_thread(store.claim_turns, self._name, number * self._interval_s, now, ahead_s)
+            self._in_line = start > now + ahead_s
             self._ahead_s = min(2 * (self._clock() - began), 1.0)
             # never before the turns that this client has used: a store of one client alone does not know them
             self._next_at = max(self._next_at, start - self._store_ahead_s)

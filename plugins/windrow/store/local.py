@@ -56,7 +56,7 @@ class LocalStaging(Staging):
         """Return the time of this machine."""
         return time.time()
 
-    def claim_turns(self, api: str, span_s: float, now: float) -> float:
+    def claim_turns(self, api: str, span_s: float, now: float, ahead_s: float) -> float:
         """Return ``now``: no other process uses the file, and a client spaces its own calls."""
         return now
 

@@ -42,10 +42,11 @@ from datetime import UTC
 from functools import partial
 from typing import Any, TypeVar
 
-from pymongo import DeleteOne, MongoClient, ReadPreference, ReplaceOne, ReturnDocument
+from pymongo import DeleteOne, MongoClient, ReadPreference, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DocumentTooLarge, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
+from windrow.http.pacing import LATE_S
 from windrow.model.cloud_policy import DISK_FULL
 from windrow.model.errors import ConnectionUnusable, StagingUnavailable
 from windrow.model.plan import Run
@@ -143,27 +144,34 @@ class Staging(
         told = self._do(lambda: self._database.command("hello"))["localTime"]
         return float(told.replace(tzinfo=UTC).timestamp())
 
-    def claim_turns(self, api: str, span_s: float, now: float) -> float:
-        """Claim a span of time for calls to an API, from ``now`` on, and return its start. No two spans overlap.
+    def claim_turns(self, api: str, span_s: float, now: float, ahead_s: float) -> float:
+        """Claim a span of time for calls to an API, and return its start. No two spans overlap.
 
-        One operation adds the span to the end of the last one. Where that end has passed, the span starts ``now``,
-        unless another worker was faster. A claim that is tried again after a broken connection leaves a span unused.
+        One operation adds the span to the end of the last one. Where that end has passed, a second one moves it to
+        ``ahead_s`` from ``now``; of several workers the first does, and the others add to it. No operation depends on
+        what an earlier one has read, so any number of workers can claim at once. A claim that is tried again after a
+        broken connection leaves a span unused.
         """
         span, at = math.ceil(span_s * 1e6), int(now * 1e6)
+        start = at + int(ahead_s * 1e6)
+        earliest, latest = at - int(LATE_S * 1e6), at + _LONGEST_LINE_US + _LONGEST_LINE * span
         turns = self._collection(TURNS)
+        usable: Document = {"_id": api, "ends_us": {"$gte": earliest, "$lte": latest}}
+        # there is none yet, it has passed, or is what a wrong clock has written
+        wrong: Document = {"_id": api, "$or": [{"ends_us": {"$lt": earliest}}, {"ends_us": {"$gt": latest}}]}
+
+        def move() -> bool:
+            try:
+                turns.update_one(wrong, {"$set": {"ends_us": start + span}}, upsert=True)
+            except DuplicateKeyError:  # another worker has moved it
+                return False
+            return True
+
         while True:
-            last = self._do(
-                lambda: turns.find_one_and_update(
-                    {"_id": api}, {"$inc": {"ends_us": span}}, upsert=True, return_document=ReturnDocument.BEFORE
-                )
-            )
-            start = int(last["ends_us"]) if last else 0
-            if at <= start <= at + _LONGEST_LINE_US + _LONGEST_LINE * span:
+            if last := self._do(lambda: turns.find_one_and_update(usable, {"$inc": {"ends_us": span}})):
+                return int(last["ends_us"]) / 1e6
+            if self._do(move):
                 return start / 1e6
-            # the end has passed, or is what a wrong clock has written
-            ours, own = {"_id": api, "ends_us": start + span}, {"$set": {"ends_us": at + span}}
-            if self._do(partial(turns.update_one, ours, own)).matched_count:
-                return at / 1e6
 
     # --- the end of a run ----------------------------------------------------------------------
 
