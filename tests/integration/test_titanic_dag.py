@@ -97,7 +97,7 @@ def test_two_people_and_a_clear_at_once_leave_the_same_rows(titanic: bigquery.Cl
     with ThreadPoolExecutor(len(at_once)) as threads:
         list(threads.map(lambda one: run_tasks(one, last="land"), at_once))
 
-    receipts = [run_tasks(one, "prepare_table")["prove"] for one in at_once[:2]]
+    receipts = [run_tasks(one, "load")["prove"] for one in at_once[:2]]
 
     assert all(receipt["agrees"] for receipt in receipts)
     assert [receipt["merged"] for receipt in receipts] == [len(names)] * 2
@@ -118,7 +118,7 @@ def test_a_refused_load_is_told_and_mended_by_clearing_land(titanic: bigquery.Cl
     (landed,) = run_tasks(one, last="land")["land"]["objects"]
     store.put(landed, b"this is no Parquet")
     with pytest.raises(GoogleAPICallError) as refused:
-        run_tasks(one, "prepare_table", "load")
+        run_tasks(one, "load", "load")
     context = one.context | {"task_instance": one.context["ti"], "exception": refused.value}
     assert "The landed files are kept" in story(context)
     decision = ErrorPolicy().evaluate(refused.value, 1, 3)
