@@ -14,8 +14,7 @@ at least once an hour.
 |---|---|---|
 | `find_artists` | finds the artists of all open requests; skips the rest if there are none | yes |
 | `probe_capabilities` | finds the endpoints this client id may call now; skips a used-up quota | yes |
-| `fetch` | calls for each artist; stores answers in MongoDB; skips a used-up quota | yes; makes only missing calls |
-| `publish` | writes top tracks and outcomes to DynamoDB; reports the time since the request | yes |
+| `answer` | calls for each artist; writes top tracks and outcomes to DynamoDB | yes; makes only missing calls |
 | `land` | writes the answers as Parquet to S3 | yes |
 | `prepare_*`, `register`, `prove` | add the landed files to Athena; then count again | yes |
 
@@ -30,7 +29,7 @@ from windrow.airflow.operators.athena import ProveInAthenaOperator, databases, l
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.land import LandOperator
 from windrow.sources.spotify import params as spotify_params
-from windrow.sources.spotify.artist_requests import FetchNowOperator, FindArtistsOperator, PublishNewOperator
+from windrow.sources.spotify.artist_requests import AnswerOperator, FindArtistsOperator
 from windrow.sources.spotify.operators import CapabilitiesOperator
 
 DATASET, BUCKET = "spotify_top_tracks", "{{ var.value.windrow_s3_bucket }}"
@@ -60,8 +59,7 @@ def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
         task_id="probe_capabilities", dataset=DATASET, conn_id="spotify", can_wait=False
     )
     given = {"artists": find.output["artists"], "capabilities": capabilities.output["capabilities"]}
-    fetch = FetchNowOperator(task_id="fetch", dataset=DATASET, conn_id="spotify", given=given)
-    publish = PublishNewOperator(task_id="publish", dataset=DATASET, found=find.output)
+    answer = AnswerOperator(task_id="answer", dataset=DATASET, conn_id="spotify", given=given, found=find.output)
     land = LandOperator(task_id="land", **LANDED)
     prove = ProveInAthenaOperator(
         task_id="prove",
@@ -69,7 +67,7 @@ def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
         outlets=[Asset(DATASET)],
         **LANDED,
     )
-    chain([find, capabilities], fetch, publish, land)
+    chain([find, capabilities], answer, land)
     chain(
         land,
         databases(DATASET, "prepare_databases"),

@@ -34,7 +34,7 @@ ROWS = (
         "untouched: look at the landing table; correct the source or the check first",
     ),
     Row(
-        "publish",
+        "publish answer",
         "items are replaced completely, by newer ones only; all other items are written",
         "wait for the retry; increase the capacity; a refused item is in the log",
     ),

@@ -17,9 +17,8 @@ from windrow.airflow.triggers.sqs import QueueTrigger
 from windrow.model.errors import BadParameter, QueryRefused
 from windrow.sources.spotify.access import CLIENTS
 from windrow.sources.spotify.artist_requests import (
-    FetchNowOperator,
+    AnswerOperator,
     FindArtistsOperator,
-    PublishNewOperator,
     RecordRequestsOperator,
 )
 from windrow.sources.spotify.operators import CapabilitiesOperator
@@ -70,8 +69,7 @@ def outcomes() -> dict[str, str]:
 
 def publish(context: dict[str, Any], found: dict[str, Any], client: str = "extended") -> dict[str, Any]:
     given = {"artists": found["artists"], "capabilities": asdict(CLIENTS[client])}
-    step(FetchNowOperator, conn_id="spotify", given=given).execute(context)
-    return dict(step(PublishNewOperator, found=found).execute(context))
+    return dict(step(AnswerOperator, conn_id="spotify", given=given, found=found).execute(context))
 
 
 def told(name: str) -> dict[str, Any] | None:

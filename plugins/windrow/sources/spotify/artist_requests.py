@@ -191,52 +191,47 @@ class FindArtistsOperator(HarvestStep):
         return found
 
 
-class FetchNowOperator(PlanOperator):
-    """Fetches the artists of requests, and plans the calls that were answered. It never waits for a used-up quota.
+class AnswerOperator(PlanOperator):
+    """Fetches the artists of requests, plans the calls that were answered, and tells the chatbot.
+
+    It writes the top tracks and the outcomes of the requests to DynamoDB. It never waits for a used-up quota: a request
+    without an answer stays open for the next run.
 
     :param given: the output of tasks before, as for `PlanOperator`: ``artists`` and ``capabilities``.
-    """
-
-    advice = "Answers are in MongoDB. Clear this task with all tasks downstream: it makes only the missing calls."
-
-    def request_of(self, context: Context) -> Request:
-        """Return the request of the run, with ``now``: the stream then makes all calls while it plans."""
-        request = super().request_of(context)
-        return replace(request, params={**request.params, "now": True})
-
-    def execute(self, context: Context) -> dict[str, int | str]:
-        """Fetch them.
-
-        :raises AirflowSkipException: no artist can be fetched now; the requests stay open.
-        """
-        try:
-            return super().execute(context)
-        except NothingToHarvest:
-            raise AirflowSkipException(
-                "No artist can be fetched now, because quotas are used up. The next run handles the requests."
-            ) from None
-
-
-class PublishNewOperator(HarvestStep):
-    """Writes the staged top tracks of this run to DynamoDB, for the chatbot, and the outcomes of the requests.
-
-    A request without an answer stays open for the next run.
-
     :param found: the output of `FindArtistsOperator`.
     :returns: figures, which the receipt also has; among them the seconds since the oldest request.
     """
 
-    advice = "Items are replaced whole, and only by newer ones. Clear this task with all tasks downstream."
-    template_fields = (*HarvestStep.template_fields, "found", "aws_conn_id")
+    advice = (
+        "Answers are in MongoDB, and items are replaced whole, only by newer ones. Clear this task with all tasks "
+        "downstream: it makes only the missing calls."
+    )
+    template_fields = (*PlanOperator.template_fields, "found", "aws_conn_id")
 
     def __init__(self, *, found: Any, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.found = found
         self.aws_conn_id = aws_conn_id
 
+    def request_of(self, context: Context) -> Request:
+        """Return the request of the run, with ``now``: the stream then makes all calls while it plans."""
+        request = super().request_of(context)
+        return replace(request, params={**request.params, "now": True})
+
     def execute(self, context: Context) -> Figures:
-        """Write the items, then answer the requests."""
-        run = self.run_of(context)
+        """Fetch them, write their items, then answer the requests.
+
+        :raises AirflowSkipException: no artist can be fetched now; the requests stay open.
+        """
+        try:
+            self.make_plan(context)
+        except NothingToHarvest:
+            raise AirflowSkipException(
+                "No artist can be fetched now, because quotas are used up. The next run handles the requests."
+            ) from None
+        return self._publish(self.run_of(context))
+
+    def _publish(self, run: Run) -> Figures:
         requests = DynamoTable(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
         top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
         with staging(self.mongo_conn_id, self.dataset) as state:
