@@ -68,10 +68,10 @@ class Idle:
 
     def cores(self, seconds: float) -> dict[str, float]:
         """Return how many cores each service uses, measured for so many seconds."""
-        began, before = time.monotonic(), self._cpu_s()
+        began, before = time.monotonic(), self.cpu_s()
         time.sleep(seconds)
         took_s = time.monotonic() - began
-        return {name: (after - before[name]) / took_s for name, after in self._cpu_s().items()}
+        return {name: (after - before[name]) / took_s for name, after in self.cpu_s().items()}
 
     def run(self, dag_id: str, cores: float) -> tuple[float, float, Mapping[str, int]]:
         """Run a DAG. Return CPU seconds and the number of tasks by state.
@@ -81,11 +81,11 @@ class Idle:
 
         :param cores: what all services use while they do nothing.
         """
-        began, before = time.monotonic(), self._cpu_s()
+        began, before = time.monotonic(), self.cpu_s()
         run_id = self._airflow.trigger(dag_id)
         self._airflow.wait(dag_id, run_id, limit_s=RUN_S)
         time.sleep(SETTLE_S)  # its processes end after the run
-        after = self._cpu_s()
+        after = self.cpu_s()
         used = sum(after.values()) - sum(before.values()) - cores * (time.monotonic() - began)
         states = Counter(str(task["state"]) for task in self._airflow.tasks(dag_id, run_id).values())
         return after[TASKS] - before[TASKS], used, states
@@ -99,7 +99,7 @@ class Idle:
         times = croniter(found[0], day - timedelta(seconds=1), ret_type=datetime)
         return sum(1 for _ in itertools.takewhile(lambda one: one < day + timedelta(days=1), times))
 
-    def _cpu_s(self) -> dict[str, float]:
+    def cpu_s(self) -> dict[str, float]:
         """Return the CPU seconds of each service so far, with those of its child processes that have ended."""
         services = supervisord.connect(self._settings).supervisor.getAllProcessInfo()
         found = {str(one["name"]): _of_tree(int(one["pid"])) for one in services if one["pid"]}  # type: ignore[index, call-overload, union-attr]
