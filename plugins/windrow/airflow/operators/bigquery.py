@@ -114,7 +114,10 @@ class LoadRunOperator(LoadStep, LoadOperator):
         columns of an existing table are not compared with the contract.
     """
 
-    template_fields = (*LoadOperator.template_fields, *LoadStep.template_fields, "table", "landing", "dataset_location")
+    template_fields = (
+        *(name for name in LoadOperator.template_fields if name != "schema_fields"),  # hundreds of texts, no templates
+        *(*LoadStep.template_fields, "table", "landing", "dataset_location"),
+    )
     template_fields_renderers = {**LoadOperator.template_fields_renderers, **LoadStep.template_fields_renderers}  # noqa: RUF012 - Airflow declares it so
 
     def __init__(self, *, dataset: str, create: str = "", **kwargs: Any) -> None:
