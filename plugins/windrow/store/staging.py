@@ -75,7 +75,7 @@ _KEEP_QUOTAS_S = 7 * 24 * 3600
 """For how long after its end a window can be looked at. Then MongoDB deletes it."""
 _KEEP_CACHE_S = 90 * 24 * 3600
 """For how long an answer may be asked whether it still holds. Then MongoDB deletes it."""
-_INDEXES: tuple[tuple[str, Any, dict[str, int]], ...] = (
+_INDEXES: tuple[tuple[str, Any, dict[str, Any]], ...] = (
     *((name, "run", {}) for name in (QUARANTINE, _FIGURES, PAGES, ACCEPTED, LEASES)),
     (QUARANTINE, [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)], {}),
     (summary.RUNS, [("dataset", 1), ("first_at", -1)], {}),
