@@ -590,18 +590,21 @@ def test_prepare_makes_the_indexes_once(mongo: MongoClient[dict[str, Any]]) -> N
     staging.prepare("ships")
     staging.prepare("ships")
 
+    def indexed(collection: str) -> list[str]:
+        return [name for index in database[collection].list_indexes() for name in index["key"]]
+
     expected = {"ships": "chunk", "windrow_quarantine": "run", "windrow_figures": "run", "windrow_quotas": "window"}
     for collection, field in expected.items():
-        assert field in [name for index in database[collection].list_indexes() for name in index["key"]]
+        assert field in indexed(collection)
     expiring = [index for index in database["windrow_quotas"].list_indexes() if "expireAfterSeconds" in index]
     assert [[*index["key"]] for index in expiring] == [["ends_at"]]
     assert staging.settled(RUN, 0) == {}
     database["ships"].drop()
     staging.prepare("ships")
-    assert "chunk_1" not in database["ships"].index_information(), "what was made is remembered"
+    assert "chunk" not in indexed("ships"), "what was made is remembered"
     database["windrow_indexes"].delete_many({})
     staging.prepare("ships")
-    assert "chunk_1" in database["ships"].index_information()
+    assert "chunk" in indexed("ships")
 
 
 def test_a_server_that_is_not_there_is_a_clear_error_in_time_and_shows_no_password() -> None:
