@@ -8,7 +8,7 @@ now stays open for the next run.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from windrow.model.errors import BadParameter, NothingToHarvest, RateLimited, Un
 from windrow.model.plan import Run
 from windrow.model.stream import Request
 from windrow.sources.spotify.artists import Artist, key_of, look_up
-from windrow.sources.spotify.operators import PUBLISH
+from windrow.sources.spotify.operators import PUBLISH, capabilities
 from windrow.sources.spotify.streams import TOP_TRACKS as BY_RANK
 from windrow.sources.spotify.streams import artist_of
 from windrow.sources.spotify.top_tracks import (
@@ -117,14 +117,15 @@ def record(text: str, asked_at: datetime, requests: DynamoTable, fresh_s: int) -
 
 
 class FindArtistsOperator(HarvestStep):
-    """Finds the artists of all open requests.
+    """Finds the artists of all open requests and, if there are any, what the client id may call now.
 
     A request whose artist was fetched since it was recorded needs no call. An error of one request does not stop the
     others.
 
     :param conn_id: the Airflow connection of the API.
     :param fresh_s: how long an answer stays fresh, in seconds.
-    :returns: XComs: ``artists`` (their ids), ``names`` (by id), ``requests`` (by id), ``asked_at``.
+    :returns: XComs: ``artists`` (their ids), ``names`` (by id), ``requests`` (by id), ``asked_at``, and
+        ``capabilities`` (fields of `Capabilities`).
     """
 
     advice = "Requests are in the table artist_requests. Clear this task: it handles all open ones."
@@ -158,6 +159,7 @@ class FindArtistsOperator(HarvestStep):
             "names": {artist_id: artist.name for artist_id, (artist, _) in found.items()},
             "requests": {artist_id: [item[REQUEST] for item in items_] for artist_id, (_, items_) in found.items()},
             "asked_at": min(item["asked_at"] for _, items_ in found.values() for item in items_),
+            "capabilities": asdict(capabilities(self, self.conn_id, context, can_wait=False)),
         }
 
     def _find(self, run: Run, waiting: Sequence[Mapping[str, Any]], requests: DynamoTable) -> _Found:
