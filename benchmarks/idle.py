@@ -32,6 +32,8 @@ WATCHERS = {"x_posts": ("airflow-triggerer", "pubsub"), "spotify_requests": ("ai
 """Those for which the triggerer watches a queue, and the services that this occupies."""
 SETTLE_S = 10.0
 """Until what was switched on or off has taken effect."""
+PARSED_S = 120.0
+"""Until the files of all DAGs that were switched off have been parsed for it; longer on a busy machine."""
 RUN_S = 600.0
 """A run that takes longer is stuck."""
 DAY_S = 86_400
@@ -60,6 +62,7 @@ class Idle:
         for dag_id in DAGS:
             self.run(dag_id, 0.0)
         self.pause_all()
+        time.sleep(PARSED_S)
 
     def switch_on(self, dag_id: str) -> None:
         """Switch a DAG on, and so what it watches."""
