@@ -173,7 +173,7 @@ pin-images: ## pull the images of docker compose and write their digests into .e
 
 BENCH_PYTHON := .venv-bench/bin/python
 
-.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-idle bench-pages bench-stream bench-workers bench-youtube bench-year bench-scale
+.PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-idle bench-latency bench-pages bench-stream bench-workers bench-youtube bench-year bench-scale
 bench: setup .venv-bench/.ready ## the engine beside its peers: a few minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
 
@@ -208,7 +208,10 @@ bench-status: setup ## how long a snapshot for the Harvest page takes: a minute
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.status
 
 bench-idle: setup ## what Airflow costs while nothing is to do, by service and DAG: a quarter of an hour
-	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.idle
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.idle $(ARGS)
+
+bench-latency: setup ## seconds from a trigger to merged rows, and from a message to DynamoDB: five minutes
+	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.latency $(ARGS)
 
 bench-pages: setup ## how fast the Harvest pages are in Chromium, and what open tabs cost others: some minutes
 	@PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.pages

@@ -32,6 +32,8 @@ WATCHERS = {"x_posts": ("airflow-triggerer", "pubsub"), "spotify_requests": ("ai
 """Those for which the triggerer watches a queue, and the services that this occupies."""
 SETTLE_S = 10.0
 """Until what was switched on or off has taken effect."""
+PARSED_S = 120.0
+"""Until the files of all DAGs that were switched off have been parsed for it; longer on a busy machine."""
 RUN_S = 600.0
 """A run that takes longer is stuck."""
 DAY_S = 86_400
@@ -60,6 +62,7 @@ class Idle:
         for dag_id in DAGS:
             self.run(dag_id, 0.0)
         self.pause_all()
+        time.sleep(PARSED_S)
 
     def switch_on(self, dag_id: str) -> None:
         """Switch a DAG on, and so what it watches."""
@@ -68,10 +71,10 @@ class Idle:
 
     def cores(self, seconds: float) -> dict[str, float]:
         """Return how many cores each service uses, measured for so many seconds."""
-        began, before = time.monotonic(), self._cpu_s()
+        began, before = time.monotonic(), self.cpu_s()
         time.sleep(seconds)
         took_s = time.monotonic() - began
-        return {name: (after - before[name]) / took_s for name, after in self._cpu_s().items()}
+        return {name: (after - before[name]) / took_s for name, after in self.cpu_s().items()}
 
     def run(self, dag_id: str, cores: float) -> tuple[float, float, Mapping[str, int]]:
         """Run a DAG. Return CPU seconds and the number of tasks by state.
@@ -81,11 +84,11 @@ class Idle:
 
         :param cores: what all services use while they do nothing.
         """
-        began, before = time.monotonic(), self._cpu_s()
+        began, before = time.monotonic(), self.cpu_s()
         run_id = self._airflow.trigger(dag_id)
         self._airflow.wait(dag_id, run_id, limit_s=RUN_S)
         time.sleep(SETTLE_S)  # its processes end after the run
-        after = self._cpu_s()
+        after = self.cpu_s()
         used = sum(after.values()) - sum(before.values()) - cores * (time.monotonic() - began)
         states = Counter(str(task["state"]) for task in self._airflow.tasks(dag_id, run_id).values())
         return after[TASKS] - before[TASKS], used, states
@@ -99,7 +102,7 @@ class Idle:
         times = croniter(found[0], day - timedelta(seconds=1), ret_type=datetime)
         return sum(1 for _ in itertools.takewhile(lambda one: one < day + timedelta(days=1), times))
 
-    def _cpu_s(self) -> dict[str, float]:
+    def cpu_s(self) -> dict[str, float]:
         """Return the CPU seconds of each service so far, with those of its child processes that have ended."""
         services = supervisord.connect(self._settings).supervisor.getAllProcessInfo()
         found = {str(one["name"]): _of_tree(int(one["pid"])) for one in services if one["pid"]}  # type: ignore[index, call-overload, union-attr]

@@ -8,14 +8,12 @@ run by hand, with a name, an id or a URL:
 The run first writes to DynamoDB, because the chatbot waits for it; then to S3 and Athena. The table `artist_requests`
 has the outcome of each request: found, no_tracks, unknown, ambiguous or refused. Its key is the name in lower case, or
 the id or URL. A run never waits for a used-up quota: a request that cannot be answered now is handled by the next run,
-at least once an hour.
+at least once an hour. Without an open request, a run makes no call.
 
 | task | does | safe to clear |
 |---|---|---|
-| `find_artists` | finds the artists of all open requests; skips the rest if there are none | yes |
-| `probe_capabilities` | finds the endpoints this client id may call now; skips a used-up quota | yes |
-| `fetch` | calls for each artist; stores answers in MongoDB; skips a used-up quota | yes; makes only missing calls |
-| `publish` | writes top tracks and outcomes to DynamoDB; reports the time since the request | yes |
+| `find_artists` | finds the artists of all open requests, and the endpoints this client id may call now | yes |
+| `answer` | calls for each artist; writes top tracks and outcomes to DynamoDB | yes; makes only missing calls |
 | `land` | writes the answers as Parquet to S3 | yes |
 | `prepare_*`, `register`, `prove` | add the landed files to Athena; then count again | yes |
 
@@ -30,8 +28,7 @@ from windrow.airflow.operators.athena import ProveInAthenaOperator, databases, l
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.land import LandOperator
 from windrow.sources.spotify import params as spotify_params
-from windrow.sources.spotify.artist_requests import FetchNowOperator, FindArtistsOperator, PublishNewOperator
-from windrow.sources.spotify.operators import CapabilitiesOperator
+from windrow.sources.spotify.artist_requests import AnswerOperator, FindArtistsOperator
 
 DATASET, BUCKET = "spotify_top_tracks", "{{ var.value.windrow_s3_bucket }}"
 LANDED = {
@@ -56,12 +53,8 @@ RECORDED = Asset("spotify_requests")
 )
 def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
     find = FindArtistsOperator(task_id="find_artists", dataset=DATASET, conn_id="spotify")
-    capabilities = CapabilitiesOperator(
-        task_id="probe_capabilities", dataset=DATASET, conn_id="spotify", can_wait=False
-    )
-    given = {"artists": find.output["artists"], "capabilities": capabilities.output["capabilities"]}
-    fetch = FetchNowOperator(task_id="fetch", dataset=DATASET, conn_id="spotify", given=given)
-    publish = PublishNewOperator(task_id="publish", dataset=DATASET, found=find.output)
+    given = {name: find.output[name] for name in ("artists", "capabilities")}
+    answer = AnswerOperator(task_id="answer", dataset=DATASET, conn_id="spotify", given=given, found=find.output)
     land = LandOperator(task_id="land", **LANDED)
     prove = ProveInAthenaOperator(
         task_id="prove",
@@ -69,7 +62,7 @@ def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
         outlets=[Asset(DATASET)],
         **LANDED,
     )
-    chain([find, capabilities], fetch, publish, land)
+    chain(find, answer, land)
     chain(
         land,
         databases(DATASET, "prepare_databases"),

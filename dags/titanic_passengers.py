@@ -10,7 +10,7 @@ Lists the passengers of an API, makes one call per name, and updates the dataset
 | `more_workers` | with `workers` above 1: mapped tasks that make a part of the calls; else skipped | yes; the same |
 | `enqueue`, `drain` | instead of `harvest`, with `dispatch` = `cloud_tasks`: a queue makes the calls | yes; the same |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes |
-| `prepare_table`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
+| `load` | prepares the tables; loads a landing table of this run, and checks it before the merge | yes |
 | `merge`, `check`, `marts` | update the final table with newer answers; check it; build the mart | yes |
 | `prove` | counts again in every system: planned = staged = exported = loaded = merged | yes |
 

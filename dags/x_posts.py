@@ -6,7 +6,7 @@ batches, and updates the dataset `x` in BigQuery. It runs when there are message
 | task | does | safe to clear |
 |---|---|---|
 | `pull` | writes messages, up to a maximum number or time, as Parquet to the bucket; skipped if there are none | yes |
-| `prepare_table`, `load`, `audit` | load a landing table of this run, and check it before the merge | yes |
+| `load` | prepares the tables; loads a landing table of this run, and checks it before the merge | yes |
 | `merge` | keeps one row per post: its last version; a deleted post stays deleted | yes |
 | `acknowledge` | checks landed = loaded and distinct = merged, then acknowledges the messages | yes |
 | `mart_*` | posts by minute and hour, hashtags, accounts: the data of the page Posts under Browse | yes |

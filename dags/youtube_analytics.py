@@ -11,7 +11,7 @@ before them again, because YouTube still updates their figures.
 | `days.harvest` | one report per video; with granularity `day`, one per video and day | yes; makes only missing calls |
 | `days.more_workers` | with `workers` above 1: mapped tasks that make a part; else skipped | yes; the same |
 | `days.land` | writes Parquet to the bucket, one folder per day, then the manifest | yes |
-| `days.load` to `days.merge` | load a landing table of this run, check it, merge it by video and day | yes |
+| `days.load`, `days.merge` | load and check a landing table of this run; merge it by video and day | yes |
 | `check`, `coverage`, marts | no duplicate or late days; expected and returned days of each video; the marts | yes |
 | `prove` | checks planned = staged = exported = loaded = merged; then moves the watermark | yes |
 

@@ -21,8 +21,10 @@ AT_WORK = (
     ("airflow.providers.mongo.hooks.mongo", "MongoHook"),
     ("airflow.dag_processing", "dagbag"),
     ("airflow.sdk.execution_time", "cache"),
+    ("airflow.sdk.execution_time", "supervisor"),
     ("airflow.sdk.execution_time", "timeout"),
     ("airflow.sdk", "lineage"),
+    ("jinja2", "ext"),
     ("pyarrow", "parquet"),
 )
 """What tasks import while they run; what DAG files import is read from them."""
@@ -45,6 +47,9 @@ def load(environ: Mapping[str, str]) -> None:
         with contextlib.suppress(Exception):  # only a help: the DAG file or task that needs it says what is wrong
             if not hasattr(importlib.import_module(module), name):
                 importlib.import_module(f"{module}.{name}")
+    if client := sys.modules.get("airflow.sdk.api.client"):  # each worker's: it reads all certificates, and keeps them
+        with contextlib.suppress(Exception):
+            client.Client(base_url="http://localhost/", token="").close()
     inspect.stack()  # it looks at every module once; the hooks of AWS call it for each client
     os.register_at_fork(after_in_child=functools.partial(forget_if_changed, plugins, before))
 

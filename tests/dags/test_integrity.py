@@ -206,21 +206,21 @@ TEXTS = {file.read_text(): file.relative_to(SQL).as_posix() for file in SQL.rglo
 """The files by what they hold: a file that is named in a field ``sql`` is read when its DAG is."""
 
 
-def sql_of(task) -> str:
-    """The SQL file that a task runs; empty if it runs none."""
+def sql_of(task) -> set[str]:
+    """The SQL files that a task runs."""
     text = getattr(task, "sql", None)
     assert not str(text).endswith(".sql"), f"{task}: there is no {text}"
-    statement = str(text or getattr(task, "configuration", "") or getattr(task, "create", ""))
-    included = re.search(r"{% include '([^']+)' %}", statement)
-    return getattr(task, "path", "") or TEXTS.get(text, "") or (included[1] if included else "")
+    statements = [text, *(getattr(task, name, "") for name in ("configuration", "create", "audit"))]
+    included = re.findall(r"{% include '([^']+)' %}", " ".join(map(str, statements)))
+    return {*included, getattr(task, "path", ""), TEXTS.get(text, "")} - {""}
 
 
 def test_runs_of_a_backfill_take_turns_at_the_api_and_at_the_tables_they_share(dagbag):
     """Airflow starts several runs of a backfill at once, whatever max_active_runs of the DAG says."""
-    from windrow.airflow.operators.bigquery import PrepareTableOperator, SqlOperator
+    from windrow.airflow.operators.bigquery import LoadRunOperator, SqlOperator
     from windrow.airflow.operators.harvest import HarvestOperator
 
-    for kind in (HarvestOperator, SqlOperator, PrepareTableOperator):
+    for kind in (HarvestOperator, SqlOperator, LoadRunOperator):
         for _, task in steps(dagbag, kind):
             assert task.max_active_tis_per_dag == 1, task
 
@@ -259,11 +259,11 @@ def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_c
 
     for dag, task in steps(dagbag, SqlFileOperator):
         folder, file = task.path.rsplit("/", 1)
-        done = {sql_of(one) for one in before(task)}
+        done = {file for one in before(task) for file in sql_of(one)}
         if file == "merge.sql":
             assert {f"{folder}/create.sql", f"{folder}/audit.sql"} <= done, task
         elif file == "query.sql":
-            merges = {sql_of(one) for one in dag.tasks if sql_of(one).endswith("/merge.sql")}
+            merges = {file for one in dag.tasks for file in sql_of(one) if file.endswith("/merge.sql")}
             assert merges <= done, f"{task} should come after all that is merged"
             assert {"check", "acknowledge"} & {one.task_id for one in before(task)}, f"{task}: what checked the merge?"
         else:
@@ -271,10 +271,10 @@ def test_nothing_is_merged_that_was_not_audited_and_no_mart_is_made_before_the_c
 
 
 def test_the_datasets_of_a_statement_are_made_before_it_runs(dagbag):
-    from windrow.airflow.operators.bigquery import LANDING, PrepareTableOperator, SqlOperator
+    from windrow.airflow.operators.bigquery import LANDING, LoadRunOperator, SqlOperator
 
     for dag, task in steps(dagbag, SqlOperator):
-        creating = [one for one in before(task) if isinstance(one, PrepareTableOperator)]
+        creating = [one for one in before(task) if isinstance(one, LoadRunOperator)]
         names = {name for one in creating for name in (one.landing, one.table.strip("`").partition(".")[0])}
         made = {name.removeprefix("{{ prefix() }}") for name in names}
         assert {LANDING, dag.dag_id.partition("_")[0]} <= made, task
@@ -337,7 +337,7 @@ def test_every_sql_file_is_there_and_can_be_rendered_by_its_task(dagbag):
     rendered = {}
     for dag in dags(dagbag):
         environment = dag.get_template_env()
-        for task in filter(sql_of, dag.tasks):
+        for task, file in ((one, file) for one in dag.tasks for file in sql_of(one)):
             variables = defaultdict(lambda: "a-variable", windrow_s3_bucket="a-bucket")
             context = {
                 "run_id": "manual__2026-11-20T12:00:00+00:00",
@@ -345,7 +345,7 @@ def test_every_sql_file_is_there_and_can_be_rendered_by_its_task(dagbag):
                 "var": {"value": variables},
                 "dag_run": {"run_after": datetime(2026, 11, 20, 12, tzinfo=UTC)},
             }
-            rendered[sql_of(task)] = environment.get_template(sql_of(task)).render(context)
+            rendered[file] = environment.get_template(file).render(context)
     for file, text in rendered.items():
         assert not re.search(r"{[{%#]|[%#}]}|\bNone\b|Undefined", text), file
     datasets = {file.split("/")[1] for file in rendered}  # a source that was deleted may have left its SQL

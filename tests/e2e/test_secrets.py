@@ -276,7 +276,7 @@ def test_every_dag_has_failed_in_every_way(evidence: Evidence) -> None:
         assert SAID.get(way, "") in said, (dag_id, way, said)
         if way in {"refused", "401", "403"}:
             assert STARS in said, (dag_id, way, said)
-    for dag_id, task_id in ("titanic_passengers", "audit"), ("github_users", "members.prove"):
+    for dag_id, task_id in ("titanic_passengers", "load"), ("github_users", "members.prove"):
         assert evidence.runs[dag_id, "echo"][0][task_id] == "failed", "the rows are in BigQuery"
 
 

@@ -270,7 +270,7 @@ def test_what_is_unknown_or_not_plausible_is_a_warning_until_it_is_accepted(
             run.run()
         assert f"windrow accept {sales.dataset} 'day 3'" in failed.value.advice
         assert command("accept", sales.dataset, "day 3")[0] == 0
-        receipt = run.run("audit", "merge", "prove")["prove"]
+        receipt = run.run("load", "merge", "prove")["prove"]
     else:
         receipt = run.run()["prove"]
     assert receipt | {"agrees": True, "unknown_fields": "tax 14", "warnings": 1 if fails else 2} == receipt

@@ -594,19 +594,28 @@ def test_a_window_that_is_spent_is_spent_for_every_client(staging: Staging) -> N
 # --- the server --------------------------------------------------------------------------------
 
 
-def test_prepare_makes_the_indexes_and_can_be_done_again(mongo: MongoClient[dict[str, Any]]) -> None:
+def test_prepare_makes_the_indexes_once(mongo: MongoClient[dict[str, Any]]) -> None:
     database = mongo[f"test_{uuid.uuid4().hex}"]
     staging = Staging(mongo, database.name)
 
     staging.prepare("ships")
     staging.prepare("ships")
 
+    def indexed(collection: str) -> list[str]:
+        return [name for index in database[collection].list_indexes() for name in index["key"]]
+
     expected = {"ships": "chunk", "windrow_quarantine": "run", "windrow_figures": "run", "windrow_quotas": "window"}
     for collection, field in expected.items():
-        assert field in [name for index in database[collection].list_indexes() for name in index["key"]]
+        assert field in indexed(collection)
     expiring = [index for index in database["windrow_quotas"].list_indexes() if "expireAfterSeconds" in index]
     assert [[*index["key"]] for index in expiring] == [["ends_at"]]
     assert staging.settled(RUN, 0) == {}
+    database["ships"].drop()
+    staging.prepare("ships")
+    assert "chunk" not in indexed("ships"), "what was made is remembered"
+    database["windrow_indexes"].delete_many({})
+    staging.prepare("ships")
+    assert "chunk" in indexed("ships")
 
 
 def test_a_server_that_is_not_there_is_a_clear_error_in_time_and_shows_no_password() -> None:

@@ -20,7 +20,7 @@ from tests.integration.conftest import rows
 from windrow.airflow.hooks.stores import GcsStore
 from windrow.airflow.operators.failure import story
 from windrow.airflow.operators.retry import ErrorPolicy
-from windrow.model.errors import CountsDisagree
+from windrow.model.errors import CheckFailed, CountsDisagree
 
 DAG = Path(__file__).resolve().parents[2] / "dags" / "titanic_passengers.py"
 NAMES = 891
@@ -97,7 +97,7 @@ def test_two_people_and_a_clear_at_once_leave_the_same_rows(titanic: bigquery.Cl
     with ThreadPoolExecutor(len(at_once)) as threads:
         list(threads.map(lambda one: run_tasks(one, last="land"), at_once))
 
-    receipts = [run_tasks(one, "prepare_table")["prove"] for one in at_once[:2]]
+    receipts = [run_tasks(one, "load")["prove"] for one in at_once[:2]]
 
     assert all(receipt["agrees"] for receipt in receipts)
     assert [receipt["merged"] for receipt in receipts] == [len(names)] * 2
@@ -118,9 +118,17 @@ def test_a_refused_load_is_told_and_mended_by_clearing_land(titanic: bigquery.Cl
     (landed,) = run_tasks(one, last="land")["land"]["objects"]
     store.put(landed, b"this is no Parquet")
     with pytest.raises(GoogleAPICallError) as refused:
-        run_tasks(one, "prepare_table", "load")
+        run_tasks(one, "load", "load")
     context = one.context | {"task_instance": one.context["ti"], "exception": refused.value}
     assert "The landed files are kept" in story(context)
     decision = ErrorPolicy().evaluate(refused.value, 1, 3)
     assert decision.action is RetryAction.FAIL, "a retry would not help"
     assert run_tasks(one, "land")["prove"]["loaded"] == 1
+
+
+def test_a_load_that_was_deferred_is_checked_when_it_continues(titanic: bigquery.Client):
+    load_task = made("deferred").dag.get_task("load")
+    load_task.audit = "SELECT FALSE AS has_rows"
+    ended = {"status": "success", "message": "done", "job_id": "one"}
+    with pytest.raises(CheckFailed, match=r"do not pass these checks: has_rows\."):
+        load_task.execute_complete({"run_id": "deferred"}, ended)

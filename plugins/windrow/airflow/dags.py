@@ -1,4 +1,4 @@
-"""Makes a DAG for a declared stream: plan, cost, harvest; then land, load, audit, merge and prove in each warehouse."""
+"""Makes a DAG for a declared stream: plan, cost, harvest; then land, load, merge and prove in each warehouse."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ def harvest_dag(
 
     :param conn_id: the Airflow connection of the API.
     :param into: the warehouse. With several, the calls are made once, and each warehouse has a task group that lands,
-        loads, audits, merges and counts; the watermark moves when all of them have the records.
+        loads, merges and counts; the watermark moves when all of them have the records.
     :param schedule: a cron expression in the time zone ``zone``; None for runs that are triggered only.
     :param defaults: JSON texts for params that a run leaves empty, by name: templates, such as of an Airflow variable.
     :param budget: what a run may cost without the approval of a person; None for no limit.
@@ -196,7 +196,7 @@ _TASKS = """| task | does | safe to clear |
 | `harvest` | makes the calls; stores each answer in MongoDB | yes; makes only missing calls |
 | `more_workers` | with `workers` above 1: mapped tasks that make a part of the calls; else skipped | yes; the same |
 | `land` | writes the answers as Parquet to the bucket, then the manifest | yes; reads the stored answers again |
-| `prepare_table`, `load`, `audit` | load the landed records of this run, and check them before the merge | yes |
+| `load` | prepares the tables; loads the landed records of this run, and checks them before the merge | yes |
 | `merge` | updates the final table | yes |
 | `prove` | counts again in every system: planned = staged = exported = loaded = merged | yes |
 

@@ -30,17 +30,13 @@ ROWS = (
     Row(
         "prepare_* load",
         "all answers, all landed files",
-        "fix the cause, then clear `land` (writes the files again) or `load`",
+        "fix the cause, then clear `land` (writes the files again) or `load`. If a check failed, the final table is "
+        "untouched: look at the landing table; correct the source or the check first",
     ),
     Row(
-        "publish",
+        "publish answer",
         "items are replaced completely, by newer ones only; all other items are written",
         "wait for the retry; increase the capacity; a refused item is in the log",
-    ),
-    Row(
-        "audit",
-        "the final table is untouched",
-        "look at the landing table; correct the source or the check, then clear `audit`",
     ),
     Row(
         "merge check coverage mart*",

@@ -28,12 +28,14 @@ collection             one document is                                ``_id``; i
 ``windrow_turns``      until when the calls of an API are spaced      connection id; none
 ``windrow_claims``     a replay that goes on, and its queries         dataset|run_id; none
 ``windrow_events``     what a person did, see `windrow.store.events`  place|id; ``place, at``
+``windrow_indexes``    that the indexes of a dataset were made        dataset|digest of them; none
 =====================  =============================================  ==============================
 
 An answer, or the bytes of a quarantined one, that is larger than one document is in several: the first is as above, and
 the others have no indexed field.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,10 +72,25 @@ Figures = dict[str, Any]
 """What a step counted: numbers and short texts by name."""
 
 _FIGURES = "windrow_figures"
+_MADE = "windrow_indexes"
 _KEEP_QUOTAS_S = 7 * 24 * 3600
 """For how long after its end a window can be looked at. Then MongoDB deletes it."""
 _KEEP_CACHE_S = 90 * 24 * 3600
 """For how long an answer may be asked whether it still holds. Then MongoDB deletes it."""
+_INDEXES: tuple[tuple[str, Any, dict[str, Any]], ...] = (
+    *((name, "run", {}) for name in (QUARANTINE, _FIGURES, PAGES, ACCEPTED, LEASES)),
+    (QUARANTINE, [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)], {}),
+    (summary.RUNS, [("dataset", 1), ("first_at", -1)], {}),
+    (summary.RUNS, "first_at", {}),
+    (QUOTAS, "window", {}),
+    (CONSENTS, "consent", {}),
+    (WARNINGS, "dataset", {}),
+    (EVENTS, [("place", 1), ("at", -1)], {}),
+    (EVENTS, "at", {"expireAfterSeconds": KEEP_DAYS * 24 * 3600}),
+    (QUOTAS, "ends_at", {"expireAfterSeconds": _KEEP_QUOTAS_S}),
+    (KEPT, "kept_at", {"expireAfterSeconds": _KEEP_CACHE_S}),
+)
+"""The indexes that all datasets share: collection, fields, options."""
 SELECTION_MS = 10_000
 """How long the driver looks for a server."""
 SOCKET_MS = 60_000
@@ -107,21 +124,16 @@ class Staging(
         self._database = client[database]
 
     def prepare(self, dataset: str) -> None:
-        """Make sure the server is there and the indexes exist."""
-        self._do(lambda: self._database[dataset].create_index("chunk"))
-        for name in (QUARANTINE, _FIGURES, PAGES, ACCEPTED, LEASES):
-            self._do(partial(self._database[name].create_index, "run"))
-        by_cause = [("run", 1), ("cause", 1), ("status", 1), ("fetched_at", 1)]
-        self._do(lambda: self._database[QUARANTINE].create_index(by_cause))
-        self._do(lambda: self._database[summary.RUNS].create_index([("dataset", 1), ("first_at", -1)]))
-        self._do(lambda: self._database[summary.RUNS].create_index("first_at"))
-        self._do(lambda: self._database[QUOTAS].create_index("window"))
-        self._do(lambda: self._database[CONSENTS].create_index("consent"))
-        self._do(lambda: self._database[WARNINGS].create_index("dataset"))
-        self._do(lambda: self._database[EVENTS].create_index([("place", 1), ("at", -1)]))
-        self._do(lambda: self._database[EVENTS].create_index("at", expireAfterSeconds=KEEP_DAYS * 24 * 3600))
-        self._do(lambda: self._database[QUOTAS].create_index("ends_at", expireAfterSeconds=_KEEP_QUOTAS_S))
-        self._do(lambda: self._database[KEPT].create_index("kept_at", expireAfterSeconds=_KEEP_CACHE_S))
+        """Make sure the server is there and the indexes exist.
+
+        Each task opens the staging, so what was made is remembered: one operation in place of one for each index.
+        """
+        made = f"{dataset}|{hashlib.sha256(repr(_INDEXES).encode()).hexdigest()[:16]}"
+        if self._find(_MADE, {"_id": made}):
+            return
+        for collection, fields, options in ((dataset, "chunk", {}), *_INDEXES):
+            self._do(partial(self._database[collection].create_index, fields, **options))
+        self._replace(_MADE, [{"_id": made}])
 
     # --- figures -------------------------------------------------------------------------------
 

@@ -17,9 +17,8 @@ from windrow.airflow.triggers.sqs import QueueTrigger
 from windrow.model.errors import BadParameter, QueryRefused
 from windrow.sources.spotify.access import CLIENTS
 from windrow.sources.spotify.artist_requests import (
-    FetchNowOperator,
+    AnswerOperator,
     FindArtistsOperator,
-    PublishNewOperator,
     RecordRequestsOperator,
 )
 from windrow.sources.spotify.operators import CapabilitiesOperator
@@ -46,10 +45,11 @@ def record(context: dict[str, Any]) -> dict[str, int]:
     return dict(operator.execute(context))
 
 
-def find(context: dict[str, Any]) -> Any:
+def find(context: dict[str, Any], client: str = "extended") -> Any:
     """Record what is in the queue, and find the artists of all open requests."""
     with suppress(AirflowSkipException):
         record(context)
+    context = context | {"params": {"client": client, **context["params"]}}
     return step(FindArtistsOperator, conn_id="spotify").execute(context)
 
 
@@ -70,8 +70,7 @@ def outcomes() -> dict[str, str]:
 
 def publish(context: dict[str, Any], found: dict[str, Any], client: str = "extended") -> dict[str, Any]:
     given = {"artists": found["artists"], "capabilities": asdict(CLIENTS[client])}
-    step(FetchNowOperator, conn_id="spotify", given=given).execute(context)
-    return dict(step(PublishNewOperator, found=found).execute(context))
+    return dict(step(AnswerOperator, conn_id="spotify", given=given, found=found).execute(context))
 
 
 def told(name: str) -> dict[str, Any] | None:
@@ -133,7 +132,7 @@ def test_a_request_that_was_settled_just_now_is_not_worked_on_again(context, sqs
 
     send(sqs, '{"artist": "Wren"}')
     with pytest.raises(AirflowSkipException):
-        find(context)
+        find(context, client="auto")
     assert spotify.counters()["totals"]["requests"] == 0
     assert left(sqs, "windrow-artists") == []
 
@@ -327,12 +326,11 @@ def test_while_top_tracks_are_closed_the_newest_album_stands_in_and_replaces_non
     before = told("Wren")
     spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"top-tracks": 0, "audio-features": 0}}))
 
-    may = step(CapabilitiesOperator, conn_id="spotify", can_wait=False).execute(context)
-    assert may["capabilities"] == {"batches": True, "top_tracks": False, "audio_features": False}
-    assert step(CapabilitiesOperator, conn_id="spotify").execute(context)["capabilities"]["top_tracks"]
-
     later = context | {"run_id": "later", "params": {"artist": "Queue"}}
-    publish(later, find(later), "new")
+    found = find(later, client="auto")
+    assert found["capabilities"] == {"batches": True, "top_tracks": False, "audio_features": False}
+    assert step(CapabilitiesOperator, conn_id="spotify").execute(context)["capabilities"]["top_tracks"]
+    publish(later, found, "new")
     assert told("Queue")["ranked_by"] == "newest_album"
     again = {"artists": [BY_NAME["Wren"].id], "names": {BY_NAME["Wren"].id: "Wren"}, "requests": {}}
     figures = publish(context | {"run_id": "again"}, again | {"asked_at": before["fetched_at"]}, "new")

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from airflow.sdk import DAG
 
 from windrow.airflow import openlineage
 from windrow.airflow.operators.acknowledge import AcknowledgeOperator
+from windrow.airflow.operators.defaults import prefix
 from windrow.airflow.operators.pull import PullOperator
 from windrow.landing.files import Manifest, Part
 from windrow.model import registry
@@ -21,13 +23,16 @@ FILES = ("gs://lake", "x/posts")
 
 
 @pytest.fixture(autouse=True)
-def _connections(monkeypatch: pytest.MonkeyPatch) -> None:
+def _connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     google = {"conn_type": "google_cloud_platform", "extra": {"project": "windrow", "is_anonymous": True}}
     mongo = {"conn_type": "mongo", "host": "mongo", "port": 27017, "login": "me", "password": "s3cret-mongo"}
     shop = {"conn_type": "http", "host": "https://api.shop.test/v2/", "password": "s3cret-token"}
     for name, found in {"GOOGLE_CLOUD_DEFAULT": google, "MONGO_DEFAULT": mongo, "SHOP": shop}.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(found))
     monkeypatch.setenv("AIRFLOW_VAR_WINDROW_PREFIX", "dev_")
+    prefix.cache_clear()
+    yield
+    prefix.cache_clear()
 
 
 def names(found: list[Any]) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from windrow.airflow.hooks.athena import LONGEST_S, Athena, Row, end_of_short, f
 from windrow.airflow.operators.base import WATERMARK
 from windrow.airflow.operators.plausible import require_plausible
 from windrow.airflow.operators.prove import ProveOperator
-from windrow.airflow.operators.tables import AuditStep, PrepareStep, untrue_of
+from windrow.airflow.operators.tables import LoadStep, untrue_of
 from windrow.declare import athena
 from windrow.model import registry
 from windrow.model.errors import CheckFailed
@@ -137,20 +137,26 @@ class AthenaScriptOperator(AthenaSqlOperator):
         return query_id
 
 
-class PrepareTableOperator(PrepareStep):
-    """See `PrepareStep`, in Athena: creates the landed and the final table, or adds what is new in the contract.
+class LoadRunOperator(LoadStep):
+    """See `LoadStep`, in Athena: the landed files of a run become a partition of the landed table.
+
+    It also creates the databases of the landed and of the final table, and the landed table, whose columns are always
+    those of the contract.
 
     :param bucket: the S3 bucket of the files, without ``s3://``.
+    :param results: where Athena writes results.
     """
 
-    template_fields = (*PrepareStep.template_fields, "landed", "final", "aws_conn_id", "results")
+    template_fields = (*LoadStep.template_fields, "register", "landed", "final", "aws_conn_id", "results")
+    template_fields_renderers = {**LoadStep.template_fields_renderers, "register": "sql"}  # noqa: RUF012 - Airflow declares it so
 
     def __init__(
         self, *, dataset: str, bucket: str, aws_conn_id: str = "aws_default", results: str = RESULTS, **kwargs: Any
     ) -> None:
         stream = type(registry.stream(dataset))
-        create = [athena.create(stream, bucket), athena.create_final(stream, bucket)]
+        create = [*athena.databases(stream), athena.create(stream, bucket), athena.create_final(stream, bucket)]
         super().__init__(dataset=dataset, create=create, **kwargs)
+        self.register = [athena.unregister(stream), athena.register(stream, bucket)]
         self.landed, self.final = athena.landed(stream, "`"), athena.final(stream, "`")
         self.aws_conn_id = aws_conn_id
         self.results = results
@@ -167,12 +173,12 @@ class PrepareTableOperator(PrepareStep):
         existing = self._table(self.final)["StorageDescriptor"]["Columns"]
         return athena.changes(registry.stream(self.dataset), self.final, existing)
 
-    def execute(self, context: Context) -> list[str]:
+    def prepare(self) -> list[str]:
         """Create or change the tables.
 
         :raises SchemaConflict: a column of the final table does not match the contract.
         """
-        statements = super().execute(context)
+        statements = super().prepare()
         stream, landed = type(registry.stream(self.dataset)), self._table(self.landed)
         if not athena.has_columns(stream, landed["StorageDescriptor"]["Columns"]):
             # Hive has no statement for every change; past partitions keep their columns
@@ -181,6 +187,11 @@ class PrepareTableOperator(PrepareStep):
             table = {name: landed[name] for name in _TABLE if landed.get(name)} | {"StorageDescriptor": described}
             self._glue().update_table(DatabaseName=self.landed.strip("`").split("`.`")[0], TableInput=table)
         return statements
+
+    def load(self, context: Context) -> None:
+        """Make the partition, in place of one that an earlier try has made."""
+        for statement in self.register:
+            self.ask(statement)
 
     def _table(self, name: str) -> dict[str, Any]:
         database, table = name.strip("`").split("`.`")
@@ -194,23 +205,8 @@ _TABLE = ("Name", "Description", "Owner", "Retention", "PartitionKeys", "TableTy
 """What Glue accepts of a table that it returned. Source: Glue's API, TableInput."""
 
 
-class AuditOperator(AuditStep):
-    """See `AuditStep`, in Athena."""
-
-    template_fields = (*AuditStep.template_fields, "aws_conn_id", "results")
-
-    def __init__(self, *, aws_conn_id: str = "aws_default", results: str = RESULTS, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.aws_conn_id = aws_conn_id
-        self.results = results
-
-    def ask(self, sql: str) -> Iterator[Row]:
-        """Run a short statement, and return its rows."""
-        return Athena(self.aws_conn_id, self.results).ask(sql)
-
-
 def load_and_merge(stream: type[Stream], *, bucket: str) -> list[BaseOperator]:
-    """Make the tasks ``prepare_databases``, ``prepare_table``, ``load``, ``audit`` and ``merge``, to be chained.
+    """Make the tasks ``load`` and ``merge``, to be chained.
 
     The landed files of a run are a partition of the landed table. They are checked there, and merged into the final
     table.
@@ -221,18 +217,12 @@ def load_and_merge(stream: type[Stream], *, bucket: str) -> list[BaseOperator]:
     dataset, write = stream.dataset, athena.write(stream)
     is_merged = stream.table is not None and stream.table.write is Write.MERGE
     contradiction = athena.contradiction(stream) if is_merged else ""
-    prepare = PrepareTableOperator(task_id="prepare_table", dataset=dataset, bucket=bucket)
-    athena.check_length(stream, [*prepare.create, *write, contradiction])
+    load = LoadRunOperator(
+        task_id="load", dataset=dataset, bucket=bucket, audit=athena.audit(stream), contradiction=contradiction
+    )
+    athena.check_length(stream, [*load.create, *write, contradiction])
     return [
-        databases(dataset, "prepare_databases"),
-        prepare,
-        AthenaScriptOperator(
-            task_id="load",
-            title=f"load of {dataset}",
-            dataset=dataset,
-            queries=[athena.unregister(stream), athena.register(stream, bucket)],
-        ),
-        AuditOperator(task_id="audit", dataset=dataset, sql=athena.audit(stream), contradiction=contradiction),
+        load,
         AthenaScriptOperator(
             task_id="merge", title=f"merge of {dataset}", dataset=dataset, queries=write, max_active_tis_per_dag=1
         ),

@@ -15,7 +15,7 @@ from google.cloud.bigquery import Client, Dataset, SchemaField
 from google.cloud.bigquery.table import RowIterator, Table
 
 from windrow.airflow.hooks.bigquery import ask, limit
-from windrow.airflow.operators.tables import PrepareStep
+from windrow.airflow.operators.tables import LoadStep
 from windrow.declare import bigquery as made
 from windrow.model import registry
 
@@ -30,7 +30,7 @@ _LOCATION = "{{ conn.google_cloud_default.extra_dejson.get('location', 'US') }}"
 def prepare_datasets(dataset: str) -> list[BigQueryCreateEmptyDatasetOperator]:
     """Make the tasks that create the landing dataset and the dataset of a DAG, in the location of the connection.
 
-    For a table that no `PrepareTableOperator` prepares.
+    For a table that no `LoadRunOperator` loads.
     """
     expires = {"defaultTableExpirationMs": str(_LANDING_MS)}
     return [
@@ -107,25 +107,26 @@ class SqlFileOperator(SqlOperator):
         self.path = path
 
 
-class PrepareTableOperator(PrepareStep):
-    """See `PrepareStep`, in BigQuery. It also creates the datasets of the landing and of the final table.
+class LoadRunOperator(LoadStep, LoadOperator):
+    """See `LoadStep`, in BigQuery. It also creates the datasets of the landing and of the final table.
 
-    :param sql: the statement that creates the table, if it is not made from the table of the stream. Then the columns
-        of an existing table are not compared with the contract.
+    :param create: the statement that creates the table, if it is not made from the table of the stream. Then the
+        columns of an existing table are not compared with the contract.
     """
 
-    template_fields = (*PrepareStep.template_fields, "table", "landing", "location", "gcp_conn_id")
+    template_fields = (
+        *(name for name in LoadOperator.template_fields if name != "schema_fields"),  # hundreds of texts, no templates
+        *(*LoadStep.template_fields, "table", "landing", "dataset_location"),
+    )
+    template_fields_renderers = {**LoadOperator.template_fields_renderers, **LoadStep.template_fields_renderers}  # noqa: RUF012 - Airflow declares it so
 
-    def __init__(
-        self, *, dataset: str, sql: str = "", gcp_conn_id: str = "google_cloud_default", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, dataset: str, create: str = "", **kwargs: Any) -> None:
         stream = registry.stream(dataset)
-        super().__init__(dataset=dataset, create=[sql or made.create(stream)], **kwargs)
-        self.is_made = not sql
+        super().__init__(dataset=dataset, create=[create or made.create(stream)], **kwargs)
+        self.is_made = not create
         self.table = made.final(stream)
         self.landing = f"{{{{ prefix() }}}}{LANDING}"
-        self.location = _LOCATION
-        self.gcp_conn_id = gcp_conn_id
+        self.dataset_location = _LOCATION
 
     def ask(self, sql: str) -> RowIterator:
         """Run a short statement, and return its rows."""
@@ -141,13 +142,13 @@ class PrepareTableOperator(PrepareStep):
         existing = [field.to_api_repr() for field in self._found().schema]
         return made.changes(registry.stream(self.dataset), self.table, existing)
 
-    def execute(self, context: Context) -> list[str]:
+    def prepare(self) -> list[str]:
         """Create the datasets; create or change the table.
 
         :raises SchemaConflict: a column of the table does not match the contract.
         """
         self._create_datasets()
-        statements = super().execute(context)
+        statements = super().prepare()
         has_records = self.is_made and any(column.columns for column in registry.stream(self.dataset).contract.columns)
         if has_records and (more := self._extended()):
             self.log.info("RECORDs of the contract of %s have new fields; %s gets them.", self.dataset, self.table)
@@ -160,6 +161,18 @@ class PrepareTableOperator(PrepareStep):
                     raise
         return statements
 
+    def load(self, context: Context) -> None:
+        """Load the files. With Airflow's ``default_deferrable``, the task defers, and `execute_complete` continues."""
+        LoadOperator.execute(self, context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
+        """Continue after the load has ended.
+
+        :raises CheckFailed: see `check`.
+        """
+        super().execute_complete(context, event)
+        self.check(context)
+
     def _extended(self) -> list[Mapping[str, Any]] | None:
         existing = [field.to_api_repr() for field in self._found().schema]
         return made.extended(registry.stream(self.dataset), self.table, existing)
@@ -168,7 +181,7 @@ class PrepareTableOperator(PrepareStep):
         client = self._client()
         for name, expires_ms in ((self.landing, _LANDING_MS), (self.table.strip("`").partition(".")[0], None)):
             dataset = Dataset(f"{client.project}.{name}")
-            dataset.location = self.location
+            dataset.location = self.dataset_location
             dataset.default_table_expiration_ms = expires_ms
             client.create_dataset(dataset, exists_ok=True)
 

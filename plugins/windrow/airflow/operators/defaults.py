@@ -1,6 +1,7 @@
 """Defaults for every DAG of the project. A DAG may override each of them."""
 
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from airflow.sdk import Context, Variable
@@ -38,10 +39,12 @@ SQL_FOLDER = str(include_folder() / "sql")
 """For ``template_searchpath``: paths of SQL files are relative to it."""
 
 
+@cache
 def prefix() -> str:
     """Return the Airflow variable ``windrow_prefix``, with which the names of all datasets and databases begin.
 
-    So a development and a production Airflow can share a project.
+    So a development and a production Airflow can share a project. A process asks for it once: SQL names it for each
+    table, and each time Airflow's API would be asked.
     """
     return str(Variable.get("windrow_prefix", default=""))
 

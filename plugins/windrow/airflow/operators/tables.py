@@ -1,4 +1,4 @@
-"""Steps on tables that are the same in every warehouse: prepare the final table, audit the landed records."""
+"""The step from landed files to checked records, the same in every warehouse."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,49 +11,79 @@ from windrow.model.errors import CheckFailed
 from windrow.model.plan import Run
 
 
-class TableStep(BaseOperator):
-    """A step that runs short statements in the warehouse of a stream's table.
+class LoadStep(BaseOperator):
+    """Loads the landed records of a run into its own landing table, and checks them there, before they are merged.
+
+    First it creates the final table, or adds what is new in the contract to an existing one. A new column is added,
+    and a type is widened. Past rows have null in a new column until the task ``land`` of their run is cleared with all
+    tasks downstream: it reads the stored answers again, without a call.
+
+    The loaded records are compared with earlier runs. What is not plausible is a warning, or fails the task if the
+    stream says so and no person has accepted it.
+
+    Only one run at a time executes the task: concurrent runs, as those of a backfill, must not change the final table
+    at the same time.
 
     :param dataset: the dataset of the stream.
+    :param create: the statements that create what does not exist.
+    :param audit: a query on the loaded records that returns one row, in which every column must be true.
+    :param contradiction: a query that returns a key with different rows, if there is one; empty for no such check.
+    :param mongo_conn_id: the Airflow connection of the MongoDB that stores the state of the harvest.
+    :returns: the statements that changed the final table.
     """
 
-    def __init__(self, *, dataset: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    advice = (
+        "The landed files are kept, and the final table has none of their records yet. Fix the cause, then clear this "
+        "task with all tasks downstream."
+    )
+    template_fields: Sequence[str] = ("create", "audit", "contradiction")
+    template_fields_renderers = {"create": "sql", "audit": "sql", "contradiction": "sql"}  # noqa: RUF012 - Airflow declares it so
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        create: Sequence[str],
+        audit: str,
+        contradiction: str = "",
+        mongo_conn_id: str = "mongo_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"max_active_tis_per_dag": 1, **kwargs})
         self.dataset = dataset
+        self.create = create
+        self.audit = audit
+        self.contradiction = contradiction
+        self.mongo_conn_id = mongo_conn_id
 
     @abstractmethod
     def ask(self, sql: str) -> Iterable[Mapping[str, Any]]:
         """Run a short statement, and return its rows."""
 
-
-class PrepareStep(TableStep):
-    """Creates the table of a stream, or adds what is new in the contract to an existing one.
-
-    A new column is added, and a type is widened. Past rows have null in a new column until the task ``land`` of their
-    run is cleared with all tasks downstream: it reads the stored answers again, without a call.
-
-    :param create: the statements that create what does not exist.
-    :returns: the statements that changed the table.
-    """
-
-    advice = "The table was not changed. Do what the message says, then clear this task with all tasks downstream."
-    template_fields: Sequence[str] = ("create",)
-    template_fields_renderers = {"create": "sql"}  # noqa: RUF012 - Airflow declares it so
-
-    def __init__(self, *, create: Sequence[str], **kwargs: Any) -> None:
-        # concurrent runs, as those of a backfill, must not change the table at the same time
-        super().__init__(**{"max_active_tis_per_dag": 1, **kwargs})
-        self.create = create
-
     @abstractmethod
     def changes(self) -> list[str]:
-        """Return the statements that bring the table to the contract.
+        """Return the statements that bring the final table to the contract.
 
         :raises SchemaConflict: a column of the table does not match the contract.
         """
 
+    @abstractmethod
+    def load(self, context: Context) -> None:
+        """Load the landed files of the run, in place of what its landing table has."""
+
     def execute(self, context: Context) -> list[str]:
-        """Create or change the table.
+        """Prepare, load, check.
+
+        :raises SchemaConflict: a column of the final table does not match the contract; nothing was loaded.
+        :raises CheckFailed: see `check`.
+        """
+        statements = self.prepare()
+        self.load(context)
+        self.check(context)
+        return statements
+
+    def prepare(self) -> list[str]:
+        """Create or change the final table, and return the statements that changed it.
 
         :raises SchemaConflict: a column of the table does not match the contract.
         """
@@ -69,35 +99,12 @@ class PrepareStep(TableStep):
                     raise
         return statements
 
-
-class AuditStep(TableStep):
-    """Checks the landed records of a run before they are merged, and compares them with earlier runs.
-
-    What is not plausible is a warning, or fails the task if the stream says so and no person has accepted it.
-
-    :param sql: a query that returns one row, in which every column must be true.
-    :param contradiction: a query that returns a key with different rows, if there is one; empty for no such check.
-    :param mongo_conn_id: the Airflow connection of the MongoDB that stores the state of the harvest.
-    """
-
-    advice = "The final table was not changed. Compare the failed check with its landing table."
-    template_fields: Sequence[str] = ("sql", "contradiction")
-    template_fields_renderers = {"sql": "sql", "contradiction": "sql"}  # noqa: RUF012 - Airflow declares it so
-
-    def __init__(
-        self, *, sql: str, contradiction: str = "", mongo_conn_id: str = "mongo_default", **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.sql = sql
-        self.contradiction = contradiction
-        self.mongo_conn_id = mongo_conn_id
-
-    def execute(self, context: Context) -> None:
-        """Check and compare.
+    def check(self, context: Context) -> None:
+        """Check the loaded records, and compare them with earlier runs.
 
         :raises CheckFailed: a check does not hold, a key has different rows, or the rows are not plausible.
         """
-        (row,) = self.ask(self.sql)
+        (row,) = self.ask(self.audit)
         if untrue := untrue_of(row):
             raise CheckFailed(
                 f"The landed rows of {self.dataset} do not pass these checks: {', '.join(untrue)}.",

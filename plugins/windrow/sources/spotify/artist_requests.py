@@ -8,7 +8,7 @@ now stays open for the next run.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from windrow.model.errors import BadParameter, NothingToHarvest, RateLimited, Un
 from windrow.model.plan import Run
 from windrow.model.stream import Request
 from windrow.sources.spotify.artists import Artist, key_of, look_up
-from windrow.sources.spotify.operators import PUBLISH
+from windrow.sources.spotify.operators import PUBLISH, capabilities
 from windrow.sources.spotify.streams import TOP_TRACKS as BY_RANK
 from windrow.sources.spotify.streams import artist_of
 from windrow.sources.spotify.top_tracks import (
@@ -117,14 +117,15 @@ def record(text: str, asked_at: datetime, requests: DynamoTable, fresh_s: int) -
 
 
 class FindArtistsOperator(HarvestStep):
-    """Finds the artists of all open requests.
+    """Finds the artists of all open requests and, if there are any, what the client id may call now.
 
     A request whose artist was fetched since it was recorded needs no call. An error of one request does not stop the
     others.
 
     :param conn_id: the Airflow connection of the API.
     :param fresh_s: how long an answer stays fresh, in seconds.
-    :returns: XComs: ``artists`` (their ids), ``names`` (by id), ``requests`` (by id), ``asked_at``.
+    :returns: XComs: ``artists`` (their ids), ``names`` (by id), ``requests`` (by id), ``asked_at``, and
+        ``capabilities`` (fields of `Capabilities`).
     """
 
     advice = "Requests are in the table artist_requests. Clear this task: it handles all open ones."
@@ -158,6 +159,7 @@ class FindArtistsOperator(HarvestStep):
             "names": {artist_id: artist.name for artist_id, (artist, _) in found.items()},
             "requests": {artist_id: [item[REQUEST] for item in items_] for artist_id, (_, items_) in found.items()},
             "asked_at": min(item["asked_at"] for _, items_ in found.values() for item in items_),
+            "capabilities": asdict(capabilities(self, self.conn_id, context, can_wait=False)),
         }
 
     def _find(self, run: Run, waiting: Sequence[Mapping[str, Any]], requests: DynamoTable) -> _Found:
@@ -191,52 +193,47 @@ class FindArtistsOperator(HarvestStep):
         return found
 
 
-class FetchNowOperator(PlanOperator):
-    """Fetches the artists of requests, and plans the calls that were answered. It never waits for a used-up quota.
+class AnswerOperator(PlanOperator):
+    """Fetches the artists of requests, plans the calls that were answered, and tells the chatbot.
+
+    It writes the top tracks and the outcomes of the requests to DynamoDB. It never waits for a used-up quota: a request
+    without an answer stays open for the next run.
 
     :param given: the output of tasks before, as for `PlanOperator`: ``artists`` and ``capabilities``.
-    """
-
-    advice = "Answers are in MongoDB. Clear this task with all tasks downstream: it makes only the missing calls."
-
-    def request_of(self, context: Context) -> Request:
-        """Return the request of the run, with ``now``: the stream then makes all calls while it plans."""
-        request = super().request_of(context)
-        return replace(request, params={**request.params, "now": True})
-
-    def execute(self, context: Context) -> dict[str, int | str]:
-        """Fetch them.
-
-        :raises AirflowSkipException: no artist can be fetched now; the requests stay open.
-        """
-        try:
-            return super().execute(context)
-        except NothingToHarvest:
-            raise AirflowSkipException(
-                "No artist can be fetched now, because quotas are used up. The next run handles the requests."
-            ) from None
-
-
-class PublishNewOperator(HarvestStep):
-    """Writes the staged top tracks of this run to DynamoDB, for the chatbot, and the outcomes of the requests.
-
-    A request without an answer stays open for the next run.
-
     :param found: the output of `FindArtistsOperator`.
     :returns: figures, which the receipt also has; among them the seconds since the oldest request.
     """
 
-    advice = "Items are replaced whole, and only by newer ones. Clear this task with all tasks downstream."
-    template_fields = (*HarvestStep.template_fields, "found", "aws_conn_id")
+    advice = (
+        "Answers are in MongoDB, and items are replaced whole, only by newer ones. Clear this task with all tasks "
+        "downstream: it makes only the missing calls."
+    )
+    template_fields = (*PlanOperator.template_fields, "found", "aws_conn_id")
 
     def __init__(self, *, found: Any, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.found = found
         self.aws_conn_id = aws_conn_id
 
+    def request_of(self, context: Context) -> Request:
+        """Return the request of the run, with ``now``: the stream then makes all calls while it plans."""
+        request = super().request_of(context)
+        return replace(request, params={**request.params, "now": True})
+
     def execute(self, context: Context) -> Figures:
-        """Write the items, then answer the requests."""
-        run = self.run_of(context)
+        """Fetch them, write their items, then answer the requests.
+
+        :raises AirflowSkipException: no artist can be fetched now; the requests stay open.
+        """
+        try:
+            self.make_plan(context)
+        except NothingToHarvest:
+            raise AirflowSkipException(
+                "No artist can be fetched now, because quotas are used up. The next run handles the requests."
+            ) from None
+        return self._publish(self.run_of(context))
+
+    def _publish(self, run: Run) -> Figures:
         requests = DynamoTable(self.aws_conn_id, REQUESTS, key=REQUEST, version="asked_at")
         top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
         with staging(self.mongo_conn_id, self.dataset) as state:

@@ -1,5 +1,6 @@
 """Operators that only the Spotify DAGs have: detect capabilities, publish all artists."""
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -12,39 +13,47 @@ from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.harvest.flow import RunDriver
-from windrow.sources.spotify.access import CLIENTS, probe
+from windrow.sources.spotify.access import CLIENTS, Capabilities, probe
 from windrow.sources.spotify.top_tracks import ARTIST_ID, TOP_TRACKS, items
 from windrow.store.staging import Figures
 
+log = logging.getLogger(__name__)
+
 PUBLISH = "publish"
 """The step whose figures count what was written to DynamoDB."""
+
+
+def capabilities(step: HarvestStep, conn_id: str, context: Context, *, can_wait: bool = True) -> Capabilities:
+    """Return what the client id may call. The run's param ``client`` says it, or three calls at most find it out.
+
+    :param can_wait: whether the run can wait for an endpoint whose quota is used up; otherwise it does not use it.
+    """
+    may = CLIENTS.get(str(context["params"].get("client")))
+    if may is None:
+        with staging(step.mongo_conn_id, step.dataset) as state:
+            driver = RunDriver(ApiHook(conn_id).client(step.stream, state), state, step.run_of(context))
+            may = driver.run(driver.lead(probe("0" * 22, can_wait=can_wait)))
+    log.info("The client id may call: %s", may)
+    return may
 
 
 class CapabilitiesOperator(HarvestStep):
     """Detects what the client id may call, unless the run's param ``client`` says it.
 
     :param conn_id: the Airflow connection of the API.
-    :param can_wait: whether the run can wait for an endpoint whose quota is used up; otherwise it does not use it.
     :returns: XComs of these names: ``capabilities`` (fields of `Capabilities`), ``datasets``.
     """
 
     advice = "Nothing was fetched yet. Fix the cause, then clear this task with all tasks downstream."
     template_fields = (*HarvestStep.template_fields, "conn_id")
 
-    def __init__(self, *, conn_id: str, can_wait: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *, conn_id: str, **kwargs: Any) -> None:
         super().__init__(multiple_outputs=True, **kwargs)
         self.conn_id = conn_id
-        self.can_wait = can_wait
 
     def execute(self, context: Context) -> dict[str, object]:
         """Make three calls at most."""
-        may = CLIENTS.get(str(context["params"].get("client")))
-        if may is None:
-            with staging(self.mongo_conn_id, self.dataset) as state:
-                driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, self.run_of(context))
-                probing = probe("0" * 22, can_wait=self.can_wait)
-                may = driver.run(driver.lead(probing))
-        self.log.info("The client id may call: %s", may)
+        may = capabilities(self, self.conn_id, context)
         return {"capabilities": asdict(may), "datasets": may.datasets}
 
 
