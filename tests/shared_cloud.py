@@ -53,11 +53,11 @@ class SharedCloud:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold a lock among processes; several may hold a `shared` one at the same time."""
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock among processes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -1,6 +1,6 @@
 """One local cloud with Airflow for all end-to-end tests: each module has a DAG, and leaves a healthy API behind.
 
-The modules run side by side, in several workers of pytest-xdist.
+The modules run side by side, in several workers of pytest-xdist; tests/groups.py says which ones do not.
 """
 
 import os
@@ -27,14 +27,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         settings = cloud.need()
     yield System.on(settings)
     assert not refusals.exists(), f"something reached beyond this machine:\n{refusals.read_text()}"
-
-
-@pytest.fixture(autouse=True)
-def _beside_others_or_alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let tests run side by side, but none beside one that is marked `alone`."""
-    alone = request.node.get_closest_marker("alone") is not None
-    with locked(session_folder(tmp_path_factory) / "e2e.lock", shared=not alone):
-        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,7 @@ What a task tells of a secret does not depend on who runs it. So the tasks of ea
 (`marked_tasks`), and each DAG fails in one way in Airflow, which shows that the search reaches where Airflow keeps what
 it is told. These runs go to a Celery worker that alone has connections with marked secrets, to APIs of this module. So
 the marks are nowhere on the local cloud but where Windrow has put them, and no place is left out of the search.
-They cannot run beside others of their DAG: this module waits for all other end-to-end tests.
+They cannot run beside others of their DAG: this module comes after all other end-to-end tests (tests/groups.py).
 """
 
 import contextlib
@@ -33,11 +33,9 @@ from tests.e2e import marked, stores
 from tests.e2e.celery_policy.celery_policy import CELERY_RUN
 from tests.e2e.marked import PLANTED, SECRETS, WAYS, Hostile, connections, spellings
 from tests.e2e.system import Dag, System, celery_worker, until
-from tests.shared_cloud import SharedCloud, session_folder
 from windrow.model.query import Query
 from windrow.model.redact import STARS
 
-pytestmark = pytest.mark.timeout(1500)  # the first test waits for all others, and has all the runs
 RUN = uuid.uuid4().hex[:8]
 """What is in the id of each run of this module."""
 ENDED = {"failed", "up_for_retry"}
@@ -201,19 +199,9 @@ def publish(system: System, api: Hostile, evidence: Evidence) -> None:
         evidence.publisher[way] = (process.wait(60), log.read_text())
 
 
-def others_have_ended(request: pytest.FixtureRequest, cloud: SharedCloud) -> bool:
-    others = {item.nodeid for item in request.session.items if item.path.parent == request.path.parent}
-    others -= {nodeid for nodeid in others if Path(__file__).name in nodeid}
-    ended = cloud.folder / "ended"
-    return not others or (ended.exists() and others <= set(ended.read_text().splitlines()))
-
-
 @pytest.fixture(scope="module")
-def evidence(
-    request: pytest.FixtureRequest, system: System, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Evidence]:
+def evidence(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
     """Make all runs, plant a secret everywhere, and search once for all."""
-    until(lambda: others_have_ended(request, SharedCloud(session_folder(tmp_path_factory) / "e2e")), 600)
     evidence = Evidence()
     with ExitStack() as stack:
         apis = {name: Hostile(name, stack.enter_context(scripted_api.running())) for name in marked.GOOD}

@@ -111,7 +111,6 @@ def merged(taken: Posts) -> Posts:
     return taken
 
 
-@pytest.mark.alone
 def test_the_queue_wakes_the_dag_and_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
     posts: Posts,
 ) -> None:
