@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,18 @@ def main() -> None:
     print(json.dumps(ended))
 
 
+@cache
+def dag_of(dag_id: str) -> DAG:
+    """Load a DAG, once for all its runs: it says the same in all of them, and a run copies its tasks."""
+    module = load(DAGS / f"{dag_id}.py")
+    return module.dag if isinstance(getattr(module, "dag", None), DAG) else getattr(module, dag_id)()
+
+
 class Tasks:
     """The tasks of one run."""
 
     def __init__(self, run: Mapping[str, Any], log: BufferedRandom) -> None:
-        module = load(DAGS / f"{run['dag_id']}.py")
-        dag = module.dag if isinstance(getattr(module, "dag", None), DAG) else getattr(module, run["dag_id"])()
-        self.dag_run = DagRun(dag, run["run_id"], at=datetime.now(UTC), **run["params"])
+        self.dag_run = DagRun(dag_of(run["dag_id"]), run["run_id"], at=datetime.now(UTC), **run["params"])
         self.states: dict[str, str] = {}
         self.log = log
         of_tasks = {run["run_id"]: self.states}

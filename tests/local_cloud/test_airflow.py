@@ -67,7 +67,7 @@ class Airflow:
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def _airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     """Airflow and Google's emulators, on a project that is this one but for its DAGs."""
     root = tmp_path_factory.mktemp("project")
     for name in (".venv", ".venv-cloud", "local_cloud", "plugins"):
@@ -80,10 +80,18 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     cloud = LocalCloud(settings, os.environ, SERVICES)
     reports: list[str] = []
     try:
-        cloud.up(reports.append)
         yield Airflow(cloud, settings, reports)
     finally:
         cloud.down()
+
+
+@pytest.fixture
+def airflow(_airflow: Airflow) -> Airflow:
+    """The same, up: it starts before the first test, and after one that has ended it."""
+    if not _airflow.cloud.is_running():
+        _airflow.reports.clear()
+        _airflow.cloud.up(_airflow.reports.append)
+    return _airflow
 
 
 def test_up_means_that_all_is_healthy_and_all_dags_are_parsed(airflow: Airflow) -> None:
@@ -234,4 +242,3 @@ def test_a_killed_supervisord_leaves_nothing_of_airflow(airflow: Airflow, tmp_pa
 
     eventually(lambda: not any(map(is_alive, pids)), "all processes are gone")
     assert not airflow.cloud.down()
-    airflow.cloud.up()  # for the tests after it, in whatever order
