@@ -84,15 +84,15 @@ class Scheduling(LoadScopeScheduling):
         """Say whether a group may begin when this worker has done what it has."""
         if not group.startswith(E2E):
             return True
-        beside = {
-            name
+        beside = [
+            {name for name, ended in groups.items() if name.startswith(E2E) and not all(ended.values())}
             for other, groups in self.assigned_work.items()
-            for name, ended in groups.items()
-            if other is not node and name.startswith(E2E) and not all(ended.values())
-        }
+            if other is not node
+        ]
+        busy = sum(map(bool, beside))  # a worker does its groups one after the other
         if group == E2E_LAST:
-            return not beside and not any(name.startswith(E2E) and name != E2E_LAST for name in self.workqueue)
-        return E2E_LAST not in beside and len(beside) < E2E_AT_ONCE
+            return not busy and not any(name.startswith(E2E) and name != E2E_LAST for name in self.workqueue)
+        return busy < E2E_AT_ONCE and not any(E2E_LAST in names for names in beside)
 
 
 def group_of(file: str) -> str:

@@ -36,6 +36,7 @@ from tests.e2e.system import Dag, System, celery_worker, until
 from windrow.model.query import Query
 from windrow.model.redact import STARS
 
+pytestmark = pytest.mark.timeout(1500)  # the first test has all the runs
 RUN = uuid.uuid4().hex[:8]
 """What is in the id of each run of this module."""
 ENDED = {"failed", "up_for_retry"}
