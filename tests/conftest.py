@@ -5,7 +5,6 @@ its own database, its own run ids and its own bucket prefix.
 """
 
 import base64
-import gc
 import os
 import re
 import sys
@@ -58,12 +57,6 @@ from windrow.store.staging import Staging  # noqa: E402
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest."""
     groups.arrange(items, ROOT / "tests")
-
-
-def pytest_collection_finish() -> None:
-    """Look for garbage only in what tests make: modules and tests stay, and to look through them takes seconds."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.Scheduling:
