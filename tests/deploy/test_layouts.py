@@ -14,14 +14,18 @@ from zipfile import ZipFile
 import pytest
 from packaging.requirements import Requirement
 
+from local_cloud.airflow_settings.preload import AT_WORK
 from windrow.declare.include import include_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = """
-import json, os, sys
+import importlib, json, os, sys
 import airflow.sdk
 from airflow.dag_processing.dagbag import BundleDagBag
 from jinja2 import meta
+
+for module in sys.argv[1:]:  # what all layouts import, once
+    importlib.import_module(module)
 
 def check(dags, plugins, bundle):
     sys.path += [plugins]
@@ -99,7 +103,7 @@ def layouts(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     environ |= {f"AIRFLOW__CORE__{name}_FOLDER": nowhere for name in ("DAGS", "PLUGINS")}  # not those of this checkout
     environ.pop("WINDROW_INCLUDE", None)
     done = subprocess.run(
-        [sys.executable, "-c", CHECK],
+        [sys.executable, "-c", CHECK, *(module for module, _ in AT_WORK)],
         input="\n".join(asked),
         env=environ,
         cwd=nowhere,
