@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from airflow.sdk import DAG, Context
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.log import configure_logging, reset_logging
+from packaging.version import Version
 
 from windrow.airflow.operators.defaults import TASK_DEFAULTS
 from windrow.model import logs, redact
@@ -47,6 +49,10 @@ def configured(*, as_json: bool) -> Iterator[io.StringIO]:
     yield to
 
 
+@pytest.mark.skipif(
+    Version(version("apache-airflow")) < Version("3.3.2"),
+    reason="before 3.3.2, Airflow copies the context variables of a task before its hooks set them",
+)
 def test_a_line_of_an_airflow_task_has_the_fields(root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CTX_DAG_OWNER", "")  # Airflow sets it
 
