@@ -77,6 +77,10 @@ SOURCES: Mapping[str, Source] = {
         nx_27017__handler="40cc8e43d9834abb25ae57dee5ec785e63d3bf14d9255af59195a0eabcf27ea5",
     ),
     **_of(
+        *("neosqlite", "1.17.2", "emulators/mongo_writes.py"),
+        neosqlite__collection__query_helper__crud_operations="0e4fbb1d4667a795cdd5905868274d89b440fe3f9dc9968a1acb1cd7e56045cd",
+    ),
+    **_of(
         *("ministack", "1.5.33", "emulators/ministack_durable.py"),
         ministack__app="2694306ee9187e1ae154685f0a357822da60863cf09a300f28b1fe315cd405b0",
         ministack__core__persistence="3cae1224c8d514c6d8db4c2e76abfa55442789fcc621c24cda85af7564e627f9",

@@ -11,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
+from neosqlite.collection.query_helper import crud_operations
 from nx_27017 import handler, server
 
 from local_cloud.airflow_settings import known_source
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--data-dir", required=True, type=Path)
     options = parser.parse_args()
-    known_source.check(server, handler)
+    known_source.check(server, handler, crud_operations)
     guard.install()
     options.data_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")

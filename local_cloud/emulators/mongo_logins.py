@@ -15,6 +15,8 @@ from typing import Any
 
 from nx_27017.handler import NeoSQLiteHandler
 
+from local_cloud.emulators import mongo_writes
+
 Document = dict[str, Any]
 
 MECHANISM = "SCRAM-SHA-256"
@@ -78,6 +80,8 @@ class LoginHandler(NeoSQLiteHandler):
             (role,) = command["roles"]
             self._users.put(command["$db"], command[name], command["pwd"], role["db"])
             return msg["request_id"], {"ok": 1}
+        if name == "update" and (written := self._replace(msg, command)):
+            return msg["request_id"], written
         request_id, answer = super().handle_command(msg)
         if name in _GREETINGS:
             answer["saslSupportedMechs"] = [MECHANISM]
@@ -97,6 +101,17 @@ class LoginHandler(NeoSQLiteHandler):
         self._talks.pop(conn_id, None)
         self._logins.pop(conn_id, None)
         super().close_streams_for_connection(conn_id)
+
+    def _replace(self, msg: Document, command: Document) -> Document | None:
+        name, collection = command["$db"], command["update"]
+        if "txnNumber" in command or self._is_gridfs_collection(collection):
+            return None
+        sequences = (section for kind, section in msg["sections"] if kind == "payload")
+        updates = command.get("updates") or next((one["updates"] for one in sequences if "updates" in one), [])
+        with self._lock_for(name):
+            database = self.get_database(name)
+            self._apply_write_concern(database, name, command.get("writeConcern"))
+            return mongo_writes.replace(database, collection, updates)
 
     def _refusal(self, connection: str, command: Document) -> Document | None:
         name, database = next(iter(command), ""), command.get("$db", "test")

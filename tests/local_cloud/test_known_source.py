@@ -36,7 +36,7 @@ def installed(name: str) -> Path:
 def launched(name: str, folder: Path) -> tuple[str, ...]:
     """Return the command line of the launcher that patches a module. No port: it must not get that far."""
     package = name.partition(".")[0]
-    launchers = {"local_bigquery": "bigquery", "gcp_storage_emulator": "gcs", "nx_27017": "mongo"}
+    launchers = {"local_bigquery": "bigquery", "gcp_storage_emulator": "gcs", "nx_27017": "mongo", "neosqlite": "mongo"}
     launcher = (launchers | {"functions_framework": "function"}).get(package, package)
     data = ("--host", "127.0.0.1", "--port", "0", "--data-dir", str(folder / "data"))
     python = str(environment_of(name) / "bin" / "python")
