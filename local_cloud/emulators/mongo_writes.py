@@ -1,7 +1,7 @@
 """Whole documents that replace others by ``_id``, written for nx-27017 in one transaction.
 
 nx-27017 looks for each document of an `update` command, copies it several times and commits it by itself: 126 us of CPU
-for an answer of 300 bytes. So a harvest was as fast as this stand-in. Here a command is one statement and one commit.
+for an answer of 300 bytes. So a harvest was as fast as its stand-in. Here a command is one statement and one commit.
 """
 
 import json
