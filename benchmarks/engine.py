@@ -1,6 +1,7 @@
 """The engine beside its peers: the same calls, the same server, the same MongoDB, in one run.
 
-``python -m benchmarks.engine [--rounds 3] [--only engine,dlt] [--memory]``; what it measures and how: README.md.
+``python -m benchmarks.engine [--connections 64] [--delay-ms 20] [--only engine,dlt] [--memory]``; what it measures and
+how: README.md.
 """
 
 import argparse
@@ -28,8 +29,8 @@ def main() -> int:
                 chosen = [one for one in CONTENDERS if not options.only or one.name in options.only]
                 runs = _rates(chosen, options, store)
                 print(report.rates(runs))
-                if not options.only:
-                    report.write_rates(runs, options, store.kind)
+                if name := options.results or ("" if options.only else "engine.json"):
+                    report.write_rates(name, runs, options, store.kind)
     except (NotReady, Wrong) as trouble:
         print(trouble, file=sys.stderr)
         return 1
@@ -57,6 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--delay-ms", type=int, default=20, help="time the server takes for an answer (20)")
     parser.add_argument("--rounds", type=positive, default=3, help="runs of each contender (3)")
     parser.add_argument("--only", type=_names, default=(), help="contenders by name, with commas between")
+    parser.add_argument("--results", default="", help="file of results/ to write; a whole run writes engine.json")
     parser.add_argument("--memory", action="store_true", help="measure the engine's memory instead: minutes")
     return parser.parse_args()
 

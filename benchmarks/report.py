@@ -60,9 +60,9 @@ def memory(found: Sequence[Memory]) -> str:
     )
 
 
-def write_rates(runs: Runs, options: argparse.Namespace, mongo: str) -> None:
-    """Write ``results/engine.json``."""
-    setup = {name: value for name, value in vars(options).items() if name not in {"memory", "only"}}
+def write_rates(name: str, runs: Runs, options: argparse.Namespace, mongo: str) -> None:
+    """Write a file of ``results/``."""
+    setup = {option: value for option, value in vars(options).items() if option not in {"memory", "only", "results"}}
     contenders = {
         contender.name: {
             "label": contender.label,
@@ -71,7 +71,7 @@ def write_rates(runs: Runs, options: argparse.Namespace, mongo: str) -> None:
         }
         for contender, measured in runs.items()
     }
-    write("engine.json", {**machine(mongo), "setup": setup, "contenders": contenders})
+    write(name, {**machine(mongo), "setup": setup, "contenders": contenders})
 
 
 def write_memory(found: Sequence[Memory], mongo: str) -> None:

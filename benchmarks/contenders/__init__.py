@@ -26,8 +26,8 @@ ENGINE = Contender("engine", "Windrow", "engine")
 CONTENDERS = (
     ENGINE,
     Contender("loop", "serial `requests` loop", "loop", serial=True),
-    Contender("threads", "`requests` in 64 threads", "threads"),
-    Contender("dlt", "dlt, 64 in flight", "dlt_pipeline"),
+    Contender("threads", "`requests` in as many threads", "threads"),
+    Contender("dlt", "dlt, told to keep as many in flight", "dlt_pipeline"),
     Contender("dlt_default", "dlt, its default of 20 in flight", "dlt_pipeline", function="run_default"),
     Contender("bare", "bare aiohttp, no MongoDB", "bare", stages=False),
 )

@@ -17,7 +17,7 @@ from neosqlite.sql_utils import quote_table_name
 
 Document = dict[str, Any]
 
-_FORM = {"q", "u", "upsert"}
+_FORM = {"q", "u", "upsert", "multi"}
 
 
 def replace(database: Any, collection: str, updates: list[Document]) -> Document | None:
@@ -50,9 +50,10 @@ def replace(database: Any, collection: str, updates: list[Document]) -> Document
 def _is_whole(update: Document) -> bool:
     """Return whether an update replaces a document by its text ``_id``, or inserts it."""
     key, document = update["q"].get("_id"), update["u"]
-    return (
-        update.keys() == _FORM
-        and update["upsert"]
+    return bool(
+        update.keys() <= _FORM
+        and update.get("upsert")
+        and not update.get("multi")
         and len(update["q"]) == 1
         and isinstance(key, str)
         and isinstance(document, dict)

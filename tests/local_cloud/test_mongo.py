@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
-from pymongo import MongoClient
+from pymongo import MongoClient, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 
@@ -67,6 +67,8 @@ def test_the_answer_says_which_documents_are_new(kept: Collection) -> None:
     assert "writeErrors" not in told
     assert {each["_id"]: each["body"] for each in kept.find()} == {"r|1": b"1", "r|2": b"2", "r|3": b"3"}
     assert "upserted" not in replace(kept, {"_id": "r|1", "body": b"1"})
+    again = kept.bulk_write([ReplaceOne({"_id": f"r|{at}"}, {"_id": f"r|{at}"}, upsert=True) for at in (3, 4)])
+    assert (again.matched_count, again.upserted_ids) == (1, {1: "r|4"})
 
 
 def test_of_two_documents_with_one_id_the_last_stays(kept: Collection) -> None:
