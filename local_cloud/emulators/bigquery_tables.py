@@ -153,7 +153,9 @@ def has_ingestion_time(table: exp.Table) -> bool:
     if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)):
         return False
     try:
-        return any(name == tables.INGESTION_TIME for name, *_ in _columns(table.catalog, table.db, table.name))
+        with database.cursor() as cur:
+            relation = cur.sql(f"SELECT * FROM {quote(table.catalog, table.db, table.name)} LIMIT 0")
+            return tables.INGESTION_TIME in relation.columns
     except duckdb.Error:
         return False
 
