@@ -53,6 +53,7 @@ SOURCES: Mapping[str, Source] = {
     ),
     **_of(
         *("local-bigquery", "0.3.2", "emulators/bigquery_tables.py"),
+        local_bigquery__catalog__row_access="21c55f3d88e8c4b6b79bd3d5da7b84b416f4550de66fc8ec38cbfe124f9d31ac",
         local_bigquery__engine__database="f92698ac202a8603f8953a2c896b8e5e56d9e9e31d19cc8e0fb75886f748b88c",
         local_bigquery__jobs__store="2b25f48ff159be0929dc375cf3f7db42da6f1b781d4494282e0d099de510af87",
         local_bigquery__sql__rules__partitions="bb20eee3bb7d44297bfd544655d0ad25df9b1ac35b0c2292fbf6a4f15f60df52",

@@ -6,12 +6,13 @@ they do not have is time travel, which is refused here.
 
 A statement looks up each of its tables a dozen times, in lists of all tables and of all columns. Each query leaves a
 table with its result, for ever, so these lists grow and every statement becomes slower. Here a table that was seen
-once is looked up by its name, and only the results of the last queries are kept.
+once is looked up by its name, and only the results of the last queries are kept. What is known of datasets and tables
+beside their rows is read dozens of times for a statement and seldom written: it is read once between two writes.
 """
 # ruff: noqa: S608 - SQL is what this module makes; the names in it are quoted
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -21,7 +22,7 @@ from local_cloud.emulators import bigquery_py311
 
 bigquery_py311.install()
 
-from local_bigquery.catalog import names, tables  # noqa: E402
+from local_bigquery.catalog import metadata, names, row_access, tables  # noqa: E402
 from local_bigquery.engine import database, types  # noqa: E402
 from local_bigquery.engine.database import quote  # noqa: E402
 from local_bigquery.errors import BigQueryError, not_found  # noqa: E402
@@ -152,9 +153,40 @@ def has_ingestion_time(table: exp.Table) -> bool:
     if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)):
         return False
     try:
-        return any(name == tables.INGESTION_TIME for name, *_ in _columns(table.catalog, table.db, table.name))
+        with database.cursor() as cur:
+            relation = cur.sql(f"SELECT * FROM {quote(table.catalog, table.db, table.name)} LIMIT 0")
+            return tables.INGESTION_TIME in relation.columns
     except duckdb.Error:
         return False
+
+
+class Catalog:
+    """The tables of the emulator on datasets, tables and policies, which only `metadata` writes."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._writes = 0
+        self._read: dict[tuple[str, ...], list[tuple[object, ...]]] = {}
+
+    def fetch(self, sql: str, params: Sequence[str] = ()) -> list[tuple[object, ...]]:
+        """Return the rows of a query, which are those of the last one if nothing was written since."""
+        key, before = (sql, *params), self._writes
+        if (known := self._read.get(key)) is not None:
+            return list(known)
+        rows = database.fetch(sql, list(params))
+        with self._guard:
+            if self._writes == before:  # else these rows may be from before a write
+                self._read[key] = rows
+        return list(rows)
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> None:
+        """Write, and forget what was read."""
+        try:
+            database.execute(sql, list(params))
+        finally:
+            with self._guard:
+                self._writes += 1
+                self._read.clear()
 
 
 def save(job: Job) -> Job:
@@ -196,7 +228,9 @@ def _keep_result(name: str) -> None:
 
 def install() -> None:
     """Put the functions above in the place of local-bigquery's. Raises UnknownSource for those of another version."""
-    known_source.check(database, tables, partitions, store)
+    known_source.check(database, tables, partitions, store, metadata, row_access)
+    catalog = Catalog()
+    metadata.fetch, metadata.execute, row_access.fetch = catalog.fetch, catalog.execute, catalog.fetch
     database._attach, database.projects, database.objects = attach, projects, objects
     tables.columns, tables._alter = columns, alter
     partitions._hidden = has_ingestion_time

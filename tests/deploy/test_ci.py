@@ -80,7 +80,7 @@ def run_without_programs(place: Path, ci: str) -> tuple[int, list[str]]:
     """Run tests on a machine without a browser and Node.js; return the exit code and the lines of the summary."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *NEEDY],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", *NEEDY],
         cwd=ROOT,
         env=inherited | {"PATH": str(place), "CI": ci, ends.MARK: os.environ[ends.MARK]},
         capture_output=True,

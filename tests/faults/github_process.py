@@ -33,14 +33,15 @@ USERS, MEMBERSHIPS = Users.dataset, Memberships.dataset
 SMALL = ["globex/sluice", "tiny/one", "tiny/exact.hundred"]
 """Lists of several pages, of one row, and of one full page."""
 TINY = ["tiny/one", "tiny/exact.hundred"]
-"""Less than half of its users: where it does not matter who they are."""
+"""Where it does not matter who the users are."""
 
 
 class Job:
-    """One DAG run: its tasks, executed here, one after the other."""
+    """One DAG run: its tasks, executed here, one after the other; of a hundred users, if the params name no others."""
 
     def __init__(self, **params: Any) -> None:
-        self.params = {"repositories": TINY, "lists": None, "api": "rest", "connections": None} | params
+        small = {"repositories": TINY, "lists": ["stargazers"], "api": "rest", "connections": None}
+        self.params = small | params
         self.run_id = f"test__{uuid.uuid4().hex}"
         self.discovery = "running"
 

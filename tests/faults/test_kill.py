@@ -80,23 +80,12 @@ def harvesting_until(job: Job, api: FakeApi, answered: int) -> Iterator[subproce
             process.kill()
 
 
-def resume(job: Job) -> dict[str, Any]:
-    """Harvest to the end in a new process, and return its figures."""
-    with job.start() as process:
-        try:
-            printed, errors = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert process.returncode == 0, errors
-    return dict(json.loads(printed))
-
-
 @pytest.mark.parametrize(
     ("faults", "moment"),
     [(SLOW, 1), (SLOW, 200), (SLOW, 350), (FAULTY, 250)],
     ids=["at the start", "in the middle", "near the end", "with faults"],
 )
-def test_after_kill_9_a_new_process_asks_for_the_rest(
+def test_after_kill_9_another_process_asks_for_the_rest(
     api: FakeApi,
     staging: Staging,
     plan: Plan,
@@ -110,7 +99,9 @@ def test_after_kill_9_a_new_process_asks_for_the_rest(
     with harvesting_until(job, api, moment) as process:
         process.kill()
     killed = totals(api)
-    staged = resume(job)["settled_before"]
+    resumed = harvest(api.url, staging, plan)
+    assert resumed.error is None
+    staged = resumed.tally.done_before
 
     counts = totals(api)
     print(f"{killed['ok']} answered and {staged} staged at the kill, {counts['repeated_ok']} answered twice")

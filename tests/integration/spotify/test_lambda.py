@@ -3,6 +3,7 @@
 import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,16 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def deployed(lake: Settings, quick_clients: None, api_server: FakeApi, archive: Path) -> Any:
+    """A client of Lambda with the function. All tests ask one process of it, as Lambda starts none for each request."""
+    settings = Settings(root=lake.root, var=lake.var, **ports_of(lake) | {"api_port": api_server.address[1]})
+    return top_tracks.deploy(settings, archive)
+
+
 @pytest.fixture
-def ask(lake: Settings, spotify: FakeApi, archive: Path) -> Callable[[object], Any]:
-    settings = Settings(root=lake.root, var=lake.var, **ports_of(lake) | {"api_port": spotify.address[1]})
-    api = top_tracks.deploy(settings, archive)
-    return lambda event: top_tracks.ask(api, event)
+def ask(deployed: Any, spotify: FakeApi) -> Callable[[object], Any]:
+    return lambda event: top_tracks.ask(deployed, event)
 
 
 def test_the_package_is_small_and_needs_neither_arrow_nor_mongodb(archive: Path):
@@ -48,10 +54,10 @@ def test_the_package_is_small_and_needs_neither_arrow_nor_mongodb(archive: Path)
     assert not [name for name in names if name.endswith(".pyc")]
 
 
-def test_the_same_sources_give_the_same_package(archive: Path, tmp_path: Path):
-    again = tmp_path / "again.zip"
-    package_lambda.write(package_lambda.package("top_tracks"), again)
-    assert again.read_bytes() == archive.read_bytes()
+def test_the_same_sources_give_the_same_package(archive: Path):
+    """That a zip of the same files is the same has a test of its own."""
+    again = [(name, zlib.crc32(content)) for name, content in package_lambda.package("top_tracks").items()]
+    assert [(entry.filename, entry.CRC) for entry in zipfile.ZipFile(archive).infolist()] == again
 
 
 def test_a_package_that_is_not_installed_as_wanted_is_refused():
