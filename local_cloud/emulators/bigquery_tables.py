@@ -16,7 +16,6 @@ from pathlib import Path
 
 import duckdb
 
-from local_cloud.airflow_settings import known_source
 from local_cloud.emulators import bigquery_py311
 
 bigquery_py311.install()
@@ -195,8 +194,7 @@ def _keep_result(name: str) -> None:
 
 
 def install() -> None:
-    """Put the functions above in the place of local-bigquery's. Raises UnknownSource for those of another version."""
-    known_source.check(database, tables, partitions, store)
+    """Put the functions above in the place of local-bigquery's, whose files bigquery_py311 has checked."""
     database._attach, database.projects, database.objects = attach, projects, objects
     tables.columns, tables._alter = columns, alter
     partitions._hidden = has_ingestion_time
