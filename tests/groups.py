@@ -15,10 +15,10 @@ E2E = "e2e/"
 E2E_AT_ONCE = 2
 """More of these groups at once only wait for one another: Airflow's tasks keep two cores busy."""
 E2E_LAST = "e2e/last"
-"""The group that begins when all others of the Airflow have ended: it kills the scheduler, and runs every DAG."""
+"""The group that begins when all others of the Airflow have ended: it runs every DAG, and kills parts of it and all."""
 SHARING = {
     "aws": ("local_cloud/aws", "integration/spotify"),
-    E2E_LAST: ("e2e/test_x_posts.py", "e2e/test_secrets.py"),
+    E2E_LAST: ("e2e/test_x_posts.py", "e2e/test_secrets.py", "e2e/test_airflow.py"),
     "e2e/github": ("e2e/test_github.py", "e2e/test_celery.py"),
     "github_tables": ("integration/test_github_sql.py", "integration/test_github_dag.py"),
     "pubsub": ("local_cloud/pubsub", "integration/test_publisher.py"),
@@ -33,8 +33,8 @@ SHARING = {
 """Groups of files and folders below tests/."""
 FIRST = (
     *("e2e/test_spotify.py", "integration/test_github.py", "e2e/test_youtube.py", "e2e/test_github.py"),
-    *("e2e/test_celery.py", "e2e/test_titanic.py", "e2e/test_x_posts.py", "e2e/test_secrets.py", "ui/"),
-    *("local_cloud/test_leftovers.py", "local_cloud/test_airflow.py", "faults/"),
+    *("e2e/test_celery.py", "e2e/test_titanic.py", "e2e/test_x_posts.py", "e2e/test_secrets.py"),
+    *("e2e/test_airflow.py", "ui/", "local_cloud/test_leftovers.py", "faults/"),
     *("integration/test_publisher.py", "integration/test_sql_youtube.py"),
 )
 """The longest, in the order in which workers take them: begun last, one of them would run alone at the end.

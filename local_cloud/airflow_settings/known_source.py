@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -134,6 +135,15 @@ def check_file(name: str, path: str) -> bytes:
             path=path,
         )
     return content
+
+
+def check_package(package: str) -> None:
+    """Raise UnknownSource when a file of a package is not the one that we know. It imports nothing of the package."""
+    spec = importlib.util.find_spec(package)
+    for folder in spec.submodule_search_locations or () if spec is not None else ():
+        for name in SOURCES:
+            if name.startswith(f"{package}."):
+                check_file(name, str(Path(folder, *name.split(".")[1:]).with_suffix(".py")))
 
 
 class Refusal(importlib.abc.MetaPathFinder):

@@ -20,12 +20,11 @@ from typing import Any
 
 import duckdb
 
-from local_cloud.airflow_settings import known_source
 from local_cloud.emulators import bigquery_py311
 
 bigquery_py311.install()
 
-from local_bigquery.catalog import metadata, tabledata, tables  # noqa: E402
+from local_bigquery.catalog import tabledata, tables  # noqa: E402
 from local_bigquery.engine import database, results  # noqa: E402
 from local_bigquery.engine.database import quote  # noqa: E402
 from local_bigquery.errors import BigQueryError  # noqa: E402
@@ -203,8 +202,7 @@ def _of_whole_table(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def install() -> None:
-    """Put the functions above in the place of local-bigquery's. Raises UnknownSource for those of another version."""
-    known_source.check(metadata, tables, tabledata, database, results)
+    """Put the functions above in the place of local-bigquery's, whose files bigquery_py311 has checked."""
     for name in ("load", "columns", "name", "exists"):
         whole = _of_whole_table(getattr(tables, name))
         setattr(tables, name, whole)

@@ -1,6 +1,7 @@
 """Let local-bigquery 0.3.2, which is written for Python 3.12 and newer, be imported on Python 3.11.
 
-Two of its files use newer syntax. They are mended in memory, while they are imported, and never on disk.
+Two of its files use newer syntax. They are mended in memory, while they are imported, and never on disk. All files that
+we patch are checked before: to import them takes a second, and a process that is refused need not do it.
 """
 
 import importlib.abc
@@ -8,6 +9,7 @@ import importlib.machinery
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from local_cloud.airflow_settings import known_source
 
@@ -33,9 +35,9 @@ class MendingLoader(importlib.machinery.SourceFileLoader):
     """Loads a module from its mended source, past the bytecode cache, which knows nothing of mends."""
 
     def get_code(self, fullname: str) -> types.CodeType:
-        """Compile the mended source. Raises UnknownSource when the file is not the one the mends are for."""
+        """Compile the mended source."""
         path = self.get_filename(fullname)
-        source = known_source.check_file(fullname, path).decode()
+        source = Path(path).read_text(encoding="utf-8")
         for found, replacement in MENDS[fullname]:
             source = source.replace(found, replacement)
         return compile(source, path, "exec", dont_inherit=True)
@@ -57,6 +59,7 @@ class MendingFinder(importlib.abc.MetaPathFinder):
 
 
 def install() -> None:
-    """Mend from now on; nothing to do on Python 3.12 and newer."""
+    """Mend from now on; nothing to mend on Python 3.12 and newer. Raises UnknownSource for another version."""
+    known_source.check_package("local_bigquery")
     if sys.version_info < (3, 12):
         sys.meta_path.insert(0, MendingFinder())

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import duckdb
 
-from local_cloud.airflow_settings import known_source
 from local_cloud.emulators import bigquery_py311
 
 bigquery_py311.install()
@@ -227,8 +226,7 @@ def _keep_result(name: str) -> None:
 
 
 def install() -> None:
-    """Put the functions above in the place of local-bigquery's. Raises UnknownSource for those of another version."""
-    known_source.check(database, tables, partitions, store, metadata, row_access)
+    """Put the functions above in the place of local-bigquery's, whose files bigquery_py311 has checked."""
     catalog = Catalog()
     metadata.fetch, metadata.execute, row_access.fetch = catalog.fetch, catalog.execute, catalog.fetch
     database._attach, database.projects, database.objects = attach, projects, objects

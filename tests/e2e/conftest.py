@@ -10,23 +10,33 @@ from pathlib import Path
 import pytest
 
 from local_cloud import airflow_env
-from tests.e2e.system import System, executors, impatient
+from tests.e2e.system import System, bundles, executors, impatient
 from tests.shared_cloud import SharedCloud, locked, session_folder
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def _cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCloud]:
     cloud = SharedCloud(session_folder(tmp_path_factory) / "e2e")
-    refusals = cloud.folder / "beyond_loopback.log"
-    policy = Path(__file__).parent / "celery_policy"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BEYOND_LOOPBACK_LOG", str(refusals))
-        patch.setenv("PYTHONPATH", str(policy), prepend=os.pathsep)
-        patch.setenv("AIRFLOW_CONN_SPOTIFY", impatient("AIRFLOW_CONN_SPOTIFY", cloud.settings()))
-        patch.setattr(airflow_env, "SMALL_MACHINE", airflow_env.SMALL_MACHINE | executors(cloud.settings()))
-        settings = cloud.need()
-    yield System.on(settings)
+    yield cloud
+    refusals = refused_in(cloud)
     assert not refusals.exists(), f"something reached beyond this machine:\n{refusals.read_text()}"
+
+
+@pytest.fixture(scope="module")
+def system(_cloud: SharedCloud) -> System:
+    """The whole local cloud; it is started for the first module, and after one that has killed it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEYOND_LOOPBACK_LOG", str(refused_in(_cloud)))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "celery_policy"), prepend=os.pathsep)
+        patch.setenv("AIRFLOW_CONN_SPOTIFY", impatient("AIRFLOW_CONN_SPOTIFY", _cloud.settings()))
+        own = executors(_cloud.settings()) | bundles()
+        patch.setattr(airflow_env, "SMALL_MACHINE", airflow_env.SMALL_MACHINE | own)
+        return System.on(_cloud.need())
+
+
+def refused_in(cloud: SharedCloud) -> Path:
+    """Return the file of what was refused because it reached beyond this machine."""
+    return cloud.folder / "beyond_loopback.log"
 
 
 @pytest.hookimpl(wrapper=True)

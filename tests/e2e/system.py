@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import requests
@@ -29,6 +30,14 @@ def executors(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CELERY__BROKER_URL": f"{airflow_env.redis_url(settings)}/1",
         "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
     }
+
+
+def bundles() -> dict[str, str]:
+    """Have the DAGs of the tests, in tests/e2e/dags, beside those of the project."""
+    folders: dict[str, dict[str, str]] = {"dags-folder": {}, "tests": {"path": str(Path(__file__).parent / "dags")}}
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    made = [{"name": name, "classpath": local, "kwargs": options} for name, options in folders.items()]
+    return {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(made)}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ import requests
 from local_cloud import airflow_env
 from local_cloud.apis.testing import FakeApi
 from tests.apis.x.bench import X
+from tests.e2e.sleepy import Airflow
 from tests.e2e.system import Dag, System, until
-from tests.local_cloud.conftest import pid_of
+from tests.local_cloud.conftest import eventually, is_alive
 from windrow.sources.x.publisher.intake import RUN
 from windrow.sources.x.publisher.publisher import STEP
 from windrow.store.staging import opened
@@ -112,16 +114,25 @@ def merged(taken: Posts) -> Posts:
 
 
 def test_the_queue_wakes_the_dag_and_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
-    posts: Posts,
+    posts: Posts, tmp_path: Path
 ) -> None:
+    airflow = Airflow(posts.system)
+    eventually(airflow.is_known, "its file is parsed", 60)
+    task = airflow.start_task(tmp_path / "pid")
     known = {run["dag_run_id"] for run in posts.runs()}
     posts.x.make(300)
     posts.pause(False)
     run_id = until(lambda: posts.woken(known), 240)
     until(lambda: posts.tasks(run_id)["load"]["state"] in {"running", "success"}, 240)
+    scheduler, below = airflow.scheduler()
+    assert sum("airflow worker" in command for command in below.values()) >= 8
+    assert task in below
 
-    os.kill(pid_of(posts.system.settings.var, "airflow scheduler"), signal.SIGKILL)
+    os.kill(scheduler, signal.SIGKILL)
 
+    eventually(lambda: not any(map(is_alive, below)), "its workers and their tasks are gone")
+    airflow.end()
+    eventually(lambda: airflow.cloud.states()["airflow-scheduler"] == "healthy", "it is healthy again", 120)
     assert posts.wait(run_id) == "success"
     posts.rest()
     if posts.waiting():  # the run began before all was published

@@ -4,9 +4,6 @@ What its rows are is in tests/integration/test_youtube_dag.py. One run goes from
 builds on the one before it and keeps what was seen: any test can run alone or first.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -180,14 +177,9 @@ def test_a_backfill_makes_its_runs_each_about_its_own_week(youtube):
     """Of the last two hours of the schedule: no run of the schedule is behind them, and comes along."""
     hour = datetime.now(UTC).astimezone(PACIFIC).replace(hour=6, minute=0, second=0, microsecond=0)
     days = [hour.date() - back * DAY for back in ((1, 0) if hour <= datetime.now(UTC) else (2, 1))]
-    command = [
-        *(sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", youtube.dag_id),
-        *("--from-date", f"{days[0]}T00:00:00+00:00", "--to-date", f"{days[1]}T23:59:59+00:00"),
-        *("--dag-run-conf", '{"plan_only": true}'),
-    ]
-    environment = airflow_env.airflow_environment(youtube.system.settings, os.environ)
-    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stdout + made.stderr
+    first, last = f"{days[0]}T00:00:00+00:00", f"{days[1]}T23:59:59+00:00"
+    asked = {"dag_id": youtube.dag_id, "from_date": first, "to_date": last, "dag_run_conf": {"plan_only": True}}
+    youtube.system.airflow.call("POST", "/backfills", asked)  # as Airflow's page and `airflow backfill create` do
     path = f"/dags/{youtube.dag_id}/dagRuns?run_type=backfill"
     runs = [run["dag_run_id"] for run in until(lambda: youtube.system.airflow.call("GET", path)["dag_runs"], 60)]
     assert [youtube.wait(run_id) for run_id in runs] == ["success", "success"]

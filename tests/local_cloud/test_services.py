@@ -113,6 +113,15 @@ def test_nothing_that_holds_a_secret_is_readable_by_others(settings: Settings) -
     assert not any("windrow-demo-secret" in repr(service) for service in table(settings, {}))
 
 
+def test_the_user_has_the_password_that_was_chosen(tmp_path: Path) -> None:
+    chosen = free_settings(tmp_path / "var", admin_password="over the sea")
+
+    file = airflow_environment(chosen, {})["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]
+    write_passwords(chosen)
+
+    assert json.loads(Path(file).read_text()) == {"admin": "over the sea"}
+
+
 def test_each_service_is_described_and_so_is_what_it_rests_on(settings: Settings) -> None:
     text = (ROOT / "local_cloud" / "README.md").read_text(encoding="utf-8")
     what_it_is, rests_on = (rows(part) for part in text.split("## What the stand-ins rest on"))

@@ -17,12 +17,20 @@ from google.cloud import bigquery
 from local_cloud import ports
 from local_cloud.settings import PROJECT_ID, Settings
 from tests.local_cloud.conftest import eventually
+from tests.ui import browser
 from tests.x_table import MARTS, merge, run
 from windrow.sources.x.streams import post_id_at
 from windrow.ui.cache import RefreshedCache
 
 SANDBOX = "allow-scripts allow-same-origin allow-forms allow-downloads"
 """What Airflow lets a page in its frame do."""
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_browser() -> Iterator[None]:
+    """All modules share one browser: each page of it is as in a window of its own."""
+    yield
+    browser.stop()
 
 
 @pytest.fixture(scope="session")

@@ -65,10 +65,7 @@ def run(site: str, script: str) -> str:
             found = await opened.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
             return str(found["result"]["value"])
 
-    try:
-        return asyncio.run(visit())
-    finally:
-        browser.stop()
+    return asyncio.run(visit())
 
 
 def test_it_reads_nothing(cloud: Settings, elsewhere: str) -> None:

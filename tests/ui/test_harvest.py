@@ -33,7 +33,6 @@ from sqlalchemy import delete, select
 
 from local_cloud.settings import Settings
 from tests.shared_cloud import SharedCloud
-from tests.ui import browser
 from tests.ui.browser import Page, page
 from tests.ui.harvest_server import (
     BELOW,
@@ -134,7 +133,6 @@ def harvests(cloud: Settings, mongo: MongoClient[dict[str, Any]]) -> Iterator[Ha
         with serving(cloud, database) as served:
             yield served
     mongo.drop_database(database)
-    browser.stop()
 
 
 def get(

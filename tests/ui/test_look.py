@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import airflow
 import pytest
 
-from tests.ui import browser
 from tests.ui.browser import Page, page
 from tests.ui.conftest import SANDBOX, Around, Fill
 from windrow.ui import boards
@@ -24,12 +23,6 @@ HEADINGS = [
     "Accounts",
 ]
 SCREENS = pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_browser() -> Iterator[None]:
-    yield
-    browser.stop()
 
 
 MEASURE = """JSON.stringify((() => {
