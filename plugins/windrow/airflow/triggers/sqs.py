@@ -103,6 +103,9 @@ class QueueTrigger(BaseEventTrigger):
                 yield
                 continue
             wait_s = min(poll_s, math.ceil(rest_s)) if is_due else poll_s
+            asked_at = time.monotonic()
             answer = await client.receive_message(QueueUrl=url, WaitTimeSeconds=wait_s, **RECEIVE)
             if messages := answer.get("Messages"):
                 is_due |= await asyncio.to_thread(handler.handle, messages)
+            else:  # what answers at once is not SQS: botocore takes the page of a proxy for an empty answer
+                await asyncio.sleep(asked_at + min(wait_s, self.pause_s) - time.monotonic())

@@ -83,13 +83,13 @@ def is_open(item: dict[str, Any]) -> bool:
     return bool(item["outcome"] == Outcome.TAKEN)
 
 
-def record(text: str, asked_at: datetime, requests: DynamoTable, fresh_s: float = FRESH_S) -> bool:
+def record(text: str, asked_at: datetime, requests: DynamoTable) -> bool:
     """Record a request, unless the same is open, or was answered a short time ago. Return whether it is open."""
     key = key_of(text)
     before = requests.get(key)
     if before and is_open(before):
         return True
-    if before and before.get("settled_at", "") >= instant(asked_at - timedelta(seconds=fresh_s)):
+    if before and before.get("settled_at", "") >= instant(asked_at - timedelta(seconds=FRESH_S)):
         log.info("%r was answered at %s: %s", text, before["settled_at"], before["outcome"])
         return False
     requests.put([{REQUEST: key, "text": text, "asked_at": instant(asked_at), "outcome": Outcome.TAKEN.value}])
