@@ -17,7 +17,7 @@ from windrow.airflow.hooks.api import ApiHook
 from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.sqs import Queue
 from windrow.airflow.hooks.staging import staging
-from windrow.airflow.operators.plan import PlanOperator, refuse_unknown
+from windrow.airflow.operators.plan import PlanOperator, refuse_unknown, standing
 from windrow.harvest.flow import RunDriver
 from windrow.model.answer import Answer
 from windrow.model.answer import Outcome as Answered
@@ -45,8 +45,9 @@ from windrow.store.staging import Figures, Staging
 
 log = logging.getLogger(__name__)
 
-FOUND = "found"
-"""The note of a run with what it is about: ``names`` and ``requests``, each by the artist's id, and ``asked_at``."""
+RUN = "run"
+"""The attribute of a request with the id of the run that answers it, or has answered it."""
+_NAME = "artist_name"
 _BY_EVENT = "asset_triggered"
 _NOT_YET = "The artist could not be fetched yet. The next run tries again."
 _OF_ONE_ALONE: tuple[type[WindrowError], ...] = (BadParameter, RateLimited, Unusable)
@@ -60,7 +61,8 @@ class AnswerOperator(PlanOperator):
     without an answer stays open for the next run. A request whose artist was fetched since it was recorded needs no
     call. An error of one request does not stop the others.
 
-    A run has the artists that its first try found. So each try tells the chatbot what is in the run's plan.
+    A request says which run answers it, before the run has a plan. So each later try, and a clear, is about the same
+    requests as the plan.
 
     :param queue_name: the SQS queue of requests. A run that no event has started receives its messages: the triggerer
         may not run.
@@ -93,23 +95,20 @@ class AnswerOperator(PlanOperator):
         refuse_unknown(context["dag_run"].conf or {}, self.dag.params)
         run, requests = self.run_of(context), open_requests(self.aws_conn_id)
         with staging(self.mongo_conn_id, self.dataset) as state:
-            found = state.notes(run).get(FOUND)
-            if found is None:
-                waiting = self._waiting(context, requests)
-                found = self._find(state, run, waiting, requests) if waiting else {}
-                if not found:
-                    raise AirflowSkipException("No open request needs a call for its artist.")
-                state.note(run, FOUND, found)
+            if standing(state, run):
+                own = [item for item in requests.all() if item.get(RUN) == run.run_id]
+            elif not (own := self._find(state, run, self._waiting(context, requests), requests)):
+                raise AirflowSkipException("No open request needs a call for its artist.")
         # without the kind of the client id, the API's refusal of the top tracks says it
         may = CLIENTS.get(str(context["params"].get("client")), CLIENTS["extended"])
-        self.given = {"artists": list(found["names"]), "capabilities": asdict(may)}
+        self.given = {"artists": list({item[ARTIST_ID]: None for item in own}), "capabilities": asdict(may)}
         try:
             self.make_plan(context)
         except NothingToHarvest:
             raise AirflowSkipException(
                 "No artist can be fetched now, because quotas are used up. The next run handles the requests."
             ) from None
-        return self._publish(run, found, requests)
+        return self._publish(run, own, requests)
 
     def _waiting(self, context: Context, requests: DynamoTable) -> list[dict[str, Any]]:
         """Record what this run is about in addition, and return all open requests."""
@@ -122,11 +121,14 @@ class AnswerOperator(PlanOperator):
             waiting = list(filter(is_open, requests.all()))
         return waiting
 
-    def _find(self, state: Staging, run: Run, waiting: Sequence[Mapping[str, Any]], requests: DynamoTable) -> Figures:
-        """Return the artists to fetch, each with its requests; answer the requests that need no call."""
-        names: dict[str, str] = {}
-        of_artist: dict[str, list[Mapping[str, Any]]] = {}
+    def _find(
+        self, state: Staging, run: Run, waiting: Sequence[Mapping[str, Any]], requests: DynamoTable
+    ) -> list[dict[str, Any]]:
+        """Return the requests of this run, each with its artist; answer the requests that need no call."""
+        own: list[dict[str, Any]] = []
         trouble: WindrowError | None = None
+        if not waiting:
+            return own
         driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, run)
         texts = [look_up(item["text"]) for item in waiting]
         looked_up = driver.run(driver.lead_each(texts, tolerated=_OF_ONE_ALONE))
@@ -137,8 +139,7 @@ class AnswerOperator(PlanOperator):
                 if known and known["fetched_at"] >= item["asked_at"]:  # by a request in other words
                     requests.put([_settled(item, met(result.id, result.name, len(known["tracks"])))])
                 else:
-                    names[result.id] = result.name
-                    of_artist.setdefault(result.id, []).append(item)
+                    own.append({**item, ARTIST_ID: result.id, _NAME: result.name, RUN: run.run_id})
                 continue
             self.log.warning("%r: %s", item["text"], result)
             if isinstance(result, BadParameter):
@@ -149,47 +150,43 @@ class AnswerOperator(PlanOperator):
             else:
                 trouble = result
                 requests.put([{**item, "told": str(result)}])
-        if not names:
-            if trouble:
-                raise trouble
-            return {}
-        return {
-            "names": names,
-            "requests": {artist_id: [item[REQUEST] for item in each] for artist_id, each in of_artist.items()},
-            "asked_at": min(item["asked_at"] for each in of_artist.values() for item in each),
-        }
+        if trouble and not own:
+            raise trouble
+        requests.put(own)
+        return own
 
-    def _publish(self, run: Run, found: Figures, requests: DynamoTable) -> Figures:
+    def _publish(self, run: Run, own: Sequence[Mapping[str, Any]], requests: DynamoTable) -> Figures:
         top_tracks = requests.beside(TOP_TRACKS, key=ARTIST_ID)
+        names = {item[ARTIST_ID]: item[_NAME] for item in own}
         with staging(self.mongo_conn_id, self.dataset) as state:
             answers = {artist_of(answer.query): answer for answer in _answers(state, run)}
-            made = list(items(self._rows(run, answers, found["names"])))
+            made = list(items(self._rows(run, answers, names)))
             written = top_tracks.put(_no_stand_in_for_better(made, top_tracks))
             tracks = {item[ARTIST_ID]: len(item["tracks"]) for item in made}
-            for artist_id, name in found["names"].items():
-                is_answered = artist_id in answers
-                for item in filter(None, map(requests.get, found["requests"][artist_id])):
-                    outcome = met(artist_id, name, tracks.get(artist_id, 0))
-                    requests.put([_settled(item, outcome) if is_answered else {**item, "told": _NOT_YET}])
-            waited = datetime.now(UTC) - datetime.fromisoformat(found["asked_at"])
+            left_open = [{**item, "told": _NOT_YET} for item in own if item[ARTIST_ID] not in answers]
+            answered = [
+                _settled(item, met(item[ARTIST_ID], item[_NAME], tracks.get(item[ARTIST_ID], 0)))
+                for item in own
+                if item[ARTIST_ID] in answers
+            ]
+            requests.put([*answered, *left_open])
+            oldest = min((datetime.fromisoformat(item["asked_at"]) for item in own), default=datetime.now(UTC))
             figures = {
                 "dynamodb_artists": len(made),
                 "dynamodb_written": written,
-                "requests_open": sum(
-                    len(keys) for artist_id, keys in found["requests"].items() if artist_id not in answers
-                ),
-                "seconds_to_dynamodb": round(max(0.0, waited.total_seconds()), 1),
+                "requests_open": len(left_open),
+                "seconds_to_dynamodb": round(max(0.0, (datetime.now(UTC) - oldest).total_seconds()), 1),
             }
             state.note(run, PUBLISH, figures)
         return figures
 
     def _rows(self, run: Run, answers: Mapping[str, Answer], names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Read the answers, artist by artist."""
+        """Read the answers about these artists: one that is missing is in a newer request, of a later run."""
         for artist_id, answer in answers.items():
-            if answer.outcome is Answered.ANSWERED:
+            if answer.outcome is Answered.ANSWERED and artist_id in names:
                 lineage = {"_fetched_at": answer.fetched_at, "_run_id": run.run_id}
                 records = [record_ | lineage for record_ in self.stream.records(answer.query, answer.parsed)]
-                yield from rows(names.get(artist_id, ""), records)
+                yield from rows(names[artist_id], records)
 
 
 def _answers(state: Staging, run: Run) -> Iterator[Answer]:
@@ -209,5 +206,5 @@ def _no_stand_in_for_better(made: Sequence[dict[str, Any]], top_tracks: DynamoTa
 
 def _settled(item: Mapping[str, Any], outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Return the item of a request with its outcome."""
-    kept = {name: item[name] for name in (REQUEST, "text", "asked_at")}
+    kept = {name: item[name] for name in (REQUEST, "text", "asked_at", RUN) if name in item}
     return {**kept, "settled_at": instant(datetime.now(UTC)), **outcome}
