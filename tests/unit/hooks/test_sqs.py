@@ -29,11 +29,11 @@ class Memory:
     def __init__(self, *, is_waiting: bool = False, troubles: int = 0) -> None:
         self.bodies: list[str] = []
         self._is_waiting = is_waiting
-        self._troubles = troubles
+        self.troubles = troubles
 
     def is_waiting(self) -> bool:
-        if self._troubles:
-            self._troubles -= 1
+        if self.troubles:
+            self.troubles -= 1
             raise ConnectionError("not available")
         return self._is_waiting
 
@@ -120,20 +120,28 @@ def test_the_watcher_survives_garbage(
 
 def test_the_watcher_pauses_after_an_empty_answer_that_came_at_once(scripted: ScriptedApi):
     answers = [{"QueueUrl": f"{scripted.url}/q"}, {}, {}, {"Messages": [MESSAGE]}]
-    scripted.script = lambda asked: Reply(answers.pop(0))
-    began = time.monotonic()
+    asked_at: list[float] = []
 
-    asyncio.run(fired(Memory(), 1, pause_s=0.1))
+    def script(asked: Asked) -> Reply:
+        asked_at.append(time.monotonic())
+        return Reply(answers.pop(0))
 
-    assert time.monotonic() - began >= 0.2
+    scripted.script = script
+
+    asyncio.run(fired(Memory(), 1, pause_s=0.5))
+
+    assert asked_at[3] - asked_at[1] > 0.9, "two pauses"
 
 
 def test_the_watcher_receives_nothing_while_the_store_is_not_available(scripted: ScriptedApi):
     good = {"GetQueueUrl": {"QueueUrl": f"{scripted.url}/q"}, "ReceiveMessage": {"Messages": [MESSAGE]}}
     scripted.script = lambda asked: Reply(good[called(asked)])
 
-    asyncio.run(fired(Memory(troubles=3), 1, pause_s=0.01))
+    memory = Memory(troubles=3)
 
+    asyncio.run(fired(memory, 1, pause_s=0.01))
+
+    assert memory.troubles == 0
     assert [called(asked) for asked in scripted.asked] == ["GetQueueUrl", "ReceiveMessage"]
 
 
