@@ -189,7 +189,10 @@ def test_the_watcher_records_each_message_and_deletes_it_before_it_fires(sqs):
     event = {"queue": "windrow-artists"}
     assert asyncio.run(fired()) == [event, {"wren": "taken"}, event]
     assert [message["Body"] for message in left(sqs, "windrow-artists-dead")] == ["no json"]
-    assert left(sqs, "windrow-artists") == []
+    url = sqs.get_queue_url(QueueName="windrow-artists")["QueueUrl"]
+    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counts)["Attributes"]
+    assert found == dict.fromkeys(counts, "0"), "deleted, and not only hidden"
 
 
 def test_a_run_is_due_for_an_open_request_alone(context, sqs):
