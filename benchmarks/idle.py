@@ -26,9 +26,9 @@ from local_cloud.airflow_api import AirflowApi
 from local_cloud.settings import Settings
 from local_cloud.testing import running
 
-DAGS = ("x_posts", "spotify_requests", "spotify_new_artist", "harvest_watch", "harvest_status", "housekeeping")
+DAGS = ("x_posts", "spotify_new_artist", "harvest_watch", "harvest_status", "housekeeping")
 """DAGs that also run while there is nothing to do. The others make calls in each run."""
-WATCHERS = {"x_posts": ("airflow-triggerer", "pubsub"), "spotify_requests": ("airflow-triggerer", "aws")}
+WATCHERS = {"x_posts": ("airflow-triggerer", "pubsub"), "spotify_new_artist": ("airflow-triggerer", "aws")}
 """Those for which the triggerer watches a queue, and the services that this occupies."""
 SETTLE_S = 10.0
 """Until what was switched on or off has taken effect."""

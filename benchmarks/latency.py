@@ -28,8 +28,8 @@ from local_cloud.apis.spotify.catalogue import make_music
 from local_cloud.settings import AWS_KEY, AWS_REGION, Settings
 from local_cloud.testing import running
 
-TITANIC, REQUESTS, ANSWERS = "titanic_passengers", "spotify_requests", "spotify_new_artist"
-LAST = {TITANIC: ("merge",), REQUESTS: ("record_requests",), ANSWERS: ("answer", "publish")}
+TITANIC, ANSWERS = "titanic_passengers", "spotify_new_artist"
+LAST = {TITANIC: ("merge",), ANSWERS: ("answer",)}
 """The tasks after which the rows, or the items, are there."""
 _LOOK_S = 0.1
 
@@ -103,25 +103,22 @@ class Latency:
 
     def spotify(self, runs: int) -> None:
         """Measure from the message to the item."""
-        for dag_id in (REQUESTS, ANSWERS):
-            self._airflow.pause(dag_id, is_paused=False)
+        self._airflow.pause(ANSWERS, is_paused=False)
         url = self._sqs.get_queue_url(QueueName="windrow-artists")["QueueUrl"]
         totals, of_tasks = [], defaultdict(list)
         for number, name in zip(range(runs + 1), self._artists, strict=False):
-            time.sleep(10 + number / runs)  # the watcher looks once a second: at each moment of it
+            time.sleep(10 + number / runs)  # the triggerer hands over events once a second: at each moment of it
             sent_at = datetime.now(UTC)
             self._sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"artist": name}))
             settled_at = self._settled(name.casefold())
-            ended = {dag_id: self._ended(dag_id, sent_at) for dag_id in (REQUESTS, ANSWERS)}
+            run_id = self._ended(ANSWERS, sent_at)
             if not number:
                 continue
             totals.append((settled_at - sent_at).total_seconds())
-            for dag_id, run_id in ended.items():
-                tasks, began = self._of(dag_id, run_id)
-                if dag_id == REQUESTS:
-                    of_tasks["(watcher)"].append(Spans((began - sent_at).total_seconds(), 0.0, 0.0))
-                for task, one in spans(began, tasks.values(), LAST[dag_id]).items():
-                    of_tasks[task].append(one)
+            tasks, began = self._of(ANSWERS, run_id)
+            of_tasks["(watcher)"].append(Spans((began - sent_at).total_seconds(), 0.0, 0.0))
+            for task, one in spans(began, tasks.values(), LAST[ANSWERS]).items():
+                of_tasks[task].append(one)
         self._show("A request for an artist: from the message in SQS to the outcome in DynamoDB", totals, of_tasks)
 
     def _settled(self, request: str) -> datetime:

@@ -13,7 +13,7 @@ WORKER = "task process"
 """The target that is no service: the process of one running task."""
 DAGS = (
     *("titanic_passengers", "youtube_analytics", "github_users", "spotify_artists"),
-    *("spotify_requests", "spotify_new_artist", "x_posts"),
+    *("spotify_new_artist", "x_posts"),
 )
 CALLS = ("harvest", "fetch", "sweep", "discover", "drain", "plan", "plan_videos", "plan_days", "estimate", "pull")
 """Last part of the ids of tasks that call an API, or wait for its calls."""

@@ -1,7 +1,8 @@
 """### Spotify: a new artist, immediately
 
-Answers the requests that `spotify_requests` has recorded in the DynamoDB table `artist_requests`. You can also start a
-run by hand, with a name, an id or a URL:
+A user of the chatbot requests an artist. The chatbot sends `{"artist": "..."}` to the SQS queue `windrow-artists`. A
+trigger records each request in the DynamoDB table `artist_requests` when it arrives, whatever else is running, then
+starts a run of this DAG. You can also start a run by hand, with a name, an id or a URL:
 
 `airflow dags trigger spotify_new_artist --conf '{"artist": "Halden Pike"}'`
 
@@ -12,23 +13,24 @@ at least once an hour. Without an open request, a run makes no call.
 
 | task | does | safe to clear |
 |---|---|---|
-| `find_artists` | finds the artists of all open requests, and the endpoints this client id may call now | yes |
-| `answer` | calls for each artist; writes top tracks and outcomes to DynamoDB | yes; makes only missing calls |
+| `answer` | finds the artists of open requests; writes top tracks and outcomes to DynamoDB | yes; makes missing calls |
 | `land` | writes the answers as Parquet to S3 | yes |
 | `prepare_*`, `register`, `prove` | add the landed files to Athena; then count again | yes |
 
-Several requests for one artist at the same time make one call.
+Several requests for one artist at the same time make one call. A message that is not a request moves to the dead-letter
+queue `windrow-artists-dead`, with the reason.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag
+from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, chain, dag
 
 from windrow.airflow.operators.athena import ProveInAthenaOperator, databases, landed_table, register
 from windrow.airflow.operators.defaults import TASK_DEFAULTS, TEMPLATES
 from windrow.airflow.operators.land import LandOperator
 from windrow.sources.spotify import params as spotify_params
-from windrow.sources.spotify.artist_requests import AnswerOperator, FindArtistsOperator
+from windrow.sources.spotify.artist_requests import AnswerOperator
+from windrow.sources.spotify.recorder import RequestsTrigger
 
 DATASET, BUCKET = "spotify_top_tracks", "{{ var.value.windrow_s3_bucket }}"
 LANDED = {
@@ -36,7 +38,10 @@ LANDED = {
     "to": f"s3://{BUCKET}",
     "prefix": "spotify/top_tracks/dt={{ dag_run.run_after | ds }}/run={{ run_id | slug }}",
 }
-RECORDED = Asset("spotify_requests")
+QUEUE = "windrow-artists"
+RECORDED = Asset(
+    "spotify_requests", watchers=[AssetWatcher(name="artist_queue", trigger=RequestsTrigger(sqs_queue=QUEUE))]
+)
 
 
 @dag(
@@ -52,9 +57,7 @@ RECORDED = Asset("spotify_requests")
     **TEMPLATES,
 )
 def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
-    find = FindArtistsOperator(task_id="find_artists", dataset=DATASET, conn_id="spotify")
-    given = {name: find.output[name] for name in ("artists", "capabilities")}
-    answer = AnswerOperator(task_id="answer", dataset=DATASET, conn_id="spotify", given=given, found=find.output)
+    answer = AnswerOperator(task_id="answer", dataset=DATASET, conn_id="spotify", queue_name=QUEUE)
     land = LandOperator(task_id="land", **LANDED)
     prove = ProveInAthenaOperator(
         task_id="prove",
@@ -62,8 +65,8 @@ def spotify_new_artist() -> None:  # noqa: D103 - the module's text is the DAG's
         outlets=[Asset(DATASET)],
         **LANDED,
     )
-    chain(find, answer, land)
     chain(
+        answer,
         land,
         databases(DATASET, "prepare_databases"),
         landed_table(DATASET, BUCKET, "prepare_table"),

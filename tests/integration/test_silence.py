@@ -52,11 +52,11 @@ from windrow.airflow.operators.builds import ThrowAwayBuildsOperator
 from windrow.airflow.operators.prove import count_in_warehouse
 from windrow.airflow.operators.retry import ErrorPolicy
 from windrow.airflow.triggers.pubsub import MessagesWaiting
-from windrow.airflow.triggers.sqs import QueueTrigger
 from windrow.model.errors import BrokerUnavailable, Unanswered
 from windrow.model.plan import Run
 from windrow.model.query import Query
 from windrow.model.queue_task import Call
+from windrow.sources.spotify.recorder import RequestsTrigger
 from windrow.sources.x.publisher import outlet
 from windrow.ui import boards
 
@@ -214,9 +214,19 @@ async def prepare_outlet() -> None:
     await asyncio.to_thread(outlet.Outlet("p", "t").prepare, "s")
 
 
+class Nothing:
+    """Where a watcher stores messages: no message comes here."""
+
+    def is_waiting(self) -> bool:
+        return False
+
+    def handle(self, messages: object) -> bool:
+        raise AssertionError(messages)
+
+
 async def watch() -> None:
     async with await SqsHook(aws_conn_id="aws").get_async_conn() as client:
-        await anext(QueueTrigger("q")._new_messages(client))
+        await anext(RequestsTrigger("q")._stored(client, Nothing()))
 
 
 async def wait_for_query() -> None:

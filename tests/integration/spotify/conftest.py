@@ -55,6 +55,8 @@ def context() -> dict[str, Any]:
     return {
         "run_id": f"test__{uuid.uuid4().hex}",
         "params": {},
-        "dag_run": SimpleNamespace(conf={}, logical_date=None, run_after=datetime.now(UTC)),
+        "dag_run": SimpleNamespace(
+            conf={}, logical_date=None, run_after=datetime.now(UTC), run_type=SimpleNamespace(value="manual")
+        ),
         "triggering_asset_events": {},
     }

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from contextlib import suppress
-from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,15 +12,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from local_cloud.apis.spotify.catalogue import NEWCOMER, SILENT, make_music
 from local_cloud.apis.testing import FakeApi
 from windrow.airflow.hooks.dynamodb import DynamoTable
-from windrow.airflow.triggers.sqs import QueueTrigger
+from windrow.airflow.hooks.sqs import RECEIVE, Queue
 from windrow.model.errors import BadParameter, QueryRefused
 from windrow.sources.spotify.access import CLIENTS
-from windrow.sources.spotify.artist_requests import (
-    AnswerOperator,
-    FindArtistsOperator,
-    RecordRequestsOperator,
-)
+from windrow.sources.spotify.artist_requests import AnswerOperator
 from windrow.sources.spotify.operators import CapabilitiesOperator
+from windrow.sources.spotify.recorder import FRESH_S, Recorder, RequestsTrigger, open_requests, record
 
 MUSIC = make_music()
 BY_NAME = {artist.name: artist for artist in MUSIC.artists.values()}
@@ -39,18 +35,14 @@ def send(sqs: Any, *bodies: str) -> None:
         sqs.send_message(QueueUrl=url, MessageBody=body)
 
 
-def record(context: dict[str, Any]) -> dict[str, int]:
-    with DAG("requests", schedule=None, params={}):
-        operator = RecordRequestsOperator(task_id="record_requests", queue_name="windrow-artists")
-    return dict(operator.execute(context))
-
-
-def find(context: dict[str, Any], client: str = "extended") -> Any:
-    """Record what is in the queue, and find the artists of all open requests."""
-    with suppress(AirflowSkipException):
-        record(context)
+def answer(context: dict[str, Any], client: str = "extended", operator: type = AnswerOperator) -> dict[str, Any]:
+    """Record what is in the queue, and answer all open requests."""
     context = context | {"params": {"client": client, **context["params"]}}
-    return step(FindArtistsOperator, conn_id="spotify").execute(context)
+    return dict(step(operator, conn_id="spotify", queue_name="windrow-artists").execute(context))
+
+
+def record_all() -> None:
+    Recorder(open_requests("aws_default"), Queue("aws_default", "windrow-artists")).record_all()
 
 
 def left(sqs: Any, queue: str) -> list[dict[str, Any]]:
@@ -64,13 +56,11 @@ def left(sqs: Any, queue: str) -> list[dict[str, Any]]:
 
 
 def outcomes() -> dict[str, str]:
-    table = DynamoTable("aws_default", "artist_requests", key="request", version="asked_at")
-    return {item["request"]: item["outcome"] for item in table.all()}
+    return {item["request"]: item["outcome"] for item in open_requests("aws_default").all()}
 
 
-def publish(context: dict[str, Any], found: dict[str, Any], client: str = "extended") -> dict[str, Any]:
-    given = {"artists": found["artists"], "capabilities": asdict(CLIENTS[client])}
-    return dict(step(AnswerOperator, conn_id="spotify", given=given, found=found).execute(context))
+def calls(spotify: FakeApi, path: str) -> int:
+    return int(spotify.counters()["routes"].get(f"GET /spotify/v1{path}", {}).get("requests", 0))
 
 
 def told(name: str) -> dict[str, Any] | None:
@@ -80,10 +70,8 @@ def told(name: str) -> dict[str, Any] | None:
 def test_a_message_becomes_an_item_and_is_gone(context, sqs):
     send(sqs, '{"artist": "Wren"}')
 
-    found = find(context)
-    figures = publish(context, found)
+    figures = answer(context)
 
-    assert found["artists"] == [BY_NAME["Wren"].id]
     item = told("Wren")
     assert [track["id"] for track in item["tracks"]] == [track.id for track in BY_NAME["Wren"].top_tracks]
     assert outcomes() == {"wren": "found"}
@@ -94,45 +82,41 @@ def test_a_message_becomes_an_item_and_is_gone(context, sqs):
 def test_two_requests_for_one_artist_are_one_call(context, sqs, spotify: FakeApi):
     id_ = BY_NAME["Wren"].id
     send(sqs, '{"artist": "Wren"}', '{"artist": " WREN"}', json.dumps({"artist": f"spotify:artist:{id_}"}))
-    found = find(context)
-    spotify.reset()
 
-    assert publish(context, found)["dynamodb_artists"] == 1
-    assert spotify.counters()["routes"]["GET /spotify/v1/artists/{id}/top-tracks"]["requests"] == 1
+    assert answer(context)["dynamodb_artists"] == 1
+    assert calls(spotify, "/artists/{id}/top-tracks") == 1
     assert outcomes() == {"wren": "found", f"spotify:artist:{id_}": "found"}
 
 
 def test_a_request_by_id_is_answered_by_the_run_for_the_name_before_it(context, sqs, spotify: FakeApi):
-    id_ = BY_NAME["Wren"].id
+    id_, before = BY_NAME["Wren"].id, datetime.now(UTC)
     send(sqs, '{"artist": "Wren"}')
-    found = find(context)
-    send(sqs, json.dumps({"artist": id_}))
-    record(context)  # while the run for the name is fetching
-    publish(context, found)
+    answer(context)
+    record(id_, before, open_requests("aws_default"))  # while the run for the name was fetching
     spotify.reset()
 
     with pytest.raises(AirflowSkipException):
-        find(context | {"run_id": "next"})
+        answer(context | {"run_id": "next"})
 
     assert outcomes() == {"wren": "found", id_: "found"}
-    assert spotify.counters()["routes"]["GET /spotify/v1/artists/{id}/top-tracks"]["requests"] == 0
+    assert calls(spotify, "/artists/{id}/top-tracks") == 0
 
 
 def test_ids_that_differ_by_case_are_two_requests(context, sqs):
     id_ = BY_NAME["Wren"].id
     send(sqs, json.dumps({"artist": id_.swapcase()}), json.dumps({"artist": id_}))
-    assert find(context)["artists"] == [id_]
-    assert outcomes() == {id_.swapcase(): "unknown", id_: "taken"}
+    answer(context)
+    assert outcomes() == {id_.swapcase(): "unknown", id_: "found"}
 
 
 def test_a_request_that_was_settled_just_now_is_not_worked_on_again(context, sqs, spotify: FakeApi):
     send(sqs, '{"artist": "Wren"}')
-    publish(context, find(context))
+    answer(context)
     spotify.reset()
 
     send(sqs, '{"artist": "Wren"}')
     with pytest.raises(AirflowSkipException):
-        find(context, client="auto")
+        answer(context | {"run_id": "next"}, client="auto")
     assert spotify.counters()["totals"]["requests"] == 0
     assert left(sqs, "windrow-artists") == []
 
@@ -150,7 +134,7 @@ def test_a_request_that_means_nobody_has_an_outcome(context, sqs, text: str, out
     send(sqs, json.dumps({"artist": text}))
 
     with pytest.raises(AirflowSkipException):
-        find(context)
+        answer(context)
 
     assert outcomes() == {text.casefold(): outcome}
     assert left(sqs, "windrow-artists") == []
@@ -159,7 +143,7 @@ def test_a_request_that_means_nobody_has_an_outcome(context, sqs, text: str, out
 def test_an_artist_without_top_tracks_is_told_as_such(context):
     context["params"]["artist"] = SILENT
 
-    publish(context, find(context))
+    answer(context)
 
     assert outcomes() == {SILENT.casefold(): "no_tracks"}
     assert told(SILENT)["tracks"] == []
@@ -169,8 +153,9 @@ def test_messages_that_are_no_requests_are_put_aside_with_the_reason(context, sq
     bodies = ["no json", "[1]", '{"singer": "x"}', '{"artist": ""}', '{"artist": 3}', '{"artist": "Wren"}']
     send(sqs, *bodies)
 
-    assert find(context)["artists"] == [BY_NAME["Wren"].id]
+    assert answer(context)["dynamodb_artists"] == 1
 
+    assert outcomes() == {"wren": "found"}
     aside = left(sqs, "windrow-artists-dead")
     assert sorted(message["Body"] for message in aside) == sorted(bodies[:-1])
     assert "not a request for an artist" in aside[0]["MessageAttributes"]["reason"]["StringValue"]
@@ -183,55 +168,108 @@ def test_a_message_that_was_delivered_before_is_put_aside_once_and_deleted(conte
     for _ in range(3):  # each delivery ends the receipt handle of the one before
         sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
 
-    assert record(context) == {"recorded": 1, "known": 0, "invalid": 1}
-    with pytest.raises(AirflowSkipException):
-        record(context)
+    record_all()
+    record_all()
 
+    assert outcomes() == {"wren": "taken"}
     assert [message["Body"] for message in left(sqs, "windrow-artists-dead")] == ["no json"]
     assert left(sqs, "windrow-artists") == []
 
 
-def test_the_watcher_fires_for_new_messages_and_receives_none(sqs):
+def test_the_watcher_records_each_message_and_deletes_it_before_it_fires(sqs):
     async def fired() -> list[Any]:
-        trigger = QueueTrigger("windrow-artists", look_s=0.01, repeat_s=1000)
-        events = trigger.run()
-        first = await asyncio.wait_for(anext(events), 10)
-        await asyncio.to_thread(send, sqs, "two")
-        return [first.payload, (await asyncio.wait_for(anext(events), 10)).payload]
+        events = RequestsTrigger("windrow-artists", quiet_s=0).run()
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.to_thread(send, sqs, "no json", '{"artist": "Wren"}')
+        payloads = [(await asyncio.wait_for(waiting, 20)).payload]
+        seen = await asyncio.to_thread(outcomes)
+        restarted = RequestsTrigger("windrow-artists").run()  # as after a kill before Airflow had the event
+        return [*payloads, seen, (await asyncio.wait_for(anext(restarted), 20)).payload]
 
-    send(sqs, "one")
-    assert [event["waiting"] for event in asyncio.run(fired())] == [1, 2]
+    event = {"queue": "windrow-artists"}
+    assert asyncio.run(fired()) == [event, {"wren": "taken"}, event]
+    assert [message["Body"] for message in left(sqs, "windrow-artists-dead")] == ["no json"]
     url = sqs.get_queue_url(QueueName="windrow-artists")["QueueUrl"]
-    received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"])
-    assert {message["Attributes"]["ApproximateReceiveCount"] for message in received["Messages"]} == {"1"}
-    for message in received["Messages"]:
-        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counts)["Attributes"]
+    assert found == dict.fromkeys(counts, "0"), "deleted, and not only hidden"
+
+
+def test_a_run_is_due_for_an_open_request_alone(context, sqs):
+    def handle(body: str) -> bool:
+        send(sqs, body)
+        url = sqs.get_queue_url(QueueName="windrow-artists")["QueueUrl"]
+        messages = sqs.receive_message(QueueUrl=url, **RECEIVE)["Messages"]
+        return Recorder(open_requests("aws_default"), Queue("aws_default", "windrow-artists")).handle(messages)
+
+    wren = json.dumps({"artist": BY_NAME["Wren"].id})
+    assert not handle("no json")
+    assert handle(wren)
+    assert handle(wren), "its first message may be known from before a kill, and no run of it"
+    answer(context)
+    assert not handle(wren), "it was answered just now"
+    assert left(sqs, "windrow-artists") == []
+    left(sqs, "windrow-artists-dead")
 
 
 def test_a_quota_that_closes_in_the_middle_leaves_requests_open_and_nothing_waits(context, sqs, spotify: FakeApi):
     quotas = {"top-tracks": 1, "artist-albums": 0}
     spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": quotas, "retry_after_s": 86_000}))
     send(sqs, '{"artist": "Wren"}', '{"artist": "Half Tide"}')
-    found = find(context)
 
-    figures = publish(context, found)
+    figures = answer(context)
 
     assert (figures["dynamodb_artists"], figures["requests_open"]) == (1, 1)
     assert sorted(outcomes().values()) == ["found", "taken"]
     send(sqs, '{"artist": "Queue"}')
-    assert record(context)["recorded"] == 1, "a request is recorded whatever happened to others"
-    later = context | {"run_id": "next"}
     with pytest.raises(AirflowSkipException, match="quotas are used up"):
-        publish(later, find(later))
+        answer(context | {"run_id": "next"})
     spotify.request("DELETE", "/_admin/spotify")
     assert sorted(outcomes().values()) == ["found", "taken", "taken"]
 
 
-def test_a_task_that_is_tried_again_after_it_deleted_the_messages_finds_the_requests(context, sqs):
-    send(sqs, '{"artist": "Wren"}', '{"artist": "Queue"}')
-    first = find(context)
-    assert left(sqs, "windrow-artists") == []
-    assert find(context) == first
+class KilledBeforeThePlan(AnswerOperator):
+    def make_plan(self, context: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+class KilledAfterThePlan(AnswerOperator):
+    def make_plan(self, context: Any) -> Any:
+        super().make_plan(context)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("killed", "artists", "outcome"),
+    [(KilledBeforeThePlan, 2, "found"), (KilledAfterThePlan, 1, "taken")],  # of what was requested after the kill
+)
+def test_each_try_answers_the_requests_that_the_plan_is_about(
+    context, sqs, spotify: FakeApi, killed: type, artists: int, outcome: str
+):
+    send(sqs, '{"artist": "Wren"}')
+    with pytest.raises(KeyboardInterrupt):
+        answer(context, operator=killed)
+    send(sqs, '{"artist": "Queue"}')
+    record_all()
+
+    figures = answer(context)
+
+    assert (figures["dynamodb_artists"], figures["requests_open"]) == (artists, 0)
+    assert outcomes() == {"wren": "found", "queue": outcome}
+    spotify.reset()
+    assert answer(context)["dynamodb_artists"] == artists, "a run that is cleared later does its work again"
+    assert spotify.counters()["totals"]["requests"] == 0
+
+
+def test_a_run_that_an_event_has_started_leaves_the_queue_to_the_watcher(context, sqs):
+    send(sqs, '{"artist": "Queue"}')
+    context["params"]["artist"] = "Wren"
+    context["dag_run"].run_type.value = "asset_triggered"
+
+    answer(context)
+
+    assert outcomes() == {"wren": "found"}
+    assert [message["Body"] for message in left(sqs, "windrow-artists")] == ['{"artist": "Queue"}']
 
 
 def test_one_message_that_nobody_can_store_does_not_stop_the_others(context, sqs):
@@ -243,7 +281,9 @@ def test_one_message_that_nobody_can_store_does_not_stop_the_others(context, sqs
     ]
     send(sqs, *bodies)
 
-    assert find(context)["artists"] == [BY_NAME["Wren"].id]
+    answer(context)
+
+    assert outcomes() == {"wren": "found"}
     assert sorted(map(len, (message["Body"] for message in left(sqs, "windrow-artists-dead")))) == [20, 5014, 100_000]
     assert left(sqs, "windrow-artists") == []
 
@@ -251,7 +291,7 @@ def test_one_message_that_nobody_can_store_does_not_stop_the_others(context, sqs
 def test_a_run_by_hand_with_an_unknown_param_is_refused(context):
     context["dag_run"].conf = {"artst": "Wren"}
     with pytest.raises(BadParameter, match="'artst' is unknown"):
-        find(context)
+        answer(context)
 
 
 def test_a_closed_search_stops_no_request_by_id_and_is_taken_up_again(context, sqs, spotify: FakeApi):
@@ -259,18 +299,17 @@ def test_a_closed_search_stops_no_request_by_id_and_is_taken_up_again(context, s
     queue = BY_NAME["Queue"].id
     send(sqs, '{"artist": "Wren"}', '{"artist": "Half Tide"}', json.dumps({"artist": queue}))
 
-    assert find(context)["artists"] == [queue]
-    assert outcomes() == {"wren": "taken", "half tide": "taken", queue: "taken"}
-    assert left(sqs, "windrow-artists") == []
-    table = DynamoTable("aws_default", "artist_requests", key="request", version="asked_at")
-    assert "The quota of the API is used up until" in (table.get("wren") or {})["told"]
-    assert spotify.counters()["routes"]["GET /spotify/v1/search"]["requests"] == 1
+    answer(context)
 
-    publish(context, find(context))
+    assert outcomes() == {"wren": "taken", "half tide": "taken", queue: "found"}
+    assert left(sqs, "windrow-artists") == []
+    assert "The quota of the API is used up until" in (open_requests("aws_default").get("wren") or {})["told"]
+    assert calls(spotify, "/search") == 1
+
     spotify.request("DELETE", "/_admin/spotify")
     spotify.reset()
     with pytest.raises(AirflowSkipException):  # known without a call until the API opens it
-        find(context | {"run_id": "next"})
+        answer(context | {"run_id": "next"})
     assert spotify.counters()["totals"]["requests"] == 0
     assert outcomes() == {"wren": "taken", "half tide": "taken", queue: "found"}
 
@@ -278,32 +317,31 @@ def test_a_closed_search_stops_no_request_by_id_and_is_taken_up_again(context, s
 def test_a_request_in_trouble_stops_no_other_and_is_told_when_it_is_alone(context, sqs, spotify: FakeApi):
     spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': 403}}))
     send(sqs, '{"artist": "Wren"}', '{"artist": "Queue"}')
-    found = find(context)
-    assert found["artists"] == [BY_NAME["Queue"].id]
-    publish(context, found)
+    answer(context)
     assert outcomes() == {"wren": "taken", "queue": "found"}
 
     with pytest.raises(QueryRefused, match="Wren"):
-        find(context)
-    table = DynamoTable("aws_default", "artist_requests", key="request", version="asked_at")
-    assert "HTTP 403" in (table.get("wren") or {})["told"]
+        answer(context | {"run_id": "next"})
+    assert "HTTP 403" in (open_requests("aws_default").get("wren") or {})["told"]
 
 
 def test_a_name_that_the_api_cannot_search_for_is_refused(context, spotify: FakeApi):
     spotify.request("PUT", "/_admin/faults", json.dumps({"sticky": {'artist:"Wren"': 400}}))
     context["params"]["artist"] = "Wren"
     with pytest.raises(AirflowSkipException):
-        find(context)
+        answer(context)
     assert outcomes() == {"wren": "refused"}
 
 
-def test_a_new_client_id_is_told_the_newest_album(context, spotify: FakeApi):
+@pytest.mark.parametrize(("client", "refused"), [("auto", 1), ("new", 0)])
+def test_a_new_client_id_is_told_the_newest_album(context, spotify: FakeApi, client: str, refused: int):
     spotify.request("PUT", "/_admin/spotify", '{"client": "new", "odd_albums": true, "null_items": true}')
     many = max(BY_NAME.values(), key=lambda artist: len(artist.albums))
     context["params"]["artist"] = many.name
 
-    publish(context, find(context), "new")
+    answer(context, client)
 
+    assert calls(spotify, "/artists/{id}/top-tracks") == refused
     item = told(many.name)
     own = [album for album in many.albums if album.kind != "compilation"]
     newest = max(own, key=lambda album: (album.released_on, album.id))
@@ -315,26 +353,23 @@ def test_a_new_client_id_is_told_of_an_artist_without_albums(context, spotify: F
     spotify.request("PUT", "/_admin/spotify", '{"client": "new"}')
     context["params"]["artist"] = NEWCOMER
 
-    publish(context, find(context), "new")
+    answer(context, "auto")
 
     assert outcomes() == {NEWCOMER.casefold(): "no_tracks"}
     assert told(NEWCOMER)["tracks"] == []
 
 
 def test_while_top_tracks_are_closed_the_newest_album_stands_in_and_replaces_none(context, spotify: FakeApi):
-    publish(context, find(context | {"params": {"artist": "Wren"}}))
+    answer(context | {"params": {"artist": "Wren"}})
     before = told("Wren")
     spotify.request("PUT", "/_admin/spotify", json.dumps({"quotas": {"top-tracks": 0, "audio-features": 0}}))
 
     later = context | {"run_id": "later", "params": {"artist": "Queue"}}
-    found = find(later, client="auto")
-    assert found["capabilities"] == {"batches": True, "top_tracks": False, "audio_features": False}
+    answer(later, client="auto")
     assert step(CapabilitiesOperator, conn_id="spotify").execute(context)["capabilities"]["top_tracks"]
-    publish(later, found, "new")
     assert told("Queue")["ranked_by"] == "newest_album"
-    again = {"artists": [BY_NAME["Wren"].id], "names": {BY_NAME["Wren"].id: "Wren"}, "requests": {}}
-    figures = publish(context | {"run_id": "again"}, again | {"asked_at": before["fetched_at"]}, "new")
-    assert figures["dynamodb_written"] == 0
+    record("Wren", datetime.now(UTC) + timedelta(seconds=2 * FRESH_S), open_requests("aws_default"))
+    assert answer(context | {"run_id": "again"})["dynamodb_written"] == 0
     assert told("Wren") == before
 
 

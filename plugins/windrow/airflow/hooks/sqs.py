@@ -1,7 +1,7 @@
 """Messages of SQS: deleted when they are stored elsewhere, or moved to the dead-letter queue if unreadable."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sqs import SqsHook
@@ -11,9 +11,15 @@ from windrow.model.errors import ConnectionUnusable
 Message = Mapping[str, Any]
 """As SQS returns it: ``Body``, ``MessageId``, ``ReceiptHandle``, and optionally ``Attributes``."""
 
-VISIBLE_AFTER_S = 300
-"""Seconds until a message that was received and not deleted is delivered again: longer than handling one takes."""
-_AT_ONCE = 10
+VISIBLE_AFTER_S = 30
+"""Seconds until a message that was received and not deleted is delivered again: longer than storing one takes. It
+is also the delay of a message that SQS hands to a client that was killed just before."""
+RECEIVE: Mapping[str, Any] = {
+    "MaxNumberOfMessages": 10,
+    "VisibilityTimeout": VISIBLE_AFTER_S,
+    "AttributeNames": ["SentTimestamp"],
+}
+"""Arguments of each call that receives messages, beside the queue and how long to wait."""
 
 
 class Queue:
@@ -30,24 +36,23 @@ class Queue:
     def receive(self) -> Iterator[Message]:
         """Receive messages until there are none. Handle each before the next, and delete it.
 
-        Messages are received here, and not by a trigger, because a message can only be deleted with the handle of its
-        last delivery: with an older one SQS answers that it is deleted, and delivers it again. A message that is not
-        deleted is delivered again after `VISIBLE_AFTER_S`.
+        A message that is not deleted is delivered again after `VISIBLE_AFTER_S`.
         """
-        while True:
-            received = self._client.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=_AT_ONCE,
-                WaitTimeSeconds=0,
-                VisibilityTimeout=VISIBLE_AFTER_S,
-                AttributeNames=["SentTimestamp"],
-            )
-            messages = received.get("Messages")
-            if not messages:
-                return
-            for message in messages:
+        while messages := self._client.receive_message(QueueUrl=self._url, WaitTimeSeconds=0, **RECEIVE).get(
+            "Messages"
+        ):
+            yield from self.each(messages)
+
+    def each(self, messages: Sequence[Message]) -> Iterator[Message]:
+        """Yield messages that were received just now. Handle each before the next, and delete it.
+
+        Whoever received a message deletes it: with the handle of an older delivery, SQS answers that the message is
+        deleted, and delivers it again.
+        """
+        for number, message in enumerate(messages):
+            if number:
                 self._extend(message)
-                yield message
+            yield message
 
     def _extend(self, message: Message) -> None:
         """Hide a message for the full time from now on: those before it may have taken long.

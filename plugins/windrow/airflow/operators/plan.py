@@ -84,14 +84,14 @@ class PlanOperator(HarvestStep):
         run, request = self.run_of(context), self.request_of(context)
         scope: Mapping[str, str] = self.stream.scope(request)
         with staging(self.mongo_conn_id, self.dataset) as state:
-            standing, left_out = _standing(state, run), state.aside(run, LIST)
-            if standing is not None:
-                plan = standing
+            before, left_out = standing(state, run), state.aside(run, LIST)
+            if before is not None:
+                plan = before
                 notes = state.notes(run)  # the watermark may have moved since
                 scope = notes.get(_SCOPE, scope)
                 request = replace(request, watermark=notes.get(WATERMARK, {}).get(WATERMARK, request.watermark))
                 self.log.info("This run already has a plan, of %s queries.", f"{plan.planned:,}")
-            if standing is None or left_out:
+            if before is None or left_out:
                 state.note(run, _SCOPE, dict(scope))
                 state.note(run, WATERMARK, {WATERMARK: request.watermark, REACHED: self.stream.reached(request)})
                 hook = ApiHook(self.conn_id)
@@ -99,7 +99,7 @@ class PlanOperator(HarvestStep):
                 client = hook.client(self.stream, state, reserved=self.reserved(context))
                 discovery = self.discovery(client, state, run)
                 try:
-                    plan = discovery.run(discovery.plan(request, standing))
+                    plan = discovery.run(discovery.plan(request, before))
                 except RateLimited as limit:
                     raise self.deferral(limit) from None
                 self.log.info(
@@ -189,7 +189,8 @@ def _default(name: str, text: str) -> object:
         ) from None
 
 
-def _standing(state: Staging, run: Run) -> Plan | None:
+def standing(state: Staging, run: Run) -> Plan | None:
+    """Return the plan that a run has; None if it has none yet."""
     try:
         return state.plan(run)
     except PlanMissing:

@@ -71,13 +71,12 @@ CLIENTS: Mapping[str, Capabilities] = {
 """By the kind of client id: with extended quota since before 2024-11-27; made before 2026-02-11; made since then."""
 
 
-def probe(artist_id: str, *, can_wait: bool = True) -> Flow[Capabilities]:
+def probe(artist_id: str) -> Flow[Capabilities]:
     """Call each endpoint that a client id may not have, once, about an artist.
 
-    :param can_wait: what to return for an endpoint whose quota is used up. The client id has it, so a run that can wait
-        for the quota may call it.
+    The client id has an endpoint whose quota is used up, and a run may wait for the quota.
     """
-    found = {}
+    found = dict.fromkeys(Capabilities.__dataclass_fields__, True)
     for name, query in (
         ("batches", Query.of("/artists", {"ids": artist_id})),
         ("top_tracks", Query.of(f"/artists/{artist_id}/top-tracks", {"market": "US"})),
@@ -88,7 +87,5 @@ def probe(artist_id: str, *, can_wait: bool = True) -> Flow[Capabilities]:
         except QueryRefused as refused:
             found[name] = refused.status != 403  # a 404 is about the artist
         except RateLimited:
-            found[name] = can_wait
-        else:
-            found[name] = True
+            pass
     return Capabilities(**found)

@@ -13,7 +13,7 @@ from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.operators.base import HarvestStep
 from windrow.harvest.flow import RunDriver
-from windrow.sources.spotify.access import CLIENTS, Capabilities, probe
+from windrow.sources.spotify.access import CLIENTS, probe
 from windrow.sources.spotify.top_tracks import ARTIST_ID, TOP_TRACKS, items
 from windrow.store.staging import Figures
 
@@ -21,20 +21,6 @@ log = logging.getLogger(__name__)
 
 PUBLISH = "publish"
 """The step whose figures count what was written to DynamoDB."""
-
-
-def capabilities(step: HarvestStep, conn_id: str, context: Context, *, can_wait: bool = True) -> Capabilities:
-    """Return what the client id may call. The run's param ``client`` says it, or three calls at most find it out.
-
-    :param can_wait: whether the run can wait for an endpoint whose quota is used up; otherwise it does not use it.
-    """
-    may = CLIENTS.get(str(context["params"].get("client")))
-    if may is None:
-        with staging(step.mongo_conn_id, step.dataset) as state:
-            driver = RunDriver(ApiHook(conn_id).client(step.stream, state), state, step.run_of(context))
-            may = driver.run(driver.lead(probe("0" * 22, can_wait=can_wait)))
-    log.info("The client id may call: %s", may)
-    return may
 
 
 class CapabilitiesOperator(HarvestStep):
@@ -53,7 +39,12 @@ class CapabilitiesOperator(HarvestStep):
 
     def execute(self, context: Context) -> dict[str, object]:
         """Make three calls at most."""
-        may = capabilities(self, self.conn_id, context)
+        may = CLIENTS.get(str(context["params"].get("client")))
+        if may is None:
+            with staging(self.mongo_conn_id, self.dataset) as state:
+                driver = RunDriver(ApiHook(self.conn_id).client(self.stream, state), state, self.run_of(context))
+                may = driver.run(driver.lead(probe("0" * 22)))
+        log.info("The client id may call: %s", may)
         return {"capabilities": asdict(may), "datasets": may.datasets}
 
 

@@ -22,12 +22,12 @@ def spotify_client() -> Param:
         type="string",
         title="Client id",
         description="Kind of the client id. extended: extended quota; legacy: created before 2026-02-11; new: created "
-        "since then; auto: detect it with three calls.",
+        "since then; auto: detect it, with up to three calls.",
     )
 
 
 def artist() -> Param:
-    """The requested artist, for `FindArtistsOperator`."""
+    """The requested artist, for `AnswerOperator`."""
     return Param(
         None,
         type=["null", "string"],

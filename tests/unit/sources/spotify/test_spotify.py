@@ -194,11 +194,10 @@ def test_an_artist_that_is_gone_withdraws_no_endpoint() -> None:
     assert outcome(probe(ONE), refused(404), refused(404), refused(400))[1] == CLIENTS["extended"]
 
 
-@pytest.mark.parametrize("can_wait", [True, False])
-def test_an_endpoint_whose_quota_is_used_up_is_there_for_who_can_wait(can_wait: bool) -> None:
+def test_an_endpoint_whose_quota_is_used_up_is_there() -> None:
     closed = RateLimited.for_s(86_000, "closed")
-    may = outcome(probe(ONE, can_wait=can_wait), {}, closed, {})[1]
-    assert may == Capabilities(batches=True, top_tracks=can_wait, audio_features=True)
+    may = outcome(probe(ONE), {}, closed, {})[1]
+    assert may == Capabilities(batches=True, top_tracks=True, audio_features=True)
 
 
 def plan(stream: Any, kind: str, *replies: Any, artists: Any = (ONE, TWO)) -> tuple[list[str], list[str]]:
