@@ -290,9 +290,9 @@ def test_a_secondary_limit_that_lasts_gives_the_slot_back(connect, api, shape):
 
 
 def test_points_are_paced_below_the_secondary_limit(connect, api, world):
-    """A minute of 1 s and 60 points: the pool sends 54 a second and owner at most, after a burst of six."""
-    connect(points_per_minute=60 * 60)
-    api.github(hour_s=60, points_per_minute=420)
+    """A minute of 3 s and 60 points: the pool sends a burst of 40 and six a second, of the 71 users of each owner."""
+    connect(points_per_minute=400)
+    api.github(hour_s=180, points_per_minute=60)
     job = Job(repositories=["globex/sluice"]).run_through()
     assert_complete(job, world)
     assert api.github()["secondary_refusals"] == 0
