@@ -910,12 +910,16 @@ CONTROLS = """[...document.querySelectorAll('a[href], button, input, select, tex
 
 
 async def unreached(opened: Page) -> list[str]:
-    """Press Tab as often as there are controls, and return those that never had the focus."""
-    count = int(await opened.value(f"(window.controls = {CONTROLS}).length"))
-    await opened.value("window.reached = new Set(); addEventListener('focusin', (event) => reached.add(event.target))")
+    """Press Tab as often as there are controls, and return those that never had the focus.
+
+    Meanwhile the page may replace its controls: it keeps the focus by place, so places are what is remembered.
+    """
+    count = int(await opened.value(f"(window.controls = () => {CONTROLS})().length"))
+    reach = "addEventListener('focusin', (event) => reached.add(controls().indexOf(event.target)))"
+    await opened.value(f"window.reached = new Set(); {reach}")
     for _ in range(count + 1):
         await opened.press("Tab")
-    left = "controls.filter((one) => !reached.has(one)).map((one) => one.outerHTML.slice(0, 120))"
+    left = "controls().filter((one, place) => !reached.has(place)).map((one) => one.outerHTML.slice(0, 120))"
     return list(await opened.value(left))
 
 
