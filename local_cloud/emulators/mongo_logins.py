@@ -51,7 +51,7 @@ class Users:
 
 
 class LoginHandler(NeoSQLiteHandler):
-    """The commands of nx-27017, for connections of `users`."""
+    """The commands of nx-27017, for connections of `users`. `mongo_writes` writes whole documents in its place."""
 
     def __init__(self, users: Users, data_dir: str) -> None:
         super().__init__(data_dir=data_dir)
@@ -103,6 +103,7 @@ class LoginHandler(NeoSQLiteHandler):
         super().close_streams_for_connection(conn_id)
 
     def _replace(self, msg: Document, command: Document) -> Document | None:
+        """Return the answer to an `update` command; None if nx-27017 has to run it."""
         name, collection = command["$db"], command["update"]
         if "txnNumber" in command or self._is_gridfs_collection(collection):
             return None

@@ -23,6 +23,8 @@ _FORM = {"q", "u", "upsert", "multi"}
 def replace(database: Any, collection: str, updates: list[Document]) -> Document | None:
     """Write the documents of an `update` command, all or none, and return the answer to it.
 
+    Unlike MongoDB, it counts a document that was replaced by an equal one as modified.
+
     :param database: neosqlite's connection. The caller has its lock.
     :return: None if nothing was written: the command is another one, or fails; nx-27017 then knows what to say.
     """

@@ -181,7 +181,7 @@ class AnswerOperator(PlanOperator):
         return figures
 
     def _rows(self, run: Run, answers: Mapping[str, Answer], names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Read the answers about these artists: one that is missing is in a newer request, of a later run."""
+        """Return the rows of these artists. An answer about another one belongs to a request that a later run has."""
         for artist_id, answer in answers.items():
             if answer.outcome is Answered.ANSWERED and artist_id in names:
                 lineage = {"_fetched_at": answer.fetched_at, "_run_id": run.run_id}
