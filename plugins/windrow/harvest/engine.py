@@ -3,8 +3,8 @@
 * An answer counts once MongoDB has it. At most ``in_flight`` calls are running, or answered and not yet durable. A
   kill can repeat these, and no others.
 * Answers are written in batches: a write has a fixed cost, which is most of the cost of a small one. A batch is written
-  when it has half of ``in_flight`` answers, or when its first answer has waited `_GATHER_S`. So connections stay busy
-  while one batch is written and the next one fills.
+  when it has half of ``in_flight`` answers, `_BATCH` at most, or when its first answer has waited `_GATHER_S`. So
+  connections stay busy while one batch is written and the next one fills.
 * A settled query is not called again in the same run. A second start makes only the missing calls.
 * A failed query does not stop the others. The harvest stops after `_HOPELESS` failures in a row.
 """
@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 _HOPELESS = 25
 """After so many failed queries in a row the cause is not one query."""
+_BATCH = 64
+"""Answers after which a batch is written. More at a time take no less CPU an answer, and calls wait for their write."""
 _GATHER_S = 0.018
 """The longest time that an answer waits for others before it is written."""
 _GARBAGE_AFTER = 10_000
@@ -115,7 +117,7 @@ class Harvester:
         self._pages = Pages(read, next_page, paging, format, self._stored_pages, export)
         in_flight = in_flight or 2 * client.limits.connections
         self._window = asyncio.Semaphore(in_flight)
-        self._batch = max(1, in_flight // 2)
+        self._batch = max(1, min(in_flight // 2, _BATCH))
         self._outbox: list[Settled] = []
         self._news = asyncio.Event()
         self._enough = asyncio.Event()

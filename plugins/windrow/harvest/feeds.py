@@ -12,7 +12,7 @@ from windrow.model.query import Query
 from windrow.store.staging import Staging
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as `Response`
 class Item:
     """A query to settle, with the number of its chunk. ``ticket`` identifies the item for its feed."""
 

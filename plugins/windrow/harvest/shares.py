@@ -34,8 +34,9 @@ _MOST_PIECES = 10
 """Pieces of a chunk. Each piece reads the keys of the whole chunk."""
 _AHEAD = 100
 """The next part is claimed when the queries left are so few, so that no worker holds parts that others could do."""
-_LOOK_EVERY_S, _LOOKED_AT_PER_S = 1.0, 1_000
-"""How often a worker without a part looks for one: each look reads all leases, and so many a second at most."""
+_LOOK_FIRST_S, _LOOK_EVERY_S, _LOOKED_AT_PER_S = 0.05, 1.0, 1_000
+"""How often a worker without a part looks for one: soon at first, as most parts of others end soon, and ever more
+rarely. Each look reads all leases, and so many a second at most."""
 
 
 class Leases:
@@ -226,13 +227,15 @@ class SharedFeed(PlanFeed):
         """Return the queries of a part; none at the end, or after `halt`."""
         if not self._begun:
             await asyncio.to_thread(self._begin)
+        pause_s = _LOOK_FIRST_S
         while not self._halted:
             lease = await asyncio.to_thread(self._leases.take)
             if lease is not None:
                 return await asyncio.to_thread(self._load_leased, lease)
             if not self._leases.others_work:
                 break
-            await asyncio.sleep(max(_LOOK_EVERY_S, self._leases.parts / _LOOKED_AT_PER_S))
+            await asyncio.sleep(max(pause_s, self._leases.parts / _LOOKED_AT_PER_S))
+            pause_s = min(2 * pause_s, _LOOK_EVERY_S)
         self._over = True
         return []
 

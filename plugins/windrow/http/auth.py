@@ -37,7 +37,7 @@ class Exchange(Protocol):
         """Send the call and return the response; ``trouble`` is the reason if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as `Response`
 class Attempt:
     """One HTTP request before it is sent. A signature may depend on all of it."""
 

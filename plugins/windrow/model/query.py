@@ -104,6 +104,8 @@ class Query:
     def from_row(cls, row: Sequence[Any]) -> "Query":
         """Make the query from the value of `row`, also after a conversion to JSON and back."""
         key, path, params, cost, *rest = row
+        if not rest:  # as of most; a plan has many
+            return cls(key, path, _pairs(params), cost)
         without: tuple[Any, ...] = ((), "", ())  # rows of earlier versions are shorter
         headers, body, about = (*rest, *without[len(rest) :])
         return cls(key, path, _pairs(params), cost, _pairs(headers), body, _pairs(about))

@@ -21,7 +21,7 @@ _LINK_PARAM = re.compile(r';\s*(?P<name>[^\s=;,"]+)\s*=\s*(?:"(?P<quoted>[^"]*)"
 """A link of a Link header and a parameter of it, RFC 8288 section 3."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it takes 2 us longer to make: one for each call
 class Response:
     """``status`` is None if no answer came; ``trouble`` is the reason.
 
