@@ -112,12 +112,18 @@ class Slow(Staging):
         return super().chunk(run, number)
 
 
-def test_the_next_chunk_is_loaded_while_one_is_asked_and_no_further_one(staging: Staging, plan: Plan):
+@pytest.mark.parametrize(
+    ("ahead_at", "chunks"), [(500, [2, 2, 2, 3, 3, 3, 4, 4, 4, 4]), (1, [1, 2, 2, 2, 3, 3, 3, 4, 4, 4])]
+)
+def test_the_next_chunk_is_loaded_when_few_queries_are_left_and_no_further_one(
+    staging: Staging, plan: Plan, ahead_at: int, chunks: list[int]
+):
     slow = Slow(staging._client, staging._database.name)
     slow.loaded = []
 
     async def scenario() -> list[list[int]]:
         feed = PlanFeed(slow, plan)
+        feed._ahead_at = ahead_at
         feed.start()
         seen = []
         for _ in QUERIES:
@@ -127,7 +133,7 @@ def test_the_next_chunk_is_loaded_while_one_is_asked_and_no_further_one(staging:
             seen.append(list(slow.loaded))
         return seen
 
-    assert within(10, scenario()) == [[0, 1]] * 3 + [[0, 1, 2]] * 3 + [[0, 1, 2, 3]] * 4
+    assert within(10, scenario()) == [list(range(loaded)) for loaded in chunks]
 
 
 def test_a_chunk_that_is_missing_is_told_to_every_worker(staging: Staging, plan: Plan):

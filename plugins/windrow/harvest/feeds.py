@@ -87,6 +87,9 @@ class ListFeed:
 class PlanFeed:
     """The queries of a plan that are neither settled nor accepted as gaps, chunk by chunk. The next is loaded ahead."""
 
+    _ahead_at = 500
+    """The next chunk is loaded when so few queries are left: to load it at once would delay the first calls."""
+
     def __init__(self, staging: Staging, plan: Plan) -> None:
         self.run = plan.run
         self.round = 0
@@ -117,8 +120,12 @@ class PlanFeed:
             loaded = await asyncio.shield(ahead)
             if ahead is self._ahead:  # of all the workers that waited, the first to wake moves on
                 self._pending.extend(loaded)
+                self._ahead = None
                 self._look_ahead()
-        return self._pending.popleft()
+        item = self._pending.popleft()
+        if self._ahead is None:
+            self._look_ahead()
+        return item
 
     def durable(self, items: Sequence[Item]) -> None:
         """Do nothing: a staged query is settled."""
@@ -128,16 +135,16 @@ class PlanFeed:
 
     def stop(self) -> None:
         """Stop loading the next chunk."""
+        self._next_chunk = self._chunks
         if self._ahead is not None:
             self._ahead.cancel()
             self._ahead = None
 
     def _look_ahead(self) -> None:
-        if self._next_chunk < self._chunks:
+        """Begin to load more, if few queries are left and there are others."""
+        if self._next_chunk < self._chunks and len(self._pending) <= self._ahead_at:
             self._ahead = asyncio.create_task(asyncio.to_thread(self._load, self._next_chunk))
             self._next_chunk += 1
-        else:
-            self._ahead = None
 
     def _begin(self) -> None:
         """Read what concerns the whole plan. Runs in a thread."""

@@ -32,8 +32,6 @@ _PARTS_A_WORKER = 4
 """With fewer parts for each worker, the last ones leave workers without one."""
 _MOST_PIECES = 10
 """Pieces of a chunk. Each piece reads the keys of the whole chunk."""
-_AHEAD = 100
-"""The next part is claimed when the queries left are so few, so that no worker holds parts that others could do."""
 _LOOK_FIRST_S, _LOOK_EVERY_S, _LOOKED_AT_PER_S = 0.05, 1.0, 1_000
 """How often a worker without a part looks for one: soon at first, as most parts of others end soon, and ever more
 rarely. Each look reads all leases, and so many a second at most."""
@@ -169,6 +167,9 @@ class SharedFeed(PlanFeed):
     :param lease_s: how long a worker may be silent before others take over its parts.
     """
 
+    _ahead_at = 100
+    """The next part is claimed late, so that no worker holds parts that others could do."""
+
     def __init__(self, staging: Staging, plan: Plan, worker: int, workers: int, *, lease_s: float = LEASE_S) -> None:
         super().__init__(staging, plan)
         self.is_shared = True
@@ -191,8 +192,6 @@ class SharedFeed(PlanFeed):
         """Return the next query. At the end of its own parts, wait while others hold some."""
         while True:
             item = await super().next()
-            if self._ahead is None:
-                self._look_ahead()
             if item is None or item.ticket not in self._lost:
                 return item
 
@@ -219,8 +218,7 @@ class SharedFeed(PlanFeed):
             self._leases.end(Held.TRIED if tried else Held.LEFT)
 
     def _look_ahead(self) -> None:
-        self._ahead = None
-        if not self._over and len(self._pending) <= _AHEAD:
+        if not self._over and len(self._pending) <= self._ahead_at:
             self._ahead = asyncio.create_task(self._load_part())
 
     async def _load_part(self) -> list[Item]:
