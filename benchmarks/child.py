@@ -21,11 +21,12 @@ def main() -> None:
     contender = import_module(f"benchmarks.contenders.{module}")
     work, job = getattr(contender, function), contender.Job(**json.loads(job_json))
     cpu_s, began = time.process_time(), time.perf_counter()
-    work(job)
+    told = work(job)
     wall_s = time.perf_counter() - began
     process_cpu_s = time.process_time()
     cost = {
         "wall_s": wall_s,
+        "plan_s": told if isinstance(told, float) else 0.0,
         "cpu_s": process_cpu_s - cpu_s,
         "process_cpu_s": process_cpu_s,
         "peak_rss": peak_rss(),

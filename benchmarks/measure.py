@@ -43,11 +43,18 @@ class Measurement:
     """The same of MongoDB; 0 when it was not started here."""
     other_cores: float
     """The same of all other processes of the machine: noise."""
+    plan_s: float = 0.0
+    """The seconds of ``wall_s`` in which no call was made yet: Windrow wrote its plan."""
 
     @property
     def rate(self) -> float:
         """Calls a second."""
         return self.calls / self.wall_s
+
+    @property
+    def harvest_rate(self) -> float:
+        """Calls a second without the plan."""
+        return self.calls / (self.wall_s - self.plan_s)
 
     @property
     def cpu_us(self) -> float:
@@ -129,6 +136,7 @@ def once(contender: Contender, api: Api, mongo: Mongo, work: Job) -> Measurement
         server_cores=used["server"] / cost["wall_s"],
         mongo_cores=used["mongo"] / cost["wall_s"],
         other_cores=max(0.0, used["machine"] - known_s) / took_s,
+        plan_s=cost["plan_s"],
     )
 
 

@@ -36,9 +36,10 @@ def tell(number: int, contender: Contender, run: Measurement) -> None:
 
 def rates(runs: Runs) -> str:
     """Draw the table of the contenders."""
-    engine = _rate(runs[ENGINE]) if ENGINE in runs else None
-    head = ("contender", "calls/s", "min-max", "Windrow is", "CPU us a call", "peak MB", "server", "MongoDB", "others")
-    return table(head, [_row(contender, measured, engine) for contender, measured in runs.items()])
+    head = ("contender", "calls/s", "min-max", "Windrow is", "its harvest is", "CPU us a call", "peak MB")
+    engine = runs.get(ENGINE, ())
+    rows = [_row(contender, measured, engine) for contender, measured in runs.items()]
+    return table((*head, "server", "MongoDB", "others"), rows)
 
 
 def memory(found: Sequence[Memory]) -> str:
@@ -79,13 +80,15 @@ def write_memory(found: Sequence[Memory], mongo: str) -> None:
     write("memory.json", {**machine(mongo), "harvests": [asdict(one) for one in found]})
 
 
-def _row(contender: Contender, runs: Sequence[Measurement], engine: float | None) -> tuple[str, ...]:
+def _row(contender: Contender, runs: Sequence[Measurement], engine: Sequence[Measurement]) -> tuple[str, ...]:
     rates = [run.rate for run in runs]
+    harvest = statistics.median(run.harvest_rate for run in engine) if engine else 0.0
     return (
         contender.label,
         f"{_rate(runs):,.0f}",
         f"{min(rates):,.0f}-{max(rates):,.0f}",
-        f"{engine / _rate(runs):.2f} times" if engine else "",
+        f"{_rate(engine) / _rate(runs):.2f} times" if engine else "",
+        f"{harvest / _rate(runs):.2f} times" if engine else "",
         f"{statistics.median(run.cpu_us for run in runs):,.0f}",
         f"{max(run.peak_rss for run in runs) / MB:.0f}",
         *(
@@ -100,7 +103,8 @@ def _rate(runs: Sequence[Measurement]) -> float:
 
 
 def _plain(run: Measurement) -> dict[str, Any]:
-    return {**asdict(run), "calls_per_s": run.rate, "cpu_us_a_call": run.cpu_us}
+    rates = {"calls_per_s": run.rate, "harvest_calls_per_s": run.harvest_rate}
+    return {**asdict(run), **rates, "cpu_us_a_call": run.cpu_us}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
