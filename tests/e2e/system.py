@@ -1,4 +1,7 @@
-"""The whole local cloud with a real Airflow, driven as a user drives it: over its API."""
+"""The whole local cloud with a real Airflow, driven as a user drives it: over its API.
+
+Only what is looked at again and again while a test waits comes from Airflow's database.
+"""
 
 import dataclasses
 import json
@@ -12,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import psycopg2
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
 from local_cloud import airflow_env
-from local_cloud.airflow_api import AirflowApi
+from local_cloud.airflow_api import DONE, AirflowApi
 from local_cloud.settings import BUCKET, PROJECT_ID, Settings
 
 LIMIT_S = 400
@@ -78,17 +82,22 @@ class System:
     airflow: AirflowApi
     warehouse: bigquery.Client
     bucket: storage.Bucket
+    database: Any
+    """A connection to Airflow's database."""
     api: str = ""
 
     @classmethod
     def on(cls, settings: Settings) -> Self:
         """Look into the local cloud that runs with these settings."""
         anonymous = AnonymousCredentials()
+        database = psycopg2.connect(airflow_env.database_url(settings))
+        database.autocommit = True  # else it would see what was there at its first look
         return cls(
             settings,
             AirflowApi(settings.airflow_url, airflow_env.USER, settings.admin_password),
             bigquery.Client(PROJECT_ID, anonymous, client_options={"api_endpoint": settings.bigquery_url}),
             storage.Client(PROJECT_ID, anonymous, client_options={"api_endpoint": settings.gcs_url}).bucket(BUCKET),
+            database,
         )
 
     def of(self, api: str) -> Self:
@@ -146,7 +155,23 @@ class Dag:
         self.system.airflow.call("POST", f"/dags/{self.dag_id}/dagRuns", new)
 
     def wait(self, run_id: str) -> str:
-        return self.system.airflow.wait(self.dag_id, run_id, limit_s=LIMIT_S)
+        """Wait until a run has ended, and return its state."""
+        until(lambda: self.state(run_id) in DONE, LIMIT_S)
+        return self.state(run_id)
+
+    def state(self, run_id: str) -> str:
+        """The state of a run."""
+        return str(self._select("state FROM dag_run", run_id)[0][0])
+
+    def states(self, run_id: str) -> dict[str, str]:
+        """The states of the tasks of a run: a look at the API takes 60 ms of CPU, and this 0.1 ms."""
+        return dict(self._select("task_id, state FROM task_instance", run_id, "ORDER BY start_date"))
+
+    def _select(self, what: str, run_id: str, order: str = "") -> list[Any]:
+        with self.system.database.cursor() as cursor:
+            query = f"SELECT {what} WHERE dag_id = %s AND run_id = %s {order}"
+            cursor.execute(query, (self.dag_id, run_id))
+            return list(cursor.fetchall())
 
     def runs(self) -> list[dict[str, Any]]:
         return list(self.system.airflow.call("GET", f"/dags/{self.dag_id}/dagRuns?limit=50")["dag_runs"])

@@ -157,9 +157,9 @@ def settle(dag: Dag, run_id: str, evidence: Evidence) -> None:
     """Wait until a run has failed, or would go on after a retry only; end it, and keep what it says."""
 
     def is_over() -> bool:
-        states = {task["state"] for task in dag.tasks(run_id).values()}
+        states = set(dag.states(run_id).values())
         waits = "up_for_retry" in states and not states & {"running", "queued", "scheduled"}
-        return waits or dag.system.airflow.state(dag.dag_id, run_id) in DONE
+        return waits or dag.state(run_id) in DONE
 
     until(is_over, 240)
     tasks = dag.tasks(run_id)
@@ -171,7 +171,7 @@ def settle(dag: Dag, run_id: str, evidence: Evidence) -> None:
 def is_ended(dag: Dag, run_id: str) -> bool:
     """End a run, unless it has ended by itself; the scheduler may be at it in the same moment."""
     with contextlib.suppress(requests.HTTPError):
-        if dag.system.airflow.state(dag.dag_id, run_id) in DONE:
+        if dag.state(run_id) in DONE:
             return True
         dag.system.airflow.call("PATCH", f"/dags/{dag.dag_id}/dagRuns/{run_id}", {"state": "failed"})
     return False

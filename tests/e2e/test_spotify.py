@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from local_cloud import airflow_env, aws_resources
 from local_cloud.apis.spotify.catalogue import SILENT, make_music
 from local_cloud.settings import ARTIST_QUEUE
-from tests.e2e.system import System
+from tests.e2e.system import Dag, System
 
 LIMIT_S = 600
 BY_NAME = {artist.name: artist for artist in make_music().artists.values()}
@@ -71,7 +71,7 @@ class Spotify(System):
         }
 
     def states(self, run_id: str) -> dict[str, str]:
-        return {name: task["state"] for name, task in self.airflow.tasks("spotify_artists", run_id).items()}
+        return Dag(self, "spotify_artists").states(run_id)
 
     def outcomes(self) -> dict[str, str]:
         found = self.aws("dynamodb").scan(TableName="artist_requests")["Items"]
@@ -126,7 +126,7 @@ def daily(spotify: Spotify) -> Daily:
 
 
 def test_a_closed_quota_defers_its_stream_alone_and_a_name_of_nobody_holds_up_none(spotify: Spotify, daily: Daily):
-    state = spotify.airflow.wait("spotify_artists", daily.run_id, limit_s=LIMIT_S)
+    state = Dag(spotify, "spotify_artists").wait(daily.run_id)
 
     tasks = spotify.airflow.tasks("spotify_artists", daily.run_id)
     assert daily.albums == "deferred", "its stream alone waits"
@@ -142,7 +142,7 @@ def test_a_closed_quota_defers_its_stream_alone_and_a_name_of_nobody_holds_up_no
 def test_both_warehouses_agree_on_what_landed(spotify: Spotify, daily: Daily):
     until(lambda: bool(spotify.runs("spotify_parity")), "the parity is started by the event of the run before")
     (run,) = spotify.runs("spotify_parity")
-    assert spotify.airflow.wait("spotify_parity", run["dag_run_id"], limit_s=LIMIT_S) == "success"
+    assert Dag(spotify, "spotify_parity").wait(run["dag_run_id"]) == "success"
 
     (row,) = spotify.returned("spotify_parity", run["dag_run_id"], "compare_metrics")
     assert row["artists"] == "2"

@@ -83,7 +83,7 @@ def killed(system: System, titanic: Titanic) -> Killed:
         (run,) = titanic.runs()
         run_id = run["dag_run_id"]
         os.kill(titanic.tasks(run_id)["harvest"]["pid"], signal.SIGKILL)
-        until(lambda: titanic.tasks(run_id)["harvest"]["state"] == "up_for_retry")
+        until(lambda: titanic.states(run_id)["harvest"] == "up_for_retry")
         known = titanic.asked()["ok"]
         assert known < NAMES, "the harvest was over before it was killed"
         system.faults()

@@ -123,7 +123,7 @@ def test_the_queue_wakes_the_dag_and_a_worker_that_is_killed_in_the_middle_loses
     posts.x.make(300)
     posts.pause(False)
     run_id = until(lambda: posts.woken(known), 240)
-    until(lambda: posts.tasks(run_id)["load"]["state"] in {"running", "success"}, 240)
+    until(lambda: posts.states(run_id)["load"] in {"running", "success"}, 240)
     scheduler, below = airflow.scheduler()
     assert sum("airflow worker" in command for command in below.values()) >= 8
     assert task in below

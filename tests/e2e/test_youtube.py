@@ -44,9 +44,6 @@ class Youtube(Dag):
         run = self.system.airflow.call("GET", f"/dags/{self.dag_id}/dagRuns/{run_id}")
         return pacific_day(datetime.fromisoformat(run["run_after"])) - DAY
 
-    def states(self, run_id: str) -> dict[str, str]:
-        return {name: task["state"] for name, task in self.tasks(run_id).items()}
-
 
 @pytest.fixture(scope="module")
 def youtube(system: System) -> Iterator[Youtube]:
