@@ -20,7 +20,8 @@ help: ## list the targets
 # --- environments ------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: .venv/.ready .venv-cloud/.ready .venv-aws/.ready ## make the environments: Airflow with tests, and the local cloud
+setup: $(UV_READY) ## make the environments: Airflow with tests, and the local cloud
+	@$(MAKE) --no-print-directory -j3 .venv/.ready .venv-cloud/.ready .venv-aws/.ready
 
 # Every package is installed by its hash: one that is not the one that was locked is refused.
 INSTALL := $(UV) pip install --quiet --require-hashes
@@ -241,11 +242,17 @@ quick-tests:
 integrity: setup ## the tests of the DAG files alone; for the CI of who only writes DAGs
 	@$(PYTEST) -q tests/dags
 
-test: setup $(if $(T)$(K),,.venv-audit/.ready lint) ## every check and test; some: make test T=tests/unit/test_client.py K=refresh; in random order: SEED=123
+test: setup ## every check and test; some: make test T=tests/unit/test_client.py K=refresh; in random order: SEED=123
 	@for path in $(T); do [ -e "$${path%%::*}" ] \
 		|| { echo "make test: there is no $${path%%::*}. T names files or folders, like T=tests/unit/test_client.py"; exit 2; }; done
+	@$(if $(T)$(K),,$(MAKE) --no-print-directory -j2 .venv-audit/.ready lint .venv/.compiled)
 	@$(PYTEST) --maxfail=10 $(RANDOMLY) $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
 		|| { code=$$?; [ $$code != 5 ] || echo "make test: no test$(if $(T), of $(T)) matches K=$(K)"; exit $$code; }
+
+# Workers collect the same tests at once, and each would compile all that these import. The types need one core only.
+.venv/.compiled: .venv/.ready
+	@$(PYTEST) -q --collect-only > /dev/null 2>&1 || true  # what cannot be collected, the workers tell
+	@touch $@
 
 .PHONY: test-fab
 test-fab: setup .venv-fab/.ready ## who sees what and may act with the FAB auth manager, in an environment of its own

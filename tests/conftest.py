@@ -5,12 +5,13 @@ its own database, its own run ids and its own bucket prefix.
 """
 
 import base64
+import gc
 import os
 import re
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ from tests.scripted_api import ScriptedApi  # noqa: E402
 from tests.shared_cloud import SharedCloud, is_worker, session_folder  # noqa: E402
 from windrow.model import redact  # noqa: E402
 from windrow.store.staging import Staging  # noqa: E402
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while all tests are imported, nor later among them: they stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -181,11 +181,13 @@ def harvested(api: ScriptedApi, staging: Staging, stream: Stream) -> Run:
     return run
 
 
-@pytest.mark.parametrize("size", [3, 15_100_000], ids=["small", "larger than a document"])
+@pytest.mark.parametrize(
+    "value", ["ééé", "x" * 13_000_000 + "é" * 2_100_000], ids=["small", "larger than a document in each encoding"]
+)
 def test_bytes_that_could_not_be_decoded_are_read_by_a_fixed_format(
-    scripted: ScriptedApi, staging: Staging, size: int
+    scripted: ScriptedApi, staging: Staging, value: str
 ) -> None:
-    text = f"name\n{'é' * size}\n"
+    text = f"name\n{value}\n"
     scripted.answers(Reply(text.encode("latin-1"), headers={"Content-Type": "text/csv; charset=utf-8"}))
     run = harvested(scripted, staging, Prices())
     [(_, kept)] = staging.quarantined(run)

@@ -268,7 +268,7 @@ def test_a_larger_one_goes_into_the_quarantine_at_once_and_says_why(api: Scripte
 @pytest.mark.parametrize("status", [200, 400, 404])
 def test_what_is_kept_of_a_body_without_sense_is_not_too_large_either(api: ScriptedApi, status: int):
     """Each of its bytes is written as four signs."""
-    api.answers(Reply(b"\xff" * 5_000_000, status))
+    api.answers(Reply(b"\xff" * (LARGEST // 4 + 1), status))
     settled = asked(api, limits={"backoff": Backoff(attempts=1)})
     assert len(settled.body.encode()) == LARGEST
     assert settled.body.startswith("\\xff\\xff")
