@@ -914,11 +914,16 @@ async def unreached(opened: Page) -> list[str]:
 
     Meanwhile the page may replace its controls: it keeps the focus by place, so places are what is remembered.
     """
-    count = int(await opened.value(f"(window.controls = () => {CONTROLS})().length"))
-    reach = "addEventListener('focusin', (event) => reached.add(controls().indexOf(event.target)))"
-    await opened.value(f"window.reached = new Set(); {reach}")
-    for _ in range(count + 1):
-        await opened.press("Tab")
+    count = await opened.value(f"""
+        window.controls = () => {CONTROLS};
+        window.reached = new Set();
+        let known = controls(); // they are looked for again when the page has replaced them
+        addEventListener('focusin', ({{target}}) => {{
+            if (!known.includes(target)) known = controls();
+            reached.add(known.indexOf(target));
+        }});
+        known.length""")
+    await opened.press("Tab", int(count) + 1)
     left = "controls().filter((one, place) => !reached.has(place)).map((one) => one.outerHTML.slice(0, 120))"
     return list(await opened.value(left))
 
