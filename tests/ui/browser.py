@@ -21,8 +21,8 @@ CHROMIUM = needed(
     *("chromium", "chromium-browser", "google-chrome"), install="on Debian and Ubuntu, `apt install chromium`"
 )
 LIMIT_S = 30
-AT_ONCE = 32
-"""How many strokes of a key are sent before the first is answered: the page draws itself once for several."""
+AT_ONCE = 16
+"""How often a key is pressed before the first answer is waited for: the page draws itself once for several."""
 
 
 class Page:
@@ -92,9 +92,9 @@ class Page:
         text = {"Enter": "\r"}.get(key, "")
         code = {"Enter": 13, "Tab": 9}[key]
         known = {"key": key, "windowsVirtualKeyCode": code}
-        strokes = [{"type": "keyDown", "text": text, **known}, {"type": "keyUp", **known}] * times
-        for first in range(0, len(strokes), AT_ONCE):  # they keep their order
-            some = strokes[first : first + AT_ONCE]
+        strokes = [{"type": "keyDown", "text": text, **known}, {"type": "keyUp", **known}]
+        for first in range(0, times, AT_ONCE):
+            some = strokes * min(AT_ONCE, times - first)  # they keep their order
             await asyncio.gather(*(self.call("Input.dispatchKeyEvent", **stroke) for stroke in some))
 
     async def screenshot(self) -> bytes:

@@ -28,7 +28,7 @@ SANDBOX = "allow-scripts allow-same-origin allow-forms allow-downloads"
 
 @pytest.fixture(scope="package", autouse=True)
 def _one_browser() -> Iterator[None]:
-    """All modules share one browser: each page of it is as in a window of its own."""
+    """All modules share one browser and its tab, in which nothing is left of the page before."""
     yield
     browser.stop()
 
