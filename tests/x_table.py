@@ -49,11 +49,14 @@ def withholding(number: int, fetched_at: datetime = NOW) -> dict[str, Any]:
     return post(number, fetched_at, text=None, author_id=None, lang=None, withheld_in="DE FR")
 
 
-def land(warehouse: bigquery.Client, *rows: dict[str, Any], run_id: str = "one") -> None:
+def load(warehouse: bigquery.Client, table: str, *rows: dict[str, Any], disposition: str = "WRITE_TRUNCATE") -> None:
     schema = [bigquery.SchemaField.from_api_repr(field) for field in Posts.contract.bigquery_fields]
-    config = bigquery.LoadJobConfig(schema=schema, write_disposition="WRITE_TRUNCATE")
-    table = f"{PROJECT_ID}.windrow_landing.x_posts_{slug(run_id)}"
-    warehouse.load_table_from_json(rows, table, job_config=config).result()
+    config = bigquery.LoadJobConfig(schema=schema, write_disposition=disposition)
+    warehouse.load_table_from_json(rows, f"{PROJECT_ID}.{table}", job_config=config).result()
+
+
+def land(warehouse: bigquery.Client, *rows: dict[str, Any], run_id: str = "one") -> None:
+    load(warehouse, f"windrow_landing.x_posts_{slug(run_id)}", *rows)
 
 
 def merge(warehouse: bigquery.Client, *rows: dict[str, Any], run_id: str = "one") -> None:

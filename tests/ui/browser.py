@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import requests
 
 from tests.programs import needed
 
@@ -20,6 +21,8 @@ CHROMIUM = needed(
     *("chromium", "chromium-browser", "google-chrome"), install="on Debian and Ubuntu, `apt install chromium`"
 )
 LIMIT_S = 30
+AT_ONCE = 16
+"""How often a key is pressed before the first answer is waited for: the page draws itself once for several."""
 
 
 class Page:
@@ -84,18 +87,22 @@ class Page:
         """Move the mouse to a place on the screen."""
         await self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
-    async def press(self, key: str) -> None:
-        """Press a key that has a name: Tab, Enter."""
+    async def press(self, key: str, times: int = 1) -> None:
+        """Press a key that has a name, Tab or Enter, so many times."""
         text = {"Enter": "\r"}.get(key, "")
         code = {"Enter": 13, "Tab": 9}[key]
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text, windowsVirtualKeyCode=code)
-        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+        known = {"key": key, "windowsVirtualKeyCode": code}
+        strokes = [{"type": "keyDown", "text": text, **known}, {"type": "keyUp", **known}]
+        for first in range(0, times, AT_ONCE):
+            some = strokes * min(AT_ONCE, times - first)  # they keep their order
+            await asyncio.gather(*(self.call("Input.dispatchKeyEvent", **stroke) for stroke in some))
 
     async def screenshot(self) -> bytes:
         """Return a picture of the whole page, as PNG."""
         size = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        picture = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        how = {"format": "png", "optimizeForSpeed": True, "captureBeyondViewport": True}
+        picture = await self.call("Page.captureScreenshot", clip=clip, **how)
         return base64.b64decode(picture["data"])
 
     async def __aenter__(self) -> Self:
@@ -107,6 +114,13 @@ class Page:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def leave(self) -> None:
+        """Go to an empty page, and forget what pages have stored."""
+        await self.value("localStorage.clear(); sessionStorage.clear()")
+        await self.call("Storage.clearCookies")
+        await self.open("about:blank")
+        await self.until("location.href === 'about:blank'")
+
     async def close(self) -> None:
         self._hearing.cancel()
         await self._socket.close()
@@ -114,11 +128,12 @@ class Page:
 
 @contextmanager
 def _chromium() -> Iterator[str]:
-    """Run a Chromium until the block ends; return where it listens."""
+    """Run a Chromium until the block ends; return where its tab listens."""
     # its children may still write when it has ended
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         command += ["--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
+        command += ["--disable-features=BackForwardCache,SpareRendererForSitePerProcess"]  # pages that nobody looks at
         process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             told = Path(profile) / "DevToolsActivePort"
@@ -127,8 +142,10 @@ def _chromium() -> Iterator[str]:
                 assert process.poll() is None, "Chromium has ended"
                 assert time.monotonic() < until, "Chromium does not listen"
                 time.sleep(0.05)
-            port, path = told.read_text().split()
-            yield f"ws://127.0.0.1:{port}{path}"
+            port, _ = told.read_text().split()
+            targets = requests.get(f"http://127.0.0.1:{port}/json/list", timeout=LIMIT_S).json()
+            (tab,) = [target for target in targets if target["type"] == "page"]
+            yield tab["webSocketDebuggerUrl"]
         finally:
             process.terminate()
             process.wait(10)
@@ -138,29 +155,29 @@ _running = ExitStack()
 
 
 @cache
-def _browser() -> str:
-    """Start the Chromium of all pages; return where it listens."""
+def _tab() -> str:
+    """Start the Chromium of all pages; return where its tab listens."""
     return _running.enter_context(_chromium())
 
 
 def stop() -> None:
     """End the Chromium, if there is one."""
     _running.close()
-    _browser.cache_clear()
+    _tab.cache_clear()
 
 
 @asynccontextmanager
 async def page() -> AsyncIterator[Page]:
-    """Have one tab until the block ends. It shares nothing with those before, as in a window of its own."""
-    browser = _browser()
+    """Have the tab until the block ends.
+
+    All blocks take turns at one tab, and find no cookie, nothing stored and no message of those before, only the
+    browser's cache. A window of its own for each block would start two processes each time.
+    """
     async with aiohttp.ClientSession() as session:
-        root = Page(await session.ws_connect(browser))
-        context = (await root.call("Target.createBrowserContext"))["browserContextId"]
-        tab = (await root.call("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
-        address = f"{browser.partition('/devtools/')[0]}/devtools/page/{tab}"
         try:
-            async with Page(await session.ws_connect(address, max_msg_size=0)) as opened:
+            async with Page(await session.ws_connect(_tab(), max_msg_size=0)) as opened:
                 yield opened
-        finally:
-            await root.call("Target.disposeBrowserContext", browserContextId=context)
-            await root.close()
+                await opened.leave()
+        except BaseException:
+            stop()  # nobody knows in what state the tab is
+            raise

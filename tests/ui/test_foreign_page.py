@@ -68,6 +68,20 @@ def run(site: str, script: str) -> str:
     return asyncio.run(visit())
 
 
+def test_no_page_of_a_test_finds_what_one_before_it_left(elsewhere: str) -> None:
+    """All tests share one tab."""
+    leave = "document.cookie = localStorage.left = sessionStorage.left = 'a=b'; console.error('left'); 'left'"
+    find = "JSON.stringify([document.cookie, localStorage.left ?? '', sessionStorage.left ?? ''])"
+
+    async def said() -> list[str]:
+        async with browser.page() as opened:
+            return opened.console
+
+    assert run(elsewhere, leave) == "left"
+    assert asyncio.run(said()) == []
+    assert json.loads(run(elsewhere, find)) == [""] * 3
+
+
 def test_it_reads_nothing(cloud: Settings, elsewhere: str) -> None:
     urls = [
         f"{cloud.gcs_url}/",

@@ -55,6 +55,7 @@ from tests.ui.test_board import _contrast
 from windrow.airflow.hooks.snapshot import snapshot
 from windrow.airflow.operators.body import ShowBodyOperator
 from windrow.airflow.operators.deadline import tell
+from windrow.cli import act
 from windrow.cli.main import main
 from windrow.harvest.actions import SHOW_BODY
 from windrow.harvest.status.interval import iso
@@ -123,6 +124,21 @@ def anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(snapshots, "cache", RefreshedCache(snapshots._refresh, seconds=0.0, patience_s=30.0))
     monkeypatch.setattr(snapshots, "_last", dict(snapshots._last))
+
+
+@pytest.fixture
+def _no_mongodb(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages ask a MongoDB that is away, and wait for it less long."""
+    from windrow.ui.harvest import snapshots
+
+    monkeypatch.setattr(snapshots, "_SELECTION_MS", 300)
+    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", "mongo://reader:hushhushhush@127.0.0.1:9/windrow")
+
+
+@pytest.fixture
+def _looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal asks often whether an action has ended."""
+    monkeypatch.setattr(act, "_LOOK_S", 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -336,6 +352,7 @@ def test_an_action_is_a_run_of_airflow_and_then_clears_what_it_is_for(harvests: 
     assert task_states("spotify_artists", 0)["prove"] is None, "it failed, and is cleared"
 
 
+@pytest.mark.usefixtures("_looking")
 @pytest.mark.parametrize(
     ("role", "state", "code", "told"),
     [
@@ -379,7 +396,7 @@ def own_actions(harvests: Harvests, monkeypatch: pytest.MonkeyPatch) -> None:
 OWN = "harvest_actions__spotify_artists"
 
 
-@pytest.mark.usefixtures("own_actions")
+@pytest.mark.usefixtures("own_actions", "_looking")
 def test_who_may_act_on_one_dag_sees_and_gets_its_actions_alone(harvests: Harvests) -> None:
     for path in FORMS:
         answer = get(harvests, path, "user")
@@ -483,11 +500,8 @@ def test_an_airflow_that_does_not_answer_is_unknown_and_the_other_way_is_named(
     assert "sesame" not in text
 
 
-@pytest.mark.usefixtures("anew")
-def test_the_terminal_does_not_know_what_airflow_cannot_read(
-    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", "mongo://reader:hushhushhush@127.0.0.1:9/windrow")
+@pytest.mark.usefixtures("_no_mongodb")
+def test_the_terminal_does_not_know_what_airflow_cannot_read(harvests: Harvests) -> None:
     for arguments in ("status", "find artists?id=3"):
         code, text = terminal(harvests, arguments, "viewer")
         assert (code, "MongoDB did not answer" in text, "hushhush" in text) == (2, True, False), text
@@ -750,10 +764,10 @@ def test_pages_may_run_no_scripts_but_ours(harvests: Harvests) -> None:
 
 @pytest.mark.usefixtures("anew")
 def test_a_mongodb_that_is_away_leaves_the_last_state_and_says_so(
-    harvests: Harvests, monkeypatch: pytest.MonkeyPatch
+    harvests: Harvests, request: pytest.FixtureRequest
 ) -> None:
     before = get(harvests, "").text
-    monkeypatch.setenv("AIRFLOW_CONN_MONGO_DEFAULT", "mongo://reader:hushhush@127.0.0.1:9/x")
+    request.getfixturevalue("_no_mongodb")
 
     after = get(harvests, "").text
     run = get(harvests, f"run?stream=spotify_artists&id={RUN}")
@@ -914,11 +928,16 @@ async def unreached(opened: Page) -> list[str]:
 
     Meanwhile the page may replace its controls: it keeps the focus by place, so places are what is remembered.
     """
-    count = int(await opened.value(f"(window.controls = () => {CONTROLS})().length"))
-    reach = "addEventListener('focusin', (event) => reached.add(controls().indexOf(event.target)))"
-    await opened.value(f"window.reached = new Set(); {reach}")
-    for _ in range(count + 1):
-        await opened.press("Tab")
+    count = await opened.value(f"""
+        window.controls = () => {CONTROLS};
+        window.reached = new Set();
+        let known = controls(); // they are looked for again when the page has replaced them
+        addEventListener('focusin', ({{target}}) => {{
+            if (!known.includes(target)) known = controls();
+            reached.add(known.indexOf(target));
+        }});
+        known.length""")
+    await opened.press("Tab", int(count) + 1)
     left = "controls().filter((one, place) => !reached.has(place)).map((one) => one.outerHTML.slice(0, 120))"
     return list(await opened.value(left))
 

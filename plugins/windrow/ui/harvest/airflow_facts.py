@@ -215,7 +215,8 @@ def _due(expression: str, zone: str, now: datetime) -> tuple[str, ...]:
     return tuple(_iso(cast("datetime", times.get_prev(datetime))) for _ in range(INTERVALS))
 
 
-def due_days(cron: tuple[str, str] | None, since: date, until: date) -> set[date]:
+@lru_cache(maxsize=100)  # a year is read 366 times, and each page of the stream asks for the same one until midnight
+def due_days(cron: tuple[str, str] | None, since: date, until: date) -> frozenset[date]:
     """Return the days in UTC on which a schedule wants a run, from one day to another."""
     found: set[date] = set()
     try:
@@ -227,8 +228,8 @@ def due_days(cron: tuple[str, str] | None, since: date, until: date) -> set[date
                 found.add(at.date())
             at = datetime.combine(at.date(), time.max, UTC)  # the rest of this day is known
     except (KeyError, ValueError, OSError):
-        return found
-    return found
+        pass
+    return frozenset(found)
 
 
 def _minute() -> datetime:
