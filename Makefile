@@ -21,7 +21,7 @@ help: ## list the targets
 
 .PHONY: setup
 setup: $(UV_READY) ## make the environments: Airflow with tests, and the local cloud
-	@$(MAKE) --no-print-directory -j3 .venv/.ready .venv-cloud/.ready .venv-aws/.ready
+	@$(MAKE) --silent --no-print-directory -j3 .venv/.ready .venv-cloud/.ready .venv-aws/.ready
 
 # Every package is installed by its hash: one that is not the one that was locked is refused.
 INSTALL := $(UV) pip install --quiet --require-hashes
@@ -233,7 +233,7 @@ RANDOMLY := $(if $(SEED),-p randomly --randomly-seed=$(SEED))
 
 .PHONY: quick integrity test lint format messages
 quick: setup ## style, types, layers, and the tests that need neither Airflow nor a server: a minute
-	@$(MAKE) --no-print-directory -j2 lint quick-tests  # the types take one core for half a minute
+	@$(MAKE) --silent --no-print-directory -j2 lint quick-tests  # the types take one core for half a minute
 
 .PHONY: quick-tests
 quick-tests:
@@ -245,7 +245,7 @@ integrity: setup ## the tests of the DAG files alone; for the CI of who only wri
 test: setup ## every check and test; some: make test T=tests/unit/test_client.py K=refresh; in random order: SEED=123
 	@for path in $(T); do [ -e "$${path%%::*}" ] \
 		|| { echo "make test: there is no $${path%%::*}. T names files or folders, like T=tests/unit/test_client.py"; exit 2; }; done
-	@$(if $(T)$(K),,$(MAKE) --no-print-directory -j2 .venv-audit/.ready lint .venv/.compiled)
+	@$(if $(T)$(K),,$(MAKE) --silent --no-print-directory -j2 .venv-audit/.ready lint .venv/.compiled)
 	@$(PYTEST) --maxfail=10 $(RANDOMLY) $(if $(T)$(K),,-n $(WORKERS) --dist loadscope --no-loadscope-reorder) $(T) $(if $(K),-k "$(K)") \
 		|| { code=$$?; [ $$code != 5 ] || echo "make test: no test$(if $(T), of $(T)) matches K=$(K)"; exit $$code; }
 
