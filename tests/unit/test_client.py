@@ -21,7 +21,7 @@ from windrow.http.pacing import Pause
 from windrow.http.pool import Credential, TokenPool
 from windrow.http.results import Reader
 from windrow.model.answer import LARGEST, Answer, Outcome, Rejected
-from windrow.model.errors import ApiUnreachable, Misconfigured, RateLimited, Unanswered
+from windrow.model.errors import ApiUnreachable, CredentialsRejected, Misconfigured, RateLimited, Unanswered
 from windrow.model.policy import HTTP_POLICY, Action, Backoff, ErrorDetail, on
 from windrow.model.query import Query
 from windrow.model.quota import Period, Quota
@@ -578,6 +578,30 @@ def test_one_that_is_full_again_late_is_not_waited_for_and_named(api: ScriptedAp
 
     run_async(ask())
     assert len(api.asked) == 1
+
+
+class Renewed(Keys):
+    """Takes the next key after a 401."""
+
+    async def rejected(self, signature: Mapping[str, str], post: Exchange, why: str = "") -> None:
+        del self.left[0]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "error", "said"),
+    [
+        ((401, 401, 401), CredentialsRejected, "rejected 3 new tokens in a row"),
+        ((503, 503, 401), Unanswered, "in 3 attempts. Last response: HTTP 401"),
+        ((401, 503, 401), Unanswered, "in 3 attempts. Last response: HTTP 401"),
+    ],
+)
+def test_credentials_are_rejected_only_if_nothing_else_failed(
+    api: ScriptedApi, statuses: tuple[int, ...], error: type[Exception], said: str
+):
+    api.answers(*(Reply(status=status) for status in statuses))
+    with pytest.raises(error, match=said):
+        asked(api, auth=Renewed("k1", "k2", "k3", "k4"))
+    assert len(api.asked) == 3
 
 
 def test_a_query_beyond_any_window_is_a_setting_to_mend(api: ScriptedApi):

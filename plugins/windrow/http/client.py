@@ -215,7 +215,7 @@ class Client:
     async def _ask(self, query: Query, read: Reader) -> Answer | Rejected:
         backoff = self.limits.backoff
         throttles = Throttles()
-        failures = switches = 0
+        failures = refusals = switches = 0
         broken = False
         failure: tuple[str, bytes] | None = None
         kept = await self._conditional_requests.find(query) if self._conditional_requests else None
@@ -253,6 +253,7 @@ class Client:
                 self.events["unreadable"] += 1
             await self._check_access(query, action, response)
             failures += 1
+            refusals += action is Action.REFRESH
             asked_s = decision.wait_s or 0.0
             if asked_s > self.limits.patience_s:
                 raise RateLimited.for_s(
@@ -262,7 +263,8 @@ class Client:
             if failures == backoff.attempts or is_repeated:
                 if failure:
                     return self._results.rejected(query, response, failure[0])
-                raise self._given_up(query, action, response)
+                # a 401 after other failures says little about the credentials
+                raise self._given_up(query, action if refusals == failures else Action.RETRY, response)
             if action is not Action.REFRESH or failures > 1:  # the first new token is tried at once
                 await asyncio.sleep(max(backoff.pause_s(failures), asked_s))
 
