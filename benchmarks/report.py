@@ -82,13 +82,12 @@ def write_memory(found: Sequence[Memory], mongo: str) -> None:
 
 def _row(contender: Contender, runs: Sequence[Measurement], engine: Sequence[Measurement]) -> tuple[str, ...]:
     rates = [run.rate for run in runs]
-    harvest = statistics.median(run.harvest_rate for run in engine) if engine else 0.0
     return (
         contender.label,
         f"{_rate(runs):,.0f}",
         f"{min(rates):,.0f}-{max(rates):,.0f}",
-        f"{_rate(engine) / _rate(runs):.2f} times" if engine else "",
-        f"{harvest / _rate(runs):.2f} times" if engine else "",
+        _times([run.rate for run in engine], rates),
+        _times([run.harvest_rate for run in engine], rates),
         f"{statistics.median(run.cpu_us for run in runs):,.0f}",
         f"{max(run.peak_rss for run in runs) / MB:.0f}",
         *(
@@ -96,6 +95,13 @@ def _row(contender: Contender, runs: Sequence[Measurement], engine: Sequence[Mea
             for share in ("server_cores", "mongo_cores", "other_cores")
         ),
     )
+
+
+def _times(engine: Sequence[float], peer: Sequence[float]) -> str:
+    """Compare the rates of each round, and return the median: a machine is faster in one round than in another."""
+    if not engine:
+        return ""
+    return f"{statistics.median(ours / theirs for ours, theirs in zip(engine, peer, strict=True)):.2f} times"
 
 
 def _rate(runs: Sequence[Measurement]) -> float:

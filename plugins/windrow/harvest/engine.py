@@ -21,6 +21,7 @@ from typing import Any
 
 from windrow.harvest.feeds import Feed, Item
 from windrow.harvest.flow import calls_of
+from windrow.harvest.window import Window
 from windrow.http.client import Client
 from windrow.http.paging import NextPage, Pages
 from windrow.http.results import Reader
@@ -116,7 +117,7 @@ class Harvester:
         self._stored_pages = RunPages(staging, feed.run, is_shared=is_shared)
         self._pages = Pages(read, next_page, paging, format, self._stored_pages, export)
         in_flight = in_flight or 2 * client.limits.connections
-        self._window = asyncio.Semaphore(in_flight)
+        self._window = Window(in_flight)
         self._batch = max(1, min(in_flight // 2, _BATCH))
         self._outbox: list[Settled] = []
         self._news = asyncio.Event()
@@ -183,16 +184,16 @@ class Harvester:
     async def _work(self) -> None:
         """Take queries and settle them, until there are none left or the harvest stops."""
         while self._stopped_by is None and (item := await self._feed.next()) is not None:
-            await self._window.acquire()
+            await self._window.enter()
             name_query(item.query.key)
             try:
                 settled = await self._pages.ask(self._client, item.query)
             except (ApiUnreachable, Unanswered) as error:
-                self._window.release()
+                self._window.leave()
                 self.tally.unanswered += 1
                 self._failed(error)
             except WindrowError as error:
-                self._window.release()
+                self._window.leave()
                 self._stop_by(error)
             else:
                 self._outbox.append((item, settled))
@@ -232,8 +233,7 @@ class Harvester:
             batch, self._outbox = self._outbox, []
             if batch:
                 await asyncio.to_thread(self._stage, batch)
-                for _ in batch:
-                    self._window.release()
+                self._window.leave(len(batch))
                 self._count(batch)
             await self._tell()
             if self._ended:
