@@ -365,6 +365,8 @@ def main() -> int:
     )
     parser.add_argument("--once", nargs="*", choices=once.TARGETS, default=[*once.TARGETS], help="once each (all)")
     options = parser.parse_args()
+    if options.var.exists() and any(options.var.iterdir()):
+        parser.error(f"{options.var} has the logs of an earlier campaign; delete it, or name another folder with --var")
     signals.end_in_order()
     environ = dict(os.environ)
     ports = {name.removeprefix("WINDROW_").lower(): int(environ[name]) for name in PORT_DEFAULTS if name in environ}
