@@ -16,7 +16,6 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -25,7 +24,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from chaos import once, truth
-from chaos.cloud import Cloud, Task, insisting
+from chaos.cloud import Cloud, Task, insisting, new_folder
 from chaos.incidents import KINDS, Incident, deal
 from local_cloud import airflow_env, aws_resources, signals
 from local_cloud.settings import ARTIST_QUEUE, PORT_DEFAULTS, PROJECT_ID
@@ -361,12 +360,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=20, help="of all DAGs (%(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="repeats a campaign")
     parser.add_argument(
-        "--var", type=Path, default=ROOT / "build" / "chaos", help="a new or empty folder (%(default)s)"
+        "--var", type=new_folder, default=str(ROOT / "build" / "chaos"), help="a new or empty folder (%(default)s)"
     )
     parser.add_argument("--once", nargs="*", choices=once.TARGETS, default=[*once.TARGETS], help="once each (all)")
     options = parser.parse_args()
-    if options.var.exists() and any(options.var.iterdir()):
-        parser.error(f"{options.var} has the logs of an earlier campaign; delete it, or name another folder with --var")
     signals.end_in_order()
     environ = dict(os.environ)
     ports = {name.removeprefix("WINDROW_").lower(): int(environ[name]) for name in PORT_DEFAULTS if name in environ}

@@ -1,5 +1,6 @@
 """The local cloud under test: what it runs now, and how it is hurt."""
 
+import argparse
 import contextlib
 import datetime
 import signal
@@ -8,6 +9,7 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -25,6 +27,14 @@ CALLED = ("titanic", "youtube", "github", "spotify")
 """APIs whose calls in flight are counted: the stream of X is always in flight."""
 SLOW_MS = 1000
 """How long each answer of these APIs takes, so that most incidents meet calls in flight."""
+
+
+def new_folder(name: str) -> Path:
+    """Return the folder of a campaign, for `argparse`: one with an earlier local cloud would start with its data."""
+    folder = Path(name)
+    if folder.exists() and any(folder.iterdir()):
+        raise argparse.ArgumentTypeError(f"{folder} has the data and logs of an earlier campaign; delete it")
+    return folder
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from chaos import findings, truth
-from chaos.cloud import Cloud, insisting
+from chaos.cloud import Cloud, insisting, new_folder
 from chaos.findings import Finding, Key
 from chaos.shared import MAPPED, OWN, SECOND_HOST, SHARED, UNTIL, second_host
 from local_cloud import airflow_env, processes, signals
@@ -272,7 +272,9 @@ def environ_of(settings: Settings) -> dict[str, str]:
 def main() -> int:
     """Run it, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m chaos.many", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--var", type=Path, default=ROOT / "build" / "many", help="a new or empty folder (%(default)s)")
+    parser.add_argument(
+        "--var", type=new_folder, default=str(ROOT / "build" / "many"), help="a new or empty folder (%(default)s)"
+    )
     options = parser.parse_args()
     signals.end_in_order()
     settings = free_settings(options.var)
