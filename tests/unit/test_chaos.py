@@ -1,8 +1,12 @@
 """The logic of chaos itself: which incidents a seed gives, and what comparison and findings notice."""
 
+import argparse
+from pathlib import Path
+
 import pytest
 
 from chaos import findings
+from chaos.cloud import new_folder
 from chaos.findings import Finding, Key
 from chaos.incidents import KINDS, WORKER, deal
 from chaos.truth import compare
@@ -82,3 +86,11 @@ def test_a_finding_is_good_only_if_all_is_as_it_has_to_be(found: Finding, result
     assert result in found.result
     assert found.is_good is is_good
     assert str(found).startswith("| " if is_good else "PROBLEM "), found
+
+
+def test_a_campaign_does_not_start_with_the_data_of_an_earlier_one(tmp_path: Path) -> None:
+    assert new_folder(str(tmp_path)) == tmp_path
+    assert new_folder(str(tmp_path / "new")) == tmp_path / "new"
+    (tmp_path / "var").mkdir()
+    with pytest.raises(argparse.ArgumentTypeError, match="earlier campaign; delete it"):
+        new_folder(str(tmp_path))
