@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +12,8 @@ from random import Random
 from typing import Any, ClassVar
 
 import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 from airflow.sdk.exceptions import TaskDeferred
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
@@ -77,6 +80,36 @@ class Desk:
         start, limit = int(body.get("cursor") or 0), body["limit"]
         more = str(start + limit) if start + limit < len(found) else None
         return Reply({"results": found[start : start + limit], "next_cursor": more})
+
+
+class Clients:
+    """Counts the clients of clouds that each task makes."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, Counter[str]] = {}
+        self.now: Counter[str] = Counter()
+
+    def of(self, task: Any, instance: Any) -> None:
+        """Count those since the last task as this one's."""
+        self.made[task.task_id], self.now = self.now, Counter()
+
+
+def counted_clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
+    """Count clients from now on."""
+    clients = Clients()
+    make_aws, make_bigquery = AwsGenericHook.get_client_type, BigQueryHook.get_client
+
+    def aws(hook: Any, *args: Any, **kwargs: Any) -> Any:
+        clients.now[hook.client_type] += 1
+        return make_aws(hook, *args, **kwargs)
+
+    def of_bigquery(hook: Any, *args: Any, **kwargs: Any) -> Any:
+        clients.now["bigquery"] += 1
+        return make_bigquery(hook, *args, **kwargs)
+
+    monkeypatch.setattr(AwsGenericHook, "get_client_type", aws)
+    monkeypatch.setattr(BigQueryHook, "get_client", of_bigquery)
+    return clients
 
 
 @pytest.fixture
@@ -164,8 +197,11 @@ def test_stock(tables: Tables, athena_tables: AthenaTables, scripted: ScriptedAp
     assert (receipt["table_bigquery"], receipt["table_athena"]) == (4, 4)
     assert [asked.path for asked in scripted.asked] == ["/sites", "/export/A1.csv", "/export/B2.csv"]
     del lines["A1"][1:]
-    receipt = DagRun(dag, "two", at=NOON).run()["prove"]
+    clients = counted_clients(monkeypatch)
+    receipt = DagRun(dag, "two", at=NOON, ended=clients.of).run()["prove"]
     assert receipt | {"agrees": True, "exported": 2, "table": 2} == receipt, "equal lines count, and a run replaces all"
+    assert clients.made["athena.load"] == {"athena": 1, "glue": 1}, "one for all statements of a task"
+    assert clients.made["bigquery.load"] == {"bigquery": 2}, "one more for the load, which is Airflow's"
     counted = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
     for one in (tables, athena_tables):
         found = one.rows("SELECT site, product, quantity, price, counted_at FROM stock.levels ORDER BY site")

@@ -15,13 +15,12 @@ from typing import Any
 
 from airflow.configuration import conf
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 from airflow.sdk import Variable
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from windrow.airflow.hooks.athena import Athena
-from windrow.airflow.hooks.bigquery import LONGEST_S, limit
+from windrow.airflow.hooks.bigquery import LONGEST_S, connect
 from windrow.airflow.hooks.dynamodb import DynamoTable
 from windrow.airflow.hooks.staging import staging_and_status
 from windrow.airflow.hooks.stores import open_store
@@ -200,8 +199,7 @@ class _Everywhere:
 
     def _erase_from_bigquery(self, *, dry_run: bool) -> int:
         """Delete rows of all tables of the source, and of its landing tables, that have a column of the person."""
-        hook = limit(BigQueryHook(gcp_conn_id=self._connections.gcp, use_legacy_sql=False))
-        client = hook.get_client(project_id=hook.project_id, location=hook.location)
+        client = connect(self._connections.gcp)
         found = 0
         for table in self._bigquery_tables(client):
             fields = [field for field in table.schema if field.field_type in _COMPARED and field.mode != "REPEATED"]

@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from local_cloud import aws_resources
 from local_cloud.settings import LAKE, Settings
@@ -78,8 +79,8 @@ def test_a_folder_is_emptied_and_its_neighbours_are_not(lake: Settings):
     s3, name = aws_resources.client(lake, "s3"), uuid.uuid4().hex
     for key in (f"{name}/dt=1/a", f"{name}/dt=1/b/c", f"{name}/dt=10/a"):
         s3.put_object(Bucket=LAKE, Key=key, Body=b"")
-    empty("aws_default", f"s3://{LAKE}/{name}/dt=1")
-    empty("aws_default", f"s3://{LAKE}/{name}/dt=1/")
+    empty(S3Hook("aws_default"), f"s3://{LAKE}/{name}/dt=1")
+    empty(S3Hook("aws_default"), f"s3://{LAKE}/{name}/dt=1/")
     assert [one["Key"] for one in s3.list_objects_v2(Bucket=LAKE, Prefix=name)["Contents"]] == [f"{name}/dt=10/a"]
 
 
@@ -94,7 +95,7 @@ def test_a_table_is_moved_to_a_build_and_never_to_an_empty_folder(database: str)
 
     swap(second)
     assert ask(f"SELECT n FROM {table}") == [{"n": "2"}]
-    empty("aws_default", first)
+    empty(S3Hook("aws_default"), first)
     with pytest.raises(CheckFailed, match="has no build"):
         SwapOperator(task_id="swap", path="athena/some.sql", folder=first).execute(CONTEXT)
     assert ask(f"SELECT n FROM {table}") == [{"n": "2"}]

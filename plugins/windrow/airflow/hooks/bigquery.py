@@ -4,6 +4,7 @@ from typing import Any
 
 from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 from google.api_core.retry import Retry, if_exception_type
+from google.cloud.bigquery import Client
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 from google.cloud.bigquery.table import RowIterator
 
@@ -37,8 +38,13 @@ def limit(hook: BigQueryHook) -> BigQueryHook:
     return hook
 
 
-def ask(gcp_conn_id: str, sql: str) -> RowIterator:
-    """Run a short query. That it fails is Airflow's to repeat; the client itself would go on for forty minutes."""
+def connect(gcp_conn_id: str) -> Client:
+    """Make a client. Each fetches the connection and an access token, so a task needs one for all its statements."""
     hook = limit(BigQueryHook(gcp_conn_id=gcp_conn_id, use_legacy_sql=False))
-    client = hook.get_client(project_id=hook.project_id, location=hook.location)
+    client: Client = hook.get_client(project_id=hook.project_id, location=hook.location)
+    return client
+
+
+def ask(client: Client, sql: str) -> RowIterator:
+    """Run a short query. That it fails is Airflow's to repeat; the client itself would go on for forty minutes."""
     return client.query_and_wait(sql, wait_timeout=LONGEST_S, retry=DEFAULT_RETRY, job_retry=_ONCE)

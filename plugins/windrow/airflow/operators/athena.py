@@ -6,6 +6,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -163,7 +164,7 @@ class LoadRunOperator(LoadStep):
 
     def ask(self, sql: str) -> Iterator[Row]:
         """Run a short statement, and return its rows."""
-        return Athena(self.aws_conn_id, self.results).ask(sql)
+        return self._athena.ask(sql)
 
     def changes(self) -> list[str]:
         """Return the statements that bring the final table to the contract.
@@ -185,7 +186,7 @@ class LoadRunOperator(LoadStep):
             self.log.info("The columns of %s become those of the contract.", self.landed)
             described = {**landed["StorageDescriptor"], "Columns": athena.columns(stream)}
             table = {name: landed[name] for name in _TABLE if landed.get(name)} | {"StorageDescriptor": described}
-            self._glue().update_table(DatabaseName=self.landed.strip("`").split("`.`")[0], TableInput=table)
+            self._glue.update_table(DatabaseName=self.landed.strip("`").split("`.`")[0], TableInput=table)
         return statements
 
     def load(self, context: Context) -> None:
@@ -195,8 +196,15 @@ class LoadRunOperator(LoadStep):
 
     def _table(self, name: str) -> dict[str, Any]:
         database, table = name.strip("`").split("`.`")
-        return dict(self._glue().get_table(DatabaseName=database, Name=table)["Table"])
+        return dict(self._glue.get_table(DatabaseName=database, Name=table)["Table"])
 
+    # one client for all statements: to make one, boto3 reads its description of AWS, which takes 0.1 s of CPU
+
+    @cached_property
+    def _athena(self) -> Athena:
+        return Athena(self.aws_conn_id, self.results)
+
+    @cached_property
     def _glue(self) -> Any:  # boto3 makes clients at run time
         return AwsBaseHook(aws_conn_id=self.aws_conn_id, client_type="glue").get_conn()
 

@@ -1,9 +1,9 @@
 """Run SQL files as BigQuery jobs."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 from airflow.providers.google.cloud.operators.bigquery import (
     BigQueryCreateEmptyDatasetOperator,
     BigQueryInsertJobOperator,
@@ -14,7 +14,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.bigquery import Client, Dataset, SchemaField
 from google.cloud.bigquery.table import RowIterator, Table
 
-from windrow.airflow.hooks.bigquery import ask, limit
+from windrow.airflow.hooks.bigquery import ask, connect, limit
 from windrow.airflow.operators.tables import LoadStep
 from windrow.declare import bigquery as made
 from windrow.model import registry
@@ -130,7 +130,7 @@ class LoadRunOperator(LoadStep, LoadOperator):
 
     def ask(self, sql: str) -> RowIterator:
         """Run a short statement, and return its rows."""
-        return ask(self.gcp_conn_id, sql)
+        return ask(self._client, sql)
 
     def changes(self) -> list[str]:
         """Return the statements that bring the table to the contract.
@@ -155,7 +155,7 @@ class LoadRunOperator(LoadStep, LoadOperator):
             table = self._found()
             table.schema = [SchemaField.from_api_repr(dict(field)) for field in more]
             try:
-                self._client().update_table(table, ["schema"])
+                self._client.update_table(table, ["schema"])
             except GoogleAPICallError:  # another account of the same table may have been quicker
                 if self._extended():
                     raise
@@ -178,7 +178,7 @@ class LoadRunOperator(LoadStep, LoadOperator):
         return made.extended(registry.stream(self.dataset), self.table, existing)
 
     def _create_datasets(self) -> None:
-        client = self._client()
+        client = self._client
         for name, expires_ms in ((self.landing, _LANDING_MS), (self.table.strip("`").partition(".")[0], None)):
             dataset = Dataset(f"{client.project}.{name}")
             dataset.location = self.dataset_location
@@ -186,8 +186,8 @@ class LoadRunOperator(LoadStep, LoadOperator):
             client.create_dataset(dataset, exists_ok=True)
 
     def _found(self) -> Table:
-        return self._client().get_table(self.table.strip("`"))
+        return self._client.get_table(self.table.strip("`"))
 
+    @cached_property
     def _client(self) -> Client:
-        hook = limit(BigQueryHook(gcp_conn_id=self.gcp_conn_id, use_legacy_sql=False))
-        return hook.get_client(project_id=hook.project_id, location=hook.location)
+        return connect(self.gcp_conn_id)

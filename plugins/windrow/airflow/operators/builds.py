@@ -40,7 +40,7 @@ class RewriteOperator(AthenaFileOperator):
         """Empty the folder, then write."""
         if self.makes:
             _forget(_glue(self.aws_conn_id), *self.makes.split("."))
-        empty(self.aws_conn_id, self.folder)
+        empty(S3Hook(aws_conn_id=self.aws_conn_id), self.folder)
         return super().execute(context)
 
 
@@ -97,16 +97,16 @@ class ThrowAwayBuildsOperator(BaseOperator):
         # Glue has whole seconds only: the name decides between two builds of one second
         builds.sort(key=lambda build: (build["CreateTime"], build["Name"]), reverse=True)
         gone = [build for build in builds[self.kept :] if _location(build) != in_use]
+        s3 = S3Hook(aws_conn_id=self.aws_conn_id)
         for build in gone:
-            empty(self.aws_conn_id, _location(build))
+            empty(s3, _location(build))
             _forget(glue, database, build["Name"])
             self.log.info("Deleted the old build %s.%s at %s.", database, build["Name"], _location(build))
         return [build["Name"] for build in gone]
 
 
-def empty(aws_conn_id: str | None, folder: str) -> None:
-    """Delete all objects in a folder of S3."""
-    s3 = S3Hook(aws_conn_id=aws_conn_id)
+def empty(s3: S3Hook, folder: str) -> None:
+    """Delete all objects in a folder."""
     if files := _files(s3, folder):
         s3.delete_objects(S3Hook.parse_s3_url(folder)[0], files)
 

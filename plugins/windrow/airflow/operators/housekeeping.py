@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -36,13 +37,14 @@ class HousekeepingOperator(BaseOperator):
             name: (now - timedelta(days=params[f"keep_{name}_days"])).isoformat(timespec="milliseconds")
             for name in ("answers", "receipts")
         }
+        open_once = cache(open_store)  # many runs have landed in one bucket
+
+        def open_place(place: Mapping[str, str]) -> ObjectStore:
+            return open_once(place["to"], place["gcp"], place["aws"])
+
         with staging_and_status(self.mongo_conn_id) as (state, seen):
-            keeping = Housekeeping(state, seen, _open, give_up=params["give_up"], dry_run=params["dry_run"])
+            keeping = Housekeeping(state, seen, open_place, give_up=params["give_up"], dry_run=params["dry_run"])
             tidied = keeping.tidy(answers_before=before["answers"], receipts_before=before["receipts"])
         self.log.info("%s%s", "Only counted. " if params["dry_run"] else "", tidied)
         figures = {name: getattr(tidied, name) for name in ("runs", "documents", "listings", "receipts")}
         return {**figures, "kept": dict(tidied.kept)}
-
-
-def _open(place: Mapping[str, str]) -> ObjectStore:
-    return open_store(place["to"], place["gcp"], place["aws"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Asset, Context
 
-from windrow.airflow.hooks.bigquery import ask
+from windrow.airflow.hooks.bigquery import ask, connect
 from windrow.airflow.hooks.staging import staging
 from windrow.airflow.hooks.stores import open_store
 from windrow.airflow.operators.alert import send
@@ -245,5 +245,5 @@ def _comparable(mark: str) -> str:
 
 def count_in_warehouse(gcp_conn_id: str, sql: str) -> Figures:
     """Run a query that returns one row. Columns with null are left out."""
-    (row,) = ask(gcp_conn_id, sql)
+    (row,) = ask(connect(gcp_conn_id), sql)
     return {name: value for name, value in row.items() if value is not None}

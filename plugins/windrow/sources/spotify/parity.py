@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from windrow.airflow.hooks.athena import Athena
-from windrow.airflow.hooks.bigquery import ask
+from windrow.airflow.hooks.bigquery import ask, connect
 from windrow.airflow.operators.athena import RESULTS
 from windrow.model.errors import BadParameter, CheckFailed
 
@@ -74,7 +74,7 @@ class MetricsAgreeOperator(BaseOperator):
         :raises CheckFailed: the metrics differ; the message has the first different rows.
         """
         one = [_shown(row) for row in Athena(self.aws_conn_id, self.results).ask(self.athena)]
-        other = [_shown(dict(row.items())) for row in ask(self.gcp_conn_id, self.bigquery)]
+        other = [_shown(dict(row.items())) for row in ask(connect(self.gcp_conn_id), self.bigquery)]
         different = [pair for pair in zip(one, other, strict=False) if not _agree(*pair)]
         if different or len(one) != len(other) or not one:
             raise CheckFailed(
