@@ -178,7 +178,7 @@ class Executions:
         execution["Statistics"] = {
             "EngineExecutionTimeInMillis": milliseconds,
             "TotalExecutionTimeInMillis": milliseconds,
-            "DataScannedInBytes": statement.relations.scanned,
+            "DataScannedInBytes": statement.scanned,
         }
         if execution["Status"]["State"] not in ENDED:  # it may have been cancelled meanwhile
             self._end(execution, state, reason, retryable=retryable)

@@ -23,7 +23,8 @@ import threading
 import urllib.parse
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -70,21 +71,39 @@ class Statement:
     query_id: str
     store: Lake
     folder: Path
-    connection: duckdb.DuckDBPyConnection = field(init=False)
-    relations: Relations = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
-        self.connection = duckdb.connect(
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """A database of its own. Half of all statements only change the catalogue, and one takes 30 ms of CPU."""
+        connection = duckdb.connect(
             config={"threads": 2, "memory_limit": "2GB", "temp_directory": str(self.folder / "spill")}
         )
-        self.connection.execute("SET TimeZone = 'UTC'")
-        duckdb_limits.confine(self.connection, (self.folder, self.store.cache))
-        self.relations = Relations(self.connection, self.store)
+        connection.execute("SET TimeZone = 'UTC'")
+        duckdb_limits.confine(connection, (self.folder, self.store.cache))
+        return connection
+
+    @cached_property
+    def relations(self) -> Relations:
+        """The tables of the catalogue, as DuckDB reads them."""
+        return Relations(self.connection, self.store)
+
+    @property
+    def scanned(self) -> int:
+        """Bytes that were read."""
+        return self.relations.scanned if "relations" in vars(self) else 0
+
+    def interrupt(self) -> None:
+        """Stop what the database does."""
+        if "connection" in vars(self):
+            self.connection.interrupt()
 
     def close(self) -> None:
         """Let go of everything."""
-        self.connection.close()
+        if "connection" in vars(self):
+            self.connection.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self) -> Result:
@@ -500,4 +519,4 @@ class Running:
         """Stop a statement where it is; one that has ended stays as it is."""
         with self._guard:
             if query_id in self._statements:
-                self._statements[query_id].connection.interrupt()
+                self._statements[query_id].interrupt()
