@@ -175,9 +175,9 @@ pin-images: ## pull the images of docker compose and write their digests into .e
 BENCH_PYTHON := .venv-bench/bin/python
 
 .PHONY: bench bench-check bench-memory bench-landing bench-merge bench-dispatch bench-status bench-idle bench-latency bench-pages bench-stream bench-workers bench-youtube bench-year bench-scale
-bench: setup .venv-bench/.ready ## the engine beside its peers: seven minutes
+bench: setup .venv-bench/.ready ## the engine beside its peers: eight minutes
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine
-	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --connections 256 --delay-ms 0 --rounds 7 --only engine,dlt,bare --results engine_256.json
+	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --connections 256 --delay-ms 0 --rounds 11 --only engine,dlt,bare --results engine_256.json
 	@PYTHONPATH=plugins:. $(BENCH_PYTHON) -m benchmarks.engine --delay-ms 50 --only engine,dlt,bare --results engine_50ms.json
 
 bench-check: setup .venv-bench/.ready ## whether the engine became slower, beside bare aiohttp and dlt: a minute

@@ -38,11 +38,14 @@ def main() -> int:
 
 
 def _rates(chosen: list[Contender], options: argparse.Namespace, store: Mongo) -> dict[Contender, list[Measurement]]:
-    """Run every contender in every round: what changes on the machine meanwhile meets them all."""
+    """Run every contender in every round: what changes on the machine meanwhile meets them all.
+
+    Every second round is in reverse order, as what ran before a contender is a part of what it meets.
+    """
     runs: dict[Contender, list[Measurement]] = {contender: [] for contender in chosen}
     with api(options.delay_ms) as server:
         for number in range(1, options.rounds + 1):
-            for contender in chosen:
+            for contender in chosen if number % 2 else reversed(chosen):
                 calls = min(options.sample, options.calls) if contender.serial else options.calls
                 run = measure(contender, server, store, calls, options.connections)
                 runs[contender].append(run)
